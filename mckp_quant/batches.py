@@ -1,0 +1,238 @@
+"""What a caller may give as `batches`, and how a model is called on one and given back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ACCEPTED = "a batch is a tensor, a dict of tensors (the model's keywords), or a pair (inputs, targets)"
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Inputs for one call of the model.
+
+    Attributes
+    ----------
+    inputs
+        A tensor, ``(size, ...)``, or tensors by the keyword under which the model takes them.
+    targets
+        ``(size, ...)``, or None where the caller gave none.
+    size
+        How many samples it holds: the first dimension of the inputs.
+    index
+        Its position among the batches, for messages.
+    """
+
+    inputs: Tensor | Mapping[str, Tensor]
+    targets: Tensor | None
+    size: int
+    index: int = 0
+
+    def head(self, count: int) -> Batch:
+        """Only the first `count` samples; keywords without a sample dimension stay whole."""
+        if count >= self.size:
+            return self
+        if isinstance(self.inputs, Tensor):
+            inputs: Tensor | Mapping[str, Tensor] = self.inputs[:count]
+        else:
+            inputs = {
+                name: value[:count] if _size(value) == self.size else value for name, value in self.inputs.items()
+            }
+        targets = None if self.targets is None else self.targets[:count]
+        return replace(self, inputs=inputs, targets=targets, size=count)
+
+    @property
+    def shape(self) -> str:
+        """The shapes of the inputs, as a message shows them."""
+        if isinstance(self.inputs, Tensor):
+            return str(tuple(self.inputs.shape))
+        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in self.inputs.items())
+
+
+def as_batches(batches: Iterable[object]) -> Iterator[Batch]:
+    """Read batches one by one, as tensors, ``(inputs, targets)`` pairs, or dicts of keywords.
+
+    Parameters
+    ----------
+    batches
+        A list, a DataLoader, a generator (consumed once), ... Dicts are passed to the model whole; targets for them
+        come as ``(dict, targets)``. `Batch` objects pass through.
+
+    Yields
+    ------
+    batch
+        In the order given.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no batch at all, or one is none of the above: its position and type are named.
+    """
+    if isinstance(batches, Tensor | Mapping) or not isinstance(batches, Iterable):
+        raise InvalidInput(
+            f"batches is a {type(batches).__name__}: give a list or another iterable of batches; {_ACCEPTED}"
+        )
+    index = -1
+    for index, entry in enumerate(batches):
+        yield as_batch(entry, index)
+    if index < 0:
+        raise InvalidInput("there are zero batches: give at least one (has a generator been used up already?)")
+
+
+def as_batch(entry: object, index: int = 0) -> Batch:
+    """Read one batch.
+
+    Parameters
+    ----------
+    entry
+        A tensor, a dict of tensors, ``(inputs, targets)``, ``(inputs,)``, or a `Batch`.
+    index
+        Its position, for messages.
+
+    Returns
+    -------
+    batch
+        The same tensors, sorted into inputs and targets.
+
+    Raises
+    ------
+    InvalidInput
+        When it is none of these, holds no sample, or has another number of targets than inputs.
+    """
+    if isinstance(entry, Batch):
+        return replace(entry, index=index)
+    inputs: object = entry
+    targets: object = None
+    if isinstance(entry, tuple | list):
+        if len(entry) not in {1, 2}:
+            raise InvalidInput(f"batch {index} is a {type(entry).__name__} of {len(entry)} entries: {_ACCEPTED}")
+        inputs, targets = (*entry, None)[:2]
+    if isinstance(inputs, Mapping):
+        wrong = [name for name, value in inputs.items() if not isinstance(value, Tensor)]
+        if wrong or not inputs:
+            what = f"{wrong[0]!r} is a {type(inputs[wrong[0]]).__name__}" if wrong else "it is empty"
+            raise InvalidInput(f"batch {index} is a dict that is not one of tensors ({what}): {_ACCEPTED}")
+        size = _size(next(iter(inputs.values())))
+    elif isinstance(inputs, Tensor):
+        size = _size(inputs)
+    else:
+        raise InvalidInput(f"batch {index} has inputs of type {type(inputs).__name__}: {_ACCEPTED}")
+    if targets is not None and not isinstance(targets, Tensor):
+        raise InvalidInput(f"batch {index} has targets of type {type(targets).__name__}: they must be a tensor")
+    batch = Batch(inputs, targets, size, index)
+    if size < 1:
+        raise InvalidInput(f"batch {index} has inputs of shape {batch.shape}: it holds no sample")
+    if targets is not None and _size(targets) != size:
+        raise InvalidInput(f"batch {index} has {_size(targets)} targets for {size} samples")
+    return batch
+
+
+def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:
+    """Call the model on a batch and take the logits from what it returns.
+
+    Parameters
+    ----------
+    model
+        The model; the inputs are moved to the device of its first parameter.
+    batch
+        The batch.
+    output
+        From what the model returns to its logits. By default that is a tensor, or has them as ``.logits``.
+
+    Returns
+    -------
+    logits
+        ``(batch.size, ...)``, floating point.
+
+    Raises
+    ------
+    InvalidInput
+        When the model fails on the batch (its own error is named and chained), or what comes out is not a floating
+        point tensor with one entry per sample.
+    """
+    returned = call(model, batch)
+    try:
+        logits = getattr(returned, "logits", returned) if output is None else output(returned)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"output= failed on the {type(returned).__name__} that the model returned for batch {batch.index}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise InvalidInput(
+            f"the model returned a {type(returned).__name__} for batch {batch.index}, which gives no logits: say with "
+            "output= how to take them, such as output=lambda returned: returned[0]"
+        )
+    if not logits.is_floating_point() or _size(logits) != batch.size:
+        raise InvalidInput(
+            f"the logits of batch {batch.index} are {logits.dtype} of shape {tuple(logits.shape)}: they must be floating "
+            f"point with the {batch.size} samples as first dimension (inputs {batch.shape}); choose them with output="
+        )
+    return logits
+
+
+def call(model: nn.Module, batch: Batch) -> object:
+    """What the model returns for a batch; raises InvalidInput, chained to the model's own error, where it fails."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    try:
+        if isinstance(batch.inputs, Tensor):
+            return model(batch.inputs.detach().to(device))
+        return model(**{name: value.detach().to(device) for name, value in batch.inputs.items()})
+    except (InvalidInput, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        raise InvalidInput(
+            f"the model fails on batch {batch.index} (inputs {batch.shape}): {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold the model in eval mode, and give it back as it was, also after an exception.
+
+    Each module's own mode, every parameter's requires_grad and gradient, all buffers, and torch's generators (CPU, and
+    CUDA where it is in use) are restored. Gradients are out of the model meanwhile.
+    """
+    modes = {module: module.training for module in model.modules()}
+    parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    cpu_state = torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        model.eval()
+        for parameter in parameters:
+            parameter.grad = None
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, (requires_grad, gradient) in parameters.items():
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
+        with torch.no_grad():
+            for module, name, buffer, content in buffers:
+                if buffer is not None and content is not None:
+                    buffer.copy_(content)
+                module._buffers[name] = buffer
+        torch.set_rng_state(cpu_state)
+        if cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.shape[0] if tensor.ndim else 0

@@ -1,0 +1,77 @@
+"""The application: its commands, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .._version import __version__
+from ..errors import InvalidInput
+from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
+from .console import note
+from .measuring import demo, measure, validate
+from .solving import compare, solve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# Typer brings its own copy of click since 0.22 or so; the error that both raise is the base of this public one.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+application = typer.Typer(
+    name="mckp-quant",
+    help="Mixed-precision quantisation as mathematical programming: which layer gets how many bits, with a certificate.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (demo, measure, solve, validate, compare):
+    application.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mckp-quant {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Mixed-precision quantisation as mathematical programming: which layer gets how many bits, with a certificate."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        The arguments after the program's name; by default those of the process.
+
+    Returns
+    -------
+    code
+        0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong.
+    """
+    try:
+        code = application(None if arguments is None else list(arguments), prog_name="mckp-quant", standalone_mode=False)
+    except (NoSolution, SolverFailure) as error:
+        return _say(error, FAILED)
+    except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:
+        return _say(error, WRONG_INPUT)
+    except _UsageError as error:
+        return _say(getattr(error, "format_message", lambda: error)(), WRONG_INPUT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted", INTERRUPTED)
+    return code if isinstance(code, int) else DONE
+
+
+def _say(error: object, code: int) -> int:
+    note("mckp-quant: " + " ".join(str(error).split()))
+    return code

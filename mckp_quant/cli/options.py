@@ -1,0 +1,93 @@
+"""The options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..costs import RESOURCES
+from ..errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A sensitivity table, as 'measure' writes it.")]
+BudgetOption = Annotated[
+    list[str],
+    typer.Option(
+        "--budget",
+        metavar="NAME=VALUE",
+        help=f"A limit, such as weight_bytes=90kB, bits_per_weight=2.5 or bops=25%; may be repeated. "
+        f"Names: {', '.join(RESOURCES)}.",
+    ),
+]
+PinOption = Annotated[
+    list[str] | None,
+    typer.Option("--pin", metavar="LAYER=FORMAT", help="A layer that must have this format; may be repeated."),
+]
+TieOption = Annotated[
+    list[str] | None,
+    typer.Option("--tie", metavar="LAYER,LAYER", help="Layers that must share one format; may be repeated."),
+]
+SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
+
+
+def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """Read repeated ``NAME=VALUE`` options.
+
+    Parameters
+    ----------
+    option
+        The option, for the error.
+    texts
+        What the user wrote.
+
+    Returns
+    -------
+    pairs
+        From names to values.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no ``=``, a side is empty, or a name stands twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise InvalidInput(f"{option} {text!r} cannot be read: write {option} NAME=VALUE")
+        if name in found:
+            raise InvalidInput(f"{option} {name!r} is given twice ({found[name]!r} and {value!r}): give it once")
+        found[name] = value
+    return found
+
+
+def sets(texts: Sequence[str] | None) -> list[list[str]]:
+    """Read repeated ``--tie A,B,C`` options; raises InvalidInput for a set of fewer than two layers."""
+    found = [names(text) for text in texts or ()]
+    for members, text in zip(found, texts or (), strict=True):
+        if len(members) < 2:
+            raise InvalidInput(f"--tie {text!r} names {len(members)} layer: name at least two, as in --tie A,B")
+    return found
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def check_output(path: Path | None) -> None:
+    """Refuse an output that cannot be written, before any work is done for it; raises InvalidInput."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InvalidInput(f"-o {str(path)!r} is a folder: name a file")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidInput(f"-o {str(path)!r} cannot be written: {str(folder)!r} is no folder that can be written to")

@@ -1,0 +1,112 @@
+"""The commands that work on a table alone, without torch: solve and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..allocation import allocate
+from ..comparison import compare_solvers
+from ..files import PREFIX
+from ..policy import KIND, VERSION
+from ..report.text import comparison_report, policy_report
+from ..sensitivity.table import SensitivityTable
+from .console import note, progress, show, show_json
+from .options import (
+    BudgetOption,
+    JsonOption,
+    PinOption,
+    SecondsOption,
+    SeedOption,
+    TableArgument,
+    TieOption,
+    check_output,
+    names,
+    pairs,
+    sets,
+)
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+
+
+def solve(
+    table: TableArgument,
+    budget: BudgetOption,
+    solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
+    pin: PinOption = None,
+    tie: TieOption = None,
+    seconds: SecondsOption = 60.0,
+    seed: SeedOption = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="POLICY", help="Where to write.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose one format per layer: the least predicted loss within every budget, with a proof."""
+    check_output(output)
+    measured = SensitivityTable.load(table)
+    with progress(f"solving with {solver}"):
+        allocation = allocate(
+            measured,
+            pairs("--budget", budget),
+            solver=solver,
+            pinned=pairs("--pin", pin),
+            tied=sets(tie),
+            seconds=seconds,
+            seed=seed,
+        )
+    policy = allocation.policy
+    if output is not None:
+        policy.save(output)
+        note(f"wrote {output}")
+    if json:
+        show_json({"schema": f"{PREFIX}/{KIND}/{VERSION}", **policy.document()})
+    else:
+        show(policy_report(policy))
+
+
+def compare(
+    table: TableArgument,
+    budget: BudgetOption,
+    solver: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Which solvers; by default every one that can run here.")
+    ] = None,
+    pin: PinOption = None,
+    tie: TieOption = None,
+    seconds: SecondsOption = 60.0,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Solve one table with every solver: value, excess over the optimum, layers that differ, seconds, proof."""
+    measured = SensitivityTable.load(table)
+    with progress("comparing solvers"):
+        comparison = compare_solvers(
+            measured,
+            pairs("--budget", budget),
+            solvers=None if solver is None else names(solver),
+            pinned=pairs("--pin", pin),
+            tied=sets(tie),
+            seconds=seconds,
+            seed=seed,
+        )
+    if json:
+        show_json(_document(comparison))
+    else:
+        show(comparison_report(comparison))
+    failed = [row.solver for row in comparison.rows if row.reason.startswith("failed")]
+    if failed:
+        note(f"failed: {', '.join(failed)}")
+        raise typer.Exit(1)
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "schema": f"{PREFIX}/comparison/1",
+        "unit": comparison.unit,
+        "reference": comparison.reference,
+        "proved": comparison.proved,
+        "budgets": [dataclasses.asdict(each) for each in comparison.index.budgets],
+        "rows": [dataclasses.asdict(row) for row in comparison.rows],
+    }

@@ -1,0 +1,37 @@
+"""Errors of the network side. Those of the solvers are in `mckp_quant.solvers`."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class InvalidInput(ValueError):
+    """Something the user gave cannot be used. The message names it, its value, and what to do."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> InvalidInput:
+    """The error for a name that does not exist: it suggests the nearest one that does.
+
+    Parameters
+    ----------
+    kind
+        What the name stands for, such as ``"format"`` or ``"layer"``.
+    name
+        What the user wrote.
+    known
+        The names there are.
+
+    Returns
+    -------
+    error
+        The error, to be raised by the caller.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return InvalidInput(f"unknown {kind} {name!r}: {hint}known are: {shown}")

@@ -1,0 +1,320 @@
+"""The answer in the words of networks: which layer gets which format, what that costs, and how it was found."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .costs import Budget
+from .errors import InvalidInput, unknown
+from .files import entries, read_document, write_document
+from .files import field as document_field
+from .formats import Format, as_formats, format_from
+from .policy_document import policy_document
+from .pricing import predict, totals
+from .sensitivity.table import SensitivityTable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .layers import Layer
+
+KIND = "policy"
+VERSION = 1
+MADE_BY = f"mckp-quant {__version__}"
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """One format for every layer. Two policies are equal when they give the same formats to the same layers.
+
+    Attributes
+    ----------
+    layers
+        The names of the layers.
+    formats
+        Their formats, in the same order.
+    predicted
+        The predicted increase of the loss, in `unit`; nan where it was not predicted.
+    predicted_stderr
+        Its standard error over the calibration batches; nan where unknown.
+    unit
+        ``"nats per sample"``, ``"nats per token"``, or the metric's own.
+    layer_bits
+        Stored bits of every layer, scales counted; empty where unknown.
+    weights
+        How many weights the layers have together; 0 where unknown.
+    costs
+        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; empty where unknown.
+    budgets
+        The limits that it was made for.
+    bound
+        No policy within the budgets has a smaller predicted loss; nan where nothing is proved.
+    status
+        What is known of it, as a sentence such as ``"proved optimal"``.
+    ground
+        What the proof rests on: ``"dual gap closed"``, ``"search exhausted"`` or ``"none"``.
+    solver
+        The solver that found it, with its options; empty for a policy made by hand.
+    seed
+        The seed that the solver was given.
+    ties
+        The sets of layers that were made to share one format.
+    pinned
+        Layer and format name of every layer whose format was given.
+    table
+        The digest of the table that it was made from.
+    made_by
+        The program and its version.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no layer, a layer stands twice, or there is not one format per layer.
+    """
+
+    layers: tuple[str, ...]
+    formats: tuple[Format, ...]
+    predicted: float = math.nan
+    predicted_stderr: float = math.nan
+    unit: str = "nats per sample"
+    layer_bits: tuple[int, ...] = ()
+    weights: int = 0
+    costs: Mapping[str, int] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    bound: float = math.nan
+    status: str = "made by hand"
+    ground: str = "none"
+    solver: str = ""
+    seed: int = 0
+    ties: tuple[tuple[str, ...], ...] = ()
+    pinned: tuple[tuple[str, str], ...] = ()
+    table: str = ""
+    made_by: str = MADE_BY
+
+    def __post_init__(self) -> None:
+        """Copy and check."""
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "formats", tuple(self.formats))
+        object.__setattr__(self, "layer_bits", tuple(self.layer_bits))
+        object.__setattr__(self, "costs", dict(self.costs))
+        if not self.layers:
+            raise InvalidInput("a policy without layers says nothing: give at least one layer")
+        if len(self.formats) != len(self.layers):
+            raise InvalidInput(f"the policy has {len(self.layers)} layers and {len(self.formats)} formats: give one each")
+        if self.layer_bits and len(self.layer_bits) != len(self.layers):
+            raise InvalidInput(
+                f"the policy has {len(self.layers)} layers and {len(self.layer_bits)} layer_bits: give one each"
+            )
+        twice = next((name for name in self.layers if self.layers.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInput(f"layer {twice!r} stands twice in the policy: names must differ")
+
+    @classmethod
+    def uniform(cls, layers: SensitivityTable | Iterable[Layer], entry: Format | str) -> Policy:
+        """Give every layer the same format.
+
+        Parameters
+        ----------
+        layers
+            The layers, or a table: then the loss is predicted too.
+        entry
+            The format or its name; with a table, the name of one of its formats.
+
+        Returns
+        -------
+        policy
+            The policy, with its costs.
+
+        Raises
+        ------
+        InvalidInput
+            When the format is unknown.
+        """
+        if isinstance(layers, SensitivityTable):
+            name = entry.name if isinstance(entry, Format) else entry
+            return cls.on_table(layers, [layers.formats[layers.column(name)]] * len(layers.layers))
+        found = tuple(layers)
+        return cls(tuple(layer.name for layer in found), as_formats([entry]) * len(found))._with_costs(found)
+
+    @classmethod
+    def on_table(cls, table: SensitivityTable, formats: Sequence[Format]) -> Policy:
+        """Give every layer of a table a format of the table, with predicted loss and costs.
+
+        Parameters
+        ----------
+        table
+            The table.
+        formats
+            One of its formats for each of its layers.
+
+        Returns
+        -------
+        policy
+            The policy; it is not known to be good.
+
+        Raises
+        ------
+        InvalidInput
+            When a format is not in the table, or not allowed for its layer.
+        """
+        found = predict(table, formats)
+        policy = cls(
+            table.layer_names,
+            tuple(formats),
+            predicted=found.loss,
+            predicted_stderr=found.stderr,
+            unit=table.unit,
+            table=table.digest,
+        )
+        return policy._with_costs(table.layers)
+
+    def _with_costs(self, layers: Sequence[Layer]) -> Policy:
+        return replace(
+            self,
+            layer_bits=tuple(entry.storage_bits(layer) for layer, entry in zip(layers, self.formats, strict=True)),
+            weights=sum(layer.elements for layer in layers),
+            costs=totals(layers, self.formats),
+        )
+
+    def __getitem__(self, layer: str) -> Format:
+        """The format of the layer; raises InvalidInput, with the nearest name, where there is no such layer."""
+        if layer not in self.layers:
+            raise unknown("layer", layer, self.layers)
+        return self.formats[self.layers.index(layer)]
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self.layers)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other policy gives the same formats to the same layers, in any order."""
+        return isinstance(other, Policy) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Equal policies have equal hashes."""
+        return hash(self._key)
+
+    @property
+    def _key(self) -> frozenset[tuple[str, str, int, int | None]]:
+        # A user's own format does not get its callables back from a file, so they cannot be part of what it is.
+        return frozenset(
+            (layer, entry.name, entry.weight_bits, entry.activation_bits)
+            for layer, entry in zip(self.layers, self.formats, strict=True)
+        )
+
+    @property
+    def gap(self) -> float:
+        """Predicted loss less the bound: the most that any other policy within the budgets could save."""
+        return self.predicted - self.bound
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits per weight, scales counted; nan where unknown."""
+        return self.costs["stored_bits"] / self.weights if self.weights and "stored_bits" in self.costs else math.nan
+
+    def document(self) -> dict[str, Any]:
+        """The policy in plain types, as `save` writes it; raises InvalidInput where a format cannot be written."""
+        return policy_document(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy as one JSON document, whole or not at all."""
+        write_document(path, KIND, VERSION, self.document())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy that `save` wrote.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        policy
+            The same policy; a user's own formats keep their stored bits but not their quantizer.
+
+        Raises
+        ------
+        InvalidInput
+            When the file is missing, truncated, foreign, newer, or its content does not fit together.
+        """
+        return _from_document(read_document(path, KIND, VERSION), f"the policy {str(path)!r}")
+
+
+def price(table: SensitivityTable, policy: Policy) -> Policy:
+    """Predict a policy anew on a table, whatever it was made from: policies compare on one footing.
+
+    Parameters
+    ----------
+    table
+        The table that predicts.
+    policy
+        A policy for the table's layers.
+
+    Returns
+    -------
+    policy
+        The same formats with the table's predicted loss and costs, and without claims about other policies.
+
+    Raises
+    ------
+    InvalidInput
+        When the layers differ, or the table lacks a format or does not allow it.
+    """
+    extra = [name for name in policy.layers if name not in table.layer_names]
+    if extra:
+        raise unknown("layer", extra[0], table.layer_names)
+    return Policy.on_table(table, [policy[name] for name in table.layer_names])
+
+
+def _from_document(document: dict[str, Any], source: str) -> Policy:
+    formats = [format_from(entry, source) for entry in entries(document, "formats", source)]
+    by_name = {entry.name: entry for entry in formats}
+    rows = entries(document, "layers", source)
+    try:
+        layers = tuple(str(row["layer"]) for row in rows)
+        missing = next((row["format"] for row in rows if row["format"] not in by_name), None)
+        if missing is not None:
+            raise unknown("format", missing, by_name)
+        bits = tuple(row["stored_bits"] for row in rows)
+        weights = int(document_field(document, "weights", source))
+        return Policy(
+            layers=layers,
+            formats=tuple(by_name[row["format"]] for row in rows),
+            predicted=_number(document, "predicted", source),
+            predicted_stderr=_number(document, "predicted_stderr", source),
+            unit=str(document_field(document, "unit", source)),
+            layer_bits=() if None in bits else tuple(int(count) for count in bits),
+            weights=weights,
+            costs={str(name): int(total) for name, total in document_field(document, "costs", source).items()},
+            budgets=tuple(
+                Budget(str(each["name"]), str(each["asked"]), int(each["limit"]), weights)
+                for each in entries(document, "budgets", source)
+            ),
+            bound=_number(document, "bound", source),
+            status=str(document_field(document, "status", source)),
+            ground=str(document_field(document, "ground", source)),
+            solver=str(document_field(document, "solver", source)),
+            seed=int(document_field(document, "seed", source)),
+            ties=tuple(tuple(str(name) for name in names) for names in entries(document, "ties", source)),
+            pinned=tuple((str(each["layer"]), str(each["format"])) for each in entries(document, "pinned", source)),
+            table=str(document_field(document, "table", source)),
+            made_by=str(document_field(document, "made_by", source)),
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"{source} does not fit together: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidInput(
+            f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
+            "it was edited by hand or is something else"
+        ) from error
+
+
+def _number(document: dict[str, Any], name: str, source: str) -> float:
+    entry = document_field(document, name, source)
+    return math.nan if entry is None else float(entry)

@@ -1,0 +1,136 @@
+"""Policies, allocations and comparisons as tables of plain text."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from ..comparison import Comparison
+    from ..policy import Policy
+
+WIDTH = 140
+
+
+def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
+    """Render tables and lines as plain text, without colours.
+
+    Parameters
+    ----------
+    parts
+        What to render, one under the other.
+    width
+        The longest line, in characters.
+
+    Returns
+    -------
+    text
+        The text, without trailing spaces.
+    """
+    file = io.StringIO()
+    console = Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> Table:
+    """A table whose first `left` columns are words and whose other columns are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for column, heading in enumerate(headings):
+        words = column < left
+        table.add_column(heading, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def number(amount: float | None, digits: int = 5) -> str:
+    """A number in significant digits; a dash where there is none."""
+    if amount is None or math.isnan(amount):
+        return "-"
+    return f"{amount:.{digits}g}"
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.3g}%"
+
+
+def with_error(amount: float, stderr: float) -> str:
+    """A number with its standard error, where there is one."""
+    return number(amount) if math.isnan(stderr) else f"{number(amount)} +- {number(stderr, 2)}"
+
+
+def policy_summary(policy: Policy) -> Text:
+    """What a policy predicts and costs, and what is proved of it, one fact a line."""
+    lines = [f"{policy.status} (ground: {policy.ground})" if policy.ground != "none" else policy.status]
+    if not math.isnan(policy.predicted):
+        lines.append(f"predicted loss increase  {with_error(policy.predicted, policy.predicted_stderr)} {policy.unit}")
+    if not math.isnan(policy.bound):
+        lines.append(f"no policy is below       {number(policy.bound)} {policy.unit} (gap {number(policy.gap, 3)})")
+    if policy.costs:
+        lines.append(
+            f"weights                  {policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
+        )
+        lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
+    lines += [f"budget                   {budget}" for budget in policy.budgets]
+    if policy.solver:
+        lines.append(f"solver                   {policy.solver}, seed {policy.seed}")
+    return Text("\n".join(lines))
+
+
+def policy_layers(policy: Policy) -> Table:
+    """The format of every layer, with the bytes that it takes."""
+    tied = {name: str(number + 1) for number, names in enumerate(policy.ties) for name in names}
+    pinned = dict(policy.pinned)
+    bits = policy.layer_bits or (None,) * len(policy)
+    rows = [
+        (
+            layer,
+            entry.name,
+            "pinned" if layer in pinned else f"tied set {tied[layer]}" if layer in tied else "",
+            "-" if count is None else f"{-(-count // 8):,}",
+        )
+        for layer, entry, count in zip(policy.layers, policy.formats, bits, strict=True)
+    ]
+    return table_of(("layer", "format", "", "bytes"), rows, left=3)
+
+
+def policy_report(policy: Policy) -> Group:
+    """A policy: what is known of it, and every layer."""
+    return Group(policy_summary(policy), policy_layers(policy))
+
+
+def comparison_report(comparison: Comparison) -> Group:
+    """The solvers side by side, and why others did not run."""
+    ran = [row for row in comparison.rows if not row.reason]
+    rows = [
+        (
+            row.solver,
+            row.status + (f" ({row.ground})" if row.ground != "none" else ""),
+            number(row.value, 8),
+            number(row.excess, 3),
+            percent(row.relative_excess),
+            "-" if row.layers_that_differ is None else str(row.layers_that_differ),
+            f"{row.seconds:.3f}",
+        )
+        for row in ran
+    ]
+    headings = ("solver", "status", comparison.unit, "excess", "relative", "layers that differ", "seconds")
+    lines = ["within " + ", ".join(str(budget) for budget in comparison.index.budgets)]
+    if comparison.reference:
+        proof = "proved optimal" if comparison.proved else "the best found, not proved optimal"
+        lines.append(f"excess over the answer of {comparison.reference!r} ({proof})")
+    left_out = [f"{row.solver} did not run: {row.reason}" for row in comparison.rows if row.reason]
+    return Group(Text("\n".join(lines)), table_of(headings, rows, left=2), Text("\n".join(left_out)))

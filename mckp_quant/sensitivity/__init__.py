@@ -1,0 +1,1 @@
+"""How much each layer suffers from each number format: the table, and the estimators that fill it."""

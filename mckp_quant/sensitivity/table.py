@@ -1,0 +1,207 @@
+"""The table that measuring makes and solving reads: predicted loss per layer and format, with standard errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InvalidInput, unknown
+from ..files import entries, field, read_document, write_document
+from ..formats import Format, format_document, format_from
+from ..layers import Layer
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+KIND = "table"
+VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SensitivityTable:
+    """Predicted increase of the loss for every layer in every format.
+
+    Entries are kept as they were measured: negative and non-monotone ones too.
+
+    Attributes
+    ----------
+    layers
+        The rows, in network order.
+    formats
+        The columns.
+    loss
+        ``(n_layers, n_formats)`` float64, in `unit`; nan where the format is not allowed for the layer.
+    unit
+        ``"nats per sample"``, ``"nats per token"``, or the metric's own.
+    stderr
+        ``(n_layers, n_formats)`` float64 standard errors of `loss`; nan where unknown.
+    contributions
+        ``(n_batches, n_layers, n_formats)`` float64 or None: the mean over each batch's samples. Cells share samples,
+        so their errors are correlated, and a bootstrap draws batches.
+    weights
+        ``(n_batches,)`` float64 or None: samples in each batch, so that ``loss`` is their weighted mean.
+    method
+        The estimator that made it.
+    samples
+        How many samples it saw.
+    seed
+        The seed of its random draws.
+
+    Raises
+    ------
+    InvalidInput
+        When shapes disagree, a name stands twice, or an entry is infinite.
+    """
+
+    layers: tuple[Layer, ...]
+    formats: tuple[Format, ...]
+    loss: NDArray[np.float64]
+    stderr: NDArray[np.float64]
+    unit: str = "nats per sample"
+    contributions: NDArray[np.float64] | None = None
+    weights: NDArray[np.float64] | None = None
+    method: str = "given"
+    samples: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Copy, check and freeze."""
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "formats", tuple(self.formats))
+        shape = (len(self.layers), len(self.formats))
+        if 0 in shape:
+            raise InvalidInput(f"a table of {shape[0]} layers and {shape[1]} formats is empty: both must be at least 1")
+        for kind, names in (("layer", self.layer_names), ("format", self.format_names)):
+            for name in names:
+                if names.count(name) > 1:
+                    raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
+        self._freeze("loss", shape)
+        self._freeze("stderr", shape)
+        if self.contributions is not None:
+            batches = len(self.contributions)
+            self._freeze("contributions", (batches, *shape))
+            if self.weights is None:
+                raise InvalidInput("contributions come without weights: give the number of samples in each batch")
+            self._freeze("weights", (batches,))
+
+    def _freeze(self, name: str, shape: tuple[int, ...]) -> None:
+        try:
+            array = np.array(getattr(self, name), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"{name} is not a table of numbers: {error}") from error
+        if array.shape != shape:
+            raise InvalidInput(f"{name} has the shape {array.shape}: it must be {shape}")
+        if np.isinf(array).any():
+            index = tuple(int(i) for i in np.argwhere(np.isinf(array))[0])
+            cell = index[-2:]
+            where = f" (layer {self.layers[cell[0]].name!r}, format {self.formats[cell[1]].name!r})" if len(shape) > 1 else ""
+            raise InvalidInput(
+                f"{name}{list(index)}{where} is {array[index]}: entries must be finite, or nan where the format "
+                "is not allowed"
+            )
+        array.setflags(write=False)
+        object.__setattr__(self, name, array)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The names of the rows."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(entry.name for entry in self.formats)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change when a name, a shape or a loss does; policies keep them."""
+        content = hashlib.sha256()
+        for layer in self.layers:
+            content.update(repr((layer.name, layer.kind, layer.shape, layer.channels, layer.macs)).encode())
+        content.update(repr(self.format_names).encode())
+        content.update(np.ascontiguousarray(self.loss).tobytes())
+        return content.hexdigest()[:16]
+
+    def row(self, layer: str) -> int:
+        """The row of the layer of this name; raises InvalidInput, with the nearest name, where there is none."""
+        if layer not in self.layer_names:
+            raise unknown("layer", layer, self.layer_names)
+        return self.layer_names.index(layer)
+
+    def column(self, name: str) -> int:
+        """The column of the format of this name; raises InvalidInput, with the nearest name, where there is none."""
+        if name not in self.format_names:
+            raise unknown("format", name, self.format_names)
+        return self.format_names.index(name)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as one JSON document, whole or not at all."""
+        write_document(
+            path,
+            KIND,
+            VERSION,
+            {
+                "layers": [dataclasses.asdict(layer) for layer in self.layers],
+                "formats": [
+                    format_document(entry, {layer.name: entry.storage_bits(layer) for layer in self.layers})
+                    for entry in self.formats
+                ],
+                "loss": self.loss,
+                "stderr": self.stderr,
+                "unit": self.unit,
+                "contributions": self.contributions,
+                "weights": self.weights,
+                "method": self.method,
+                "samples": self.samples,
+                "seed": self.seed,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SensitivityTable:
+        """Read a table that `save` wrote.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        table
+            The same table; a user's own formats keep their stored bits but not their quantizer.
+
+        Raises
+        ------
+        InvalidInput
+            When the file is missing, truncated, foreign, newer, or its content does not fit together.
+        """
+        document = read_document(path, KIND, VERSION)
+        source = f"the table {str(path)!r}"
+        try:
+            layers = tuple(
+                Layer(**{**entry, "shape": tuple(entry["shape"]), "ties": tuple(entry.get("ties", ()))})
+                for entry in entries(document, "layers", source)
+            )
+            samples, seed = int(document.get("samples", 0)), int(document.get("seed", 0))
+        except InvalidInput:
+            raise
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
+        return cls(
+            layers=layers,
+            formats=tuple(format_from(entry, source) for entry in entries(document, "formats", source)),
+            loss=field(document, "loss", source),
+            stderr=field(document, "stderr", source),
+            unit=str(document.get("unit", "nats per sample")),
+            contributions=document.get("contributions"),
+            weights=document.get("weights"),
+            method=str(document.get("method", "given")),
+            samples=samples,
+            seed=seed,
+        )

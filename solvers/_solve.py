@@ -1,0 +1,246 @@
+"""The front door: name to solver, limits, the call, and then facts instead of claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .certify import certify, certify_infeasible, total_value
+from .cp_sat import CpSat
+from .errors import InvalidProblem, SolverFailure, SolverUnavailable, missing
+from .exact import Enumerate, Exact
+from .greedy import Greedy
+from .highs import Highs
+from .problem import Problem
+from .pulp_milp import Pulp
+from .reduce import reduce
+from .solution import GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Solution, Solver, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+SOLVERS: dict[str, Callable[[], Solver]] = {
+    "exact": Exact,
+    "greedy": Greedy,
+    "enumerate": Enumerate,
+    "cp_sat": CpSat,
+    "highs": Highs,
+    "pulp": Pulp,
+}
+
+
+def solve(
+    problem: Problem,
+    solver: Solver | str = "auto",
+    *,
+    seconds: float = 60.0,
+    seed: int = 0,
+    warm: ArrayLike | None = None,
+) -> Solution:
+    """Solve a problem, recompute the answer in exact integers, and certify it.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    solver
+        ``"auto"`` (exact where it takes the problem, CP-SAT otherwise), the name of a solver, or a solver with its
+        options, such as ``Exact(max_states=10**6)``.
+    seconds
+        Wall time that the solver may take.
+    seed
+        Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
+    warm
+        ``(n_groups,)`` labels of a selection to start from; where it is within the budgets, the answer is no worse.
+
+    Returns
+    -------
+    solution
+        Selection, exact costs, status, bound and certificate. An infeasible problem is an answer too.
+
+    Raises
+    ------
+    InvalidProblem
+        When the solver does not exist or cannot take the problem, or an argument makes no sense.
+    SolverUnavailable
+        When the solver needs a package that is not installed.
+    SolverFailure
+        When a backend crashes, or returns what is not a selection within the budgets.
+    """
+    started = time.perf_counter()
+    if not isinstance(problem, Problem):
+        raise InvalidProblem(f"problem is a {type(problem).__name__}: build a Problem first (Problem.from_table)")
+    if not seconds > 0:
+        raise InvalidProblem(f"seconds = {seconds}: give the solver some time")
+    if seed < 0:
+        raise InvalidProblem(f"seed = {seed}: it must be at least 0")
+    chosen = _named(solver, problem)
+    start = None if warm is None else problem.position(warm)
+    reason = chosen.supports(problem)
+    if reason is not None:
+        raise InvalidProblem(reason)
+
+    def finish(certificate: Certificate, answer: Answer) -> Solution:
+        return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started)
+
+    if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
+        return finish(certify_infeasible(problem, GROUND_NONE), Answer(None))
+    answer = _within_budget(problem, chosen, seconds, seed, start)
+    answer = _no_worse_than(problem, answer, start)
+    return finish(certify(problem, answer, chosen.name), answer)
+
+
+def available() -> dict[str, str | None]:
+    """Every solver: None where it can run here, or the reason why it cannot."""
+    return {name: missing(make().requires or "numpy") for name, make in SOLVERS.items()}
+
+
+def _named(solver: Solver | str, problem: Problem) -> Solver:
+    if solver == "auto":
+        exact = Exact()
+        return exact if exact.supports(problem) is None else CpSat()
+    if not isinstance(solver, str):
+        if isinstance(solver, type) or not isinstance(solver, Solver):
+            raise InvalidProblem(
+                f"solver is {solver!r}: give a name ({', '.join(SOLVERS)}) or a solver such as Exact()"
+            )
+        return solver
+    if solver not in SOLVERS:
+        near = difflib.get_close_matches(solver, SOLVERS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InvalidProblem(f"unknown solver {solver!r}: {hint}known are: auto, {', '.join(SOLVERS)}")
+    return SOLVERS[solver]()
+
+
+def _within_budget(
+    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+) -> Answer:
+    """The solver's answer; one that is over budget is asked for again under a tighter budget, once."""
+    answer = _call(problem, solver, seconds, seed, warm)
+    excess = _excess(problem, answer)
+    if not excess.any():
+        return answer
+    tighter = problem.with_budget(np.maximum(problem.budget - excess, 0))
+    again = _call(tighter, solver, seconds, seed, None)
+    excess = _excess(problem, again)
+    if excess.any():
+        resource = int(np.argmax(excess))
+        raise SolverFailure(
+            f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]}, also after "
+            "its budget was tightened: its tolerances are too coarse for this problem; use 'exact'"
+        )
+    # The tighter problem may have cut the best selection off, so what the search says of it proves nothing here.
+    return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
+
+
+def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+    try:
+        answer = solver(problem, seconds=seconds, seed=seed, warm=warm)
+    except KeyboardInterrupt:
+        incumbent = reduce(problem, warm).incumbent
+        return Answer(incumbent, stats={"interrupted": True})
+    except (InvalidProblem, SolverUnavailable):
+        raise
+    except Exception as error:
+        raise SolverFailure(f"{solver.name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(answer, Answer):
+        raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
+    if answer.choice is not None:
+        _check_selection(problem, solver.name, answer.choice)
+    return answer
+
+
+def _check_selection(problem: Problem, name: str, choice: NDArray[Any]) -> None:
+    found = np.asarray(choice)
+    if found.shape != (problem.n_groups,) or found.dtype.kind not in "iu":
+        raise SolverFailure(
+            f"{name} returned a selection of shape {found.shape} and type {found.dtype}: "
+            f"expected {problem.n_groups} integer positions, one for each group"
+        )
+    wrong = (choice < problem.start[:-1]) | (choice >= problem.start[1:])
+    if wrong.any():
+        group = int(np.argmax(wrong))
+        raise SolverFailure(
+            f"{name} returned position {choice[group]} for group {group}, which owns "
+            f"{problem.start[group]} to {problem.start[group + 1] - 1}"
+        )
+
+
+def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
+    """``(n_resources,)`` by how much each budget is exceeded."""
+    if answer.choice is None:
+        return np.zeros(problem.n_resources, dtype=np.int64)
+    over: NDArray[np.int64] = problem.cost[:, answer.choice].sum(axis=1) - problem.budget
+    return np.maximum(over, 0)
+
+
+def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None) -> Answer:
+    if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+        return answer
+    if answer.choice is not None and total_value(problem, answer.choice) <= total_value(problem, warm):
+        return answer
+    return dataclasses.replace(answer, choice=warm)
+
+
+def _solution(
+    problem: Problem, certificate: Certificate, answer: Answer, solver: Solver, seed: int, seconds: float
+) -> Solution:
+    if answer.choice is None:
+        infeasible = certificate.status is Status.INFEASIBLE
+        return Solution(
+            choice=None,
+            value=math.nan,
+            cost=(),
+            budget=tuple(problem.budget.tolist()),
+            status=certificate.status,
+            bound=certificate.bound,
+            certificate=certificate,
+            solver=repr(solver),
+            seed=seed,
+            seconds=seconds,
+            stats=answer.stats,
+            least_budget=_least_budgets(problem) if infeasible else (),
+        )
+    value = total_value(problem, answer.choice)
+    exhausted = certificate.status is Status.OPTIMAL and certificate.ground == GROUND_SEARCH
+    return Solution(
+        choice=problem.label[answer.choice],
+        value=value,
+        cost=tuple(int(used) for used in problem.cost[:, answer.choice].sum(axis=1)),
+        budget=tuple(problem.budget.tolist()),
+        status=certificate.status,
+        bound=value if exhausted else certificate.bound,
+        certificate=certificate,
+        solver=repr(solver),
+        seed=seed,
+        seconds=seconds,
+        stats=answer.stats,
+    )
+
+
+def _least_budgets(problem: Problem) -> tuple[int | None, ...]:
+    """For each resource the least budget that works while the others stay, or None where none does."""
+    if problem.n_resources == 1:
+        return problem.least_cost
+    least: list[int | None] = []
+    for resource in range(problem.n_resources):
+        others = np.arange(problem.n_resources) != resource
+        cheapest = solve(
+            dataclasses.replace(
+                problem,
+                value=problem.cost[resource].astype(np.float64),
+                cost=problem.cost[others],
+                budget=problem.budget[others],
+            )
+        )
+        least.append(
+            None if cheapest.choice is None else int(problem.cost[resource, problem.position(cheapest.choice)].sum())
+        )
+    return tuple(least)

@@ -1,0 +1,110 @@
+"""The best price: the multipliers at which the Lagrangian bound is highest, and Farkas prices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import require
+from .hull import lower_hull, multiplier, undominated
+from .lagrangian import farkas_excess
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    from .problem import Problem
+
+
+def best_price(problem: Problem) -> NDArray[np.float64]:
+    """The multipliers of the linear relaxation, which maximise the Lagrangian bound.
+
+    Parameters
+    ----------
+    problem
+        A problem in which every budget by itself can be met.
+
+    Returns
+    -------
+    price
+        ``(n_resources,)`` float64, at least 0. Any price gives a valid bound, so errors of the linear programme cost
+        sharpness, never truth; where it fails, all prices are 0.
+    """
+    if problem.n_resources == 1:
+        position = undominated(problem.value, problem.cost[0], problem.start)
+        hull = lower_hull(problem.value, problem.cost[0], problem.group, position)
+        room = int(problem.budget[0]) - problem.least_cost[0]
+        return np.array([multiplier(hull.rate, hull.weight, room)])
+    least = np.repeat(np.minimum.reduceat(problem.value, problem.start[:-1]), problem.size)
+    regret = problem.value - least
+    scale = float(regret.max()) or 1.0
+    rows, unit = _budget_rows(problem)
+    optimize = require("scipy.optimize", None)
+    result = optimize.linprog(
+        regret / scale,
+        A_ub=rows,
+        b_ub=problem.budget / unit,
+        A_eq=_one_per_group(problem),
+        b_eq=np.ones(problem.n_groups),
+        bounds=(0, None),
+        method="highs-ds",
+    )
+    if result.status != 0:
+        return np.zeros(problem.n_resources)
+    dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
+    return np.maximum(-dual, 0.0) * (scale / unit)
+
+
+def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
+    """A price that proves that no selection is within every budget, or None where the linear relaxation has one.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+
+    Returns
+    -------
+    price
+        ``(n_resources,)`` float64 whose `farkas_excess` is positive, or None.
+    """
+    for resource in range(problem.n_resources):
+        if problem.least_cost[resource] > problem.budget[resource]:
+            return np.eye(problem.n_resources)[resource]
+    if problem.n_resources == 1:
+        return None
+    rows, unit = _budget_rows(problem)
+    sparse = require("scipy.sparse", None)
+    optimize = require("scipy.optimize", None)
+    overrun = sparse.csr_array(-np.ones((problem.n_resources, 1)))
+    result = optimize.linprog(
+        np.append(np.zeros(problem.n_choices), 1.0),
+        A_ub=sparse.hstack([rows, overrun], format="csr"),
+        b_ub=problem.budget / unit,
+        A_eq=sparse.hstack([_one_per_group(problem), sparse.csr_array((problem.n_groups, 1))], format="csr"),
+        b_eq=np.ones(problem.n_groups),
+        bounds=(0, None),
+        method="highs-ds",
+    )
+    if result.status != 0 or result.fun <= 0:
+        return None
+    dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
+    price: NDArray[np.float64] = np.maximum(-dual, 0.0) / unit
+    return price if farkas_excess(problem, price) > 0 else None
+
+
+def _budget_rows(problem: Problem) -> tuple[csr_array, NDArray[np.float64]]:
+    """The budget rows, each scaled to entries of at most one, and the scale."""
+    sparse = require("scipy.sparse", None)
+    unit = np.maximum(problem.cost.max(axis=1), 1).astype(np.float64)
+    return sparse.csr_array(problem.cost / unit[:, None]), unit
+
+
+def _one_per_group(problem: Problem) -> csr_array:
+    sparse = require("scipy.sparse", None)
+    ones = np.ones(problem.n_choices)
+    matrix: csr_array = sparse.csr_array(
+        (ones, np.arange(problem.n_choices), problem.start), shape=(problem.n_groups, problem.n_choices)
+    )
+    return matrix

@@ -1,0 +1,92 @@
+"""From a claim to a certificate: what is proved of an answer, and on what ground."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .bound import best_price, farkas_price
+from .errors import SolverFailure
+from .lagrangian import lagrangian_bound
+from .reduce import reduce
+from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .problem import Problem
+
+# Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
+TOLERANCE = 1e-12
+
+
+def certify(problem: Problem, answer: Answer, solver: str) -> Certificate:
+    """Establish what is proved of an answer whose selection, if any, is within the budgets.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    answer
+        What the solver claims.
+    solver
+        Its name, for the error.
+
+    Returns
+    -------
+    certificate
+        OPTIMAL where the Lagrangian bound meets the value or the solver exhausted the search, FEASIBLE otherwise;
+        INFEASIBLE where a Farkas price or an exhausted search says so, UNKNOWN otherwise.
+
+    Raises
+    ------
+    SolverFailure
+        When the solver says that nothing is feasible although a selection is known.
+    """
+    if answer.choice is None:
+        return _without_selection(problem, answer, solver)
+    price = _sound_price(problem, answer.price)
+    bound = lagrangian_bound(problem, price)
+    value = total_value(problem, answer.choice)
+    tolerance = TOLERANCE * math.fsum(np.abs(problem.value[answer.choice]).tolist())
+    if value - bound <= tolerance:
+        return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance)
+    if answer.complete:
+        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution))
+    return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance)
+
+
+def _without_selection(problem: Problem, answer: Answer, solver: str) -> Certificate:
+    certificate = certify_infeasible(problem, GROUND_SEARCH if answer.complete else GROUND_NONE)
+    if certificate.ground == GROUND_DUAL:
+        return certificate
+    if not answer.complete:
+        price = _sound_price(problem, answer.price)
+        return Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
+    if reduce(problem).incumbent is not None:
+        raise SolverFailure(f"{solver} says that no selection is within every budget, but there is one")
+    return certificate
+
+
+def certify_infeasible(problem: Problem, ground: str) -> Certificate:
+    """Infeasibility by a Farkas price where there is one, else on the ground given."""
+    price = farkas_price(problem)
+    if price is not None:
+        return Certificate(Status.INFEASIBLE, GROUND_DUAL, price, math.inf, 0.0)
+    return Certificate(Status.INFEASIBLE, ground, np.zeros(problem.n_resources), math.inf, 0.0)
+
+
+def _sound_price(problem: Problem, price: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if price is None:
+        return best_price(problem)
+    sound = np.asarray(price, dtype=np.float64)
+    if sound.shape != (problem.n_resources,) or not np.isfinite(sound).all() or (sound < 0).any():
+        return best_price(problem)
+    return sound
+
+
+def total_value(problem: Problem, choice: NDArray[np.int64]) -> float:
+    """The sum of the chosen values, rounded once."""
+    return math.fsum(problem.value[choice].tolist())

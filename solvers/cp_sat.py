@@ -1,0 +1,94 @@
+"""Adapter to OR-Tools CP-SAT."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from .core_model import CoreModel, Outcome, solve_raw, solve_reduced
+from .errors import InvalidProblem, require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .problem import Problem
+    from .solution import Answer
+
+_OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
+_LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint
+
+
+@dataclasses.dataclass(frozen=True)
+class CpSat:
+    """OR-Tools CP-SAT on the core, its values scaled to integers of 50 bits.
+
+    Attributes
+    ----------
+    threads
+        Workers; with more than one the selection among equals may differ from run to run.
+    reduce
+        False gives CP-SAT the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+    """
+
+    threads: int = 1
+    reduce: bool = True
+    name: ClassVar[str] = "cp_sat"
+    requires: ClassVar[str | None] = "ortools"
+    reference: ClassVar[str] = "Perron and Didier, CP-SAT, https://developers.google.com/optimization/cp/cp_solver"
+
+    def __post_init__(self) -> None:
+        """Refuse a thread count that CP-SAT would read as 'all'."""
+        if self.threads < 1:
+            raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
+
+    def supports(self, problem: Problem) -> str | None:
+        """Give the reason why not, or None: costs whose sum needs more than 61 bits are refused."""
+        largest = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1, dtype=np.float64)
+        if float(largest.max()) >= _LARGEST_SUM:
+            return f"cp_sat takes costs that add up to less than 2**61, not {largest.max():.3g}: choose a larger unit"
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        """Solve."""
+        run = solve_reduced if self.reduce else solve_raw
+        return run(problem, partial(self._minimise, seed), seconds, warm)
+
+    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+        cp_model = require("ortools.sat.python.cp_model", None)
+        cp = cp_model.CpModel()
+        x = [cp.new_bool_var("") for _ in range(len(model.value))]
+        for first, last in zip(model.start[:-1], model.start[1:], strict=True):
+            cp.add_exactly_one(x[first:last])
+        for row, left in zip(model.cost, model.slack, strict=True):
+            cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
+        for selection in model.forbidden:
+            cp.add_bool_or([~x[index] for index in selection])
+        scale = _scale(model)
+        cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
+        if model.hint is not None:
+            hinted = set(model.hint.tolist())
+            for index, variable in enumerate(x):
+                cp.add_hint(variable, index in hinted)
+        solver = cp_model.CpSolver()
+        solver.parameters.max_time_in_seconds = seconds
+        solver.parameters.num_workers = self.threads
+        solver.parameters.random_seed = seed % 2**31
+        status = solver.solve(cp)
+        word = solver.status_name(status)
+        complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            return Outcome(None, complete, word)
+        chosen = np.array([index for index, variable in enumerate(x) if solver.boolean_value(variable)])
+        return Outcome(chosen, complete, word, resolution=model.n_groups / scale)
+
+
+def _scale(model: CoreModel) -> float:
+    """A power of two that spreads the values over the integers that CP-SAT is given."""
+    largest = float(np.maximum.reduceat(np.abs(model.value), model.start[:-1]).sum())
+    if largest == 0:
+        return 1.0
+    return math.ldexp(1.0, min(_OBJECTIVE_BITS - math.frexp(largest)[1], 1000))

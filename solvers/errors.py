@@ -1,0 +1,65 @@
+"""What can go wrong in a solver, and how optional packages are brought in."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class InvalidProblem(ValueError):
+    """The problem, or an option of the call, is not what the solver can take. The message names the entry."""
+
+
+class NoSolution(RuntimeError):
+    """A selection was required and there is none. The message says why and which budgets would do."""
+
+
+class SolverFailure(RuntimeError):
+    """A backend broke its word: it crashed, or it returned a selection that is not one. Not the caller's fault."""
+
+
+class SolverUnavailable(ImportError):
+    """An optional package is missing. The message says what to type and what works without it."""
+
+
+def require(package: str, extra: str | None, without: str = "everything else works without it") -> ModuleType:
+    """Import an optional package, or say how to get it.
+
+    Parameters
+    ----------
+    package
+        The module to import, such as ``"scipy.optimize"``.
+    extra
+        The extra of ``mckp-quant`` that brings it; None where it is one of the required dependencies.
+    without
+        What the reader can do without the package.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    SolverUnavailable
+        When the package cannot be imported.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        command = "pip install mckp-quant" if extra is None else f"pip install 'mckp-quant[{extra}]'"
+        raise SolverUnavailable(
+            f"the package {package!r} cannot be imported ({error}); install it with: {command} -- {without}"
+        ) from error
+
+
+def missing(package: str) -> str | None:
+    """Why the package cannot be used here, or None; looks for it without importing it."""
+    root = package.partition(".")[0]
+    if importlib.util.find_spec(root) is None:
+        return f"the package {root!r} is not installed"
+    return None

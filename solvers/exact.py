@@ -1,0 +1,143 @@
+"""Exact solvers of our own: reduction and core dynamic programming, and the brute-force oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from .core import search_core
+from .errors import InvalidProblem
+from .lagrangian import EPS
+from .reduce import reduce
+from .solution import Answer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .problem import Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Exact:
+    """Reduce to the core, then dynamic programming over it: exact, and the default for one budget.
+
+    Attributes
+    ----------
+    max_states
+        How many states the dynamic programme may keep, about 8 bytes each; beyond it the answer is FEASIBLE with a
+        true gap.
+    """
+
+    max_states: int = 10**7
+    name: ClassVar[str] = "exact"
+    requires: ClassVar[str | None] = None
+    reference: ClassVar[str] = (
+        "Pisinger (1995), A minimal algorithm for the multiple-choice knapsack problem, EJOR 83, 394-410"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that no list fits in."""
+        if self.max_states < 1:
+            raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
+
+    def supports(self, problem: Problem) -> str | None:
+        """Give the reason why not, or None: one budget only."""
+        if problem.n_resources > 1:
+            return f"exact takes one budget, the problem has {problem.n_resources}: use 'cp_sat', 'highs' or 'pulp'"
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        """Solve; deterministic, so the seed is not used."""
+        deadline = time.perf_counter() + seconds
+        reduction = reduce(problem, warm)
+        if reduction.incumbent is None:  # cannot be: with one budget that can be met, the repair succeeds
+            return Answer(None, price=reduction.price)
+        stats = {"core_groups": len(reduction.core.group), "core_choices": len(reduction.core.position), "states": 0}
+        if reduction.closed:
+            return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
+        result = search_core(
+            reduction.core,
+            float(reduction.price[0]),
+            reduction.gap,
+            reduction.noise,
+            max_states=self.max_states,
+            deadline=deadline,
+        )
+        choice = reduction.incumbent if result.position is None else reduction.expand(result.position)
+        stats["states"] = result.states
+        return Answer(choice, result.complete, reduction.price, reduction.noise, stats)
+
+
+@dataclasses.dataclass(frozen=True)
+class Enumerate:
+    """Try every selection: the oracle that the others are tested against.
+
+    Attributes
+    ----------
+    max_selections
+        Problems with more selections than this are refused.
+    """
+
+    max_selections: int = 10**6
+    name: ClassVar[str] = "enumerate"
+    requires: ClassVar[str | None] = None
+    reference: ClassVar[str] = "brute force"
+
+    def supports(self, problem: Problem) -> str | None:
+        """Give the reason why not, or None: small problems only."""
+        selections = math.prod(problem.size.tolist())
+        if selections > self.max_selections:
+            return (
+                f"enumerate would have to try {selections:.3g} selections, its limit is {self.max_selections:.3g}: "
+                "use 'exact'"
+            )
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        """Solve; neither seed nor warm start is used."""
+        deadline = time.perf_counter() + seconds
+        tail_first = _split(problem)
+        tail = _selections(problem, tail_first, problem.n_groups)
+        tail_value, tail_cost = _totals(problem, tail)
+        resolution = 4 * problem.n_groups * EPS * float(np.abs(problem.value).max())
+        best, best_value = None, math.inf
+        for head in _selections(problem, 0, tail_first):
+            if time.perf_counter() > deadline:
+                return Answer(best, resolution=resolution)
+            value, cost = _totals(problem, head[None])
+            fits = (cost + tail_cost <= problem.budget).all(axis=1)
+            total = np.where(fits, value + tail_value, math.inf)
+            near = np.flatnonzero(fits & (total <= min(best_value, float(total.min())) + resolution))
+            for at in near[np.unique(total[near], return_index=True)[1]]:
+                selection = np.concatenate([head, tail[at]])
+                exact = math.fsum(problem.value[selection].tolist())
+                if exact < best_value:
+                    best, best_value = selection, exact
+        return Answer(best, complete=True, resolution=resolution)
+
+
+def _split(problem: Problem, block: int = 4096) -> int:
+    """The first group of the tail whose selections are tried all at once."""
+    first, selections = problem.n_groups, 1
+    while first > 0 and selections * int(problem.size[first - 1]) <= block:
+        first -= 1
+        selections *= int(problem.size[first])
+    return first
+
+
+def _selections(problem: Problem, first: int, last: int) -> NDArray[np.int64]:
+    """``(n, last - first)`` every selection of some groups, as positions, in lexicographic order."""
+    found = np.zeros((1, 0), dtype=np.int64)
+    for group in range(first, last):
+        own = np.arange(problem.start[group], problem.start[group + 1])
+        found = np.hstack([np.repeat(found, len(own), axis=0), np.tile(own, len(found))[:, None]])
+    return found
+
+
+def _totals(problem: Problem, selections: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """``(n,)`` values and ``(n, n_resources)`` costs of partial selections."""
+    return problem.value[selections].sum(axis=1), problem.cost[:, selections].sum(axis=2).T

@@ -1,0 +1,76 @@
+"""Adapter to HiGHS, through SciPy: the package highspy cannot share a process with OR-Tools."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from . import milp
+from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
+from .errors import require
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .problem import Problem
+    from .solution import Answer
+
+_CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4: "other"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Highs:
+    """HiGHS (``scipy.optimize.milp``) on the core in gap units, with a relative gap of 0.
+
+    SciPy passes neither seed nor thread count on; HiGHS is deterministic.
+
+    Attributes
+    ----------
+    reduce
+        False gives HiGHS the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+    """
+
+    reduce: bool = True
+    name: ClassVar[str] = "highs"
+    requires: ClassVar[str | None] = "scipy"
+    reference: ClassVar[str] = "Huangfu and Hall (2018), Parallelizing the dual revised simplex method, MPC 10, 119-142"
+
+    def supports(self, problem: Problem) -> str | None:
+        """Give the reason why not, or None: every problem is taken."""
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        """Solve."""
+        run = solve_reduced if self.reduce else solve_raw
+        return run(problem, _minimise, seconds, warm)
+
+
+def _minimise(model: CoreModel, seconds: float) -> Outcome:
+    optimize = require("scipy.optimize", None)
+    sparse = require("scipy.sparse", None)
+    objective = milp.objective(model)
+    rows = list(milp.rows(model))
+    matrix = sparse.csr_array(
+        (
+            np.concatenate([row.coefficient for row in rows]),
+            np.concatenate([row.index for row in rows]),
+            np.cumsum([0, *(len(row.index) for row in rows)]),
+        ),
+        shape=(len(rows), len(objective)),
+    )
+    whole = np.arange(len(objective)) < len(model.objective)
+    result = optimize.milp(
+        objective,
+        integrality=whole.astype(int),
+        bounds=optimize.Bounds(0, np.where(whole, 1.0, np.inf)),
+        constraints=optimize.LinearConstraint(matrix, [row.lower for row in rows], [row.upper for row in rows]),
+        options={"time_limit": seconds, "mip_rel_gap": 0.0},
+    )
+    claimed = _CLAIMS[result.status]
+    complete = claimed in ("optimal", "infeasible") and model.faithful
+    if result.x is None:
+        return Outcome(None, complete, claimed)
+    chosen = largest_in_group(model, np.asarray(result.x[: len(model.objective)]))
+    return Outcome(chosen, complete, claimed, resolution=1e-6)

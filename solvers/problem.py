@@ -1,0 +1,294 @@
+"""The multiple-choice knapsack problem as arrays, checked once."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InvalidProblem
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+INT64_MAX = 2**63 - 1
+LARGEST_EXACT_FLOAT = 2**53
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Problem:
+    """Choose one choice per group; minimise the total value within every budget.
+
+    Choices lie flat: group ``g`` owns the positions ``start[g]:start[g + 1]`` of every array. The arrays are copied,
+    checked and made read-only, so a `Problem` that exists is sound.
+
+    Attributes
+    ----------
+    value
+        ``(n_choices,)`` float64, finite; lower is better. Negative values are welcome.
+    cost
+        ``(n_resources, n_choices)`` int64, at least 0: exact units such as bytes, bit operations or nanoseconds. The
+        largest cost of each group sums to less than 2**63 for every resource.
+    budget
+        ``(n_resources,)`` int64, inclusive upper limits.
+    start
+        ``(n_groups + 1,)`` int64, rising from 0 to ``n_choices``; no group is empty.
+    label
+        ``(n_choices,)`` int64, what the caller calls the choice; no label twice in a group.
+
+    Raises
+    ------
+    InvalidProblem
+        With the name, position and value of the first entry that breaks a rule.
+    """
+
+    value: NDArray[np.float64]
+    cost: NDArray[np.int64]
+    budget: NDArray[np.int64]
+    start: NDArray[np.int64]
+    label: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Copy, check and freeze the arrays."""
+        start = _integers("start", self.start, 1)
+        value = _floats("value", self.value)
+        cost = _integers("cost", self.cost, 2)
+        budget = _integers("budget", _at_least_1d("budget", self.budget), 1)
+        label = _integers("label", self.label, 1)
+        _check_shapes(start, value, cost, budget, label)
+        _check_entries(start, value, cost, label)
+        for name, array in (("value", value), ("cost", cost), ("budget", budget), ("start", start), ("label", label)):
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_table(cls, value: ArrayLike, cost: ArrayLike, budget: ArrayLike) -> Problem:
+        """Build a problem from rectangular tables, one row per group.
+
+        Parameters
+        ----------
+        value
+            ``(n_groups, n_columns)`` float; nan marks a choice that is not allowed and is left out.
+        cost
+            ``(n_groups, n_columns)`` or ``(n_resources, n_groups, n_columns)``, integers.
+        budget
+            ``(n_resources,)`` integers, or one integer.
+
+        Returns
+        -------
+        problem
+            The problem; the label of a choice is its column.
+
+        Raises
+        ------
+        InvalidProblem
+            When a shape or an entry is wrong; a row that is nan throughout is an empty group.
+        """
+        values = _as_array("value", value)
+        if values.ndim != 2:
+            raise InvalidProblem(f"value has {values.ndim} dimensions: from_table takes (n_groups, n_columns)")
+        costs = _as_array("cost", cost)
+        if costs.ndim not in (2, 3) or costs.shape[-2:] != values.shape:
+            raise InvalidProblem(
+                f"cost has shape {np.shape(cost)}: for a value of shape {values.shape} it must be {values.shape} "
+                f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
+            )
+        costs = _integers("cost", costs, costs.ndim)
+        _check_not_negative(costs)
+        numbers = _floats("value", values, nan=True)
+        allowed = ~np.isnan(numbers)
+        counts = allowed.sum(axis=1)
+        if len(counts) and not counts.all():
+            group = int(np.argmin(counts > 0))
+            raise InvalidProblem(f"group {group} is empty: every entry of value[{group}] is nan, so nothing is allowed")
+        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+        return cls(
+            value=numbers[allowed],
+            cost=np.atleast_2d(costs[..., allowed]),
+            budget=_integers("budget", _at_least_1d("budget", budget), 1),
+            start=np.concatenate([[0], np.cumsum(counts)]),
+            label=columns[allowed],
+        )
+
+    @property
+    def n_groups(self) -> int:
+        """How many groups there are."""
+        return len(self.start) - 1
+
+    @property
+    def n_choices(self) -> int:
+        """How many choices there are over all groups."""
+        return len(self.value)
+
+    @property
+    def n_resources(self) -> int:
+        """How many budgets there are."""
+        return len(self.budget)
+
+    @cached_property
+    def size(self) -> NDArray[np.int64]:
+        """``(n_groups,)`` how many choices each group has."""
+        return np.diff(self.start)
+
+    @cached_property
+    def group(self) -> NDArray[np.int64]:
+        """``(n_choices,)`` the group of each choice."""
+        return np.repeat(np.arange(self.n_groups), self.size)
+
+    @cached_property
+    def least_cost(self) -> tuple[int, ...]:
+        """The sum over groups of the least cost, resource by resource: no budget below it can be met."""
+        least = np.minimum.reduceat(self.cost, self.start[:-1], axis=1)
+        return tuple(int(total) for total in least.sum(axis=1))
+
+    def position(self, labels: ArrayLike) -> NDArray[np.int64]:
+        """Where a selection given by labels lies in the flat arrays.
+
+        Parameters
+        ----------
+        labels
+            ``(n_groups,)`` integers, the label chosen in each group.
+
+        Returns
+        -------
+        position
+            ``(n_groups,)`` int64 indices into `value`.
+
+        Raises
+        ------
+        InvalidProblem
+            When the length is wrong or a group has no such label.
+        """
+        wanted = _integers("selection", labels, 1)
+        if len(wanted) != self.n_groups:
+            raise InvalidProblem(f"the selection has {len(wanted)} entries for {self.n_groups} groups")
+        hit = self.label == np.repeat(wanted, self.size)
+        found = np.add.reduceat(hit, self.start[:-1])
+        if not found.all():
+            group = int(np.argmin(found))
+            own = self.label[self.start[group] : self.start[group + 1]]
+            raise InvalidProblem(
+                f"selection[{group}] is {wanted[group]}: group {group} has the labels {own[:20].tolist()}"
+            )
+        return np.flatnonzero(hit)
+
+    def with_budget(self, budget: ArrayLike) -> Problem:
+        """The same problem under other budgets, ``(n_resources,)`` integers."""
+        return dataclasses.replace(self, budget=_integers("budget", _at_least_1d("budget", budget), 1))
+
+
+def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InvalidProblem(f"{name} is not a rectangular array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        array = np.array(values, dtype=object)  # NumPy may have turned every entry into text because of one
+        for flat, entry in enumerate(array.ravel()):
+            if not isinstance(entry, (int, float, np.integer, np.floating)):
+                raise InvalidProblem(f"{_at(name, array, flat)} is {entry!r}: every entry must be a number")
+    return array
+
+
+def _at_least_1d(name: str, values: ArrayLike) -> NDArray[Any]:
+    return np.atleast_1d(_as_array(name, [values] if np.isscalar(values) or values is None else values))
+
+
+def _floats(name: str, values: ArrayLike, *, nan: bool = False) -> NDArray[np.float64]:
+    array = _as_array(name, values)
+    try:
+        numbers = np.array(array, dtype=np.float64)
+    except OverflowError as error:
+        raise InvalidProblem(f"{name} has an entry beyond the range of float64") from error
+    wrong = np.isinf(numbers) if nan else ~np.isfinite(numbers)
+    if wrong.any():
+        flat = int(np.argmax(wrong))
+        raise InvalidProblem(f"{_at(name, numbers, flat)} is {numbers.ravel()[flat]}: every value must be finite")
+    return numbers
+
+
+def _integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
+    array = _as_array(name, values)
+    if array.ndim != ndim:
+        raise InvalidProblem(f"{name} has {array.ndim} dimensions: it must have {ndim}")
+    if array.dtype.kind in "bi":
+        return np.array(array, dtype=np.int64)
+    for flat, entry in enumerate(array.ravel()):
+        if entry != entry or entry in (float("inf"), float("-inf")) or entry != int(entry):
+            raise InvalidProblem(
+                f"{_at(name, array, flat)} is {entry}: it must be a whole number (choose a smaller unit)"
+            )
+        if abs(int(entry)) > INT64_MAX:
+            raise InvalidProblem(
+                f"{_at(name, array, flat)} is {entry}: it does not fit in 64 bits (choose a larger unit)"
+            )
+        if isinstance(entry, (float, np.floating)) and abs(float(entry)) > LARGEST_EXACT_FLOAT:
+            raise InvalidProblem(
+                f"{_at(name, array, flat)} is the float {entry}: beyond 2**53 floats skip whole "
+                "numbers, so give integers"
+            )
+    return np.array(array, dtype=np.int64)
+
+
+def _at(name: str, array: NDArray[Any], flat: int) -> str:
+    index = np.unravel_index(flat, array.shape)
+    return f"{name}[{', '.join(str(int(i)) for i in index)}]"
+
+
+def _check_shapes(
+    start: NDArray[np.int64],
+    value: NDArray[np.float64],
+    cost: NDArray[np.int64],
+    budget: NDArray[np.int64],
+    label: NDArray[np.int64],
+) -> None:
+    if value.ndim != 1:
+        raise InvalidProblem(f"value has {value.ndim} dimensions: it must have 1 (Problem.from_table takes tables)")
+    if len(start) < 2:
+        raise InvalidProblem("start has fewer than two entries: a problem needs at least one group")
+    if start[0] != 0 or start[-1] != len(value):
+        raise InvalidProblem(
+            f"start runs from {start[0]} to {start[-1]}: it must run from 0 to n_choices = {len(value)}"
+        )
+    empty = start[1:] <= start[:-1]
+    if empty.any():
+        group = int(np.argmax(empty))
+        raise InvalidProblem(
+            f"group {group} is empty: start[{group}] = {start[group]}, start[{group + 1}] = {start[group + 1]}"
+        )
+    if cost.shape != (len(budget), len(value)):
+        raise InvalidProblem(
+            f"cost has shape {cost.shape}: {len(budget)} budgets and {len(value)} choices need "
+            f"{(len(budget), len(value))}"
+        )
+    if len(budget) == 0:
+        raise InvalidProblem("budget is empty: give at least one budget")
+    if label.shape != value.shape:
+        raise InvalidProblem(f"label has shape {label.shape}: it must be {value.shape}, one label per choice")
+
+
+def _check_not_negative(cost: NDArray[np.int64]) -> None:
+    if (cost < 0).any():
+        flat = int(np.argmax(cost.ravel() < 0))
+        raise InvalidProblem(f"{_at('cost', cost, flat)} is {cost.ravel()[flat]}: a cost must not be negative")
+
+
+def _check_entries(
+    start: NDArray[np.int64], value: NDArray[np.float64], cost: NDArray[np.int64], label: NDArray[np.int64]
+) -> None:
+    _check_not_negative(cost)
+    largest = np.maximum.reduceat(cost, start[:-1], axis=1)
+    for resource, row in enumerate(largest):
+        if row.sum(dtype=np.float64) > 2.0**62 and sum(row.tolist()) > INT64_MAX:
+            raise InvalidProblem(
+                f"the costs of resource {resource} add up beyond 2**63: choose a larger unit "
+                f"(its largest cost is {row.max()})"
+            )
+    group = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    order = np.lexsort((label, group))
+    twice = (np.diff(label[order]) == 0) & (np.diff(group[order]) == 0)
+    if twice.any():
+        at = int(order[int(np.argmax(twice))])
+        raise InvalidProblem(f"label {label[at]} stands twice in group {group[at]}: labels must differ within a group")

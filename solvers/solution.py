@@ -1,0 +1,216 @@
+"""What solvers claim, what the front door establishes, and the proof that goes with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from .errors import NoSolution
+from .lagrangian import farkas_excess, lagrangian_bound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from .problem import Problem
+
+GROUND_DUAL = "dual gap closed"
+GROUND_SEARCH = "search exhausted"
+GROUND_NONE = "none"
+
+
+class Status(enum.Enum):
+    """What is known of an answer; the value is the sentence that a person reads."""
+
+    OPTIMAL = "proved optimal"
+    FEASIBLE = "feasible, not proved optimal"
+    INFEASIBLE = "proved infeasible"
+    UNKNOWN = "stopped before any feasible selection was found"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answer:
+    """What a solver returns: claims, nothing else. The front door decides what becomes of them.
+
+    Attributes
+    ----------
+    choice
+        ``(n_groups,)`` int64 positions in `Problem.value`, one in each group; or None.
+    complete
+        The search was exhausted: no feasible selection is better than `choice` by more than `resolution`; without a
+        choice, there is none at all.
+    price
+        ``(n_resources,)`` multipliers that the solver came across, for the certificate; or None.
+    resolution
+        How finely a complete search told values apart: rounding, scaling, tolerances of the backend.
+    stats
+        Counts worth reading.
+    """
+
+    choice: NDArray[np.int64] | None
+    complete: bool = False
+    price: NDArray[np.float64] | None = None
+    resolution: float = 0.0
+    stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A frozen dataclass whose fields are its options; `repr` of it is the record of the run."""
+
+    name: ClassVar[str]
+    requires: ClassVar[str | None]
+    reference: ClassVar[str]
+
+    def supports(self, problem: Problem) -> str | None:
+        """Give the reason why this solver cannot take the problem, or None."""
+        ...
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        """Search; `warm` holds ``(n_groups,)`` positions to start from."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Certificate:
+    """A proof, as data: anyone can recheck the bound in a few lines of NumPy.
+
+    For any ``price >= 0``, no feasible selection has a value below
+    ``sum_g min_j (value + price . cost) - price . budget`` (Lagrangian duality; Everett 1963, *Generalized Lagrange
+    multiplier method for solving problems of optimum allocation of resources*).
+
+    Attributes
+    ----------
+    status
+        What is certified.
+    ground
+        Why: ``"dual gap closed"`` (recheck it with `holds`), ``"search exhausted"`` (trust in the solver), or
+        ``"none"``.
+    price
+        ``(n_resources,)`` float64, at least 0: value lost per unit of each budget. Of an infeasible problem, a Farkas
+        price: even the cheapest selection at that price costs more than the budget at that price.
+    bound
+        No feasible selection is better than this; ``inf`` where none exists.
+    tolerance
+        Values closer than this count as equal: rounding of the sum of values.
+    """
+
+    status: Status
+    ground: str
+    price: NDArray[np.float64]
+    bound: float
+    tolerance: float
+
+    def holds(self, problem: Problem) -> bool:
+        """Whether the price proves the bound for this problem.
+
+        Parameters
+        ----------
+        problem
+            The problem that the certificate is for.
+
+        Returns
+        -------
+        holds
+            False where the stated bound exceeds what the price proves, or the price is not one. An infeasibility
+            that rests on an exhausted search has no price to recheck: its bound must then be infinite.
+        """
+        if self.price.shape != (problem.n_resources,) or not (
+            np.isfinite(self.price).all() and (self.price >= 0).all()
+        ):
+            return False
+        if self.status is Status.INFEASIBLE:
+            if self.bound != float("inf"):
+                return False
+            return self.ground == GROUND_SEARCH or farkas_excess(problem, self.price) > 0
+        return self.bound <= lagrangian_bound(problem, self.price)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """An answer after the front door has recomputed and certified it.
+
+    Attributes
+    ----------
+    choice
+        ``(n_groups,)`` int64 labels, or None.
+    value
+        Sum of the chosen values, rounded once; nan without a choice.
+    cost
+        The exact costs, one per resource; empty without a choice.
+    budget
+        The budgets of the problem that was solved.
+    status
+        What is known.
+    bound
+        No feasible selection has a smaller value: `value` itself when the search was exhausted, else the certificate's.
+    certificate
+        The proof.
+    solver
+        `repr` of the solver.
+    seed
+        The seed that it was given.
+    seconds
+        Wall time of the call.
+    stats
+        Counts that the solver reported.
+    least_budget
+        Where the problem is infeasible: for each resource the least budget that works with the other budgets as they
+        are, None where the others already rule every selection out. Empty otherwise.
+    """
+
+    choice: NDArray[np.int64] | None
+    value: float
+    cost: tuple[int, ...]
+    budget: tuple[int, ...]
+    status: Status
+    bound: float
+    certificate: Certificate
+    solver: str
+    seed: int
+    seconds: float
+    stats: Mapping[str, Any]
+    least_budget: tuple[int | None, ...] = ()
+
+    @property
+    def gap(self) -> float:
+        """Value less bound; nan without a value."""
+        return self.value - self.bound
+
+    @property
+    def relative_gap(self) -> float:
+        """Gap over the larger magnitude of value and bound; 0 where the gap is 0, nan without a value."""
+        if self.gap == 0:
+            return 0.0
+        return self.gap / max(abs(self.value), abs(self.bound))
+
+    def require(self) -> Solution:
+        """Itself, for callers that need a selection.
+
+        Returns
+        -------
+        solution
+            This solution, with a `choice`.
+
+        Raises
+        ------
+        NoSolution
+            When there is none; the message says why, and which budgets work.
+        """
+        if self.choice is not None:
+            return self
+        if self.status is not Status.INFEASIBLE:
+            raise NoSolution(
+                f"{self.solver} {self.status.value} after {self.seconds:.1f} seconds: give it more seconds, "
+                "or use 'exact'"
+            )
+        words = [
+            f"budget[{resource}] = {self.budget[resource]}: "
+            + ("no value of it works while the others stay" if least is None else f"the least that works is {least}")
+            for resource, least in enumerate(self.least_budget)
+        ]
+        raise NoSolution("no selection is within every budget; " + "; ".join(words))

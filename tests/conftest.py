@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", derandomize=True, deadline=None, database=None)
+settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--instances", metavar="DIR", help="folder of published problems (default: ../shared/instances)")
+    parser.addoption("--data", metavar="DIR", help="folder of pretrained networks and data (default: ../shared/data)")
+
+
+def _folder(config: pytest.Config, option: str, default: str) -> Path:
+    given = config.getoption(option)
+    if given is not None:
+        folder = Path(given)
+        if not folder.is_dir():
+            raise pytest.UsageError(f"{option} {given}: there is no such folder")
+        return folder
+    folder = config.rootpath.parent / "shared" / default
+    if not folder.is_dir():
+        pytest.skip(f"the folder ../shared/{default} is not beside the repository: name it with {option}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instances(pytestconfig: pytest.Config) -> Path:
+    return _folder(pytestconfig, "--instances", "instances")
+
+
+@pytest.fixture(scope="session")
+def data(pytestconfig: pytest.Config) -> Path:
+    return _folder(pytestconfig, "--data", "data")
