@@ -71,7 +71,8 @@ def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
     """
     for resource in range(problem.n_resources):
         if problem.least_cost[resource] > problem.budget[resource]:
-            return np.eye(problem.n_resources)[resource]
+            alone: NDArray[np.float64] = np.eye(problem.n_resources)[resource]
+            return alone
     if problem.n_resources == 1:
         return None
     rows, unit = _budget_rows(problem)
@@ -91,7 +92,9 @@ def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
         return None
     dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
     price: NDArray[np.float64] = np.maximum(-dual, 0.0) / unit
-    return price if farkas_excess(problem, price) > 0 else None
+    if farkas_excess(problem, price) > 0:
+        return price
+    return None
 
 
 def _budget_rows(problem: Problem) -> tuple[csr_array, NDArray[np.float64]]:

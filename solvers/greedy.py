@@ -68,7 +68,8 @@ class Greedy:
 
 def _surrogate(problem: Problem) -> NDArray[np.int64] | NDArray[np.float64]:
     if problem.n_resources == 1:
-        return problem.cost[0]
+        exact: NDArray[np.int64] = problem.cost[0]
+        return exact
     share: NDArray[np.float64] = (1.0 / np.maximum(problem.budget, 1)) @ problem.cost
     return share
 

@@ -95,10 +95,10 @@ class Problem:
                 f"cost has shape {np.shape(cost)}: for a value of shape {values.shape} it must be {values.shape} "
                 f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
             )
-        costs = _integers("cost", costs, costs.ndim)
-        _check_not_negative(costs)
         numbers = _floats("value", values, nan=True)
         allowed = ~np.isnan(numbers)
+        costs = _integers("cost", np.where(allowed, costs, 0), costs.ndim)
+        _check_not_negative(costs)
         counts = allowed.sum(axis=1)
         if len(counts) and not counts.all():
             group = int(np.argmin(counts > 0))
@@ -192,8 +192,10 @@ def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _at_least_1d(name: str, values: ArrayLike) -> NDArray[Any]:
-    return np.atleast_1d(_as_array(name, [values] if np.isscalar(values) or values is None else values))
+def _at_least_1d(name: str, values: Any) -> NDArray[Any]:
+    if values is None or isinstance(values, str):
+        values = [values]
+    return np.atleast_1d(_as_array(name, values))
 
 
 def _floats(name: str, values: ArrayLike, *, nan: bool = False) -> NDArray[np.float64]:

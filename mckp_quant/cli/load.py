@@ -1,0 +1,197 @@
+"""Brings in what the user names on the command line: a model, and batches of data. The only part that needs torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+import zipfile
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidInput, unknown
+from ..solvers.errors import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from torch import Tensor, nn
+
+_FORMS = "write package.module:function or path/to/file.py:function"
+
+
+def load_model(spec: str) -> nn.Module:
+    """Call the user's function that makes the network.
+
+    Parameters
+    ----------
+    spec
+        ``package.module:function`` or ``path/to/file.py:function``.
+
+    Returns
+    -------
+    model
+        What the function returned.
+
+    Raises
+    ------
+    InvalidInput
+        When the function cannot be found, fails, or returns anything but a torch.nn.Module.
+    SolverUnavailable
+        When torch is not installed.
+    """
+    torch = _torch()
+    made = _call("model", spec)
+    if not isinstance(made, torch.nn.Module):
+        raise InvalidInput(f"model {spec!r} gave a {type(made).__name__}: the function must return a torch.nn.Module")
+    model: nn.Module = made
+    return model
+
+
+def load_batches(spec: str, batch_size: int) -> list[Any]:
+    """Call the user's function that gives the data, or read it from a file.
+
+    Parameters
+    ----------
+    spec
+        ``package.module:function``, ``path/to/file.py:function``, or an ``.npz`` file with ``inputs`` and optionally
+        ``targets``.
+    batch_size
+        Samples in a batch, where the data comes from a file.
+
+    Returns
+    -------
+    batches
+        What the function gave, as a list.
+
+    Raises
+    ------
+    InvalidInput
+        When the function or file cannot be found, fails, or gives no batches.
+    SolverUnavailable
+        When torch is not installed.
+    """
+    _torch()
+    if spec.endswith(".npz"):
+        return _from_npz(Path(spec), batch_size)
+    made = _call("data", spec)
+    if not isinstance(made, Iterable) or isinstance(made, (dict, str, bytes)) or hasattr(made, "shape"):
+        raise InvalidInput(
+            f"data {spec!r} gave a {type(made).__name__}: the function must return batches, such as a list of tensors, "
+            "of (inputs, targets), or a DataLoader"
+        )
+    with _blaming("data", spec):
+        return list(made)
+
+
+def _torch() -> Any:
+    return require("torch", "torch", without="solve and compare work on a table without it")
+
+
+def _call(kind: str, spec: str) -> object:
+    where, colon, name = spec.rpartition(":")
+    if not colon or not where or not name:
+        raise InvalidInput(f"{kind} {spec!r} names no function: {_FORMS}")
+    with _blaming(kind, spec):
+        module = _from_file(kind, Path(where)) if where.endswith(".py") else _from_name(kind, where)
+    function: Callable[[], object] | None = getattr(module, name, None)
+    if function is None:
+        raise unknown(f"function in {where!r}", name, [each for each in vars(module) if not each.startswith("_")])
+    if not callable(function):
+        raise InvalidInput(f"{kind} {spec!r} is a {type(function).__name__}, not a function: {_FORMS}")
+    with _blaming(kind, spec):
+        return function()
+
+
+def _from_file(kind: str, path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InvalidInput(f"{kind} file {str(path)!r} does not exist: {_FORMS}")
+    # A name of its own, so that the user's file can neither hide another module nor be taken for one.
+    name = f"_mckp_quant_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"{kind} file {str(path)!r} cannot be imported: {_FORMS}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importable(path.resolve().parent):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _from_name(kind: str, name: str) -> ModuleType:
+    with _importable(Path.cwd()):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise
+            raise InvalidInput(f"{kind} module {name!r} cannot be found ({error}): {_FORMS}") from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextmanager
+def _blaming(kind: str, spec: str) -> Iterator[None]:
+    """Whatever the user's own code raises is about that code: say what and where, in a sentence."""
+    try:
+        yield
+    except (InvalidInput, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InvalidInput(
+            f"{kind} {spec!r} failed: {type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
+        ) from error
+
+
+def _from_npz(path: Path, batch_size: int) -> list[Any]:
+    if batch_size < 1:
+        raise InvalidInput(f"--batch-size {batch_size}: it must be at least 1")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name in {"inputs", "targets"}}
+            known = list(file.files)
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"data {str(path)!r} cannot be read: {error}") from error
+    if "inputs" not in arrays:
+        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {', '.join(known) or 'no arrays'}")
+    tensors = {name: _tensor(path, name, array) for name, array in arrays.items()}
+    inputs, targets = tensors["inputs"], tensors.get("targets")
+    if targets is None:
+        return list(inputs.split(batch_size))
+    if len(targets) != len(inputs):
+        raise InvalidInput(f"data {str(path)!r} has {len(inputs)} inputs and {len(targets)} targets: give one each")
+    return list(zip(inputs.split(batch_size), targets.split(batch_size), strict=True))
+
+
+def _tensor(path: Path, name: str, array: np.ndarray[Any, Any]) -> Tensor:
+    import torch
+
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or len(array) == 0:
+        raise InvalidInput(
+            f"{name} in {str(path)!r} has the type {array.dtype} and the shape {array.shape}: it must hold numbers, "
+            "one sample per entry of its first dimension"
+        )
+    if array.dtype.kind == "f":
+        return torch.from_numpy(array.astype(np.float32))  # what networks compute in
+    return torch.from_numpy(array.astype(np.int64))
