@@ -88,8 +88,6 @@ def allocate(
     problem, index = build(table, budgets, pinned=pinned, tied=tied)
     require_each_budget(problem, index)
     solution = solve(problem, solver, seconds=seconds, seed=seed)
-    if solution.choice is None:
-        raise NoSolution(why_none(solution, index))
     return Allocation(as_policy(table, solution, index), solution, problem, index)
 
 
@@ -101,7 +99,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     table
         The table that the problem was built from.
     solution
-        An answer with a selection.
+        The answer.
     index
         The index of the problem.
 
@@ -109,8 +107,15 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     -------
     policy
         The policy, with its proof and where it came from.
+
+    Raises
+    ------
+    NoSolution
+        When the answer holds no selection; with the least budgets that work where it is proved that there is none.
     """
-    policy = Policy.on_table(table, index.policy_formats(solution.require().choice))
+    if solution.choice is None:
+        raise NoSolution(why_none(solution, index))
+    policy = Policy.on_table(table, index.policy_formats(solution.choice))
     return dataclasses.replace(
         policy,
         predicted=solution.value,

@@ -176,14 +176,15 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
         )
     if not logits.is_floating_point() or _size(logits) != batch.size:
         raise InvalidInput(
-            f"the logits of batch {batch.index} are {logits.dtype} of shape {tuple(logits.shape)}: they must be floating "
-            f"point with the {batch.size} samples as first dimension (inputs {batch.shape}); choose them with output="
+            f"the logits of batch {batch.index} are {logits.dtype} of shape {tuple(logits.shape)}: they must be "
+            f"floating point with the {batch.size} samples (inputs {batch.shape}) as first dimension; choose them "
+            "with output="
         )
     return logits
 
 
 def call(model: nn.Module, batch: Batch) -> object:
-    """What the model returns for a batch; raises InvalidInput, chained to the model's own error, where it fails."""
+    """Call the model on a batch; raises InvalidInput, chained to the model's own error, where it fails."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
         if isinstance(batch.inputs, Tensor):
@@ -212,7 +213,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         for name, buffer in module._buffers.items()
     ]
     cpu_state = torch.get_rng_state()
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    cuda_used = torch.cuda.is_initialized()
+    cuda_states = torch.cuda.get_rng_state_all() if cuda_used else []
     try:
         model.eval()
         for parameter in parameters:

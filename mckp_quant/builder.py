@@ -127,7 +127,8 @@ def build(
     groups = _groups(table, tied)
     pins = _pins(table, groups, pinned or {})
     limits = tuple(as_budget(name, asked, table) for name, asked in budgets.items())
-    value = np.array([[_sum(table.loss[list(rows), column]) for column in range(len(table.formats))] for rows in groups])
+    columns = range(len(table.formats))
+    value = np.array([[_sum(table.loss[list(rows), column]) for column in columns] for rows in groups])
     for group, column in pins.items():
         value[group, np.arange(len(table.formats)) != column] = np.nan
     _check_choices(table, groups, value)
@@ -169,7 +170,8 @@ def _groups(table: SensitivityTable, tied: Sequence[Sequence[str]]) -> tuple[tup
         for row in rows:
             if row in owner:
                 raise InvalidInput(
-                    f"layer {table.layers[row].name!r} stands in two tied sets: make them one set, or take it out of one"
+                    f"layer {table.layers[row].name!r} stands in two tied sets: "
+                    "make them one set, or take it out of one"
                 )
             owner[row] = rows
     firsts = (owner.get(row, (row,)) for row in range(len(table.layers)))

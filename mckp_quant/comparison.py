@@ -135,6 +135,8 @@ def compare_solvers(
         When no policy is within the budgets.
     """
     chosen = _chosen(solvers)
+    if not seconds > 0 or seed < 0:
+        raise InvalidInput(f"seconds = {seconds}, seed = {seed}: give some time, and a seed of at least 0")
     problem, index = build(table, budgets, pinned=pinned, tied=tied)
     require_each_budget(problem, index)
     answers: list[tuple[str, Solution | str]] = []

@@ -132,16 +132,16 @@ def cost_matrix(name: str, table: SensitivityTable) -> NDArray[np.int64]:
     Raises
     ------
     InvalidInput
-        When the resource is unknown, or a cost is negative, fractional or beyond 64 bits.
+        When the resource is unknown, or a cost is negative or beyond 64 bits.
     """
     price = resource(name).cost
     rows = [[price(layer, entry) for entry in table.formats] for layer in table.layers]
     for layer, row in zip(table.layers, rows, strict=True):
         for entry, cost in zip(table.formats, row, strict=True):
-            if not isinstance(cost, int) or not 0 <= cost < LIMIT:
+            if not 0 <= cost < LIMIT:
                 raise InvalidInput(
-                    f"{name} of layer {layer.name!r} in format {entry.name!r} is {cost!r}: "
-                    "it must be a whole number from 0 to 2**63 - 1"
+                    f"{name} of layer {layer.name!r} in format {entry.name!r} is {cost}: "
+                    "it must lie from 0 to 2**63 - 1"
                 )
     return np.array(rows, dtype=np.int64)
 

@@ -75,7 +75,7 @@ def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
     layers = []
     for first, *ties in names:
         users = {found[name] for name in (first, *ties)}
-        if not any(calls[module] for module in users):
+        if not any(calls[module] or isinstance(module, nn.Embedding) for module in users):
             logger.warning("layer %r is never called as a module: its operations are counted as 0", first)
         weight = weight_of(found[first])
         layers.append(
@@ -92,7 +92,7 @@ def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
 
 
 def modules(model: nn.Module, layers: Iterable[Layer]) -> dict[str, nn.Module]:
-    """The modules that use the layers' weights.
+    """Look up the modules that use the layers' weights.
 
     Parameters
     ----------
@@ -133,12 +133,12 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def kind_of(module: nn.Module) -> str:
-    """The `Layer.kind` of a module for which `is_layer` is true."""
+    """Give the `Layer.kind` of a module for which `is_layer` is true."""
     return next(kind for base, kind in KINDS.items() if isinstance(module, base))
 
 
 def weight_of(module: nn.Module) -> nn.Parameter:
-    """The weight parameter of a module for which `is_layer` is true."""
+    """Give the weight parameter of a module for which `is_layer` is true."""
     weight = module.weight
     if not isinstance(weight, nn.Parameter):
         raise InvalidInput(
@@ -154,7 +154,8 @@ def _weight_names(model: nn.Module) -> list[list[str]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             raise InvalidInput(
-                f"{name!r} is a {type(module).__name__}: recurrent layers cannot be quantised yet; measure a model without them"
+                f"{name!r} is a {type(module).__name__}: recurrent layers cannot be quantised yet, "
+                "and their weights would silently stay in floating point"
             )
         if isinstance(module, nn.MultiheadAttention):
             logger.warning("the projections of %r (MultiheadAttention) stay in floating point", name)
@@ -184,9 +185,10 @@ def _channels(module: nn.Module) -> int:
 
 
 def _operations(module: nn.Module, inputs: Tensor, output: Tensor) -> int:
-    """Multiply-accumulate operations of one call: every weight of an output (or, transposed, input) channel, per entry."""
+    """Multiply-accumulate operations of one call."""
     if isinstance(module, nn.Embedding):
         return 0
+    # Each output entry (of a transposed convolution: input entry) meets all weights of its channel once.
     per_entry = weight_of(module)[0].numel()
     transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
     return (inputs if transposed else output).numel() * per_entry

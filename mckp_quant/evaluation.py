@@ -1,4 +1,4 @@
-"""How far a quantised network is from the float one on real data: KL, loss, accuracy, agreement, with standard errors."""
+"""How far a quantised network is from the float one on real data: KL, loss, accuracy and agreement, with errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from .batches import as_batches, evaluating, forward
-from .scores import QUANTITIES, as_likelihood, score
+from .scores import score
+from .sensitivity.likelihood import unit
 from .simulation import Simulator
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Evaluation:
         difference, stderr
             In `unit`.
         """
-        return _mean(self.totals[0] - other.totals[0], self.counts[0])
+        with np.errstate(invalid="ignore"):  # two overflows: their difference is unknown
+            return _mean(self.totals[0] - other.totals[0], self.counts[0])
 
 
 def evaluate(
@@ -119,20 +121,18 @@ def evaluate(
         When the likelihood is unknown, a batch does not fit the models, targets do not fit the logits, or the
         reference's logits are not finite.
     """
-    kind = as_likelihood(likelihood)
     scores = []
     with evaluating(model), evaluating(reference), torch.no_grad():
         for batch in as_batches(batches):
             wanted = forward(reference, batch, output)
-            scores.append(score(forward(model, batch, output), wanted, batch, kind))
-    return _summary(scores, wanted.ndim > 2 and kind == "categorical")
+            scores.append(score(forward(model, batch, output), wanted, batch, likelihood))
+    return _summary(scores, unit(wanted))
 
 
 class Evaluator:
     """Measures many policies of one network on a fixed list of batches.
 
-    The float network runs once and its logits are kept, so a policy costs one pass over the batches. A policy that was
-    measured before is not run again.
+    The float network runs once and its logits are kept, so a policy costs one pass over the batches.
 
     Parameters
     ----------
@@ -145,6 +145,10 @@ class Evaluator:
     ----------
     passes
         How many times a quantised network has run over all batches so far.
+    simulator
+        What puts the network under policies.
+    reference
+        The float network's own figures: its KL is 0.
     """
 
     def __init__(
@@ -158,51 +162,38 @@ class Evaluator:
         self.passes = 0
         self.simulator = Simulator(model)
         self._output = output
-        self._likelihood = as_likelihood(likelihood)
+        self._likelihood = likelihood
         self._batches: list[Batch] = list(as_batches(batches))
-        self._logits: list[Tensor] = []
-        self._known: dict[Policy, Evaluation] = {}
         with evaluating(model), torch.no_grad():
             self._logits = [forward(model, batch, output) for batch in self._batches]
-        self.reference = self._summary_of(self._logits)
+        self.reference = self._summary(self._logits)
 
     def evaluate(self, policy: Policy) -> Evaluation:
         """Measure the network under a policy; raises InvalidInput where `apply` would."""
-        if policy not in self._known:
-            self._known[policy] = self.evaluate_model(self.simulator.apply(policy))
-        return self._known[policy]
+        return self.evaluate_model(self.simulator.apply(policy))
 
     def evaluate_model(self, model: nn.Module) -> Evaluation:
         """Measure another network, such as one that was quantised elsewhere; it is given back as it was."""
-        with evaluating(model), torch.no_grad():
-            logits = [forward(model, batch, self._output) for batch in self._batches]
         self.passes += 1
-        return self._summary_of(logits)
+        with evaluating(model), torch.no_grad():
+            return self._summary(forward(model, batch, self._output) for batch in self._batches)
 
-    def _summary_of(self, logits: list[Tensor]) -> Evaluation:
+    def _summary(self, logits: Iterable[Tensor]) -> Evaluation:
         pairs = zip(logits, self._logits, self._batches, strict=True)
         scores = [score(own, wanted, batch, self._likelihood) for own, wanted, batch in pairs]
-        return _summary(scores, self._logits[0].ndim > 2 and self._likelihood == "categorical")
+        return _summary(scores, unit(self._logits[0]))
 
 
-def _summary(scores: list[NDArray[np.float64]], tokens: bool) -> Evaluation:
+def _summary(scores: list[NDArray[np.float64]], measured_in: str) -> Evaluation:
     totals, counts = np.concatenate(scores, axis=2)
-    figures: dict[str, float] = {}
-    for row, name in enumerate(QUANTITIES):
-        figures[name], figures[f"{name}_stderr"] = _mean(totals[row], counts[row])
     for array in (totals, counts):
         array.setflags(write=False)
-    return Evaluation(
-        **figures,
-        samples=totals.shape[1],
-        unit="nats per token" if tokens else "nats per sample",
-        totals=totals,
-        counts=counts,
-    )
+    kl, loss, accuracy, agreement = (_mean(*pair) for pair in zip(totals, counts, strict=True))
+    return Evaluation(*kl, *loss, *accuracy, *agreement, totals.shape[1], measured_in, totals, counts)
 
 
 def _mean(totals: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean per token and its standard error over samples (ratio estimator; Cochran 1977, *Sampling Techniques*, ch. 6)."""
+    """Mean per token, and its standard error over samples, that of a ratio (Cochran, 1977, *Sampling Techniques*)."""
     tokens = counts.sum()
     if tokens == 0:
         return float("nan"), float("nan")

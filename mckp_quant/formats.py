@@ -92,7 +92,7 @@ class Format:
         """
         if self.stored_bits is None:
             return self.weight_bits * layer.elements + SCALE_BITS * layer.channels
-        bits = self.stored_bits(layer)
+        bits: object = self.stored_bits(layer)
         if not isinstance(bits, int) or bits < 0:
             raise InvalidInput(
                 f"stored_bits of format {self.name!r} gave {bits!r} for layer {layer.name!r}: "

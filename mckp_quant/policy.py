@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .costs import Budget
 from .errors import InvalidInput, unknown
-from .files import entries, read_document, write_document
-from .files import field as document_field
-from .formats import Format, as_formats, format_from
-from .policy_document import policy_document
+from .files import read_document, write_document
+from .formats import Format, as_formats
+from .policy_document import policy_document, policy_from
 from .pricing import predict, totals
 from .sensitivity.table import SensitivityTable
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
+    from .costs import Budget
     from .layers import Layer
 
 KIND = "policy"
@@ -104,7 +103,9 @@ class Policy:
         if not self.layers:
             raise InvalidInput("a policy without layers says nothing: give at least one layer")
         if len(self.formats) != len(self.layers):
-            raise InvalidInput(f"the policy has {len(self.layers)} layers and {len(self.formats)} formats: give one each")
+            raise InvalidInput(
+                f"the policy has {len(self.layers)} layers and {len(self.formats)} formats: give one each"
+            )
         if self.layer_bits and len(self.layer_bits) != len(self.layers):
             raise InvalidInput(
                 f"the policy has {len(self.layers)} layers and {len(self.layer_bits)} layer_bits: give one each"
@@ -243,7 +244,7 @@ class Policy:
         InvalidInput
             When the file is missing, truncated, foreign, newer, or its content does not fit together.
         """
-        return _from_document(read_document(path, KIND, VERSION), f"the policy {str(path)!r}")
+        return policy_from(cls, read_document(path, KIND, VERSION), f"the policy {str(path)!r}")
 
 
 def price(table: SensitivityTable, policy: Policy) -> Policy:
@@ -270,51 +271,3 @@ def price(table: SensitivityTable, policy: Policy) -> Policy:
     if extra:
         raise unknown("layer", extra[0], table.layer_names)
     return Policy.on_table(table, [policy[name] for name in table.layer_names])
-
-
-def _from_document(document: dict[str, Any], source: str) -> Policy:
-    formats = [format_from(entry, source) for entry in entries(document, "formats", source)]
-    by_name = {entry.name: entry for entry in formats}
-    rows = entries(document, "layers", source)
-    try:
-        layers = tuple(str(row["layer"]) for row in rows)
-        missing = next((row["format"] for row in rows if row["format"] not in by_name), None)
-        if missing is not None:
-            raise unknown("format", missing, by_name)
-        bits = tuple(row["stored_bits"] for row in rows)
-        weights = int(document_field(document, "weights", source))
-        return Policy(
-            layers=layers,
-            formats=tuple(by_name[row["format"]] for row in rows),
-            predicted=_number(document, "predicted", source),
-            predicted_stderr=_number(document, "predicted_stderr", source),
-            unit=str(document_field(document, "unit", source)),
-            layer_bits=() if None in bits else tuple(int(count) for count in bits),
-            weights=weights,
-            costs={str(name): int(total) for name, total in document_field(document, "costs", source).items()},
-            budgets=tuple(
-                Budget(str(each["name"]), str(each["asked"]), int(each["limit"]), weights)
-                for each in entries(document, "budgets", source)
-            ),
-            bound=_number(document, "bound", source),
-            status=str(document_field(document, "status", source)),
-            ground=str(document_field(document, "ground", source)),
-            solver=str(document_field(document, "solver", source)),
-            seed=int(document_field(document, "seed", source)),
-            ties=tuple(tuple(str(name) for name in names) for names in entries(document, "ties", source)),
-            pinned=tuple((str(each["layer"]), str(each["format"])) for each in entries(document, "pinned", source)),
-            table=str(document_field(document, "table", source)),
-            made_by=str(document_field(document, "made_by", source)),
-        )
-    except InvalidInput as error:
-        raise InvalidInput(f"{source} does not fit together: {error}") from error
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise InvalidInput(
-            f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
-            "it was edited by hand or is something else"
-        ) from error
-
-
-def _number(document: dict[str, Any], name: str, source: str) -> float:
-    entry = document_field(document, name, source)
-    return math.nan if entry is None else float(entry)

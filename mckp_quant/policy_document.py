@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidInput
-from .formats import format_document
+from .costs import Budget
+from .errors import InvalidInput, unknown
+from .files import entries, field
+from .formats import format_document, format_from
 
 if TYPE_CHECKING:
     from .formats import Format
@@ -63,6 +66,75 @@ def policy_document(policy: Policy) -> dict[str, Any]:
     }
 
 
+def policy_from(kind: type[Policy], document: dict[str, Any], source: str) -> Policy:
+    """Read a policy from what `policy_document` made.
+
+    Parameters
+    ----------
+    kind
+        The class to make: `Policy`, which cannot be imported here because it writes itself with this module.
+    document
+        The content of the file.
+    source
+        Which file it is from, for errors.
+
+    Returns
+    -------
+    policy
+        The policy.
+
+    Raises
+    ------
+    InvalidInput
+        When the content is damaged or does not fit together.
+    """
+    formats = [format_from(entry, source) for entry in entries(document, "formats", source)]
+    by_name = {entry.name: entry for entry in formats}
+    rows = entries(document, "layers", source)
+    try:
+        layers = tuple(str(row["layer"]) for row in rows)
+        missing = next((row["format"] for row in rows if row["format"] not in by_name), None)
+        if missing is not None:
+            raise unknown("format", missing, by_name)
+        bits = tuple(row["stored_bits"] for row in rows)
+        weights = int(field(document, "weights", source))
+        return kind(
+            layers=layers,
+            formats=tuple(by_name[row["format"]] for row in rows),
+            predicted=_number(document, "predicted", source),
+            predicted_stderr=_number(document, "predicted_stderr", source),
+            unit=str(field(document, "unit", source)),
+            layer_bits=() if None in bits else tuple(int(count) for count in bits),
+            weights=weights,
+            costs={str(name): int(total) for name, total in field(document, "costs", source).items()},
+            budgets=tuple(
+                Budget(str(each["name"]), str(each["asked"]), int(each["limit"]), weights)
+                for each in entries(document, "budgets", source)
+            ),
+            bound=_number(document, "bound", source),
+            status=str(field(document, "status", source)),
+            ground=str(field(document, "ground", source)),
+            solver=str(field(document, "solver", source)),
+            seed=int(field(document, "seed", source)),
+            ties=tuple(tuple(str(name) for name in names) for names in entries(document, "ties", source)),
+            pinned=tuple((str(each["layer"]), str(each["format"])) for each in entries(document, "pinned", source)),
+            table=str(field(document, "table", source)),
+            made_by=str(field(document, "made_by", source)),
+        )
+    except InvalidInput as error:
+        raise InvalidInput(f"{source} does not fit together: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidInput(
+            f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
+            "it was edited by hand or is something else"
+        ) from error
+
+
 def _format(policy: Policy, entry: Format, bits: tuple[int | None, ...]) -> dict[str, Any]:
     known = zip(policy.layers, policy.formats, bits, strict=True)
     return format_document(entry, {layer: count for layer, own, count in known if own == entry and count is not None})
+
+
+def _number(document: dict[str, Any], name: str, source: str) -> float:
+    entry = field(document, name, source)
+    return math.nan if entry is None else float(entry)

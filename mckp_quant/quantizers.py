@@ -60,12 +60,12 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
     rows = _channel_rows(weight.to(_computed_in(weight.dtype)), layer)
     round_rows = _sign_and_mean if format.weight_bits == 1 else _clipped
     step = max(1, _CHUNK_ELEMENTS // rows.shape[1])
-    quantized = torch.cat([round_rows(chunk, format.weight_bits) for chunk in rows.split(step)])
+    quantized = torch.cat([round_rows(chunk, format.weight_bits) for chunk in torch.split(rows, step)])
     return _from_channel_rows(quantized, layer).to(weight.dtype)
 
 
 def perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
-    """What each format adds to a weight: ``quantize(weight, format, layer) - weight``.
+    """Compute what each format adds to a weight: ``quantize(weight, format, layer) - weight``.
 
     Parameters
     ----------
@@ -100,9 +100,7 @@ def _check_weight(weight: Tensor, layer: Layer) -> None:
     if tuple(weight.shape) != layer.shape:
         raise InvalidInput(f"the weight of layer {layer.name!r} has the shape {tuple(weight.shape)}, not {layer.shape}")
     if not weight.is_floating_point():
-        raise InvalidInput(
-            f"the weight of layer {layer.name!r} is {weight.dtype}: only floating point can be quantised"
-        )
+        raise InvalidInput(f"the weight of layer {layer.name!r} is {weight.dtype}: it must be floating point")
     if not bool(torch.isfinite(weight).all()):
         count = int((~torch.isfinite(weight)).sum())
         raise InvalidInput(f"the weight of layer {layer.name!r} has {count} entries that are nan or infinite")
@@ -126,7 +124,7 @@ def _channel_rows(weight: Tensor, layer: Layer) -> Tensor:
     """``(channels, elements per channel)``: one row for everything that shares a scale."""
     if layer.kind.startswith("conv_transpose"):
         groups = layer.channels // weight.shape[1]
-        weight = weight.unflatten(0, (groups, -1)).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
+        weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
     return weight.reshape(layer.channels, -1)
 
 

@@ -106,10 +106,12 @@ class Simulator:
         return Layer(name, kind_of(module), shape, channels, macs=0)
 
     def weight_bytes(self, policy: Policy) -> int:
-        """Bytes that the policy's layers take, scales counted, rounded up per layer."""
-        return sum(
-            entry.storage_bytes(self.layer(name)) for name, entry in zip(policy.layers, policy.formats, strict=True)
-        )
+        """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once."""
+        return sum(entry.storage_bytes(self.layer(name)) for name, entry in self._distinct(policy).items())
+
+    def float_bytes(self, policy: Policy) -> int:
+        """Bytes of the same weights as the network has them."""
+        return sum(weight.numel() * weight.element_size() for weight in map(self._weight, self._distinct(policy)))
 
     def _weight(self, name: str) -> nn.Parameter:
         return weight_of(self._modules[name])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .certify import certify, certify_infeasible, total_value
+from .certify import TOLERANCE, certify, certify_infeasible, total_value
 from .cp_sat import CpSat
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable, missing
 from .exact import Enumerate, Exact
@@ -93,7 +93,7 @@ def solve(
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return finish(certify_infeasible(problem, GROUND_NONE), Answer(None))
     answer = _within_budget(problem, chosen, seconds, seed, start)
-    answer = _no_worse_than(problem, answer, start)
+    answer = _no_worse_than(problem, answer, start, chosen.name)
     return finish(certify(problem, answer, chosen.name), answer)
 
 
@@ -127,14 +127,16 @@ def _within_budget(
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
-    tighter = problem.with_budget(np.maximum(problem.budget - excess, 0))
-    again = _call(tighter, solver, seconds, seed, None)
-    excess = _excess(problem, again)
-    if excess.any():
+    tighter = np.maximum(problem.budget - excess, 0)
+    again = Answer(None)
+    if (tighter >= problem.least_cost).all():
+        again = _call(problem.with_budget(tighter), solver, seconds, seed, None)
+        excess = _excess(problem, again)
+    if again.choice is None or excess.any():
         resource = int(np.argmax(excess))
         raise SolverFailure(
-            f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]}, also after "
-            "its budget was tightened: its tolerances are too coarse for this problem; use 'exact'"
+            f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]} and does no "
+            "better when its budget is tightened: its tolerances are too coarse for this problem; use 'exact'"
         )
     # The tighter problem may have cut the best selection off, so what the search says of it proves nothing here.
     return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
@@ -181,11 +183,16 @@ def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
     return np.maximum(over, 0)
 
 
-def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None) -> Answer:
+def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None, name: str) -> Answer:
+    """The answer, or the warm start where that is better; a search that claims to be complete must not miss it."""
     if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
         return answer
-    if answer.choice is not None and total_value(problem, answer.choice) <= total_value(problem, warm):
+    given = total_value(problem, warm)
+    found = math.inf if answer.choice is None else total_value(problem, answer.choice)
+    if found <= given:
         return answer
+    if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
+        raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
     return dataclasses.replace(answer, choice=warm)
 
 
@@ -226,7 +233,10 @@ def _solution(
 
 
 def _least_budgets(problem: Problem) -> tuple[int | None, ...]:
-    """For each resource the least budget that works while the others stay, or None where none does."""
+    """For each resource the least budget that works while the others stay, or None where none does.
+
+    Each is the exact cost of a selection; that no smaller one works is exact while costs add up to less than 2**50.
+    """
     if problem.n_resources == 1:
         return problem.least_cost
     least: list[int | None] = []

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .reduce import Reduction
 
 GAP_UNITS = 2.0**22  # a tolerance of 1e-6 is then 2.4e-13 of the gap
-EXACT_INTEGER = 2**39  # coefficients below this survive twelve decimal digits, which model files are written with
 _CUTS = 20  # selections beyond the budget that a backend may offer before it is given up
 
 
@@ -64,11 +63,6 @@ class CoreModel:
     def n_groups(self) -> int:
         """How many groups there are."""
         return len(self.start) - 1
-
-    @property
-    def faithful(self) -> bool:
-        """Whether every integer survives being written with twelve digits or held in a float."""
-        return max(int(np.abs(self.cost).max(initial=0)), *(abs(left) for left in self.slack)) < EXACT_INTEGER
 
     def over_budget(self, choice: NDArray[np.int64]) -> bool:
         """Whether a selection, as indices into the choices, exceeds a budget."""
@@ -119,7 +113,7 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
         "core_groups": len(reduction.core.group),
         "core_choices": len(reduction.core.position),
     }
-    if reduction.closed:
+    if reduction.closed or not len(reduction.core.group):
         return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
     model, unit = _reduced_model(reduction)
     outcome = Outcome(None, False, "not called")

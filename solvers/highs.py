@@ -10,6 +10,7 @@ import numpy as np
 from . import milp
 from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
 from .errors import require
+from .lagrangian import EPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,8 +70,8 @@ def _minimise(model: CoreModel, seconds: float) -> Outcome:
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
     claimed = _CLAIMS[result.status]
-    complete = claimed in ("optimal", "infeasible") and model.faithful
+    complete = claimed in ("optimal", "infeasible")
     if result.x is None:
         return Outcome(None, complete, claimed)
     chosen = largest_in_group(model, np.asarray(result.x[: len(model.objective)]))
-    return Outcome(chosen, complete, claimed, resolution=1e-6)
+    return Outcome(chosen, complete, claimed, resolution=milp.resolution(model, EPS))

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .core_model import CoreModel
 
 
+TOLERANCE = 1e-6  # what these solvers allow themselves in absolute terms
+_INTEGER_BITS = 39  # integers below 2**39 survive being written with twelve digits, and their sums in a float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
     """One constraint ``lower <= coefficient . variable[index] <= upper``."""
@@ -36,14 +40,19 @@ def objective(model: CoreModel) -> NDArray[np.float64]:
 
 
 def rows(model: CoreModel) -> Iterator[Row]:
-    """Every constraint: one choice per group, the budgets, what unused budget costs, and forbidden selections."""
+    """Every constraint: one choice per group, the budgets, what unused budget costs, and forbidden selections.
+
+    Budgets of many digits are relaxed to fewer: nothing feasible is cut off, and a selection that slips through is
+    seen when it is recomputed in exact integers.
+    """
     n = len(model.objective)
     choices = np.arange(n)
     for first, last in zip(model.start[:-1], model.start[1:], strict=True):
         yield Row(choices[first:last], np.ones(last - first), 1.0, 1.0)
     for row, left in zip(model.cost, model.slack, strict=True):
         used = np.flatnonzero(row)
-        yield Row(used, row[used].astype(np.float64), -np.inf, float(left))
+        unit = 1 << max(0, max(int(np.abs(row).max(initial=0)), abs(left)).bit_length() - _INTEGER_BITS)
+        yield Row(used, (row[used] // unit).astype(np.float64), -np.inf, float(-(-left // unit)))
     for variable, resource in enumerate(priced(model), start=n):
         price = float(model.slack_price[resource])
         used = np.flatnonzero(model.cost[resource])
@@ -55,3 +64,9 @@ def rows(model: CoreModel) -> Iterator[Row]:
         )
     for selection in model.forbidden:
         yield Row(selection, np.ones(len(selection)), -np.inf, len(selection) - 1.0)
+
+
+def resolution(model: CoreModel, precision: float) -> float:
+    """How finely the objective tells selections apart, in its units, when numbers carry a relative precision."""
+    largest = np.maximum.reduceat(np.abs(model.cost), model.start[:-1], axis=1).sum(axis=1, dtype=np.float64)
+    return TOLERANCE + precision * float(model.slack_price @ largest)

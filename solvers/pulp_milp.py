@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .solution import Answer
 
+FILE_PRECISION = 5e-13  # PuLP hands its models over in files, with thirteen digits a number
+
 
 @dataclasses.dataclass(frozen=True)
 class Pulp:
@@ -95,8 +97,10 @@ class Pulp:
         )
         # `status` reads Optimal when CBC merely hit its time limit; `sol_status` tells the two apart.
         claimed = pulp.LpSolution[whole.sol_status]
-        complete = whole.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionInfeasible) and model.faithful
+        complete = whole.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionInfeasible)
         if whole.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
             return Outcome(None, complete, claimed)
         values = np.array([variable.value() or 0.0 for variable in x[:n]])
-        return Outcome(largest_in_group(model, values), complete, claimed, resolution=1e-6)
+        return Outcome(
+            largest_in_group(model, values), complete, claimed, resolution=milp.resolution(model, FILE_PRECISION)
+        )

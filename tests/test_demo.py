@@ -85,7 +85,7 @@ def test_batches_are_the_parts_in_order_and_in_range() -> None:
     for batches, part in ((demo.calibration(), data.calibration), (demo.held_out(), data.held_out)):
         assert torch.equal(torch.cat([images for images, _ in batches]), part.images)
         assert torch.equal(torch.cat([labels for _, labels in batches]), part.labels)
-        assert (part.images.min(), part.images.max()) == (-1, 1)
+        assert [float(part.images.min()), float(part.images.max())] == [-1, 1]
         assert part.images.shape[1:] == (1, 8, 8)
 
 

@@ -56,9 +56,8 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
         To be called with the steps done and the steps in all; until then the bar only shows that time passes.
     """
     console = Console(file=sys.stderr)
-    bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
-    )
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task(description, total=None)
     if not console.is_terminal:
         yield lambda done, total: None

@@ -23,7 +23,6 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 application = typer.Typer(
     name="mckp-quant",
-    help="Mixed-precision quantisation as mathematical programming: which layer gets how many bits, with a certificate.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,7 +40,9 @@ def _print_version(wanted: bool) -> None:
 
 @application.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Mixed-precision quantisation as mathematical programming: which layer gets how many bits, with a certificate."""
 
@@ -60,13 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong.
     """
     try:
-        code = application(None if arguments is None else list(arguments), prog_name="mckp-quant", standalone_mode=False)
+        given = None if arguments is None else list(arguments)
+        code = application(given, prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure) as error:
         return _say(error, FAILED)
     except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:
         return _say(error, WRONG_INPUT)
     except _UsageError as error:
-        return _say(getattr(error, "format_message", lambda: error)(), WRONG_INPUT)
+        # format_message names the option; it is not part of the public type.
+        words = getattr(error, "format_message", error.__str__)()
+        return _say(words, WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else DONE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput, unknown
-from ..solvers.errors import require
+from ..solvers.errors import SolverUnavailable, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,13 +155,17 @@ def _blaming(kind: str, spec: str) -> Iterator[None]:
     """Whatever the user's own code raises is about that code: say what and where, in a sentence."""
     try:
         yield
-    except (InvalidInput, KeyboardInterrupt):
+    except (InvalidInput, SolverUnavailable, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise InvalidInput(
-            f"{kind} {spec!r} failed: {type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
-        ) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _foreign(frame.filename)]
+        where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+        raise InvalidInput(f"{kind} {spec!r} failed: {type(error).__name__}: {error}{where}") from error
+
+
+def _foreign(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<") or "site-packages" in Path(filename).parts
 
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:
@@ -171,7 +175,7 @@ def _from_npz(path: Path, batch_size: int) -> list[Any]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name in {"inputs", "targets"}}
             known = list(file.files)
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"data {str(path)!r} cannot be read: {error}") from error
     if "inputs" not in arrays:
         raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {', '.join(known) or 'no arrays'}")

@@ -34,6 +34,10 @@ TieOption = Annotated[
 ]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result.")]
+MaybeOutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result; by default nowhere.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +17,7 @@ from .console import note, progress, show, show_json
 from .options import (
     BudgetOption,
     JsonOption,
+    MaybeOutputOption,
     PinOption,
     SecondsOption,
     SeedOption,
@@ -41,7 +41,7 @@ def solve(
     tie: TieOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="POLICY", help="Where to write.")] = None,
+    output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Choose one format per layer: the least predicted loss within every budget, with a proof."""

@@ -80,9 +80,8 @@ def policy_summary(policy: Policy) -> Text:
     if not math.isnan(policy.bound):
         lines.append(f"no policy is below       {number(policy.bound)} {policy.unit} (gap {number(policy.gap, 3)})")
     if policy.costs:
-        lines.append(
-            f"weights                  {policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
-        )
+        stored = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
+        lines.append(f"weights                  {stored}")
         lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
     lines += [f"budget                   {budget}" for budget in policy.budgets]
     if policy.solver:

@@ -1,72 +1,97 @@
-"""Problems drawn by hypothesis: small enough to solve by hand, and shaped like everything that has gone wrong before."""
+"""Random problems: small enough to solve by hand, and shaped like everything that has gone wrong before.
+
+Hypothesis draws the shape and a seed, NumPy the entries: drawn entry by entry, most problems would be degenerate.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Problem
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
 VALUES = ("few", "dyadic", "decades", "signed decades", "any", "zero", "quantisation", "subset-sum", "correlated")
-COSTS = ("few", "wide", "large", "common factor", "zero", "quantisation")
-FEASIBLE = ("between", "hit", "least", "most", "beyond")
+COSTS = ("few", "wide", "large", "huge", "common factor", "zero", "quantisation", "wide", "quantisation")
+FEASIBLE = ("between", "between", "between", "hit", "hit", "least", "most", "beyond")
 BUDGETS = (*FEASIBLE, "below least")
 
 
-def _numbers(draw: st.DrawFn, n: int, low: int, high: int) -> list[int]:
-    return draw(st.lists(st.integers(low, high), min_size=n, max_size=n))
-
-
-def _costs(draw: st.DrawFn, kind: str, size: list[int]) -> list[int]:
-    n = sum(size)
+def _cost(rng: np.random.Generator, kind: str, size: Integers) -> Integers:
+    n = int(size.sum())
     if kind == "few":
-        return _numbers(draw, n, 0, 5)
+        return rng.integers(0, 6, n)
     if kind == "wide":
-        return _numbers(draw, n, 0, 1000)
+        return rng.integers(0, 1001, n)
     if kind == "large":
-        return [10**12 + extra for extra in _numbers(draw, n, 0, 10**6)]
+        return 10**12 + rng.integers(0, 10**6, n)
+    if kind == "huge":
+        return rng.integers(0, 2**56, n)
     if kind == "common factor":
-        factor = draw(st.sampled_from([2, 6, 1000, 2**40]))
-        return [factor * each for each in _numbers(draw, n, 0, 20)]
+        return int(rng.choice([2, 6, 1000, 2**40])) * rng.integers(0, 21, n)
     if kind == "quantisation":
-        elements = _numbers(draw, len(size), 1, 4096)
-        return [own * bits for own, count in zip(elements, size, strict=True) for bits in range(2, 2 + count)]
-    return [0] * n
+        return np.concatenate([rng.integers(1, 4097) * np.arange(2, 2 + count) for count in size])
+    return np.zeros(n, dtype=np.int64)
 
 
-def _values(draw: st.DrawFn, kind: str, size: list[int], cost: list[int]) -> list[float]:
-    n = sum(size)
+def _value(rng: np.random.Generator, kind: str, size: Integers, cost: Integers) -> Floats:
+    n = int(size.sum())
     if kind == "few":
-        return [float(each) for each in _numbers(draw, n, -3, 3)]
+        return rng.integers(-3, 4, n).astype(np.float64)
     if kind == "dyadic":
-        return [each / 64 for each in _numbers(draw, n, 0, 1000)]
-    if kind in ("decades", "signed decades"):
-        low = 1 if kind == "decades" else -999
-        digits, powers = _numbers(draw, n, low, 999), _numbers(draw, n, -8, 4)
-        return [digit * 10.0**power for digit, power in zip(digits, powers, strict=True)]
+        return rng.integers(0, 1000, n) / 64
+    if kind == "decades":
+        return rng.integers(1, 1000, n) * 10.0 ** rng.integers(-8, 5, n)
+    if kind == "signed decades":
+        return rng.integers(-999, 1000, n) * 10.0 ** rng.integers(-8, 5, n)
     if kind == "any":
-        finite = st.floats(-1e9, 1e9, allow_subnormal=False)
-        return draw(st.lists(finite, min_size=n, max_size=n))
+        return rng.normal(size=n)
     if kind == "quantisation":
-        scale, noise = _numbers(draw, len(size), 1, 10**6), _numbers(draw, n, 70, 140)
-        bits = [(own, b) for own, count in zip(scale, size, strict=True) for b in range(2, 2 + count)]
-        return [own * 4.0**-b * each / 100 for (own, b), each in zip(bits, noise, strict=True)]
+        scale = np.exp(rng.normal(0, 2, len(size)))
+        loss = [own * 4.0 ** -np.arange(2, 2 + count) for own, count in zip(scale, size, strict=True)]
+        return np.concatenate(loss) * np.exp(0.3 * rng.normal(size=n))
     if kind == "subset-sum":
-        return [-float(each) for each in cost]
+        return -cost.astype(np.float64)
     if kind == "correlated":
-        return [-float(each + 10) for each in cost]
-    return [0.0] * n
+        return -(cost + 10.0)
+    return np.zeros(n)
 
 
-def _budget(draw: st.DrawFn, kind: str, cost: list[int], size: list[int]) -> int:
-    start = np.concatenate([[0], np.cumsum(size)]).tolist()
-    groups = [cost[low:high] for low, high in zip(start, start[1:], strict=False)]
-    least, most = sum(map(min, groups)), sum(map(max, groups))
+def _budget(rng: np.random.Generator, kind: str, cost: Integers, start: Integers) -> int:
+    least = int(np.minimum.reduceat(cost, start[:-1]).sum())
+    most = int(np.maximum.reduceat(cost, start[:-1]).sum())
     if kind == "between":
-        return draw(st.integers(least, most))
+        return int(rng.integers(least, most + 1))
     if kind == "hit":
-        return sum(draw(st.sampled_from(group)) for group in groups)
+        return int(cost[rng.integers(start[:-1], start[1:])].sum())
     return {"least": least, "below least": least - 1, "most": most}.get(kind, 2**63 - 1)
+
+
+def random_problem(
+    rng: np.random.Generator, values: str, costs: tuple[str, ...], budgets: tuple[str, ...], size: Integers
+) -> Problem:
+    """A problem of the kinds named, one of `costs` and `budgets` for each resource; labels are not positions."""
+    start = np.concatenate([[0], np.cumsum(size)])
+    cost = np.array([_cost(rng, kind, size) for kind in costs])
+    value = _value(rng, values, size, cost[0])
+    if rng.random() < 0.3:  # the last choice of each group repeats the first one
+        value[start[1:] - 1] = value[start[:-1]]
+        cost[:, start[1:] - 1] = cost[:, start[:-1]]
+    budget = [_budget(rng, kind, row, start) for kind, row in zip(budgets, cost, strict=True)]
+    label = np.concatenate([rng.permutation(3 * count)[:count] - 1 for count in size])
+    return Problem(value=value, cost=cost, budget=np.array(budget), start=start, label=label)
+
+
+def random_sizes(rng: np.random.Generator, n_groups: int, max_choices: int) -> Integers:
+    """Choices per group; one group in seven or so has a single choice."""
+    return np.where(rng.random(n_groups) < 0.15, 1, rng.integers(1, max_choices + 1, n_groups))
 
 
 @st.composite
@@ -80,19 +105,11 @@ def problems(
     costs: tuple[str, ...] = COSTS,
     budgets: tuple[str, ...] = BUDGETS,
 ) -> Problem:
-    """A problem with single-choice groups, duplicate choices, ties, and labels that are not positions."""
-    size = draw(st.lists(st.integers(1, max_choices), min_size=1, max_size=max_groups))
+    """A problem with single-choice groups, duplicate choices, ties, and budgets met exactly or missed by one unit."""
     n_resources = draw(st.integers(1, max_budgets))
-    cost = [_costs(draw, draw(st.sampled_from(costs)), size) for _ in range(n_resources)]
-    value = _values(draw, draw(st.sampled_from(values)), size, cost[0])
-    start = np.concatenate([[0], np.cumsum(size)])
-    if draw(st.booleans()):  # the last choice of each group that has two repeats the first one
-        for low, high in zip(start, start[1:], strict=False):
-            value[high - 1] = value[low]
-            for row in cost:
-                row[high - 1] = row[low]
-    budget = [_budget(draw, draw(st.sampled_from(budgets)), row, size) for row in cost]
-    offset = draw(st.integers(-2, 2))
-    label = np.concatenate([offset + 3 * np.arange(count)[::-1] for count in size])
-    return Problem(value=np.array(value), cost=np.array(cost), budget=np.array(budget), start=start, label=label)
-
+    n_groups = draw(st.integers(1, max_groups) | st.just(max_groups - 1) | st.just(max_groups))
+    kinds = st.lists(st.sampled_from(costs), min_size=n_resources, max_size=n_resources)
+    limits = st.lists(st.sampled_from(budgets), min_size=n_resources, max_size=n_resources)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = random_sizes(rng, n_groups, max_choices)
+    return random_problem(rng, draw(st.sampled_from(values)), tuple(draw(kinds)), tuple(draw(limits)), size)

@@ -1,0 +1,158 @@
+r"""Per-sample products of a weight's gradient with given directions, without keeping the gradient.
+
+For one call of a layer with input ``x_n`` and output gradient ``d_n`` of sample ``n``, the weight gradient ``G_n`` of
+the sample is linear in both, and what is wanted is ``a_n(f) = <G_n, P_f>`` for several directions ``P_f`` (one a
+format). There are two orders of work: form ``G_n``, then contract it with every ``P_f`` at once (its cost hardly
+grows with the number of directions), or apply the layer with ``P_f`` in place of its weight and contract with ``d_n``
+(its cost is one forward pass a direction, and no ``G_n`` exists). The rules for choosing were fitted to CPU timings.
+They depend on shapes only, never on a clock, so that the same input gives the same rounding errors on every run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Per-sample gradients are formed for so many samples at a time that they hold about this many elements.
+_CHUNK_ELEMENTS = 2**22
+# Contracting a per-sample gradient of a linear layer, bound by memory, takes as long as this many of its positions.
+_CONTRACTION_IN_POSITIONS = 48
+# A wide kernel over few positions is faster as a batched matrix product than as a grouped convolution.
+_POSITIONS_PER_WEIGHT = 1 / 8
+
+
+def per_sample_products(
+    module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int
+) -> Tensor:
+    """Contract every sample's weight gradient with each direction.
+
+    Parameters
+    ----------
+    module
+        A convolution, transposed or not, a linear layer or an embedding.
+    inputs
+        ``(samples * k, ...)``, what the module was called with: ``k`` consecutive rows belong to a sample.
+    gradient
+        The gradient of the objective with respect to the module's output.
+    directions
+        ``(n_directions, *weight.shape)``; float32 or float64, and everything is computed in this dtype.
+    samples
+        How many samples there are.
+
+    Returns
+    -------
+    products
+        ``(samples, n_directions)``.
+    """
+    gradient = gradient.to(directions.dtype)
+    if isinstance(module, nn.Embedding):
+        return _embedding(inputs, gradient, directions, samples)
+    inputs = inputs.to(directions.dtype)
+    if isinstance(module, nn.modules.conv._ConvNd):
+        products = _convolution(module, inputs, gradient, directions)
+        return products.reshape(samples, -1, len(directions)).sum(dim=1)
+    return _linear(inputs, gradient, directions, samples)
+
+
+def has_sample_rows(module: nn.Module, inputs: Tensor, samples: int) -> bool:
+    """Whether the input has a first dimension that can be split evenly among the samples."""
+    if isinstance(module, nn.Embedding):
+        enough = inputs.ndim >= 1
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        enough = inputs.ndim == module.weight.ndim
+    else:
+        enough = inputs.ndim >= 2
+    return enough and inputs.shape[0] % samples == 0
+
+
+def _embedding(inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) -> Tensor:
+    per_sample = gradient.reshape(samples, -1)
+    columns = [(F.embedding(inputs, each).reshape(samples, -1) * per_sample).sum(dim=1) for each in directions]
+    return torch.stack(columns, dim=1)
+
+
+def _linear(inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) -> Tensor:
+    x = inputs.reshape(samples, -1, inputs.shape[-1])
+    d = gradient.reshape(samples, -1, gradient.shape[-1])
+    if x.shape[1] * (len(directions) - 1) < _CONTRACTION_IN_POSITIONS:
+        return torch.stack([(F.linear(x, each) * d).sum(dim=(1, 2)) for each in directions], dim=1)
+    flat = directions.flatten(1)
+    step = max(1, _CHUNK_ELEMENTS // flat.shape[1])
+    pieces = zip(torch.split(d, step), torch.split(x, step), strict=True)
+    return torch.cat([torch.bmm(dn.transpose(1, 2), xn).flatten(1) @ flat.T for dn, xn in pieces])
+
+
+def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:
+    """``(rows, n_directions)`` for an input of as many rows."""
+    spatial = inputs.ndim - 2
+    padding: Sequence[int] = [0] * spatial
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        inputs = F.pad(inputs, _padding_of(module), mode=mode)
+    else:
+        padding = module.padding
+    if module.transposed:
+        # A transposed convolution is the adjoint of a convolution with the same weight: input and gradient swap roles.
+        inputs, gradient = gradient, inputs
+    flat = directions.flatten(1)
+    step = max(1, _CHUNK_ELEMENTS // flat.shape[1])
+    wide = gradient[0, 0].numel() < _POSITIONS_PER_WEIGHT * directions[0, 0].numel()
+    form = _unfolded_gradients if wide and module.groups == 1 else _grouped_gradients
+    pieces = zip(torch.split(inputs, step), torch.split(gradient, step), strict=True)
+    shape = directions.shape[1:]
+    return torch.cat([form(xn, dn, shape, module, padding).flatten(1) @ flat.T for xn, dn in pieces])
+
+
+def _padding_of(module: nn.modules.conv._ConvNd) -> list[int]:
+    """The padding in the order of `torch.nn.functional.pad`: last dimension first, before and after."""
+    amounts: list[int] = []
+    for axis in reversed(range(len(module.kernel_size))):
+        if module.padding == "same":
+            total = module.dilation[axis] * (module.kernel_size[axis] - 1)
+            amounts += [total // 2, total - total // 2]
+        else:
+            each = 0 if isinstance(module.padding, str) else module.padding[axis]
+            amounts += [each, each]
+    return amounts
+
+
+def _grouped_gradients(
+    inputs: Tensor, gradient: Tensor, shape: Sequence[int], module: nn.modules.conv._ConvNd, padding: Sequence[int]
+) -> Tensor:
+    """Per-sample gradients ``(n, *shape)`` as the weight gradient of one convolution with ``n`` times the groups."""
+    n = len(inputs)
+    weights = torch.ops.aten.convolution_backward(
+        gradient.reshape(1, -1, *gradient.shape[2:]),
+        inputs.reshape(1, -1, *inputs.shape[2:]),
+        inputs.new_empty((n * shape[0], *shape[1:])),  # only its shape is read
+        None,
+        module.stride,
+        padding,
+        module.dilation,
+        False,
+        [0] * (inputs.ndim - 2),
+        n * module.groups,
+        [False, True, False],
+    )[1]
+    return torch.as_tensor(weights).view(n, *shape)
+
+
+def _unfolded_gradients(
+    inputs: Tensor, gradient: Tensor, shape: Sequence[int], module: nn.modules.conv._ConvNd, padding: Sequence[int]
+) -> Tensor:
+    """Per-sample gradients ``(n, *shape)`` as products of the gradient with the patches of the input; one group."""
+    spatial = inputs.ndim - 2
+    windows = F.pad(inputs, [side for each in reversed(padding) for side in (each, each)])
+    for axis in range(spatial):
+        span = module.dilation[axis] * (module.kernel_size[axis] - 1) + 1
+        windows = windows.unfold(2 + axis, span, module.stride[axis])[..., :: module.dilation[axis]]
+    # (n, channels, *positions, *kernel) -> (n, channels * kernel, positions)
+    order = [0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial)]
+    patches = windows.permute(order).reshape(len(inputs), -1, gradient[0, 0].numel())
+    return torch.bmm(gradient.flatten(2), patches.transpose(1, 2)).view(len(inputs), *shape)

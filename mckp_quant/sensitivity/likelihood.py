@@ -1,0 +1,107 @@
+"""What the outputs of a network mean: the loss, and random vectors with the covariance of its curvature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch.nn import functional as F
+
+from ..errors import InvalidInput
+from ._estimator import rademacher
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORED_TARGET = -100  # PyTorch's own mark for positions that the loss leaves out
+
+
+class Likelihood(Protocol):
+    """The distribution of the targets given the logits ``z``, with ``S`` the Hessian of its loss in ``z``."""
+
+    def positions(self, logits: Tensor) -> int:
+        """How many terms the loss of one sample averages: 1, or the tokens of a sequence."""
+        ...
+
+    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Random ``v`` of the shape of the logits with ``E[v] = 0`` and ``E[v v'] = S``, independent per position."""
+        ...
+
+    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean over samples and positions of the negative log-likelihood in nats: a scalar."""
+        ...
+
+
+def unit(logits: Tensor) -> str:
+    """The unit of a loss averaged over samples and, for ``(N, T, C)``, tokens."""
+    return "nats per token" if logits.ndim == 3 else "nats per sample"
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Class scores ``(N, C)``, or ``(N, T, C)`` for sequences; targets are class indices ``(N,)`` or ``(N, T)``."""
+
+    def positions(self, logits: Tensor) -> int:
+        """Tokens per sample; raises InvalidInput for logits of other dimensions."""
+        if logits.ndim not in {2, 3} or logits.shape[-1] < 2:
+            raise InvalidInput(
+                f"categorical logits have the shape {tuple(logits.shape)}: they must be (samples, classes) or (samples, "
+                "tokens, classes) with at least 2 classes; bring dense outputs (N, C, H, W) into that form with "
+                "output=lambda z: z.flatten(2).transpose(1, 2), or use likelihood='gaussian' for regression"
+            )
+        return logits.shape[1] if logits.ndim == 3 else 1
+
+    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """``v = s * r - p (s . r)`` with ``s = sqrt(p)`` and Rademacher ``r``.
+
+        That is ``v = A r`` with ``A = diag(s) - p s'``, and ``A A' = diag(p) - p p' = S`` since ``s . s = 1``.
+        """
+        logits = logits.detach()
+        p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+        scaled = p.sqrt() * rademacher(p, generator)
+        return (scaled - p * scaled.sum(dim=-1, keepdim=True)).to(logits.dtype)
+
+    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; raises InvalidInput for targets that are no class indices of the right shape."""
+        self.positions(logits)
+        expected = tuple(logits.shape[:-1])
+        if targets.is_floating_point() or tuple(targets.shape) != expected:
+            raise InvalidInput(
+                f"targets are {targets.dtype} of shape {tuple(targets.shape)}: for logits of shape "
+                f"{tuple(logits.shape)} they must be whole class numbers of shape {expected}"
+            )
+        classes = logits.shape[-1]
+        outside = ((targets < 0) | (targets >= classes)) & (targets != IGNORED_TARGET)
+        if bool(outside.any()):
+            raise InvalidInput(f"targets hold the class {int(targets[outside][0])}: the model has {classes} classes")
+        return F.cross_entropy(logits.flatten(0, -2), targets.to(logits.device).flatten(), ignore_index=IGNORED_TARGET)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Means of a Gaussian of unit variance: half the squared error, summed over outputs.
+
+    ``(N, T, C)`` counts as sequences, per token; any other shape per sample. ``S`` is the identity.
+    """
+
+    def positions(self, logits: Tensor) -> int:
+        """Tokens per sample."""
+        return logits.shape[1] if logits.ndim == 3 else 1
+
+    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Rademacher signs."""
+        return rademacher(logits, generator)
+
+    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Half the squared error; raises InvalidInput for targets of another shape."""
+        if targets.shape != logits.shape:
+            raise InvalidInput(
+                f"targets have the shape {tuple(targets.shape)}: for likelihood='gaussian' it must be that of the "
+                f"outputs, {tuple(logits.shape)}"
+            )
+        error = logits - targets.to(device=logits.device, dtype=logits.dtype)
+        return error.square().sum() / (2 * len(logits) * self.positions(logits))
+
+
+LIKELIHOODS: dict[str, Likelihood] = {"categorical": Categorical(), "gaussian": Gaussian()}
