@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from .discovery import is_layer, kind_of, weight_of
 from .errors import InvalidInput, unknown
@@ -14,10 +13,12 @@ from .layers import Layer
 from .quantizers import quantize
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from .formats import Format
     from .policy import Policy
+
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def apply(model: nn.Module, policy: Policy) -> nn.Module:
@@ -67,13 +68,15 @@ class Simulator:
 
     def apply(self, policy: Policy) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
-        rounded = {name: self._round(self.layer(name), entry) for name, entry in self._distinct(policy).items()}
         made = copy.deepcopy(self._model)
+        users = self._users()
         with torch.no_grad():
-            for name, weight in rounded.items():
-                # In place, because that is what keeps shared weights shared.
-                weight_of(made.get_submodule(name)).copy_(weight)
-        self._check_read_back(made, rounded)
+            for name, entry in self._distinct(policy).items():
+                weight = weight_of(made.get_submodule(name))
+                weight.copy_(self._round(self.layer(name), entry))
+                # A deep copy keeps a shared parameter shared, but not two parameters that lie in the same memory.
+                for user in users[self._place(name)]:
+                    made.get_submodule(user).register_parameter("weight", weight)
         return made
 
     def layer(self, name: str) -> Layer:
@@ -124,11 +127,11 @@ class Simulator:
 
     def _distinct(self, policy: Policy) -> dict[str, Format]:
         """The policy without the layers whose weight an earlier one already stands for."""
-        first: dict[int, str] = {}
+        first: dict[Place, str] = {}
         kept: dict[str, Format] = {}
         for name, entry in zip(policy.layers, policy.formats, strict=True):
             self.layer(name)
-            other = first.setdefault(self._weight(name).data_ptr(), name)
+            other = first.setdefault(self._place(name), name)
             if kept.setdefault(other, entry) != entry:
                 raise InvalidInput(
                     f"layers {other!r} and {name!r} share one weight, but the policy gives them the formats "
@@ -136,20 +139,15 @@ class Simulator:
                 )
         return kept
 
-    def _check_read_back(self, made: nn.Module, rounded: dict[str, Tensor]) -> None:
-        """The copy differs from the network in the policy's weights and nowhere else."""
-        wanted = {self._weight(name).data_ptr(): weight for name, weight in rounded.items()}
-        copies = made.state_dict()
-        for key, before in self._model.state_dict().items():
-            if isinstance(before, Tensor) and not _same(copies[key], wanted.get(before.data_ptr(), before)):
-                raise InvalidInput(
-                    f"rounding the policy's layers would change {key!r} too, which overlaps one of them in memory "
-                    "without being the same weight: clone it"
-                )
+    def _users(self) -> dict[Place, list[str]]:
+        """The names of the modules that use each weight."""
+        users: dict[Place, list[str]] = {}
+        for name, module in self._modules.items():
+            if is_layer(module):
+                users.setdefault(self._place(name), []).append(name)
+        return users
 
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors have the same shape and entries, nan where nan."""
-    if first.shape != second.shape:
-        return False
-    return bool(((first == second) | ((first != first) & (second != second))).all())
+    def _place(self, name: str) -> Place:
+        """Equal for two layers exactly if their weights are the same numbers in memory."""
+        weight = self._weight(name)
+        return weight.data_ptr(), tuple(weight.shape), weight.stride()

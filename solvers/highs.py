@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from . import milp
 from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
 from .errors import require
 from .lagrangian import EPS
+from .milp import as_milp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .solution import Answer
 
+_TOLERANCE = 1e-6  # on rows and on integrality; SciPy does not let it be set
 _CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4: "other"}
 
 
@@ -51,21 +52,21 @@ class Highs:
 def _minimise(model: CoreModel, seconds: float) -> Outcome:
     optimize = require("scipy.optimize", None)
     sparse = require("scipy.sparse", None)
-    objective = milp.objective(model)
-    rows = list(milp.rows(model))
+    whole = as_milp(model, _TOLERANCE, EPS)
+    rows = whole.rows
     matrix = sparse.csr_array(
         (
             np.concatenate([row.coefficient for row in rows]),
             np.concatenate([row.index for row in rows]),
             np.cumsum([0, *(len(row.index) for row in rows)]),
         ),
-        shape=(len(rows), len(objective)),
+        shape=(len(rows), len(whole.objective)),
     )
-    whole = np.arange(len(objective)) < len(model.objective)
+    binary = np.arange(len(whole.objective)) < whole.n_binary
     result = optimize.milp(
-        objective,
-        integrality=whole.astype(int),
-        bounds=optimize.Bounds(0, np.where(whole, 1.0, np.inf)),
+        whole.objective,
+        integrality=binary.astype(int),
+        bounds=optimize.Bounds(0, np.where(binary, 1.0, np.inf)),
         constraints=optimize.LinearConstraint(matrix, [row.lower for row in rows], [row.upper for row in rows]),
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
@@ -73,5 +74,5 @@ def _minimise(model: CoreModel, seconds: float) -> Outcome:
     complete = claimed in ("optimal", "infeasible")
     if result.x is None:
         return Outcome(None, complete, claimed)
-    chosen = largest_in_group(model, np.asarray(result.x[: len(model.objective)]))
-    return Outcome(chosen, complete, claimed, resolution=milp.resolution(model, EPS))
+    chosen = largest_in_group(model, np.asarray(result.x[: whole.n_binary]))
+    return Outcome(chosen, complete, claimed, resolution=whole.resolution)

@@ -1,22 +1,25 @@
-"""The core as a mixed-integer linear programme in arrays, for solvers that take matrices or rows."""
+"""The core as a mixed-integer linear programme in arrays, for solvers that take matrices or rows.
+
+Such solvers hold rows to an absolute tolerance, in double precision or in the digits of a file. Every row is scaled so
+that this tolerance lies just above the rounding of its largest term: tighter, and true selections are refused; looser,
+and selections over budget slip through (they are seen when recomputed in exact integers).
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from .core_model import CoreModel
 
-
-TOLERANCE = 1e-6  # what these solvers allow themselves in absolute terms
-_INTEGER_BITS = 39  # integers below 2**39 survive being written with twelve digits, and their sums in a float
+_DIGITS = 12  # digits of an integer that survive in a float and in a file
+_HEADROOM = 1e14  # largest term of a row over the tolerance on it; doubles carry 1e16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,44 +32,74 @@ class Row:
     upper: float
 
 
-def priced(model: CoreModel) -> NDArray[np.int64]:
-    """The resources whose unused budget has a price: each gets a continuous variable after the choices."""
-    return np.flatnonzero(model.slack_price > 0)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Milp:
+    """Minimise ``objective . variable``; the first `n_binary` variables are binary, the others at least 0.
+
+    Attributes
+    ----------
+    objective
+        ``(n_variables,)`` float64.
+    n_binary
+        How many variables are choices; each of the others is the unused part of a budget, priced.
+    rows
+        One choice per group, the budgets, what unused budget costs, and forbidden selections.
+    resolution
+        How finely the objective tells selections apart, in its units.
+    """
+
+    objective: NDArray[np.float64]
+    n_binary: int
+    rows: tuple[Row, ...]
+    resolution: float
 
 
-def objective(model: CoreModel) -> NDArray[np.float64]:
-    """``(n + n_priced,)`` coefficients: the choices, then one per priced resource, whose variable is in these units."""
-    return np.concatenate([model.objective, np.ones(len(priced(model)))])
+def as_milp(model: CoreModel, tolerance: float, precision: float) -> Milp:
+    """State a model as rows for a solver with this absolute tolerance and this relative precision of its numbers.
 
+    Parameters
+    ----------
+    model
+        The core in gap units, or a raw problem.
+    tolerance
+        By how much the solver lets a row be violated.
+    precision
+        The relative rounding of the numbers that reach it.
 
-def rows(model: CoreModel) -> Iterator[Row]:
-    """Every constraint: one choice per group, the budgets, what unused budget costs, and forbidden selections.
-
-    Budgets of many digits are relaxed to fewer: nothing feasible is cut off, and a selection that slips through is
-    seen when it is recomputed in exact integers.
+    Returns
+    -------
+    milp
+        The programme. Budgets are only ever relaxed, so nothing feasible is cut off.
     """
     n = len(model.objective)
     choices = np.arange(n)
-    for first, last in zip(model.start[:-1], model.start[1:], strict=True):
-        yield Row(choices[first:last], np.ones(last - first), 1.0, 1.0)
-    for row, left in zip(model.cost, model.slack, strict=True):
-        used = np.flatnonzero(row)
-        unit = 1 << max(0, max(int(np.abs(row).max(initial=0)), abs(left)).bit_length() - _INTEGER_BITS)
-        yield Row(used, (row[used] // unit).astype(np.float64), -np.inf, float(-(-left // unit)))
-    for variable, resource in enumerate(priced(model), start=n):
-        price = float(model.slack_price[resource])
-        used = np.flatnonzero(model.cost[resource])
-        yield Row(
-            np.append(used, variable),
-            np.append(model.cost[resource, used] * price, 1.0),
-            model.slack[resource] * price,
-            np.inf,
-        )
-    for selection in model.forbidden:
-        yield Row(selection, np.ones(len(selection)), -np.inf, len(selection) - 1.0)
+    pairs = zip(model.start[:-1], model.start[1:], strict=True)
+    rows = [Row(choices[first:last], np.ones(last - first), 1.0, 1.0) for first, last in pairs]
+    rows += [_budget(row, left, tolerance) for row, left in zip(model.cost, model.slack, strict=True)]
+    unused: list[float] = []
+    resolution = tolerance
+    for resource in np.flatnonzero(model.slack_price > 0):
+        charge = float(model.slack_price[resource]) * model.cost[resource]
+        unit = _power_of_two(float(np.abs(charge).max(initial=0.0)) / (tolerance * _HEADROOM))
+        used = np.flatnonzero(charge)
+        coefficient = np.append(charge[used] / unit, 1.0)
+        least = model.slack[resource] * float(model.slack_price[resource]) / unit
+        rows.append(Row(np.append(used, n + len(unused)), coefficient, least, np.inf))
+        unused.append(unit)
+        largest = np.maximum.reduceat(np.abs(charge), model.start[:-1]).sum()
+        resolution += tolerance * unit + precision * float(largest)
+    rows += [Row(selection, np.ones(len(selection)), -np.inf, len(selection) - 1.0) for selection in model.forbidden]
+    return Milp(np.concatenate([model.objective, unused]), n, tuple(rows), resolution)
 
 
-def resolution(model: CoreModel, precision: float) -> float:
-    """How finely the objective tells selections apart, in its units, when numbers carry a relative precision."""
-    largest = np.maximum.reduceat(np.abs(model.cost), model.start[:-1], axis=1).sum(axis=1, dtype=np.float64)
-    return TOLERANCE + precision * float(model.slack_price @ largest)
+def _budget(row: NDArray[np.int64], left: int, tolerance: float) -> Row:
+    """A budget row, relaxed to as many digits as survive and scaled to the tolerance."""
+    largest = max(int(np.abs(row).max(initial=0)), abs(left), 1)
+    coarse = 10 ** max(0, len(str(largest)) - _DIGITS)
+    scale = 10.0 ** max(0, math.ceil(math.log10(largest / coarse / (tolerance * _HEADROOM))))
+    used = np.flatnonzero(row)
+    return Row(used, (row[used] // coarse) / scale, -np.inf, -(-left // coarse) / scale)
+
+
+def _power_of_two(at_least: float) -> float:
+    return math.ldexp(1.0, max(0, math.frexp(at_least)[1]))

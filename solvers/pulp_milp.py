@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from . import milp
 from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
 from .errors import InvalidProblem, require
+from .milp import as_milp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .solution import Answer
 
+TOLERANCE = 1e-9  # what CBC is told to allow on rows and on integrality
 FILE_PRECISION = 5e-13  # PuLP hands its models over in files, with thirteen digits a number
 
 
@@ -62,15 +63,15 @@ class Pulp:
             return self._run(pulp, seed, model, seconds)
 
     def _run(self, pulp, seed: int, model: CoreModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
-        n = len(model.objective)
-        objective = milp.objective(model)
+        milp = as_milp(model, TOLERANCE, FILE_PRECISION)
+        n = milp.n_binary
         x = [
             pulp.LpVariable(f"x{index}", 0, 1 if index < n else None, "Binary" if index < n else "Continuous")
-            for index in range(len(objective))
+            for index in range(len(milp.objective))
         ]
         whole = pulp.LpProblem("core", pulp.LpMinimize)
-        whole += pulp.LpAffineExpression(zip(x, objective.tolist(), strict=True))
-        for number, row in enumerate(milp.rows(model)):
+        whole += pulp.LpAffineExpression(zip(x, milp.objective.tolist(), strict=True))
+        for number, row in enumerate(milp.rows):
             terms = zip(row.index.tolist(), row.coefficient.tolist(), strict=True)
             expression = pulp.LpAffineExpression([(x[index], coefficient) for index, coefficient in terms])
             if row.lower == row.upper:
@@ -83,7 +84,7 @@ class Pulp:
             hinted = set(model.hint.tolist())
             for index in range(n):
                 x[index].setInitialValue(int(index in hinted))
-        tight = ["primalT 1e-9", "dualT 1e-9", "integerT 1e-9", "increment 1e-9"] if self.reduce else []
+        tight = [f"{name} {TOLERANCE:g}" for name in ("primalT", "dualT", "integerT", "increment")]
         whole.solve(
             pulp.PULP_CBC_CMD(
                 msg=False,
@@ -92,15 +93,13 @@ class Pulp:
                 gapRel=0.0 if self.reduce else None,
                 gapAbs=0.0 if self.reduce else None,
                 warmStart=model.hint is not None,
-                options=[f"randomSeed {seed % 2**31}", *tight],
+                options=[f"randomSeed {seed % 2**31}", *(tight if self.reduce else [])],
             )
         )
         # `status` reads Optimal when CBC merely hit its time limit; `sol_status` tells the two apart.
         claimed = pulp.LpSolution[whole.sol_status]
-        complete = whole.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionInfeasible)
+        complete = whole.sol_status == pulp.LpSolutionOptimal or whole.status == pulp.LpStatusInfeasible
         if whole.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
             return Outcome(None, complete, claimed)
         values = np.array([variable.value() or 0.0 for variable in x[:n]])
-        return Outcome(
-            largest_in_group(model, values), complete, claimed, resolution=milp.resolution(model, FILE_PRECISION)
-        )
+        return Outcome(largest_in_group(model, values), complete, claimed, milp.resolution)

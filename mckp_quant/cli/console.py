@@ -6,12 +6,13 @@ import json
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..files import plain
+from ..report.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,30 +20,31 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PATIENCE = 2.0  # seconds of silence before a progress bar appears
-WIDE = 240  # columns where the output is no terminal: a file should not be wrapped
 
 
 def show(*parts: RenderableType) -> None:
     """Print a result for people on stdout."""
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    for part in parts:
-        console.print(part)
+    _write(sys.stdout, as_text(*parts))
 
 
 def show_json(document: dict[str, Any]) -> None:
     """Print a result for programs on stdout: one JSON document."""
-    sys.stdout.write(json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
+    _write(sys.stdout, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")
 
 
 def note(message: str) -> None:
     """Print a message on stderr."""
-    sys.stderr.write(message + "\n")
+    _write(sys.stderr, message + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+def progress(description: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a progress bar on stderr while the block runs, if that takes long and stderr is a terminal.
 
     Parameters

@@ -38,6 +38,22 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", he
 MaybeOutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result; by default nowhere.")
 ]
+FolderOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the results.")]
+DEMO_FOLDER = Path("demo-output")
+PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
+MaybeTableOption = Annotated[
+    Path | None, typer.Option("--table", metavar="TABLE", help="Run the uniform policies of this table too.")
+]
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
+    ),
+]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
+LikelihoodOption = Annotated[str, typer.Option("--likelihood", help="categorical, or gaussian for regression.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
 
 

@@ -6,7 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from rich import box
+from rich.box import Box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from ..comparison import Comparison
     from ..policy import Policy
 
-WIDTH = 140
+WIDTH = 240  # columns: nothing is wrapped or cut, whatever the terminal; reports also go into files
+
+# Headings over a rule, and nothing else, in ASCII: a log or a terminal of any encoding can show it.
+_RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+BLANK = Text("")
 
 
 def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
@@ -41,15 +47,15 @@ def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
     console = Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False)
     for part in parts:
         console.print(part)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).rstrip("\n") + "\n"
 
 
-def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, title: str = "") -> Table:
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
     """A table whose first `left` columns are words and whose other columns are numbers."""
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    table = Table(box=_RULED, show_edge=False, pad_edge=False)
     for column, heading in enumerate(headings):
         words = column < left
-        table.add_column(heading, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+        table.add_column(heading, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
@@ -69,7 +75,7 @@ def percent(share: float | None) -> str:
 
 def with_error(amount: float, stderr: float) -> str:
     """A number with its standard error, where there is one."""
-    return number(amount) if math.isnan(stderr) else f"{number(amount)} +- {number(stderr, 2)}"
+    return number(amount, 4) if math.isnan(stderr) else f"{number(amount, 4)} +- {number(stderr, 2)}"
 
 
 def policy_summary(policy: Policy) -> Text:
@@ -78,7 +84,7 @@ def policy_summary(policy: Policy) -> Text:
     if not math.isnan(policy.predicted):
         lines.append(f"predicted loss increase  {with_error(policy.predicted, policy.predicted_stderr)} {policy.unit}")
     if not math.isnan(policy.bound):
-        lines.append(f"no policy is below       {number(policy.bound)} {policy.unit} (gap {number(policy.gap, 3)})")
+        lines.append(f"no policy is below       {number(policy.bound, 4)} {policy.unit} (gap {number(policy.gap, 3)})")
     if policy.costs:
         stored = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
         lines.append(f"weights                  {stored}")
@@ -108,7 +114,7 @@ def policy_layers(policy: Policy) -> Table:
 
 def policy_report(policy: Policy) -> Group:
     """A policy: what is known of it, and every layer."""
-    return Group(policy_summary(policy), policy_layers(policy))
+    return Group(policy_summary(policy), BLANK, policy_layers(policy))
 
 
 def comparison_report(comparison: Comparison) -> Group:
@@ -132,4 +138,4 @@ def comparison_report(comparison: Comparison) -> Group:
         proof = "proved optimal" if comparison.proved else "the best found, not proved optimal"
         lines.append(f"excess over the answer of {comparison.reference!r} ({proof})")
     left_out = [f"{row.solver} did not run: {row.reason}" for row in comparison.rows if row.reason]
-    return Group(Text("\n".join(lines)), table_of(headings, rows, left=2), Text("\n".join(left_out)))
+    return Group(Text("\n".join(lines)), BLANK, table_of(headings, rows, left=2), BLANK, Text("\n".join(left_out)))

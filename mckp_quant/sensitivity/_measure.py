@@ -97,7 +97,7 @@ def measure(
     first = next(stream)
     rows = _chosen(discover(model, first), layers)
     with evaluating(model):
-        task = Task(model, _weights(model, rows, columns), LIKELIHOODS[likelihood], output, seed, probes)
+        task = Task(model, layer_weights(model, rows, columns), LIKELIHOODS[likelihood], output, seed, probes)
         counter = _Counter(itertools.chain([first], stream), progress, total)
         estimate = ESTIMATORS[method](task, counter)
     return SensitivityTable(
@@ -154,7 +154,8 @@ def _chosen(found: tuple[Layer, ...], names: Iterable[str] | None) -> tuple[Laye
     return tuple(layer for layer in found if layer.name in wanted)
 
 
-def _weights(model: nn.Module, layers: Sequence[Layer], formats: Sequence[Format]) -> tuple[LayerWeight, ...]:
+def layer_weights(model: nn.Module, layers: Sequence[Layer], formats: Sequence[Format]) -> tuple[LayerWeight, ...]:
+    """Find the modules and parameters of each layer in the model, and what each format adds to its weight."""
     found = modules(model, layers)
     weights = []
     for layer in layers:

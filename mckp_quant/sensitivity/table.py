@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -141,26 +141,25 @@ class SensitivityTable:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as one JSON document, whole or not at all."""
-        write_document(
-            path,
-            KIND,
-            VERSION,
-            {
-                "layers": [dataclasses.asdict(layer) for layer in self.layers],
-                "formats": [
-                    format_document(entry, {layer.name: entry.storage_bits(layer) for layer in self.layers})
-                    for entry in self.formats
-                ],
-                "loss": self.loss,
-                "stderr": self.stderr,
-                "unit": self.unit,
-                "contributions": self.contributions,
-                "weights": self.weights,
-                "method": self.method,
-                "samples": self.samples,
-                "seed": self.seed,
-            },
-        )
+        write_document(path, KIND, VERSION, self.document())
+
+    def document(self) -> dict[str, Any]:
+        """The table in plain types and arrays, as `save` writes it."""
+        return {
+            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "formats": [
+                format_document(entry, {layer.name: entry.storage_bits(layer) for layer in self.layers})
+                for entry in self.formats
+            ],
+            "loss": self.loss,
+            "stderr": self.stderr,
+            "unit": self.unit,
+            "contributions": self.contributions,
+            "weights": self.weights,
+            "method": self.method,
+            "samples": self.samples,
+            "seed": self.seed,
+        }
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SensitivityTable:

@@ -1,0 +1,67 @@
+"""The demo: a network that comes with the program, from its weights to policies checked on held-out images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..allocation import allocate
+from ..files import PREFIX, write_text
+from ..policy import Policy
+from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
+from ..report.text import BLANK, as_text
+from ..solvers.errors import require
+from .console import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
+LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
+
+
+def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], RenderableType]:
+    """Measure, solve at several budgets, validate, and write everything into a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made where it is missing.
+    seed
+        The seed of the measurement's probes and of the solvers.
+
+    Returns
+    -------
+    document
+        The results in plain types.
+    written
+        The files that were written.
+    report
+        The results for people.
+    """
+    require("torch", "demo", without="solve and compare work on a table without it")
+    from .. import demo
+    from ..sensitivity._measure import measure
+    from ..validation import validate
+
+    network, held_out = demo.model(), demo.held_out()
+    with progress("measuring the demo network") as report:
+        table = measure(network, demo.calibration(), formats=FORMATS, seed=seed, progress=report)
+    levels = []
+    with progress("solving and validating") as report:
+        for done, name in enumerate(LEVELS):
+            report(done, len(LEVELS))
+            uniform = Policy.uniform(table, name)
+            mixed = allocate(table, {"weight_bytes": uniform.costs["weight_bytes"]}, seed=seed).policy
+            levels.append(EqualBytes(uniform, mixed, validate(network, mixed, held_out, against=[uniform])))
+    parts: Sequence[RenderableType] = (sensitivity_report(table), equal_bytes_report(levels))
+    written = [folder / "table.json", *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
+    table.save(written[0])
+    for level, path in zip(levels, written[1:], strict=True):
+        level.mixed.save(path)
+    written.append(folder / "report.txt")
+    write_text(written[-1], as_text(parts[0], BLANK, parts[1]))
+    document = {"schema": f"{PREFIX}/demo/1", "seed": seed, "levels": [level.document() for level in levels]}
+    return document, written, parts[1]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mckp_quant.sensitivity import _contract
+from mckp_quant.sensitivity._contract import has_sample_rows, per_sample_products
+
+CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "linear, one position": (nn.Linear(5, 3), (4, 5)),
+    "linear, few positions": (nn.Linear(5, 3), (4, 2, 5)),
+    "linear, many positions": (nn.Linear(5, 3), (4, 8, 5, 5)),
+    "conv1d": (nn.Conv1d(3, 4, 3, stride=2, padding=1, dilation=2), (4, 3, 11)),
+    "conv2d": (nn.Conv2d(3, 4, 3, padding=1), (4, 3, 6, 5)),
+    "conv2d, unequal sides": (nn.Conv2d(3, 4, (1, 3), stride=(2, 1), padding=(0, 1), dilation=(1, 2)), (4, 3, 6, 5)),
+    "conv2d, grouped": (nn.Conv2d(4, 6, 3, groups=2), (4, 4, 6, 5)),
+    "conv2d, depthwise": (nn.Conv2d(4, 8, 3, groups=4), (4, 4, 6, 5)),
+    "conv2d, wide": (nn.Conv2d(9, 4, 3, padding=1), (4, 9, 3, 3)),
+    "conv2d, wide, strided and dilated": (nn.Conv2d(32, 4, 3, stride=(2, 1), padding=(2, 1), dilation=2), (4, 32, 5, 4)),
+    "conv2d, wide and grouped": (nn.Conv2d(20, 4, 3, groups=2), (4, 20, 3, 3)),
+    "conv2d, same": (nn.Conv2d(3, 4, (2, 3), padding="same", dilation=(1, 2)), (4, 3, 6, 7)),
+    "conv2d, valid": (nn.Conv2d(3, 4, 3, padding="valid"), (4, 3, 6, 5)),
+    "conv2d, circular": (nn.Conv2d(3, 4, 3, padding=(1, 2), padding_mode="circular"), (4, 3, 6, 5)),
+    "conv2d, reflected, same": (nn.Conv2d(3, 4, (3, 2), padding="same", padding_mode="reflect"), (4, 3, 6, 5)),
+    "conv3d": (nn.Conv3d(2, 3, 2, padding=1), (4, 2, 3, 4, 3)),
+    "conv3d, wide": (nn.Conv3d(9, 3, (3, 2, 3), padding=(1, 0, 1)), (4, 9, 2, 2, 1)),
+    "conv_transpose1d": (nn.ConvTranspose1d(4, 3, 3, stride=2, padding=1, output_padding=1), (4, 4, 5)),
+    "conv_transpose2d, grouped": (nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, dilation=2), (4, 4, 3, 4)),
+    "conv_transpose2d, wide": (nn.ConvTranspose2d(3, 40, 2, stride=2, padding=1), (4, 3, 3, 3)),
+    "conv_transpose3d": (nn.ConvTranspose3d(2, 3, 2), (4, 2, 2, 3, 2)),
+    "embedding": (nn.Embedding(7, 3), (4, 6)),
+    "embedding, one token": (nn.Embedding(7, 3), (4,)),
+}
+FORMATS = 3
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+
+
+def drawn(case: str) -> tuple[nn.Module, Tensor, Tensor, Tensor]:
+    module, shape = CASES[case]
+    module = module.double()
+    generator = torch.Generator().manual_seed(1)
+    if isinstance(module, nn.Embedding):
+        inputs = torch.randint(0, module.num_embeddings, shape, generator=generator)
+    else:
+        inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    weight = module.get_parameter("weight")
+    directions = torch.randn((FORMATS, *weight.shape), generator=generator, dtype=torch.float64)
+    gradient = torch.randn(module(inputs).shape, generator=generator, dtype=torch.float64)
+    return module, inputs, gradient, directions
+
+
+def looped(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) -> Tensor:
+    rows = []
+    for x, d in zip(inputs.chunk(samples), gradient.chunk(samples), strict=True):
+        (weight_gradient,) = torch.autograd.grad((module(x) * d).sum(), module.get_parameter("weight"))
+        rows.append(directions.flatten(1) @ weight_gradient.flatten())
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("chunk", [2**22, 1])
+def test_products_equal_autograd_gradients_times_directions(
+    case: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_contract, "_CHUNK_ELEMENTS", chunk)
+    module, inputs, gradient, directions = drawn(case)
+    with torch.no_grad():
+        products = per_sample_products(module, inputs, gradient, directions, 4)
+    torch.testing.assert_close(products, looped(module, inputs, gradient, directions, 4), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_that_belong_to_one_sample_are_summed(case: str) -> None:
+    module, inputs, gradient, directions = drawn(case)
+    with torch.no_grad():
+        products = per_sample_products(module, inputs, gradient, directions, 2)
+    torch.testing.assert_close(products, looped(module, inputs, gradient, directions, 2), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", ["linear, many positions", "conv2d", "conv2d, wide", "conv_transpose1d", "embedding"])
+def test_half_precision_is_computed_in_the_dtype_of_the_directions(case: str) -> None:
+    module, inputs, gradient, directions = drawn(case)
+    half = inputs if inputs.dtype == torch.int64 else inputs.bfloat16()
+    with torch.no_grad():
+        products = per_sample_products(module, half, gradient.bfloat16(), directions, 4)
+        exact = per_sample_products(module, half.to(inputs.dtype), gradient.bfloat16().double(), directions, 4)
+    torch.testing.assert_close(products, exact, rtol=0, atol=0)
+
+
+def test_both_forms_of_a_convolution_are_exercised(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    for form in ("_unfolded_gradients", "_grouped_gradients"):
+
+        def spied(*args: object, form: str = form, original: object = getattr(_contract, form)) -> object:
+            used.append(form)
+            return original(*args)  # type: ignore[operator]
+
+        monkeypatch.setattr(_contract, form, spied)
+    for case in ("conv2d, wide", "conv3d, wide", "conv_transpose2d, wide", "conv2d", "conv2d, wide and grouped"):
+        with torch.no_grad():
+            per_sample_products(*drawn(case), 4)
+    assert used == ["_unfolded_gradients"] * 3 + ["_grouped_gradients"] * 2
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "samples", "expected"),
+    [
+        (nn.Linear(2, 2), (4, 2), 4, True),
+        (nn.Linear(2, 2), (4, 2), 2, True),
+        (nn.Linear(2, 2), (4, 2), 3, False),
+        (nn.Linear(2, 2), (2,), 2, False),
+        (nn.Conv1d(2, 2, 1), (2, 4), 2, False),
+        (nn.Conv1d(2, 2, 1), (2, 2, 4), 2, True),
+        (nn.Embedding(2, 2), (4,), 4, True),
+        (nn.Embedding(2, 2), (), 1, False),
+    ],
+)
+def test_sample_rows_are_told_from_inputs_without_them(
+    module: nn.Module, shape: tuple[int, ...], samples: int, expected: bool
+) -> None:
+    assert has_sample_rows(module, torch.zeros(shape), samples) is expected

@@ -1,0 +1,147 @@
+"""The optimum, found by every complete solver and by an oracle that shares no code with them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mckp_quant.solvers import Exact, Problem, Solution, Status, solve
+
+from . import oracle
+from .checks import COMPLETE, agrees, here, positions, solved, solved_or_refused, tolerance
+from .drawn import VALUES, problems, random_problem, random_sizes
+from .families import quantisation, strongly_correlated, subset_sum, zigzag
+
+GENERAL = tuple(name for name in COMPLETE if name not in ("exact", "enumerate"))
+
+
+def agrees_to_the_last_digits(problem: Problem, solution: Solution, best: float | None) -> None:
+    """As `agrees`, but relative to the values chosen: a huge value that nobody takes excuses nothing."""
+    agrees(problem, solution, best)
+    if best is not None:
+        chosen = problem.value[positions(problem, solution)]
+        assert solution.value <= best + 1e-12 * math.fsum(np.abs(chosen).tolist())
+
+
+@given(problem=problems(max_budgets=3, max_groups=5, max_choices=4))
+@settings(max_examples=150)
+def test_oracle_finds_what_trying_everything_finds(problem: Problem) -> None:
+    everything = oracle.feasible(problem)
+    best = oracle.exactly(problem).number(everything[0].value) if everything else None
+    assert oracle.optimum(problem) == best
+
+
+@given(problem=problems())
+@settings(max_examples=2000)
+def test_exact_and_enumerate_find_the_optimum_of_one_budget(problem: Problem) -> None:
+    best = oracle.optimum(problem)
+    exact, enumerate_ = solved(problem, "exact"), solved(problem, "enumerate")
+    agrees_to_the_last_digits(problem, exact, best)
+    agrees_to_the_last_digits(problem, enumerate_, best)
+    assert exact.status is enumerate_.status
+
+
+@given(problem=problems(max_budgets=3, max_groups=6, max_choices=4))
+@settings(max_examples=200)
+def test_enumerate_finds_the_optimum_of_several_budgets(problem: Problem) -> None:
+    agrees_to_the_last_digits(problem, solved(problem, "enumerate"), oracle.optimum(problem))
+
+
+@pytest.mark.parametrize("solver", GENERAL)
+@given(problem=problems(max_budgets=3))
+@settings(max_examples=300)
+def test_general_solvers_find_the_optimum(solver: str, problem: Problem) -> None:
+    here(solver)
+    solution = solved_or_refused(problem, solver)
+    assert solution is not None
+    agrees(problem, solution, oracle.optimum(problem))
+
+
+@pytest.mark.parametrize("solver", GENERAL)
+@given(seed=st.integers(0, 2**32 - 1), values=st.sampled_from(VALUES), n_budgets=st.integers(1, 3))
+@settings(max_examples=60)
+def test_general_solvers_find_the_optimum_where_a_core_is_left(
+    solver: str, seed: int, values: str, n_budgets: int
+) -> None:
+    here(solver)
+    rng = np.random.default_rng(seed)
+    costs = tuple(rng.choice(["wide", "huge", "quantisation"], n_budgets).tolist())
+    problem = random_problem(rng, values, costs, ("between",) * n_budgets, 1 + random_sizes(rng, 7, 3))
+    agrees(problem, solved(problem, solver), oracle.optimum(problem))
+
+
+@given(problem=problems(max_budgets=3, max_groups=5, max_choices=3))
+@settings(max_examples=100)
+def test_infeasible_problems_name_the_least_budgets(problem: Problem) -> None:
+    solution = solved(problem, "auto")
+    if solution.status is Status.INFEASIBLE:
+        assert solution.least_budget == oracle.least_budgets(problem)
+        for resource, least in enumerate(solution.least_budget):
+            if least is not None:
+                budget = problem.budget.copy()
+                budget[resource] = least
+                assert solved(problem.with_budget(budget), "auto").status is Status.OPTIMAL
+                budget[resource] = least - 1
+                assert solved(problem.with_budget(budget), "auto").status is Status.INFEASIBLE
+
+
+LARGE = {
+    "54 layers x 7 formats": [quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=f, seed=s) for f, s in ((0.2, 0), (0.5, 1))],
+    "224 layers x 4 formats": [quantisation(224, (2, 3, 4, 8), share=f, seed=s) for f, s in ((0.5, 2), (0.8, 3))],
+    "54 layers x 4 formats, two budgets": [quantisation(54, (2, 3, 4, 8), share=0.5, seed=4, n_budgets=2)],
+}
+
+
+@pytest.mark.parametrize("shape", LARGE)
+def test_solvers_agree_where_enumeration_is_hopeless(shape: str) -> None:
+    for problem in LARGE[shape]:
+        answers = []
+        for solver in ("exact", "cp_sat", "highs"):
+            here(solver)
+            solution = solved_or_refused(problem, solver)
+            if solution is not None:
+                assert solution.status is Status.OPTIMAL
+                answers.append(solution)
+        assert len(answers) >= 2
+        values = [solution.value for solution in answers]
+        assert max(values) - min(values) <= 1e-12 * math.fsum(np.abs(problem.value).tolist())
+        assert max(values) - min(values) <= tolerance(problem)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("family", [strongly_correlated, subset_sum, zigzag])
+def test_exact_finds_the_optimum_of_hard_families(family: object, seed: int) -> None:
+    assert callable(family)
+    problem = family(15, 5, seed=seed)
+    agrees_to_the_last_digits(problem, solved(problem, "exact"), oracle.optimum(problem))
+
+
+def test_group_with_more_choices_than_a_short_integer_counts() -> None:
+    rng = np.random.default_rng(0)
+    steps = 40_000
+    cost = np.cumsum(rng.integers(1, 50, (2, steps)), axis=1)
+    value = -cost - rng.integers(0, 20, (2, steps))
+    budget = int(cost[0, 35_000] + cost[1, 33_000])
+    problem = Problem.from_table(value.astype(float), cost, budget)
+    partner = np.searchsorted(cost[1], budget - cost[0], side="right") - 1
+    best = np.minimum.accumulate(value[1])
+    least = int((value[0] + best[partner])[partner >= 0].min())
+    for solver in (Exact(), "auto"):
+        solution = solved(problem, solver)
+        assert solution.status is Status.OPTIMAL
+        assert solution.value == least
+
+
+def test_exact_stopped_by_its_memory_is_feasible_with_a_true_gap() -> None:
+    problem = strongly_correlated(15, 5, seed=1)
+    best = oracle.optimum(problem)
+    assert best is not None
+    solution = solve(problem, Exact(max_states=1))
+    assert solution.status is Status.FEASIBLE
+    assert solution.bound < best <= solution.value
+    assert solution.gap > 0
+    assert solved(problem, Exact()).value == best
