@@ -107,6 +107,8 @@ def search_core(core: Core, price: float, gap: float, noise: float, *, max_state
     complete = True
     for rank, group in enumerate(order):
         limit = gap - noise
+        if limit < 0:
+            break  # the selection found meets the bound
         own = np.arange(core.start[group], core.start[group + 1])
         choice = own[core.reduced[own] <= limit]
         if len(choice) == 1:

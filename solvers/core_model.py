@@ -159,19 +159,20 @@ def _reduced_model(reduction: Reduction) -> tuple[CoreModel, float]:
     """The core in gap units, and what one unit is in values."""
     core = reduction.core
     gap = reduction.gap if math.isfinite(reduction.gap) else float(core.reduced.max(initial=0.0))
-    unit = (gap or 1.0) / GAP_UNITS
+    unit = gap / GAP_UNITS
+    units = 1.0 / unit if unit else 1.0
     cost, slack, price = core.cost.copy(), [], []
     for resource, left in enumerate(core.slack):
         divisor = int(np.gcd.reduce(core.cost[resource])) or 1
         cost[resource] //= divisor
         slack.append(left // divisor)
-        price.append(float(reduction.price[resource]) * divisor / unit)
+        price.append(float(reduction.price[resource]) * divisor * units)
     hint = None
     if reduction.incumbent is not None:
         chosen = np.zeros(int(max(core.position.max(initial=0), reduction.incumbent.max())) + 1, dtype=bool)
         chosen[reduction.incumbent] = True
         hint = largest_hint(core.start, chosen[core.position])
-    model = CoreModel(core.start, core.reduced / unit, core.value / unit, cost, tuple(slack), np.array(price), hint)
+    model = CoreModel(core.start, core.reduced * units, core.value * units, cost, tuple(slack), np.array(price), hint)
     return model, unit
 
 

@@ -90,8 +90,10 @@ def test_batches_are_the_parts_in_order_and_in_range() -> None:
 
 
 def test_training_is_deterministic_and_leaves_the_global_random_state() -> None:
+    whole = digits.load().training
+    part = digits.Part(whole.index[:48], whole.images[:48], whole.labels[:48])
     before = torch.random.get_rng_state()
-    first, second, other = (train(seed, epochs=1).state_dict() for seed in (7, 7, 8))
+    first, second, other = (train(part, seed=seed, epochs=2).state_dict() for seed in (7, 7, 8))
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(entry, second[name]) for name, entry in first.items())
     assert not torch.equal(first["stem.weight"], other["stem.weight"])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -61,6 +61,7 @@ def weight(model: nn.Module, name: str) -> nn.Parameter:
     return found
 
 
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(LAYERS), st.sampled_from(["w1", "w2", "w4", "w8"]), min_size=1))
 def test_exactly_the_weights_of_the_policy_change_and_to_what_the_quantizer_gives(chosen: dict[str, str]) -> None:
     model = mixed()

@@ -39,6 +39,7 @@ def test_float_means_the_shortest_decimal_that_reads_as_it(number: float) -> Non
 
 @given(st.integers(0, 2**63 - 1))
 def test_integers_of_any_size_are_kept_to_the_last_digit(number: int) -> None:
+    same: Any
     for same in (number, str(number), Fraction(number), Decimal(number), np.uint64(number)):
         assert read("budget", same, "B").number == number
 

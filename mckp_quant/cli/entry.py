@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,12 +25,18 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 application = typer.Typer(
     name="mckp-quant",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_SHORT = {
+    "demo": "Do all of it with a small network that comes along.",
+    "measure": "Measure how much each layer suffers from each format.",
+    "solve": "Choose a format for every layer, with a proof.",
+    "validate": "Run the network under a policy: measured loss beside predicted.",
+    "compare": "Solve a table with every solver, side by side.",
+}
 for command in (demo, measure, solve, validate, compare):
-    application.command()(command)
+    application.command(short_help=_SHORT[command.__name__])(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong.
     """
     try:
-        given = None if arguments is None else list(arguments)
-        code = application(given, prog_name="mckp-quant", standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure) as error:
         return _say(error, FAILED)
     except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:

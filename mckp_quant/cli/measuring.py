@@ -82,7 +82,7 @@ def validate(
     batch_size: BatchSizeOption = 32,
     json: JsonOption = False,
 ) -> None:
-    """Run the real network under a policy: predicted loss against measured. Exit code 1 where they disagree."""
+    """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
     against = [] if table is None else _uniform(SensitivityTable.load(table))
     network = load_model(model)
@@ -106,7 +106,7 @@ def demo(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Measure, solve and validate a small network that comes with the program, on real images; under a minute."""
+    """Do all of it with a network that comes along: measure, solve at several budgets, validate on real images."""
     from .demonstration import demonstrate
 
     check_output(output / "report.txt")

@@ -44,7 +44,7 @@ def solve(
     output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Choose one format per layer: the least predicted loss within every budget, with a proof."""
+    """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
     check_output(output)
     measured = SensitivityTable.load(table)
     with progress(f"solving with {solver}"):
@@ -79,7 +79,7 @@ def compare(
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Solve one table with every solver: value, excess over the optimum, layers that differ, seconds, proof."""
+    """Solve a table with every solver, and set side by side what each finds, how fast, and on what proof."""
     measured = SensitivityTable.load(table)
     with progress("comparing solvers"):
         comparison = compare_solvers(

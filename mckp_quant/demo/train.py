@@ -59,22 +59,23 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved + NOISE * torch.randn(moved.shape, generator=generator)
 
 
-def train(seed: int = 0, epochs: int = EPOCHS) -> nn.Module:
-    """Train on the training part: AdamW, one cycle of the learning rate, cross-entropy.
+def train(part: digits.Part, *, seed: int = 0, epochs: int = EPOCHS) -> nn.Module:
+    """Train on a part of the images: AdamW, one cycle of the learning rate, cross-entropy.
 
     Parameters
     ----------
+    part
+        The images to train on.
     seed
         Of initial weights, order and jitter; the global random state is left as it was.
     epochs
-        Passes over the 997 training images.
+        Passes over the images.
 
     Returns
     -------
     model
         In eval mode.
     """
-    part = digits.load().training
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -110,9 +111,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     safetensors = require("safetensors.torch", "demo")
     torch.set_num_threads(1)  # one order of summation, so that two runs give the same file
-    model = train(options.seed)
-    safetensors.save_file(model.state_dict(), options.output)
     data = digits.load()
+    model = train(data.training, seed=options.seed)
+    safetensors.save_file(model.state_dict(), options.output)
     for name, part in (("calibration", data.calibration), ("held-out", data.held_out)):
         log.info("%s accuracy %.2f %% on %d images", name, 100 * accuracy(model, part), len(part.images))
     log.info("wrote %s (%d bytes)", options.output, options.output.stat().st_size)

@@ -14,6 +14,7 @@ from mckp_quant.sensitivity.likelihood import Categorical, Gaussian, unit
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 9.0, -30.0]], dtype=torch.float64)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 def test_categorical_probes_have_the_hessian_of_the_loss_as_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
     covariance = torch.zeros(2, 3, 3, dtype=torch.float64)
     mean = torch.zeros(2, 3, dtype=torch.float64)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLASSES = 3
 
@@ -38,7 +43,7 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.first(x))
         x = self.relu(self.bn(self.grouped(x)))
-        x = self.relu(self.up(self.relu(self.depthwise(x))))
+        x = self.relu(self.up(self.depthwise(x)))
         out: Tensor = self.head(x.mean((2, 3)))
         return out
 
@@ -81,8 +86,8 @@ def conv_net(seed: int = 0) -> tuple[nn.Module, Tensor]:
     model = _built(ConvNet, seed)
     generator = torch.Generator().manual_seed(seed)
     bn = model.get_submodule("bn")
-    for name in ("running_mean", "running_var"):
-        getattr(bn, name).uniform_(0.5, 1.5, generator=generator)
+    bn.get_buffer("running_mean").uniform_(-0.5, 0.1, generator=generator)
+    bn.get_buffer("running_var").uniform_(0.1, 0.2, generator=generator)
     return model, _noise(seed, 10, 2, 6, 6)
 
 
@@ -91,12 +96,10 @@ def transformer(seed: int = 0, *, tied: bool = True, positions: str = "module") 
     return model, torch.randint(0, CLASSES, (8, 5), generator=torch.Generator().manual_seed(seed))
 
 
-def _built(make: type[nn.Module] | object, seed: int) -> nn.Module:
+def _built(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = make().double().eval()  # type: ignore[operator]
-    assert isinstance(model, nn.Module)
-    return model
+        return make().double().eval()
 
 
 def _noise(seed: int, *shape: int) -> Tensor:

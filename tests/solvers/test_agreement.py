@@ -122,18 +122,20 @@ def test_exact_finds_the_optimum_of_hard_families(family: object, seed: int) -> 
 
 def test_group_with_more_choices_than_a_short_integer_counts() -> None:
     rng = np.random.default_rng(0)
-    steps = 40_000
-    cost = np.cumsum(rng.integers(1, 50, (2, steps)), axis=1)
-    value = -cost - rng.integers(0, 20, (2, steps))
-    budget = int(cost[0, 35_000] + cost[1, 33_000])
-    problem = Problem.from_table(value.astype(float), cost, budget)
-    partner = np.searchsorted(cost[1], budget - cost[0], side="right") - 1
-    best = np.minimum.accumulate(value[1])
-    least = int((value[0] + best[partner])[partner >= 0].min())
-    for solver in (Exact(), "auto"):
+    cost = np.cumsum(rng.integers(1, 50, 40_000))
+    value = -cost.astype(float)
+    few = np.array([0, 7, 11, 30])
+    start = np.array([0, len(cost), len(cost) + len(few)])
+    label = np.concatenate([np.arange(len(cost)), np.arange(len(few))])
+    row = np.concatenate([cost, few])
+    budget = int(cost[39_000]) + 9
+    filled = np.add.outer(cost, few)
+    best = int(filled[filled <= budget].max())
+    problem = Problem(np.concatenate([value, -few]), row[None], np.array([budget]), start, label)
+    for solver in ("exact", "enumerate"):
         solution = solved(problem, solver)
         assert solution.status is Status.OPTIMAL
-        assert solution.value == least
+        assert solution.value == -best
 
 
 def test_exact_stopped_by_its_memory_is_feasible_with_a_true_gap() -> None:

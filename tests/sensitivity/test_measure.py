@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import mckp_quant as mq
+from mckp_quant.sensitivity._measure import ESTIMATORS
+
+from .tiny import CLASSES, ConvNet, conv_net, perceptron, transformer
+
+FORMATS = "w2,w4"
+METHODS = tuple(ESTIMATORS)
+
+
+def pairs(inputs: Tensor, size: int = 4) -> list[tuple[Tensor, Tensor]]:
+    shape = inputs.shape if inputs.dtype == torch.int64 else inputs.shape[:1]
+    targets = torch.randint(0, CLASSES, shape, generator=torch.Generator().manual_seed(5))
+    return list(zip(inputs.split(size), targets.split(size), strict=True))
+
+
+class Dropping(ConvNet):
+    """Draws random numbers and counts its calls: state that measuring must give back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        assert not self.training
+        return super().forward(x + 0 * torch.rand_like(x))
+
+
+def in_odd_state() -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(3)
+    model = Dropping().double()
+    model.train()
+    model.get_submodule("bn").eval()
+    model.get_parameter("first.weight").requires_grad_(False)
+    model.get_parameter("head.weight").grad = torch.full((CLASSES, 4), 7.0).double()
+    return model, conv_net()[1]
+
+
+def state_of(model: nn.Module) -> dict[str, object]:
+    return {
+        "modes": [module.training for module in model.modules()],
+        "parameters": copy.deepcopy(list(model.parameters())),
+        "identities": [id(parameter) for parameter in model.parameters()],
+        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
+        "gradients": copy.deepcopy([parameter.grad for parameter in model.parameters()]),
+        "buffers": copy.deepcopy(dict(model.named_buffers())),
+        "hooks": [
+            (len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
+            for module in model.modules()
+        ],
+        "random": torch.get_rng_state(),
+    }
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, rtol=0, atol=0, msg=f"{key} changed")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_is_given_back_as_it_was(method: str) -> None:
+    model, inputs = in_odd_state()
+    before = state_of(model)
+    mq.measure(model, pairs(inputs), formats=FORMATS, method=method)
+    assert_same(before, state_of(model))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_is_given_back_as_it_was_after_an_exception(method: str) -> None:
+    model, inputs = in_odd_state()
+    batches = pairs(inputs)
+    before = state_of(model)
+    with pytest.raises(mq.InvalidInput, match=r"fails on batch 1 \(inputs \(4, 3, 6, 6\)\)"):
+        mq.measure(
+            model, [batches[0], (torch.zeros(4, 3, 6, 6).double(), batches[1][1])], formats=FORMATS, method=method
+        )
+    assert_same(before, state_of(model))
+
+    def interrupted(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mq.measure(model, batches, formats=FORMATS, method=method, progress=interrupted)
+    assert_same(before, state_of(model))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("network", [perceptron, transformer])
+def test_the_same_seed_gives_the_same_table(method: str, network: Callable[[], tuple[nn.Module, Tensor]]) -> None:
+    model, inputs = network()
+    first = mq.measure(model, pairs(inputs), formats=FORMATS, method=method, seed=11)
+    torch.rand(5)
+    again = mq.measure(model.train(), pairs(inputs), formats=FORMATS, method=method, seed=11)
+    other = mq.measure(model, pairs(inputs), formats=FORMATS, method=method, seed=12)
+    np.testing.assert_array_equal(first.loss, again.loss)
+    np.testing.assert_array_equal(first.stderr, again.stderr)
+    assert (first.loss != other.loss).all()
+    assert first.seed == 11
+    assert first.method == method
+
+
+def test_the_same_seed_gives_the_same_table_in_another_process() -> None:
+    script = (
+        "import torch, mckp_quant as mq\n"
+        "torch.manual_seed(0)\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.GELU(), torch.nn.Linear(6, 3))\n"
+        "table = mq.measure(model, [torch.randn(8, 4)], formats='w2,w4', seed=3)\n"
+        "print(table.digest)\n"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3))
+    digests.add(mq.measure(model, [torch.randn(8, 4)], formats=FORMATS, seed=3).digest + "\n")
+    assert len(digests) == 1
+
+
+def test_a_generator_a_list_and_a_loader_give_the_same_table() -> None:
+    model, inputs = perceptron()
+    batches = pairs(inputs)
+    tables = [
+        mq.measure(model, each, formats=FORMATS)
+        for each in (
+            batches,
+            (batch for batch in batches),
+            DataLoader(TensorDataset(inputs), batch_size=4),
+            [{"x": batch} for batch, _ in batches],
+        )
+    ]
+    for table in tables:
+        np.testing.assert_array_equal(table.loss, tables[0].loss)
+        assert table.samples == 12
+
+
+def test_batches_in_another_order_give_the_same_table_within_its_errors() -> None:
+    model, inputs = perceptron()
+    batches = list(inputs.repeat(20, 1).split(12))
+    one = mq.measure(model, batches, formats=FORMATS)
+    other = mq.measure(model, batches[::-1], formats=FORMATS)
+    assert one.weights is not None
+    assert (np.abs(one.loss - other.loss) < 4 * np.hypot(one.stderr, other.stderr)).all()
+
+
+def test_targets_change_nothing_for_gauss_newton() -> None:
+    model, inputs = transformer()
+    with_targets = mq.measure(model, pairs(inputs), formats=FORMATS)
+    without = mq.measure(model, [batch for batch, _ in pairs(inputs)], formats=FORMATS)
+    np.testing.assert_array_equal(with_targets.loss, without.loss)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_chosen_layers_get_the_rows_they_have_among_all(method: str) -> None:
+    model, inputs = conv_net()
+    everything = mq.measure(model, pairs(inputs), formats=FORMATS, method=method, probes=2)
+    some = mq.measure(model, pairs(inputs), formats=FORMATS, method=method, probes=2, layers=["up", "grouped"])
+    assert some.layer_names == ("grouped", "up")
+    if method == "gauss_newton":
+        rows = [everything.row(name) for name in some.layer_names]
+        np.testing.assert_allclose(some.loss, everything.loss[rows], rtol=1e-10)
+
+
+def test_progress_is_told_after_each_batch() -> None:
+    model, inputs = perceptron()
+    seen: list[tuple[int, int | None]] = []
+    mq.measure(model, pairs(inputs), formats=FORMATS, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    seen.clear()
+    mq.measure(model, iter(pairs(inputs)), formats=FORMATS, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, None), (2, None), (3, None)]
+
+
+class WithLogits(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, tokens: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.inner(tokens), other=None)
+
+
+def test_logits_are_taken_from_what_the_model_returns() -> None:
+    model, inputs = perceptron()
+    plain = mq.measure(model, [inputs], formats=FORMATS)
+    attribute = mq.measure(WithLogits(model), [inputs], formats=FORMATS)
+    chosen = mq.measure(WithLogits(model), [inputs], formats=FORMATS, output=lambda returned: returned.logits)
+    np.testing.assert_array_equal(attribute.loss, plain.loss)
+    np.testing.assert_array_equal(chosen.loss, plain.loss)
+
+
+def test_tied_layers_are_one_row() -> None:
+    model, inputs = transformer()
+    table = mq.measure(model, [inputs], formats=FORMATS)
+    assert "head" not in table.layer_names
+    assert table.layers[table.row("tok")].ties == ("head",)
+
+
+def test_losses_are_not_edited_to_fall_with_the_bits() -> None:
+    model, inputs = perceptron()
+    worse = mq.Format("q9", 9, quantize=torch.zeros_like, stored_bits=nine_bits)
+    table = mq.measure(model, [inputs], formats=["w4", worse])
+    assert (table.loss[:, 1] > table.loss[:, 0]).all()
+
+
+def nine_bits(layer: mq.Layer) -> int:
+    return 9 * layer.elements
+
+
+def no_batches() -> Iterator[Tensor]:
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "gaus_newton"}, "unknown method 'gaus_newton': did you mean 'gauss_newton'"),
+        ({"likelihood": "poisson"}, "unknown likelihood 'poisson'"),
+        ({"probes": 0}, "probes is 0: it must be at least 1"),
+        ({"layers": ["iner"]}, "unknown layer 'iner': did you mean 'inner'"),
+        ({"layers": []}, "layers is empty: name at least one layer"),
+        ({"formats": "w9"}, "unknown format 'w9'"),
+        ({"batches": []}, "there are zero batches"),
+        ({"batches": no_batches()}, "there are zero batches"),
+        ({"batches": torch.zeros(3, 4)}, "batches is a Tensor: give a list"),
+        ({"batches": [torch.zeros(3, 5).double()]}, r"the model fails on batch 0 \(inputs \(1, 5\)\)"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(arguments: dict[str, object], message: str) -> None:
+    model, inputs = perceptron()
+    given: dict[str, object] = {"batches": [inputs], "formats": FORMATS, **arguments}
+    batches = given.pop("batches")
+    with pytest.raises(mq.InvalidInput, match=message):
+        mq.measure(model, batches, **given)  # type: ignore[arg-type]

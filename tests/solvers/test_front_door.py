@@ -1,0 +1,370 @@
+"""`solve()` against backends that lie, crash or are not there, and against arguments that make no sense."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mckp_quant.solvers import (
+    Answer,
+    CpSat,
+    Enumerate,
+    Exact,
+    Greedy,
+    Highs,
+    InvalidProblem,
+    Problem,
+    Pulp,
+    SolverFailure,
+    SolverUnavailable,
+    Status,
+    available,
+    solve,
+)
+
+from . import oracle
+from .checks import SOLVERS, verified
+from .families import quantisation
+
+# Values by (group, choice): the optimum takes choices 1 and 0 for 3.0; the cheapest selection takes 0 and 0 for 5.0.
+PROBLEM = Problem.from_table([[4.0, 2.0, 0.0], [1.0, 0.5, 0.0]], [[1, 3, 9], [2, 4, 6]], 5)
+OPTIMAL = [1, 3]
+CHEAPEST = [0, 3]
+OVER = [2, 5]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scripted:
+    """A backend that returns whatever the test says."""
+
+    script: Callable[[Problem], Any]
+    refusal: str | None = None
+    name: ClassVar[str] = "scripted"
+    requires: ClassVar[str | None] = None
+    reference: ClassVar[str] = "none"
+
+    def supports(self, problem: Problem) -> str | None:
+        return self.refusal
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+        answer: Answer = self.script(problem)
+        return answer
+
+
+def answers(choice: Any, **claims: Any) -> Scripted:
+    array = choice if choice is None or isinstance(choice, np.ndarray) else np.array(choice)
+    return Scripted(lambda _: Answer(array, **claims))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ([-1, 3], "scripted returned position -1 for group 0, which owns 0 to 2"),
+        ([0, 6], "scripted returned position 6 for group 1, which owns 3 to 5"),
+        ([0, 1], "scripted returned position 1 for group 1, which owns 3 to 5"),
+        ([3, 0], "scripted returned position 3 for group 0, which owns 0 to 2"),
+        ([0], "scripted returned a selection of shape (1,) and type int64: expected 2 integer positions"),
+        ([0, 3, 3], "scripted returned a selection of shape (3,) and type int64: expected 2 integer positions"),
+        ([[0, 3]], "scripted returned a selection of shape (1, 2) and type int64: expected 2 integer positions"),
+        ([], "scripted returned a selection of shape (0,) and type float64: expected 2 integer positions"),
+        ([0.0, 3.0], "scripted returned a selection of shape (2,) and type float64: expected 2 integer positions"),
+        ([True, True], "scripted returned a selection of shape (2,) and type bool: expected 2 integer positions"),
+        (np.array(["0", "3"]), "scripted returned a selection of shape (2,) and type <U1: expected 2 integer positions"),
+        (np.array([0, 3], dtype=object), "scripted returned a selection of shape (2,) and type object: expected 2"),
+    ],
+)
+def test_what_is_no_selection_is_a_failure_of_the_backend(choice: Any, message: str) -> None:
+    with pytest.raises(SolverFailure, match=re.escape(message)):
+        solve(PROBLEM, answers(choice, complete=True))
+
+
+def test_selection_that_is_no_array_is_a_failure_of_the_backend() -> None:
+    with pytest.raises(SolverFailure, match="scripted returned a selection of shape .* and type .*list.*: expected 2"):
+        solve(PROBLEM, Scripted(lambda _: Answer([0, 3])))  # type: ignore[arg-type]
+    with pytest.raises(SolverFailure, match="scripted returned a list instead of an Answer"):
+        solve(PROBLEM, Scripted(lambda _: [0, 3]))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+def test_positions_of_any_integer_type_are_taken(kind: type) -> None:
+    solution = verified(PROBLEM, solve(PROBLEM, answers(np.array(OPTIMAL, dtype=kind), complete=True)))
+    assert solution.value == 3.0
+
+
+def test_over_budget_twice_names_backend_resource_and_excess() -> None:
+    with pytest.raises(SolverFailure, match=r"scripted exceeds budget\[0\] = 5 by 10"):
+        solve(PROBLEM, answers(OVER, complete=True))
+    two = dataclasses.replace(PROBLEM, cost=np.vstack([np.zeros(6), PROBLEM.cost]), budget=np.array([0, 14]))
+    with pytest.raises(SolverFailure, match=r"scripted exceeds budget\[1\] = 14 by 1"):
+        solve(two, answers(OVER, complete=True))
+
+
+def test_over_budget_by_one_in_exact_integers_is_seen() -> None:
+    large = 2**60
+    problem = Problem.from_table([[1.0, 0.0]], [[0, large + 1]], large)
+    with pytest.raises(SolverFailure, match=rf"scripted exceeds budget\[0\] = {large} by 1"):
+        solve(problem, answers([1], complete=True))
+
+
+def test_over_budget_once_is_solved_again_under_a_tighter_budget_and_proves_nothing() -> None:
+    seen: list[list[int]] = []
+
+    def script(problem: Problem) -> Answer:
+        seen.append(problem.budget.tolist())
+        return Answer(np.array([1, 4] if len(seen) == 1 else CHEAPEST), complete=True)
+
+    solution = verified(PROBLEM, solve(PROBLEM, Scripted(script)))
+    assert seen[0] == [5]
+    assert len(seen) == 2
+    assert seen[1] < [5]
+    assert solution.value == 5.0
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["tightened"] is True
+
+
+def test_nothing_left_under_the_tighter_budget_is_no_proof_of_infeasibility() -> None:
+    calls: list[int] = []
+
+    def script(problem: Problem) -> Answer:
+        calls.append(1)
+        return Answer(np.array(OVER) if len(calls) == 1 else None, complete=True)
+
+    try:
+        solution = verified(PROBLEM, solve(PROBLEM, Scripted(script)))
+    except SolverFailure as error:
+        assert re.search(r"scripted exceeds budget\[0\] = 5 by 10", str(error))
+    else:
+        assert solution.status in (Status.UNKNOWN, Status.FEASIBLE)
+
+
+def test_value_and_cost_are_recomputed_and_the_bound_is_found_without_help() -> None:
+    solution = verified(PROBLEM, solve(PROBLEM, answers(CHEAPEST)))
+    assert solution.value == 5.0
+    assert solution.cost == (3,)
+    assert solution.status is Status.FEASIBLE
+    assert 0 < solution.bound <= 3.0
+
+
+@pytest.mark.parametrize(
+    "price", [[-1.0], [math.nan], [math.inf], [1.0, 1.0], [], [1e300], [5e-324], [[1.0]], [0.0], [7.25]]
+)
+def test_price_is_never_believed(price: list[float]) -> None:
+    solution = verified(PROBLEM, solve(PROBLEM, answers(CHEAPEST, price=np.array(price))))
+    assert solution.status is Status.FEASIBLE
+    assert solution.bound <= 3.0
+
+
+@pytest.mark.parametrize("price", [None, np.array([1.0]), np.array([-1.0])])
+def test_claim_of_completeness_that_the_front_door_can_refute_is_a_failure(price: NDArray[np.float64] | None) -> None:
+    assert solve(PROBLEM, "greedy").value < 5.0
+    with pytest.raises(SolverFailure, match="scripted"):
+        solve(PROBLEM, answers(CHEAPEST, complete=True, price=price))
+
+
+def test_claim_of_completeness_that_the_warm_start_refutes_is_a_failure() -> None:
+    assert verified(PROBLEM, solve(PROBLEM, answers(OPTIMAL, complete=True), warm=[1, 0])).status is Status.OPTIMAL
+    with pytest.raises(SolverFailure, match="scripted"):
+        solve(PROBLEM, answers(CHEAPEST, complete=True), warm=[1, 0])
+
+
+@pytest.mark.parametrize("resolution", [math.nan, -1.0, math.inf])
+def test_resolution_that_makes_no_sense_proves_nothing(resolution: float) -> None:
+    try:
+        solution = solve(PROBLEM, answers(CHEAPEST, complete=True, resolution=resolution))
+    except SolverFailure:
+        return
+    assert verified(PROBLEM, solution).status is Status.FEASIBLE
+
+
+def test_claim_of_infeasibility_that_the_front_door_can_refute_is_a_failure() -> None:
+    with pytest.raises(SolverFailure, match="scripted says that no selection is within every budget, but there is one"):
+        solve(PROBLEM, answers(None, complete=True))
+
+
+def test_no_answer_without_a_claim_is_unknown_with_a_bound() -> None:
+    solution = verified(PROBLEM, solve(PROBLEM, answers(None)))
+    assert solution.status is Status.UNKNOWN
+    assert 0 < solution.bound <= 3.0
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), ZeroDivisionError(), MemoryError("no room"), AssertionError("x")])
+def test_crash_is_a_failure_that_names_backend_and_error(error: Exception) -> None:
+    def script(_: Problem) -> Answer:
+        raise error
+
+    message = re.escape(f"scripted failed: {type(error).__name__}: {error}")
+    with pytest.raises(SolverFailure, match=message) as caught:
+        solve(PROBLEM, Scripted(script))
+    assert caught.value.__cause__ is error
+
+
+def test_interrupt_gives_the_best_selection_known() -> None:
+    def script(_: Problem) -> Answer:
+        raise KeyboardInterrupt
+
+    solution = verified(PROBLEM, solve(PROBLEM, Scripted(script)))
+    assert solution.choice is not None
+    assert solution.stats["interrupted"] is True
+    worst = verified(PROBLEM, solve(PROBLEM, Scripted(script), warm=[1, 0]))
+    assert worst.value == 3.0
+
+
+def test_interrupt_of_a_problem_no_road_leads_into_is_unknown() -> None:
+    def script(_: Problem) -> Answer:
+        raise KeyboardInterrupt
+
+    problem = Problem.from_table([[0.0, 0.0]], [[[2, 0]], [[0, 2]]], [1, 1])
+    assert verified(problem, solve(problem, Scripted(script))).status is Status.UNKNOWN
+
+
+def test_refusal_is_given_as_the_reason() -> None:
+    with pytest.raises(InvalidProblem, match="^too many moons$"):
+        solve(PROBLEM, Scripted(lambda _: Answer(None), refusal="too many moons"))
+
+
+TWO_BUDGETS = dataclasses.replace(PROBLEM, cost=np.vstack([PROBLEM.cost] * 2), budget=np.array([5, 5]))
+
+
+def test_solvers_refuse_what_they_cannot_take() -> None:
+    reason = Exact().supports(TWO_BUDGETS)
+    if reason is not None:
+        with pytest.raises(InvalidProblem, match="^" + re.escape(reason) + "$"):
+            solve(TWO_BUDGETS, "exact")
+    with pytest.raises(InvalidProblem, match=r"enumerate would have to try 9 selections, its limit is 8: use 'exact'"):
+        solve(PROBLEM, Enumerate(max_selections=8))
+    assert solve(PROBLEM, Enumerate(max_selections=9)).value == 3.0
+    large = quantisation(54, (2, 4, 8), share=0.5, seed=0)
+    with pytest.raises(InvalidProblem, match=r"enumerate would have to try 5.81e\+25 selections"):
+        solve(large, "enumerate")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("exat", "unknown solver 'exat': did you mean 'exact'?"),
+        ("Exact", "unknown solver 'Exact': did you mean 'exact'?"),
+        ("cpsat", "unknown solver 'cpsat': did you mean 'cp_sat'?"),
+        ("CP-SAT", "unknown solver 'CP-SAT': did you mean 'cp_sat'?"),
+        ("higs", "unknown solver 'higs': did you mean 'highs'?"),
+        ("", "unknown solver '': "),
+        ("zzzzzz", "unknown solver 'zzzzzz': "),
+    ],
+)
+def test_unknown_solver_suggests_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(InvalidProblem, match=re.escape(message)) as caught:
+        solve(PROBLEM, name)
+    for known in ("auto", *SOLVERS):
+        assert known in str(caught.value)
+
+
+@pytest.mark.parametrize("solver", [Exact, None, 3, b"exact", object(), dict])
+def test_solver_that_is_none_is_refused(solver: Any) -> None:
+    with pytest.raises(InvalidProblem, match=r"solver is .*: give a name \(.*\) or a solver such as Exact\(\)"):
+        solve(PROBLEM, solver)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seconds": 0}, "seconds = 0: give the solver some time"),
+        ({"seconds": -1.0}, "seconds = -1.0: give the solver some time"),
+        ({"seconds": math.nan}, "seconds = nan: give the solver some time"),
+        ({"seconds": "60"}, "seconds"),
+        ({"seconds": None}, "seconds"),
+        ({"seed": -1}, "seed = -1: it must be at least 0"),
+        ({"seed": 0.5}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"warm": [0]}, "the selection has 1 entries for 2 groups"),
+        ({"warm": [0, 9]}, "selection[1] is 9: group 1 has the labels [0, 1, 2]"),
+        ({"warm": [[0, 0]]}, "selection has 2 dimensions: it must have 1"),
+        ({"warm": ["a", "b"]}, "selection[0] is 'a': every entry must be a number"),
+    ],
+)
+def test_argument_that_makes_no_sense_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidProblem, match=re.escape(message)):
+        solve(PROBLEM, "exact", **arguments)
+
+
+def test_problem_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidProblem, match="problem is a dict: build a Problem first"):
+        solve({}, "exact")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Exact(max_states=0), "max_states = 0: it must be at least 1"),
+        (lambda: CpSat(threads=0), "threads = 0: it must be at least 1"),
+        (lambda: Pulp(threads=-1), "threads = -1: it must be at least 1"),
+        (lambda: Greedy(direction="sideways"), "direction = 'sideways': it must be one of both, ascend, descend"),  # type: ignore[arg-type]
+        (lambda: Enumerate(max_selections=0), "max_selections = 0: it must be at least 1"),
+    ],
+)
+def test_option_that_makes_no_sense_is_refused_by_name(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(InvalidProblem, match=re.escape(message)):
+        make()
+
+
+def test_options_stand_in_the_record_of_the_run() -> None:
+    solution = solve(PROBLEM, Exact(max_states=77), seed=3)
+    assert solution.solver == "Exact(max_states=77)"
+    assert solution.seed == 3
+    assert solve(PROBLEM, "auto").solver.startswith("Exact(")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Exact().max_states = 3  # type: ignore[misc]
+    assert hash(Exact()) == hash(Exact())
+    assert Exact() == Exact() != Exact(max_states=3)
+
+
+@pytest.mark.parametrize("direction", ["ascend", "descend", "both"])
+def test_greedy_is_feasible_in_every_direction(direction: Any) -> None:
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        problem = quantisation(30, (2, 4, 8), share=share, seed=5, n_budgets=2)
+        single = quantisation(30, (2, 4, 8), share=share, seed=5)
+        both = verified(single, solve(single, "greedy"))
+        one = verified(single, solve(single, Greedy(direction=direction)))
+        assert both.value <= one.value
+        assert one.value >= solve(single, "exact").value
+        verified(problem, solve(problem, Greedy(direction=direction)))
+
+
+@pytest.mark.parametrize(
+    ("solver", "package"), [("cp_sat", "ortools"), ("highs", "scipy"), ("pulp", "pulp")]
+)
+def test_missing_package_is_named_before_and_at_the_call(
+    solver: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = Problem.from_table([[9.0, 8.0, 0.0]], [[0, 3, 4]], 3)
+    assert available()[solver] is None
+    for module in [name for name in sys.modules if name == package or name.startswith(package + ".")]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert available()[solver] == f"the package {package!r} is not installed"
+    assert available()["exact"] is None
+    with pytest.raises(SolverUnavailable, match=rf"the package '{package}.*' cannot be imported .*install it with"):
+        solve(problem, solver)
+    assert solve(problem, "exact").value == 8.0
+
+
+def test_available_names_the_registry() -> None:
+    assert {"exact", "greedy", "enumerate", "cp_sat", "highs", "pulp"} <= set(available())
+    assert "auto" not in available()
+
+
+def test_warm_start_outside_the_budget_is_not_used() -> None:
+    for solver in SOLVERS:
+        assert verified(PROBLEM, solve(PROBLEM, solver, warm=[2, 2])).value == 3.0 or solver == "greedy"
+
+
+def test_answer_is_no_worse_than_the_warm_start() -> None:
+    best = oracle.optimum(PROBLEM)
+    for solver in SOLVERS:
+        assert verified(PROBLEM, solve(PROBLEM, solver, warm=[1, 0])).value == best

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mckp_quant import InvalidInput, Layer
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=6))
+def test_elements_are_the_product_of_the_shape(shape: list[int]) -> None:
+    assert Layer("layer", "linear", tuple(shape), 1, 0).elements == math.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "macs", "words"),
+    [
+        ((), 1, 0, r"layer 'fc' has the shape \(\): every dimension must be at least 1"),
+        ((3, 0), 1, 0, r"layer 'fc' has the shape \(3, 0\)"),
+        ((3, -2), 1, 0, r"layer 'fc' has the shape \(3, -2\)"),
+        ((3, 2), 0, 0, "layer 'fc' has channels = 0, macs = 0: channels must be at least 1"),
+        ((3, 2), 3, -1, "macs = -1: channels must be at least 1 and macs at least 0"),
+    ],
+)
+def test_sizes_that_no_tensor_has_are_refused(shape: Any, channels: int, macs: int, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        Layer("fc", "linear", shape, channels, macs)
