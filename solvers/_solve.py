@@ -77,10 +77,7 @@ def solve(
     started = time.perf_counter()
     if not isinstance(problem, Problem):
         raise InvalidProblem(f"problem is a {type(problem).__name__}: build a Problem first (Problem.from_table)")
-    if not seconds > 0:
-        raise InvalidProblem(f"seconds = {seconds}: give the solver some time")
-    if seed < 0:
-        raise InvalidProblem(f"seed = {seed}: it must be at least 0")
+    _check_limits(seconds, seed)
     chosen = _named(solver, problem)
     start = None if warm is None else problem.position(warm)
     reason = chosen.supports(problem)
@@ -94,12 +91,19 @@ def solve(
         return finish(certify_infeasible(problem, GROUND_NONE), Answer(None))
     answer = _within_budget(problem, chosen, seconds, seed, start)
     answer = _no_worse_than(problem, answer, start, chosen.name)
-    return finish(certify(problem, answer, chosen.name), answer)
+    return finish(certify(problem, answer, chosen.name, witness=type(chosen) not in SOLVERS.values()), answer)
 
 
 def available() -> dict[str, str | None]:
     """Every solver: None where it can run here, or the reason why it cannot."""
     return {name: missing(make().requires or "numpy") for name, make in SOLVERS.items()}
+
+
+def _check_limits(seconds: object, seed: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise InvalidProblem(f"seconds = {seconds!r}: give the solver some time, as a number")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InvalidProblem(f"seed = {seed!r}: it must be at least 0, and whole")
 
 
 def _named(solver: Solver | str, problem: Problem) -> Solver:
@@ -113,7 +117,7 @@ def _named(solver: Solver | str, problem: Problem) -> Solver:
             )
         return solver
     if solver not in SOLVERS:
-        near = difflib.get_close_matches(solver, SOLVERS, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(solver.casefold().replace("-", "_"), SOLVERS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise InvalidProblem(f"unknown solver {solver!r}: {hint}known are: auto, {', '.join(SOLVERS)}")
     return SOLVERS[solver]()
@@ -131,8 +135,7 @@ def _within_budget(
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
         again = _call(problem.with_budget(tighter), solver, seconds, seed, None)
-        excess = _excess(problem, again)
-    if again.choice is None or excess.any():
+    if again.choice is None or _excess(problem, again).any():
         resource = int(np.argmax(excess))
         raise SolverFailure(
             f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]} and does no "
@@ -154,13 +157,18 @@ def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDA
         raise SolverFailure(f"{solver.name} failed: {type(error).__name__}: {error}") from error
     if not isinstance(answer, Answer):
         raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
+    if not 0 <= answer.resolution < math.inf:
+        raise SolverFailure(f"{solver.name} returned the resolution {answer.resolution}: it must be finite, at least 0")
     if answer.choice is not None:
         _check_selection(problem, solver.name, answer.choice)
     return answer
 
 
 def _check_selection(problem: Problem, name: str, choice: NDArray[Any]) -> None:
-    found = np.asarray(choice)
+    try:
+        found = np.asarray(choice)
+    except ValueError as error:
+        raise SolverFailure(f"{name} returned a selection that is no array: {error}") from error
     if found.shape != (problem.n_groups,) or found.dtype.kind not in "iu":
         raise SolverFailure(
             f"{name} returned a selection of shape {found.shape} and type {found.dtype}: "

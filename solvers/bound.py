@@ -9,6 +9,7 @@ import numpy as np
 from .errors import require
 from .hull import lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
+from .price import dual_price
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,32 +29,16 @@ def best_price(problem: Problem) -> NDArray[np.float64]:
     Returns
     -------
     price
-        ``(n_resources,)`` float64, at least 0. Any price gives a valid bound, so errors of the linear programme cost
-        sharpness, never truth; where it fails, all prices are 0.
+        ``(n_resources,)`` float64, at least 0. Any price gives a valid bound, so errors of the relaxation cost
+        sharpness, never truth; where it cannot meet the budgets together, all prices are 0.
     """
     if problem.n_resources == 1:
         position = undominated(problem.value, problem.cost[0], problem.start)
         hull = lower_hull(problem.value, problem.cost[0], problem.group, position)
         room = int(problem.budget[0]) - problem.least_cost[0]
         return np.array([multiplier(hull.rate, hull.weight, room)])
-    least = np.repeat(np.minimum.reduceat(problem.value, problem.start[:-1]), problem.size)
-    regret = problem.value - least
-    scale = float(regret.max()) or 1.0
-    rows, unit = _budget_rows(problem)
-    optimize = require("scipy.optimize", None)
-    result = optimize.linprog(
-        regret / scale,
-        A_ub=rows,
-        b_ub=problem.budget / unit,
-        A_eq=_one_per_group(problem),
-        b_eq=np.ones(problem.n_groups),
-        bounds=(0, None),
-        method="highs-ds",
-    )
-    if result.status != 0:
-        return np.zeros(problem.n_resources)
-    dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
-    return np.maximum(-dual, 0.0) * (scale / unit)
+    price = dual_price(problem)
+    return np.zeros(problem.n_resources) if price is None else price
 
 
 def farkas_price(problem: Problem) -> NDArray[np.float64] | None:

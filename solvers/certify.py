@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-12
 
 
-def certify(problem: Problem, answer: Answer, solver: str) -> Certificate:
+def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:
     """Establish what is proved of an answer whose selection, if any, is within the budgets.
 
     Parameters
@@ -33,6 +33,8 @@ def certify(problem: Problem, answer: Answer, solver: str) -> Certificate:
         What the solver claims.
     solver
         Its name, for the error.
+    witness
+        Whether to hold a claim of completeness against what the reduction finds; the solvers here do so themselves.
 
     Returns
     -------
@@ -43,14 +45,21 @@ def certify(problem: Problem, answer: Answer, solver: str) -> Certificate:
     Raises
     ------
     SolverFailure
-        When the solver says that nothing is feasible although a selection is known.
+        When the solver says that nothing is feasible, or nothing better, although such a selection is known.
     """
     if answer.choice is None:
         return _without_selection(problem, answer, solver)
-    price = _sound_price(problem, answer.price)
-    bound = lagrangian_bound(problem, price)
     value = total_value(problem, answer.choice)
     tolerance = TOLERANCE * math.fsum(np.abs(problem.value[answer.choice]).tolist())
+    price = _sound_price(problem, answer.price)
+    bound = lagrangian_bound(problem, price)
+    if answer.complete and witness:
+        known = reduce(problem).incumbent
+        if known is not None and total_value(problem, known) < value - max(tolerance, answer.resolution):
+            raise SolverFailure(
+                f"{solver} says that nothing is better than {value}, but there is a selection worth "
+                f"{total_value(problem, known)}"
+            )
     if value - bound <= tolerance:
         return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance)
     if answer.complete:

@@ -87,6 +87,11 @@ class Enumerate:
     requires: ClassVar[str | None] = None
     reference: ClassVar[str] = "brute force"
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that no problem is within."""
+        if self.max_selections < 1:
+            raise InvalidProblem(f"max_selections = {self.max_selections}: it must be at least 1")
+
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: small problems only."""
         selections = math.prod(problem.size.tolist())

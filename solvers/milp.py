@@ -75,31 +75,49 @@ def as_milp(model: CoreModel, tolerance: float, precision: float) -> Milp:
     choices = np.arange(n)
     pairs = zip(model.start[:-1], model.start[1:], strict=True)
     rows = [Row(choices[first:last], np.ones(last - first), 1.0, 1.0) for first, last in pairs]
-    rows += [_budget(row, left, tolerance) for row, left in zip(model.cost, model.slack, strict=True)]
+    budgets = [_budget(row, left, tolerance) for row, left in zip(model.cost, model.slack, strict=True)]
+    rows += [budget for budget, _ in budgets]
     unused: list[float] = []
     resolution = tolerance
     for resource in np.flatnonzero(model.slack_price > 0):
-        charge = float(model.slack_price[resource]) * model.cost[resource]
-        unit = _power_of_two(float(np.abs(charge).max(initial=0.0)) / (tolerance * _HEADROOM))
-        used = np.flatnonzero(charge)
-        coefficient = np.append(charge[used] / unit, 1.0)
-        least = model.slack[resource] * float(model.slack_price[resource]) / unit
-        rows.append(Row(np.append(used, n + len(unused)), coefficient, least, np.inf))
+        price = float(model.slack_price[resource])
+        budget, unit = budgets[resource]
+        if unit is None:  # the row was relaxed: charge for what is left in the objective's units instead
+            budget, unit, loss = _charge(model, int(resource), tolerance)
+            resolution += precision * loss
+        else:
+            unit *= price
+        variable = n + len(unused)
+        rows.append(Row(np.append(budget.index, variable), np.append(budget.coefficient, 1.0), budget.upper, np.inf))
         unused.append(unit)
-        largest = np.maximum.reduceat(np.abs(charge), model.start[:-1]).sum()
-        resolution += tolerance * unit + precision * float(largest)
+        resolution += tolerance * unit
     rows += [Row(selection, np.ones(len(selection)), -np.inf, len(selection) - 1.0) for selection in model.forbidden]
     return Milp(np.concatenate([model.objective, unused]), n, tuple(rows), resolution)
 
 
-def _budget(row: NDArray[np.int64], left: int, tolerance: float) -> Row:
-    """A budget row, relaxed to as many digits as survive and scaled to the tolerance."""
+def _budget(row: NDArray[np.int64], left: int, tolerance: float) -> tuple[Row, float | None]:
+    """A budget row scaled to the tolerance, and the cost that one unit of it stands for.
+
+    A row of too many digits is relaxed to fewer, and has no such unit.
+    """
     largest = max(int(np.abs(row).max(initial=0)), abs(left), 1)
     coarse = 10 ** max(0, len(str(largest)) - _DIGITS)
-    scale = 10.0 ** max(0, math.ceil(math.log10(largest / coarse / (tolerance * _HEADROOM))))
+    power = math.ceil(math.log10(largest / coarse / (tolerance * _HEADROOM)))
     used = np.flatnonzero(row)
-    return Row(used, (row[used] // coarse) / scale, -np.inf, -(-left // coarse) / scale)
+    whole, most = (row[used] // coarse).astype(np.float64), float(-(-left // coarse))
+    # Powers of ten keep the digits: up to 10**22 they are floats themselves, their inverses are not.
+    if power < 0:
+        scaled = Row(used, whole * 10.0**-power, -np.inf, most * 10.0**-power)
+    else:
+        scaled = Row(used, whole / 10.0**power, -np.inf, most / 10.0**power)
+    return scaled, 10.0**power if coarse == 1 else None
 
 
-def _power_of_two(at_least: float) -> float:
-    return math.ldexp(1.0, max(0, math.frexp(at_least)[1]))
+def _charge(model: CoreModel, resource: int, tolerance: float) -> tuple[Row, float, float]:
+    """A budget row in units of the objective scaled to the tolerance, that unit, and the sum of its largest terms."""
+    charge = float(model.slack_price[resource]) * model.cost[resource]
+    unit = math.ldexp(1.0, max(0, math.frexp(float(np.abs(charge).max()) / (tolerance * _HEADROOM))[1]))
+    used = np.flatnonzero(charge)
+    left = model.slack[resource] * float(model.slack_price[resource]) / unit
+    largest = np.maximum.reduceat(np.abs(charge), model.start[:-1]).sum()
+    return Row(used, charge[used] / unit, -np.inf, left), unit, float(largest)

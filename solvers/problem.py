@@ -288,6 +288,13 @@ def _check_entries(
                 f"the costs of resource {resource} add up beyond 2**63: choose a larger unit "
                 f"(its largest cost is {row.max()})"
             )
+    with np.errstate(over="ignore"):
+        total = np.maximum.reduceat(np.abs(value), start[:-1]).sum()
+    if not np.isfinite(4 * total):
+        raise InvalidProblem(
+            f"the values of all groups add up beyond the range of float64 (the largest is {np.abs(value).max()}): "
+            "choose a larger unit"
+        )
     group = np.repeat(np.arange(len(start) - 1), np.diff(start))
     order = np.lexsort((label, group))
     twice = (np.diff(label[order]) == 0) & (np.diff(group[order]) == 0)

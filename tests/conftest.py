@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers that share cores slow each other down
 
 settings.register_profile("default", derandomize=True, deadline=None, database=None)
 settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow])

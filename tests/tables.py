@@ -13,7 +13,6 @@ from mckp_quant.formats import as_formats
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
 
 NAMES = ("w1", "w2", "w3", "w4", "w5", "w8")
 
@@ -48,7 +47,7 @@ def tables(draw: st.DrawFn, most_layers: int = 6, forbidden: float = 0.15, own: 
         shape = (channels, *(int(size) for size in rng.integers(1, 12, int(rng.integers(1, 4)))))
         layers.append(Layer(f"net.{row}", "conv2d", shape, channels, int(rng.integers(0, 10**6)), ()))
     loss = rng.normal(size=(n_layers, len(formats))) * 10.0 ** rng.integers(-9, 1, (n_layers, 1))
-    nan: NDArray[np.bool_] = rng.random(loss.shape) < forbidden
+    nan = np.less(rng.random(loss.shape), forbidden)
     nan[np.arange(n_layers), rng.integers(0, len(formats), n_layers)] = False
     loss[nan] = np.nan
     batches = int(rng.integers(2, 5))

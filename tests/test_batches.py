@@ -109,6 +109,18 @@ def test_the_cause_of_a_failure_is_chained() -> None:
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+def disturb(model: nn.Sequential) -> None:
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+        assert all(parameter.grad is None for parameter in model.parameters())
+        torch.rand(7)
+        model.requires_grad_(False)
+        model.train()
+        model(X)
+        model[1].running_var = torch.zeros(3)
+        raise ZeroDivisionError
+
+
 def test_a_model_held_for_evaluation_is_given_back_as_it_was() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout())
     model[1].eval()
@@ -120,15 +132,8 @@ def test_a_model_held_for_evaluation_is_given_back_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    with pytest.raises(ZeroDivisionError), evaluating(model):
-        assert not any(module.training for module in model.modules())
-        assert all(parameter.grad is None for parameter in model.parameters())
-        torch.rand(7)
-        model.requires_grad_(False)
-        model.train()
-        model(X)
-        model[1].running_var = torch.zeros(3)
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        disturb(model)
     assert [module.training for module in model.modules()] == [True, True, False, True]
     assert [parameter.requires_grad for parameter in model.parameters()] == [True, False, True, True]
     assert model[0].weight.grad is gradient

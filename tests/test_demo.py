@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+import mckp_quant as mq
 from mckp_quant import demo
 from mckp_quant.demo import digits
 from mckp_quant.demo.train import accuracy, jitter, train
+from mckp_quant.evaluation import Evaluator
 from mckp_quant.solvers.errors import SolverUnavailable
 
 
@@ -119,3 +121,18 @@ def test_missing_safetensors_is_said_with_the_command_that_brings_it(monkeypatch
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     with pytest.raises(SolverUnavailable, match=r"safetensors\.torch.*pip install 'mckp-quant\[demo\]'"):
         demo.model()
+
+
+def test_demo_is_instructive() -> None:
+    model, held_out = demo.model(), demo.held_out()
+    table = mq.measure(model, demo.calibration(), formats="w1,w2,w3,w4,w6,w8")
+    evaluator = Evaluator(model, held_out)
+    uniform = {bits: mq.Policy.uniform(table, f"w{bits}") for bits in (2, 3, 4)}
+    accuracies = {bits: evaluator.evaluate(policy).accuracy for bits, policy in uniform.items()}
+    assert accuracies[2] < 0.5
+    assert accuracies[2] < accuracies[3] < evaluator.reference.accuracy
+    assert accuracies[4] > 0.98
+    for bits in (2, 3, 4):
+        mixed = mq.allocate(table, {"weight_bytes": uniform[bits].costs["weight_bytes"]}).policy
+        difference, stderr = evaluator.evaluate(uniform[bits]).kl_difference(evaluator.evaluate(mixed))
+        assert difference > 2 * stderr

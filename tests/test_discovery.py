@@ -133,8 +133,11 @@ def test_modules_are_found_again_under_the_names_of_layers_and_ties() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (Layer("0.cov", "linear", (2, 3), 2, 0), "unknown layer '0.cov': did you mean '0'"),
-        (Layer("0", "linear", (2, 4), 2, 0), r"layer '0' has the weight shape \(2, 4\), but in this model it is \(2, 3\)"),
+        (Layer("0.cov", "linear", (2, 3), 2, 0), "unknown layer '0.cov': known are: 0"),
+        (
+            Layer("0", "linear", (2, 4), 2, 0),
+            r"layer '0' has the weight shape \(2, 4\), but in this model it is \(2, 3\)",
+        ),
         (Layer("1", "linear", (2, 4), 2, 0), "in this model it is no layer with a weight"),
     ],
 )

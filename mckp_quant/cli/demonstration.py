@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..allocation import allocate
@@ -13,10 +14,12 @@ from ..solvers.errors import require
 from .console import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import RenderableType
+
+    from ..sensitivity.table import SensitivityTable
 
 FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
 LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
@@ -42,6 +45,20 @@ def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], Re
         The results for people.
     """
     require("torch", "demo", without="solve and compare work on a table without it")
+    with _one_thread():
+        table, levels = _results(seed)
+    parts: Sequence[RenderableType] = (sensitivity_report(table), equal_bytes_report(levels))
+    written = [folder / "table.json", *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
+    table.save(written[0])
+    for level, path in zip(levels, written[1:], strict=True):
+        level.mixed.save(path)
+    written.append(folder / "report.txt")
+    write_text(written[-1], as_text(parts[0], BLANK, parts[1]))
+    document = {"schema": f"{PREFIX}/demo/1", "seed": seed, "levels": [level.document() for level in levels]}
+    return document, written, parts[1]
+
+
+def _results(seed: int) -> tuple[SensitivityTable, list[EqualBytes]]:
     from .. import demo
     from ..sensitivity._measure import measure
     from ..validation import validate
@@ -56,12 +73,17 @@ def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], Re
             uniform = Policy.uniform(table, name)
             mixed = allocate(table, {"weight_bytes": uniform.costs["weight_bytes"]}, seed=seed).policy
             levels.append(EqualBytes(uniform, mixed, validate(network, mixed, held_out, against=[uniform])))
-    parts: Sequence[RenderableType] = (sensitivity_report(table), equal_bytes_report(levels))
-    written = [folder / "table.json", *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
-    table.save(written[0])
-    for level, path in zip(levels, written[1:], strict=True):
-        level.mixed.save(path)
-    written.append(folder / "report.txt")
-    write_text(written[-1], as_text(parts[0], BLANK, parts[1]))
-    document = {"schema": f"{PREFIX}/demo/1", "seed": seed, "levels": [level.document() for level in levels]}
-    return document, written, parts[1]
+    return table, levels
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The network is so small that threads cost more than they bring, and on a busy machine far more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

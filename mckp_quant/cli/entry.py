@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(words, WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
+    if code == INTERRUPTED:  # newer typers turn Ctrl-C into this code and say nothing
+        return _say("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 

@@ -172,9 +172,9 @@ def _from_npz(path: Path, batch_size: int) -> list[Any]:
     if batch_size < 1:
         raise InvalidInput(f"--batch-size {batch_size}: it must be at least 1")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in {"inputs", "targets"}}
-            known = list(file.files)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files if name in {"inputs", "targets"}}
+            known = list(archive.files)
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"data {str(path)!r} cannot be read: {error}") from error
     if "inputs" not in arrays:

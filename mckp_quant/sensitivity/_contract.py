@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _CHUNK_ELEMENTS = 2**22
 # Contracting a per-sample gradient of a linear layer, bound by memory, takes as long as this many of its positions.
 _CONTRACTION_IN_POSITIONS = 48
-# A wide kernel over few positions is faster as a batched matrix product than as a grouped convolution.
-_POSITIONS_PER_WEIGHT = 1 / 8
+# A convolution with more weights than this for each position of its output is faster as a batched matrix product
+# than as a grouped convolution.
+_WEIGHTS_PER_POSITION = 1024
 
 
 def per_sample_products(
@@ -102,8 +103,8 @@ def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tens
         inputs, gradient = gradient, inputs
     flat = directions.flatten(1)
     step = max(1, _CHUNK_ELEMENTS // flat.shape[1])
-    wide = gradient[0, 0].numel() < _POSITIONS_PER_WEIGHT * directions[0, 0].numel()
-    form = _unfolded_gradients if wide and module.groups == 1 else _grouped_gradients
+    wide = module.groups == 1 and flat.shape[1] > _WEIGHTS_PER_POSITION * gradient[0, 0].numel()
+    form = _unfolded_gradients if wide else _grouped_gradients
     pieces = zip(torch.split(inputs, step), torch.split(gradient, step), strict=True)
     shape = directions.shape[1:]
     return torch.cat([form(xn, dn, shape, module, padding).flatten(1) @ flat.T for xn, dn in pieces])

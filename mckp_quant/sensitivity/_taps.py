@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CHECKED_SAMPLES = 3
+_CHECKED_SAMPLES = 2
 _TOLERANCE = 1e-2  # relative: what a use of the weight that the hooks do not see may hide in
 
 
@@ -82,7 +82,7 @@ class Taps:
         logits
             With a graph that reaches every layer.
         """
-        if self._checked_samples < min(batch.size, 2):
+        if self._checked_samples < min(batch.size, _CHECKED_SAMPLES):
             self._check(task, batch.head(_CHECKED_SAMPLES))
         for parameter in task.model.parameters():
             parameter.requires_grad_(False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,18 +18,18 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv2d, unequal sides": (nn.Conv2d(3, 4, (1, 3), stride=(2, 1), padding=(0, 1), dilation=(1, 2)), (4, 3, 6, 5)),
     "conv2d, grouped": (nn.Conv2d(4, 6, 3, groups=2), (4, 4, 6, 5)),
     "conv2d, depthwise": (nn.Conv2d(4, 8, 3, groups=4), (4, 4, 6, 5)),
-    "conv2d, wide": (nn.Conv2d(9, 4, 3, padding=1), (4, 9, 3, 3)),
-    "conv2d, wide, strided and dilated": (nn.Conv2d(32, 4, 3, stride=(2, 1), padding=(2, 1), dilation=2), (4, 32, 5, 4)),
-    "conv2d, wide and grouped": (nn.Conv2d(20, 4, 3, groups=2), (4, 20, 3, 3)),
+    "conv2d, strided and dilated": (nn.Conv2d(3, 4, 3, stride=(2, 1), padding=(2, 1), dilation=2), (4, 3, 5, 4)),
+    "conv2d, wide": (nn.Conv2d(16, 16, 3), (4, 16, 3, 3)),
+    "conv2d, wide and grouped": (nn.Conv2d(32, 32, 3, groups=2), (4, 32, 3, 3)),
     "conv2d, same": (nn.Conv2d(3, 4, (2, 3), padding="same", dilation=(1, 2)), (4, 3, 6, 7)),
     "conv2d, valid": (nn.Conv2d(3, 4, 3, padding="valid"), (4, 3, 6, 5)),
     "conv2d, circular": (nn.Conv2d(3, 4, 3, padding=(1, 2), padding_mode="circular"), (4, 3, 6, 5)),
     "conv2d, reflected, same": (nn.Conv2d(3, 4, (3, 2), padding="same", padding_mode="reflect"), (4, 3, 6, 5)),
     "conv3d": (nn.Conv3d(2, 3, 2, padding=1), (4, 2, 3, 4, 3)),
-    "conv3d, wide": (nn.Conv3d(9, 3, (3, 2, 3), padding=(1, 0, 1)), (4, 9, 2, 2, 1)),
+    "conv3d, unequal sides": (nn.Conv3d(2, 3, (3, 2, 1), padding=(1, 0, 1), dilation=(1, 2, 1)), (4, 2, 3, 4, 2)),
     "conv_transpose1d": (nn.ConvTranspose1d(4, 3, 3, stride=2, padding=1, output_padding=1), (4, 4, 5)),
     "conv_transpose2d, grouped": (nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, dilation=2), (4, 4, 3, 4)),
-    "conv_transpose2d, wide": (nn.ConvTranspose2d(3, 40, 2, stride=2, padding=1), (4, 3, 3, 3)),
+    "conv_transpose2d": (nn.ConvTranspose2d(3, 5, (2, 3), stride=2, padding=1), (4, 3, 3, 3)),
     "conv_transpose3d": (nn.ConvTranspose3d(2, 3, 2), (4, 2, 2, 3, 2)),
     "embedding": (nn.Embedding(7, 3), (4, 6)),
     "embedding, one token": (nn.Embedding(7, 3), (4,)),
@@ -60,11 +62,12 @@ def looped(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tens
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("chunk", [2**22, 1])
+@pytest.mark.parametrize(("chunk", "ratio"), [(2**22, 1024), (1, math.inf), (2**22, 0)])
 def test_products_equal_autograd_gradients_times_directions(
-    case: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+    case: str, chunk: int, ratio: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_contract, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(_contract, "_WEIGHTS_PER_POSITION", ratio)
     module, inputs, gradient, directions = drawn(case)
     with torch.no_grad():
         products = per_sample_products(module, inputs, gradient, directions, 4)
@@ -89,19 +92,26 @@ def test_half_precision_is_computed_in_the_dtype_of_the_directions(case: str) ->
     torch.testing.assert_close(products, exact, rtol=0, atol=0)
 
 
-def test_both_forms_of_a_convolution_are_exercised(monkeypatch: pytest.MonkeyPatch) -> None:
-    used = []
-    for form in ("_unfolded_gradients", "_grouped_gradients"):
+@pytest.mark.parametrize(
+    ("case", "form"),
+    [
+        ("conv2d", "_grouped_gradients"),
+        ("conv2d, wide", "_unfolded_gradients"),
+        ("conv2d, wide and grouped", "_grouped_gradients"),
+    ],
+)
+def test_wide_convolutions_over_few_positions_are_unfolded(
+    case: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Called(Exception):
+        pass
 
-        def spied(*args: object, form: str = form, original: object = getattr(_contract, form)) -> object:
-            used.append(form)
-            return original(*args)  # type: ignore[operator]
+    def fail(*args: object) -> None:
+        raise Called
 
-        monkeypatch.setattr(_contract, form, spied)
-    for case in ("conv2d, wide", "conv3d, wide", "conv_transpose2d, wide", "conv2d", "conv2d, wide and grouped"):
-        with torch.no_grad():
-            per_sample_products(*drawn(case), 4)
-    assert used == ["_unfolded_gradients"] * 3 + ["_grouped_gradients"] * 2
+    monkeypatch.setattr(_contract, form, fail)
+    with pytest.raises(Called):
+        per_sample_products(*drawn(case), 4)
 
 
 @pytest.mark.parametrize(

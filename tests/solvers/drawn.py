@@ -56,11 +56,11 @@ def _value(rng: np.random.Generator, kind: str, size: Integers, cost: Integers) 
     if kind == "quantisation":
         scale = np.exp(rng.normal(0, 2, len(size)))
         loss = [own * 4.0 ** -np.arange(2, 2 + count) for own, count in zip(scale, size, strict=True)]
-        return np.concatenate(loss) * np.exp(0.3 * rng.normal(size=n))
+        return np.asarray(np.concatenate(loss) * np.exp(0.3 * rng.normal(size=n)), dtype=np.float64)
     if kind == "subset-sum":
         return -cost.astype(np.float64)
     if kind == "correlated":
-        return -(cost + 10.0)
+        return -(cost.astype(np.float64) + 10)
     return np.zeros(n)
 
 

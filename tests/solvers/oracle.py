@@ -119,9 +119,7 @@ def least_budgets(problem: Problem) -> tuple[int | None, ...]:
     costs = [one.cost for one in selections(problem)]
     least: list[int | None] = []
     for resource in range(len(budget)):
-        others = [
-            cost for cost in costs if all(cost[r] <= budget[r] for r in range(len(budget)) if r != resource)
-        ]
+        others = [cost for cost in costs if all(cost[r] <= budget[r] for r in range(len(budget)) if r != resource)]
         least.append(min((cost[resource] for cost in others), default=None))
     return tuple(least)
 

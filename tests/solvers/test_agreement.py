@@ -35,7 +35,7 @@ def test_oracle_finds_what_trying_everything_finds(problem: Problem) -> None:
     assert oracle.optimum(problem) == best
 
 
-@given(problem=problems())
+@given(problem=problems(max_groups=6))
 @settings(max_examples=2000)
 def test_exact_and_enumerate_find_the_optimum_of_one_budget(problem: Problem) -> None:
     best = oracle.optimum(problem)
@@ -90,7 +90,9 @@ def test_infeasible_problems_name_the_least_budgets(problem: Problem) -> None:
 
 
 LARGE = {
-    "54 layers x 7 formats": [quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=f, seed=s) for f, s in ((0.2, 0), (0.5, 1))],
+    "54 layers x 7 formats": [
+        quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=f, seed=s) for f, s in ((0.2, 0), (0.5, 1))
+    ],
     "224 layers x 4 formats": [quantisation(224, (2, 3, 4, 8), share=f, seed=s) for f, s in ((0.5, 2), (0.8, 3))],
     "54 layers x 4 formats, two budgets": [quantisation(54, (2, 3, 4, 8), share=0.5, seed=4, n_budgets=2)],
 }

@@ -61,5 +61,5 @@ def test_package_refuses_a_second_name() -> None:
     other = importlib.util.spec_from_file_location("solvers", spec.origin)
     assert other is not None
     assert other.loader is not None
-    with pytest.raises(ImportError, match="this package is mckp_quant.solvers, but it was imported as 'solvers'"):
+    with pytest.raises(ImportError, match=r"this package is mckp_quant\.solvers, but it was imported as 'solvers'"):
         other.loader.exec_module(importlib.util.module_from_spec(other))

@@ -6,12 +6,10 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mckp_quant.solvers import (
     Answer,
@@ -19,7 +17,6 @@ from mckp_quant.solvers import (
     Enumerate,
     Exact,
     Greedy,
-    Highs,
     InvalidProblem,
     Problem,
     Pulp,
@@ -33,6 +30,11 @@ from mckp_quant.solvers import (
 from . import oracle
 from .checks import SOLVERS, verified
 from .families import quantisation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 # Values by (group, choice): the optimum takes choices 1 and 0 for 3.0; the cheapest selection takes 0 and 0 for 5.0.
 PROBLEM = Problem.from_table([[4.0, 2.0, 0.0], [1.0, 0.5, 0.0]], [[1, 3, 9], [2, 4, 6]], 5)
@@ -77,7 +79,10 @@ def answers(choice: Any, **claims: Any) -> Scripted:
         ([], "scripted returned a selection of shape (0,) and type float64: expected 2 integer positions"),
         ([0.0, 3.0], "scripted returned a selection of shape (2,) and type float64: expected 2 integer positions"),
         ([True, True], "scripted returned a selection of shape (2,) and type bool: expected 2 integer positions"),
-        (np.array(["0", "3"]), "scripted returned a selection of shape (2,) and type <U1: expected 2 integer positions"),
+        (
+            np.array(["0", "3"]),
+            "scripted returned a selection of shape (2,) and type <U1: expected 2 integer positions",
+        ),
         (np.array([0, 3], dtype=object), "scripted returned a selection of shape (2,) and type object: expected 2"),
     ],
 )
@@ -86,9 +91,10 @@ def test_what_is_no_selection_is_a_failure_of_the_backend(choice: Any, message: 
         solve(PROBLEM, answers(choice, complete=True))
 
 
-def test_selection_that_is_no_array_is_a_failure_of_the_backend() -> None:
-    with pytest.raises(SolverFailure, match="scripted returned a selection of shape .* and type .*list.*: expected 2"):
-        solve(PROBLEM, Scripted(lambda _: Answer([0, 3])))  # type: ignore[arg-type]
+def test_what_is_no_array_or_no_answer_is_a_failure_of_the_backend() -> None:
+    for ragged in ([0, [3]], "03", {0: 3}):
+        with pytest.raises(SolverFailure, match="scripted"):
+            solve(PROBLEM, Scripted(lambda _, choice=ragged: Answer(choice)))  # type: ignore[misc]
     with pytest.raises(SolverFailure, match="scripted returned a list instead of an Answer"):
         solve(PROBLEM, Scripted(lambda _: [0, 3]))
 
@@ -130,19 +136,15 @@ def test_over_budget_once_is_solved_again_under_a_tighter_budget_and_proves_noth
     assert solution.stats["tightened"] is True
 
 
-def test_nothing_left_under_the_tighter_budget_is_no_proof_of_infeasibility() -> None:
+def test_nothing_found_under_the_tighter_budget_is_a_failure_too() -> None:
     calls: list[int] = []
 
     def script(problem: Problem) -> Answer:
         calls.append(1)
-        return Answer(np.array(OVER) if len(calls) == 1 else None, complete=True)
+        return Answer(np.array([1, 4]) if len(calls) == 1 else None, complete=True)
 
-    try:
-        solution = verified(PROBLEM, solve(PROBLEM, Scripted(script)))
-    except SolverFailure as error:
-        assert re.search(r"scripted exceeds budget\[0\] = 5 by 10", str(error))
-    else:
-        assert solution.status in (Status.UNKNOWN, Status.FEASIBLE)
+    with pytest.raises(SolverFailure, match=r"scripted exceeds budget\[0\] = 5 by 2 "):
+        solve(PROBLEM, Scripted(script))
 
 
 def test_value_and_cost_are_recomputed_and_the_bound_is_found_without_help() -> None:
@@ -226,7 +228,7 @@ def test_interrupt_of_a_problem_no_road_leads_into_is_unknown() -> None:
 
 
 def test_refusal_is_given_as_the_reason() -> None:
-    with pytest.raises(InvalidProblem, match="^too many moons$"):
+    with pytest.raises(InvalidProblem, match=r"^too many moons$"):
         solve(PROBLEM, Scripted(lambda _: Answer(None), refusal="too many moons"))
 
 
@@ -336,9 +338,7 @@ def test_greedy_is_feasible_in_every_direction(direction: Any) -> None:
         verified(problem, solve(problem, Greedy(direction=direction)))
 
 
-@pytest.mark.parametrize(
-    ("solver", "package"), [("cp_sat", "ortools"), ("highs", "scipy"), ("pulp", "pulp")]
-)
+@pytest.mark.parametrize(("solver", "package"), [("cp_sat", "ortools"), ("highs", "scipy"), ("pulp", "pulp")])
 def test_missing_package_is_named_before_and_at_the_call(
     solver: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,9 @@ def test_powers_of_two_change_nothing_but_the_scale(solver: str, problem: Proble
 
 
 @every_complete
-@given(problem=problems(max_groups=5, max_choices=3, budgets=FEASIBLE), factor=st.sampled_from([1e-12, 1e12, 1e-9, 1e7]))
+@given(
+    problem=problems(max_groups=5, max_choices=3, budgets=FEASIBLE), factor=st.sampled_from([1e-12, 1e12, 1e-9, 1e7])
+)
 @settings(max_examples=30)
 def test_powers_of_ten_change_nothing_where_the_optimum_is_clear(solver: str, problem: Problem, factor: float) -> None:
     here(solver)

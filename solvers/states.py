@@ -1,0 +1,168 @@
+"""Lists of nondominated states, and how a group of choices is merged into one.
+
+Lists of nondominated states are exact with real values (Nemhauser and Ullmann 1969, *Discrete dynamic programming and
+capital allocation*). Two things make merging fast here. Groups enter in an order that keeps costs on a coarse grid as
+long as possible: tensors share large powers of two, and the one that does not goes last. While the grid has few cells
+for each state, a merge is one shifted minimum per choice instead of a sort.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CELLS_PER_STATE = 16  # a sort costs about as much per state as shifted minima over this many cells
+_MOST_CELLS = 2**26
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class States:
+    """Partial selections, by strictly rising cost and strictly falling regret.
+
+    Attributes
+    ----------
+    cost
+        ``(n,)`` int64 above the least possible.
+    regret
+        ``(n,)`` float64 value above the least possible, at least 0: sums only grow, so each is accurate relative to
+        itself and not merely to the largest.
+    """
+
+    cost: NDArray[np.int64]
+    regret: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    @classmethod
+    def empty_selection(cls) -> States:
+        """The one state before any group has entered."""
+        return cls(np.zeros(1, dtype=np.int64), np.zeros(1))
+
+
+def merge(states: States, cost: NDArray[np.int64], regret: NDArray[np.float64], *, room: int, unit: int) -> States:
+    """Every state with every choice of one more group, less what is dominated or does not fit.
+
+    Parameters
+    ----------
+    states
+        The states so far.
+    cost
+        ``(n_choices,)`` int64 of the group, rising from 0.
+    regret
+        ``(n_choices,)`` float64 of the group, at least 0.
+    room
+        The most that a state may cost.
+    unit
+        A common divisor of all these costs.
+
+    Returns
+    -------
+    states
+        The states with the group.
+    """
+    fits = int(np.searchsorted(cost, room, side="right"))
+    cost, regret = cost[:fits], regret[:fits]
+    cells = min(int(states.cost[-1]) + int(cost[-1]), room) // unit + 1
+    if cells <= min(_CELLS_PER_STATE * len(states), _MOST_CELLS):
+        return _merge_on_grid(states, cost // unit, regret, cells, unit)
+    return _merge_by_sorting(states, cost, regret, room)
+
+
+def _merge_on_grid(
+    states: States, shift: NDArray[np.int64], regret: NDArray[np.float64], cells: int, unit: int
+) -> States:
+    held = np.full(int(states.cost[-1]) // unit + 1, np.inf)
+    held[states.cost // unit] = states.regret
+    least = np.full(cells, np.inf)
+    shifted = np.empty(len(held))
+    for offset, extra in zip(shift.tolist(), regret.tolist(), strict=True):
+        here = least[offset : offset + len(held)]
+        np.add(held, extra, out=shifted)
+        np.minimum(here, shifted[: len(here)], out=here)
+    np.minimum.accumulate(least, out=least)
+    falls = np.empty(cells, dtype=bool)
+    falls[0] = True  # the cheapest choices all cost 0
+    np.less(least[1:], least[:-1], out=falls[1:])
+    cell = np.flatnonzero(falls)
+    return States(cell * unit, least[cell])
+
+
+def _merge_by_sorting(states: States, cost: NDArray[np.int64], regret: NDArray[np.float64], room: int) -> States:
+    every_cost = (states.cost + cost[:, None]).ravel()
+    every_regret = (states.regret + regret[:, None]).ravel()
+    order = np.argsort(every_cost, kind="stable")  # merges the sorted runs, one per choice
+    order = order[: np.searchsorted(every_cost, room, side="right", sorter=order)]
+    return nondominated(every_cost[order], every_regret[order])
+
+
+def nondominated(cost: NDArray[np.int64], regret: NDArray[np.float64]) -> States:
+    """The states that no other one beats or equals.
+
+    Parameters
+    ----------
+    cost
+        ``(n,)`` int64, rising; ties in any order.
+    regret
+        ``(n,)`` float64.
+
+    Returns
+    -------
+    states
+        What is left.
+    """
+    keep = np.ones(len(cost), dtype=bool)
+    np.less(regret[1:], np.minimum.accumulate(regret)[:-1], out=keep[1:])
+    cost, regret = cost[keep], regret[keep]
+    last = np.ones(len(cost), dtype=bool)
+    np.not_equal(cost[1:], cost[:-1], out=last[:-1])  # of equal costs the last one kept has the least regret
+    return States(cost[last], regret[last])
+
+
+def entry_order(cost: NDArray[np.int64], bounds: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """In which order groups should enter so that the lists stay short.
+
+    Small groups first keeps the lists short where costs have nothing in common. Where they do, groups on the coarsest
+    grid come first. The estimate that decides: a list has no more states than selections, or than cells of its grid.
+
+    Parameters
+    ----------
+    cost
+        ``(n,)`` int64 of all undominated choices, rising from 0 within each group.
+    bounds
+        ``(n_groups + 1,)`` int64 where each group begins.
+
+    Returns
+    -------
+    order
+        ``(n,)`` int64 the groups with more than one choice.
+    unit
+        ``(n,)`` int64 the common divisor of all costs from the first group to this one.
+    """
+    size = np.diff(bounds)
+    groups = np.flatnonzero(size > 1)
+    spread = cost[bounds[1:] - 1]
+    divisor = np.gcd.reduceat(cost, bounds[:-1])
+    small_first = groups[np.argsort(spread[groups], kind="stable")]
+    coarse_first: list[NDArray[np.int64]] = []
+    left, unit = small_first, np.int64(0)
+    while len(left):
+        unit = np.gcd(unit, divisor[left]).max()
+        on_grid = divisor[left] % unit == 0
+        coarse_first.append(left[on_grid])
+        left = left[~on_grid]
+    orders = [small_first, np.concatenate([small_first[:0], *coarse_first])]
+    units = [np.gcd.accumulate(divisor[order]) for order in orders]
+
+    def work(which: int) -> float:
+        cells = np.cumsum(spread[orders[which]]) / units[which] + 1
+        selections = np.exp(np.minimum(np.cumsum(np.log(size[orders[which]])), 100.0))
+        return float(np.minimum(cells, selections).sum())
+
+    chosen = min((0, 1), key=work)
+    return orders[chosen], units[chosen]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import sys
+import threading
+
+import pytest
+from rich.text import Text
+
+from mckp_quant.cli import console
+
+
+class Terminal(io.StringIO):
+    """A terminal that tells when something is drawn on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if "measuring" in text:
+            self.drawn.set()
+        return super().write(text)
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch, patience: float) -> Terminal:
+    """Make stderr a terminal; not a fixture, because pytest changes stderr between a fixture and its test."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(console, "PATIENCE", patience)
+    found = Terminal()
+    monkeypatch.setattr(sys, "stderr", found)
+    return found
+
+
+def timers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+def test_long_work_draws_a_bar_even_if_it_never_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, patience=0.0)
+    with console.progress("measuring"):
+        assert screen.drawn.wait(timeout=30)
+
+
+def test_bar_follows_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, patience=0.0)
+    with console.progress("measuring") as report:
+        assert screen.drawn.wait(timeout=30)
+        report(1, None)
+        report(7, 7)
+    assert "100%" in screen.getvalue()
+
+
+def test_short_work_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, patience=3600.0)
+    with console.progress("measuring") as report:
+        report(1, 2)
+    assert "measuring" not in screen.getvalue()
+    assert not timers()
+
+
+def test_bar_ends_with_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch, patience=0.0)
+
+    def work() -> None:
+        with console.progress("measuring"):
+            assert screen.drawn.wait(timeout=30)
+            raise RuntimeError("the work failed")
+
+    with pytest.raises(RuntimeError, match="the work failed"):
+        work()
+    assert not timers()
+
+
+def test_files_and_pipes_get_no_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "PATIENCE", 0.0)
+    with console.progress("measuring") as report:
+        report(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    console.show(Text("Schicht-größe"))
+    console.show_json({"layer": "größe", "loss": float("nan")})
+    assert raw.getvalue().decode("ascii").splitlines() == [
+        "Schicht-gr\\xf6\\xdfe",
+        "{",
+        ' "layer": "gr\\u00f6\\u00dfe",',
+        ' "loss": null',
+        "}",
+    ]

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mckp_quant import Policy, SensitivityTable, allocate, compare_solvers
+from mckp_quant.cli import main
+from mckp_quant.solvers import SolverFailure
+
+from ..tables import make_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE = make_table((np.random.default_rng(0).random((6, 1)) * [[1.0, 0.1, 0.001]]).tolist())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    path = tmp_path / "table.json"
+    TABLE.save(path)
+    return str(path)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was said on stderr, after a check that nothing was printed as a result."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err.splitlines()
+
+
+def test_solve_writes_the_policy_that_allocate_finds(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / "policy.json"
+    budget = ["--budget", "weight_bytes=60%", "--budget", "bops=70%"]
+    assert main(["solve", table, *budget, "--pin", "a=w8", "--tie", "b, c", "-o", str(output)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"wrote {output}\n"
+    wanted = allocate(TABLE, {"weight_bytes": "60%", "bops": "70%"}, pinned={"a": "w8"}, tied=[["b", "c"]]).policy
+    found = Policy.load(output)
+    assert found.document() == wanted.document()
+    assert wanted.status in captured.out
+    assert f"{wanted.costs['weight_bytes']:,} bytes" in captured.out
+    rows = [line.split() for line in captured.out.splitlines()]
+    for layer, entry in zip(wanted.layers, wanted.formats, strict=True):
+        assert any(row[:2] == [layer, entry.name] for row in rows)
+
+
+def test_json_of_solve_is_the_file_it_writes(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "policy.json"
+    assert main(["solve", table, "--budget", "bits_per_weight=3.5", "--json", "-o", str(output)]) == 0
+    assert capsys.readouterr().out == output.read_text()
+
+
+def test_solver_seconds_and_seed_reach_the_solver(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--budget", "bops=50%", "--solver", "greedy", "--seed", "7", "--seconds", "5", "--json"]
+    assert main(["solve", table, *arguments]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["solver"].startswith("Greedy(")
+    assert document["seed"] == 7
+
+
+def test_compare_prints_a_row_for_every_solver(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", table, "--budget", "weight_bytes=50%"]) == 0
+    out = capsys.readouterr().out
+    comparison = compare_solvers(TABLE, {"weight_bytes": "50%"})
+    for row in comparison.rows:
+        line = next(line for line in out.splitlines() if line.startswith(f"{row.solver} "))
+        assert row.reason or row.status in line
+    assert "excess over the answer of 'exact' (proved optimal)" in out
+    assert "within weight_bytes = 50%" in out
+
+
+def test_json_of_compare_is_one_document(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", table, "--budget", "bops=50%", "--solver", "greedy,exact", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["reference"]) == ("mckp-quant/comparison/1", "exact")
+    assert [row["solver"] for row in document["rows"]] == ["greedy", "exact"]
+    assert document["rows"][1]["excess"] == 0
+
+
+def test_compare_fails_where_a_solver_failed(
+    table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise SolverFailure("the backend is gone")
+
+    monkeypatch.setattr("mckp_quant.comparison.solve", fail)
+    assert main(["compare", table, "--budget", "bops=50%", "--solver", "exact"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "failed: exact\n"
+    assert "exact did not run: failed: the backend is gone" in captured.out
+
+
+@pytest.mark.parametrize("command", ["solve", "compare"])
+def test_budget_that_nothing_meets_is_exit_code_1_with_the_least_that_works(
+    command: str, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, table, "--budget", "weight_bytes=1"]) == 1
+    (line,) = lines(capsys)
+    least = Policy.uniform(TABLE, "w2").costs["weight_bytes"]
+    assert f"budget weight_bytes = 1 cannot be met: even the cheapest formats take {least:,} bytes" in line
+    assert main([command, table, "--budget", f"weight_bytes={least}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["solve"], "Missing argument 'TABLE'"),
+        (["solve", "TABLE"], "Missing option '--budget'"),
+        (["solve", "nothing.json", "--budget", "bops=1"], "cannot read the table 'nothing.json'"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--nope"], "No such option: --nope"),
+        (["solve", "TABLE", "--budget", "bops"], "--budget 'bops' cannot be read: write --budget NAME=VALUE"),
+        (["solve", "TABLE", "--budget", "=5"], "--budget '=5' cannot be read"),
+        (
+            ["solve", "TABLE", "--budget", "bops=5", "--budget", "bops=6"],
+            "--budget 'bops' is given twice ('5' and '6')",
+        ),
+        (["solve", "TABLE", "--budget", "bops=much"], "budget bops = 'much' cannot be read"),
+        (["solve", "TABLE", "--budget", "bops=-1"], "budget bops = '-1' is negative"),
+        (["solve", "TABLE", "--budget", "bobs=1"], "unknown budget 'bobs': did you mean 'bops'"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--pin", "a"], "--pin 'a' cannot be read"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--pin", "z=w2"], "unknown layer 'z'"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--pin", "a=w3"], "unknown format 'w3'"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--tie", "a"], "--tie 'a' names 1 layer: name at least two"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--tie", "a,y"], "unknown layer 'y'"),
+        (
+            ["solve", "TABLE", "--budget", "bops=50%", "--solver", "exakt"],
+            "unknown solver 'exakt': did you mean 'exact'",
+        ),
+        (["solve", "TABLE", "--budget", "bops=50%", "--seconds", "0"], "seconds = 0.0"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--seed", "one"], "'--seed'"),
+        (["solve", "TABLE", "--budget", "bops=50%", "-o", "."], "-o '.' is a folder: name a file"),
+        (
+            ["solve", "TABLE", "--budget", "bops=50%", "-o", "table.json/policy.json"],
+            "is no folder that can be written",
+        ),
+        (["compare", "TABLE", "--budget", "bops=50%", "--solver", "exakt"], "unknown solver 'exakt'"),
+        (["resolve"], "No such command 'resolve'"),
+    ],
+)
+def test_wrong_input_is_exit_code_2_and_one_line(
+    arguments: list[str],
+    words: str,
+    table: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([table if each == "TABLE" else each for each in arguments]) == 2
+    (line,) = lines(capsys)
+    assert line.startswith("mckp-quant: ")
+    assert words in line
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.json"]
+
+
+def test_damaged_tables_are_refused(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (tmp_path / "table.json").read_text()
+    for text, words in (
+        (whole[: len(whole) // 2], "is not whole JSON"),
+        (whole.replace("table/1", "table/2"), "upgrade mckp-quant"),
+        (whole.replace("table/1", "policy/1"), "expected a table"),
+    ):
+        (tmp_path / "table.json").write_text(text)
+        assert main(["solve", table, "--budget", "bops=50%"]) == 2
+        (line,) = lines(capsys)
+        assert words in line
+
+
+def test_layer_without_any_format_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = make_table([[1.0, 1.0, 1.0], [math.nan] * 3])
+    table.save(tmp_path / "table.json")
+    assert main(["solve", str(tmp_path / "table.json"), "--budget", "bops=50%"]) == 2
+    assert "layer 'b' has no format that is allowed" in lines(capsys)[0]
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    for command in ("demo", "measure", "solve", "validate", "compare"):
+        assert command in out
+
+
+def test_every_command_explains_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("demo", "measure", "solve", "validate", "compare"):
+        assert main([command, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert "--json" in out
+        assert f"Usage: mckp-quant {command}" in out
+
+
+def test_interrupt_is_not_an_error_of_the_program(
+    table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> SensitivityTable:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SensitivityTable, "load", interrupt)
+    assert main(["solve", table, "--budget", "bops=50%"]) == 130
+    assert lines(capsys) == ["mckp-quant: interrupted"]
