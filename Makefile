@@ -29,7 +29,7 @@ check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/networks.py --data $(DATA)
+	$(BIN)/python benchmarks/networks.py $(if $(DATA),--data $(DATA))
 
 docs: install
 	$(BIN)/python -m mckp_quant --help

@@ -99,7 +99,7 @@ def compare_solvers(
     tied: Sequence[Sequence[str]] = (),
     seconds: float = 60.0,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Comparison:
     """Solve one problem with every solver.
 
@@ -120,7 +120,7 @@ def compare_solvers(
     seed
         The seed of solvers that draw random numbers.
     progress
-        Called with each solver's name before it runs.
+        Called before each solver runs with how many are done and how many there are.
 
     Returns
     -------
@@ -140,9 +140,9 @@ def compare_solvers(
     problem, index = build(table, budgets, pinned=pinned, tied=tied)
     require_each_budget(problem, index)
     answers: list[tuple[str, Solution | str]] = []
-    for solver in chosen:
+    for done, solver in enumerate(chosen):
         if progress is not None:
-            progress(_name(solver))
+            progress(done, len(chosen))
         answers.append((_name(solver), _attempt(problem, solver, seconds, seed)))
     reference = _reference(answers)
     for _, answer in answers:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
@@ -110,9 +112,9 @@ class Policy:
             raise InvalidInput(
                 f"the policy has {len(self.layers)} layers and {len(self.layer_bits)} layer_bits: give one each"
             )
-        twice = next((name for name in self.layers if self.layers.count(name) > 1), None)
-        if twice is not None:
-            raise InvalidInput(f"layer {twice!r} stands twice in the policy: names must differ")
+        name, count = Counter(self.layers).most_common(1)[0]
+        if count > 1:
+            raise InvalidInput(f"layer {name!r} stands twice in the policy: names must differ")
 
     @classmethod
     def uniform(cls, layers: SensitivityTable | Iterable[Layer], entry: Format | str) -> Policy:
@@ -183,9 +185,9 @@ class Policy:
 
     def __getitem__(self, layer: str) -> Format:
         """The format of the layer; raises InvalidInput, with the nearest name, where there is no such layer."""
-        if layer not in self.layers:
+        if layer not in self._by_layer:
             raise unknown("layer", layer, self.layers)
-        return self.formats[self.layers.index(layer)]
+        return self._by_layer[layer]
 
     def __len__(self) -> int:
         """How many layers there are."""
@@ -198,6 +200,10 @@ class Policy:
     def __hash__(self) -> int:
         """Equal policies have equal hashes."""
         return hash(self._key)
+
+    @cached_property
+    def _by_layer(self) -> dict[str, Format]:
+        return dict(zip(self.layers, self.formats, strict=True))
 
     @property
     def _key(self) -> frozenset[tuple[str, str, int, int | None]]:
@@ -267,7 +273,8 @@ def price(table: SensitivityTable, policy: Policy) -> Policy:
     InvalidInput
         When the layers differ, or the table lacks a format or does not allow it.
     """
-    extra = [name for name in policy.layers if name not in table.layer_names]
-    if extra:
-        raise unknown("layer", extra[0], table.layer_names)
+    known = set(table.layer_names)
+    for name in policy.layers:
+        if name not in known:
+            raise unknown("layer", name, table.layer_names)
     return Policy.on_table(table, [policy[name] for name in table.layer_names])

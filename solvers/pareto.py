@@ -1,18 +1,20 @@
-"""The whole Pareto front of cost against value, and the least cost at which a value can be had."""
+"""The whole Pareto front of cost against value.
+
+Groups are merged one at a time into a list of nondominated states (Nemhauser and Ullmann 1969, *Discrete dynamic
+programming and capital allocation*); see `states` for what makes that fast. The lists stay, so that a selection is
+found by walking back, and nothing is stored for each state but its cost and value.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._solve import solve
-from .errors import InvalidProblem, NoSolution
+from .errors import InvalidProblem
 from .hull import undominated
-from .solution import Solution, Status
 from .states import States, entry_order, merge
 from .thinning import thin_to_count, thin_to_ratio
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from .problem import Problem
 
-_MOST_STATES = 2 * 10**7  # over all groups, 16 bytes each
+_MOST_STATES = 4 * 10**7  # over all groups, 16 bytes each
+_LONGER_ON_THE_WAY = 8  # losses multiply from group to group, so lists are thinned to the points asked for only once
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,7 +114,7 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
         Which cost. The other budgets, if any, must be so large that no selection exceeds them: a front over one cost
         says nothing of selections that another budget forbids.
     max_points
-        How many states a list may have, at least 2; longer ones are thinned. None keeps all of them.
+        How many points the front may have, at least 2; a longer one is thinned. None keeps all of them.
     epsilon
         What thinning may cost, relative to the regret: see `Front.error`. Where `max_points` asks for more thinning,
         `max_points` wins, and `Front.error` says what it took.
@@ -145,7 +148,7 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
             states, lost = thin_to_ratio(states, ((1 + epsilon) / (1 + error)) ** (1 / (len(order) - rank)) - 1)
             error = (1 + error) * (1 + lost) - 1
         if max_points is not None:
-            states, lost = thin_to_count(states, max_points)
+            states, lost = thin_to_count(states, max_points * (_LONGER_ON_THE_WAY if rank < len(order) - 1 else 1))
             error = (1 + error) * (1 + lost) - 1
         kept += len(states)
         if kept > _MOST_STATES:
@@ -161,7 +164,7 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
 
 
 def _check(problem: Problem, resource: int, max_points: int | None, epsilon: float | None) -> None:
-    _check_resource(problem, resource)
+    check_resource(problem, resource)
     if max_points is not None and max_points < 2:
         raise InvalidProblem(f"max_points = {max_points}: it must be at least 2")
     if epsilon is not None and not 0 < epsilon < math.inf:
@@ -175,7 +178,21 @@ def _check(problem: Problem, resource: int, max_points: int | None, epsilon: flo
             )
 
 
-def _check_resource(problem: Problem, resource: int) -> None:
+def check_resource(problem: Problem, resource: int) -> None:
+    """Refuse a resource that the problem does not have.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    resource
+        Index of one of its resources.
+
+    Raises
+    ------
+    InvalidProblem
+        When there is no such resource.
+    """
     if not 0 <= resource < problem.n_resources:
         raise InvalidProblem(f"resource = {resource}: the problem has the resources 0 to {problem.n_resources - 1}")
 

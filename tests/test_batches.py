@@ -83,7 +83,7 @@ class Keywords(nn.Module):
 def test_models_are_called_with_tensors_or_keywords_and_give_logits() -> None:
     assert forward(nn.Identity(), as_batch((X, Y))).equal(X)
     assert forward(Keywords(), as_batch({"x": X, "shift": torch.ones(())})).equal(X + 1)
-    assert forward(nn.Identity(), as_batch(X), lambda returned: returned[:, :2]).equal(X[:, :2])  # type: ignore[index]
+    assert forward(nn.Identity(), as_batch(X), lambda returned: returned[:, :2]).equal(X[:, :2])
 
 
 @pytest.mark.parametrize(

@@ -133,9 +133,13 @@ def test_solver_without_its_package_says_how_to_get_it() -> None:
 
 
 def test_solvers_are_reported_before_they_run() -> None:
-    seen: list[str] = []
-    compare_solvers(SMALL, {"weight_bytes": "50%"}, solvers=["greedy", Exact()], progress=seen.append)
-    assert seen == ["greedy", "exact"]
+    seen: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        seen.append((done, total))
+
+    compare_solvers(SMALL, {"weight_bytes": "50%"}, solvers=["greedy", Exact()], progress=progress)
+    assert seen == [(0, 2), (1, 2)]
 
 
 def test_budgets_that_clash_are_no_comparison() -> None:

@@ -115,10 +115,10 @@ def test_a_computed_weight_is_refused() -> None:
 
 def test_the_model_keeps_its_mode_its_statistics_and_no_hook() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()).train()
-    before = model[1].running_mean.clone()
+    before = model.get_buffer("1.running_mean").clone()
     discover(model, torch.randn(2, 3, 5, 5))
     assert all(module.training for module in model.modules())
-    assert model[1].running_mean.equal(before)
+    assert model.get_buffer("1.running_mean").equal(before)
     assert not any(module._forward_hooks for module in model.modules())
 
 

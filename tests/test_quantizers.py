@@ -31,7 +31,8 @@ def clipped(weight: Tensor, bits: int, fraction: float) -> Tensor:
     rows = weight.double().flatten(1)
     top = 2 ** (bits - 1) - 1
     scale = rows.abs().amax(dim=1, keepdim=True) * fraction / top
-    return ((rows / scale).round().clamp(-top, top) * scale - rows).square().sum(dim=1)
+    error: Tensor = (rows / scale).round().clamp(-top, top) * scale - rows
+    return error.square().sum(dim=1)
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

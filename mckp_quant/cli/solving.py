@@ -81,7 +81,7 @@ def compare(
 ) -> None:
     """Solve a table with every solver, and set side by side what each finds, how fast, and on what proof."""
     measured = SensitivityTable.load(table)
-    with progress("comparing solvers"):
+    with progress("comparing solvers") as report:
         comparison = compare_solvers(
             measured,
             pairs("--budget", budget),
@@ -90,6 +90,7 @@ def compare(
             tied=sets(tie),
             seconds=seconds,
             seed=seed,
+            progress=report,
         )
     if json:
         show_json(_document(comparison))

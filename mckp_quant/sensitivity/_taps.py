@@ -14,7 +14,7 @@ from ..errors import InvalidInput
 from ._contract import has_sample_rows, per_sample_products
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ..batches import Batch
     from ._estimator import LayerWeight, Task
@@ -30,12 +30,13 @@ class Taps:
 
     Hooks keep what each layer was called with; when the gradient of its output arrives, it is contracted with the
     layer's perturbations and dropped. Products of several calls and of tied modules add up, because the weight they
-    share is perturbed everywhere at once. No weight gradient is asked of autograd.
+    share is perturbed everywhere at once.
 
     The hooks see calls of modules only, and attribute rows of a layer's input to samples by their order. Both can be
     wrong: a model may use ``embedding.weight`` directly, look positions up once for all samples, or put time first. So
-    `check` compares with autograd on a few samples, and layers that fail go to `per_batch`: for these the product is
-    taken from autograd's weight gradient, summed over the batch.
+    the first batch's `forward` compares with autograd on two samples, and layers that fail go to `per_batch`: for these
+    the product is taken from autograd's weight gradient, summed over the batch. For all others autograd is not asked
+    for weight gradients.
 
     Parameters
     ----------
@@ -84,12 +85,11 @@ class Taps:
         """
         if self._checked_samples < min(batch.size, _CHECKED_SAMPLES):
             self._check(task, batch.head(_CHECKED_SAMPLES))
-        for parameter in task.model.parameters():
-            parameter.requires_grad_(False)
-        for row in self.per_batch:
-            for parameter in self._weights[row].parameters:
-                parameter.requires_grad_(True)
-        return self._run(task, batch)
+        logits = self._run(task, batch, self.per_batch)
+        if not self._unordered <= self.per_batch:
+            self._give_up(self._unordered)
+            logits = self._run(task, batch, self.per_batch)
+        return logits
 
     def backward(self, logits: Tensor, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
         """Send vectors back through the network.
@@ -121,7 +121,13 @@ class Taps:
             products.append(product)
         return products
 
-    def _run(self, task: Task, batch: Batch) -> Tensor:
+    def _run(self, task: Task, batch: Batch, differentiated: Collection[int]) -> Tensor:
+        """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
+        for parameter in task.model.parameters():
+            parameter.requires_grad_(False)
+        for row in differentiated:
+            for parameter in self._weights[row].parameters:
+                parameter.requires_grad_(True)
         self._samples = batch.size
         self._roots = []
         with torch.enable_grad():
@@ -174,12 +180,8 @@ class Taps:
     def _check(self, task: Task, batch: Batch) -> None:
         """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
         self._checked_samples = batch.size
-        for parameter in task.model.parameters():
-            parameter.requires_grad_(False)
+        logits = self._run(task, batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        logits = self._run(task, batch)
         vectors = task.likelihood.curvature_probe(logits, torch.Generator().manual_seed(task.seed))
         vectors[1:] = 0
         gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
@@ -191,12 +193,16 @@ class Taps:
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
             if row in self._unordered or bool(product[1:].any()) or not _agree(product[0], expected, weight, gradients):
-                self.per_batch.add(row)
-                logger.info(
-                    "layer %r is used in a way that cannot be split into samples: it is estimated from whole batches, "
-                    "with a larger standard error",
-                    weight.layer.name,
-                )
+                self._give_up({row})
+
+    def _give_up(self, rows: set[int]) -> None:
+        for row in sorted(rows - self.per_batch):
+            logger.info(
+                "layer %r is used in a way that cannot be split into samples: it is estimated from whole batches, with "
+                "a larger standard error",
+                self._weights[row].layer.name,
+            )
+        self.per_batch |= rows
 
 
 def _summed_product(weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,9 +78,9 @@ class SensitivityTable:
         if 0 in shape:
             raise InvalidInput(f"a table of {shape[0]} layers and {shape[1]} formats is empty: both must be at least 1")
         for kind, names in (("layer", self.layer_names), ("format", self.format_names)):
-            for name in names:
-                if names.count(name) > 1:
-                    raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
+            name, count = Counter(names).most_common(1)[0]
+            if count > 1:
+                raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
         self._freeze("loss", shape)
         self._freeze("stderr", shape)
         if self.contributions is not None:
@@ -99,7 +100,11 @@ class SensitivityTable:
         if np.isinf(array).any():
             index = tuple(int(i) for i in np.argwhere(np.isinf(array))[0])
             cell = index[-2:]
-            where = f" (layer {self.layers[cell[0]].name!r}, format {self.formats[cell[1]].name!r})" if len(shape) > 1 else ""
+            where = (
+                f" (layer {self.layers[cell[0]].name!r}, format {self.formats[cell[1]].name!r})"
+                if len(shape) > 1
+                else ""
+            )
             raise InvalidInput(
                 f"{name}{list(index)}{where} is {array[index]}: entries must be finite, or nan where the format "
                 "is not allowed"

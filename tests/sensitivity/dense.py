@@ -29,7 +29,8 @@ def jacobian(model: nn.Module, name: str, inputs: Tensor) -> Tensor:
     weight = model.get_parameter(f"{name}.weight").detach()
     with sdpa_kernel(SDPBackend.MATH):
         full = jacrev(logits_of(model, name, inputs))(weight).flatten(-weight.ndim)
-    return full[:, None] if full.ndim == 3 else full
+    by_position: Tensor = full[:, None] if full.ndim == 3 else full
+    return by_position
 
 
 def curvature(logits: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ def pairs(inputs: Tensor, size: int = 4) -> list[tuple[Tensor, Tensor]]:
 class Dropping(ConvNet):
     """Draws random numbers and counts its calls: state that measuring must give back."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))

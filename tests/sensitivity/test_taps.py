@@ -49,11 +49,11 @@ def expected_of(task: Task, inputs: Tensor, vectors: Tensor) -> list[Tensor]:
     for weight in task.weights:
         rows = []
         for n in range(len(inputs)):
-            gradients = torch.autograd.grad(
+            gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
                 (logits[n] * vectors[n]).sum(), weight.parameters, retain_graph=True, allow_unused=True
             )
-            flat = sum(g.flatten() for g in gradients if g is not None)
-            rows.append(weight.perturbations.flatten(1) @ flat)
+            whole = torch.stack([g for g in gradients if g is not None]).sum(dim=0)
+            rows.append(weight.perturbations.flatten(1) @ whole.flatten())
         tables.append(torch.stack(rows))
     return tables
 
@@ -171,10 +171,36 @@ def test_a_first_batch_of_one_sample_does_not_settle_which_layers_are_read_right
     assert {task.weights[row].layer.name for row in taps.per_batch} == {"inner"}
 
 
+class Padding(nn.Module):
+    """Adds a row to batches of more than two samples, which a check on two samples cannot see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = torch.cat([x, x[:1]]) if len(x) > 2 else x
+        out: Tensor = self.head(torch.tanh(self.inner(padded))[: len(x)])
+        return out
+
+
+def test_a_layer_whose_rows_cease_to_fit_the_samples_is_summed_over_the_batch() -> None:
+    torch.manual_seed(0)
+    model = Padding().double().eval()
+    inputs = torch.randn(5, 4, dtype=torch.float64)
+    task = task_of(model, inputs)
+    vectors = vectors_for(model, inputs)
+    expected = expected_of(task, inputs, vectors)
+    products, per_batch = products_of(task, inputs, vectors)
+    assert per_batch == {0}
+    torch.testing.assert_close(products, [expected[0].sum(dim=0, keepdim=True), expected[1]], rtol=1e-10, atol=1e-12)
+
+
 def test_weights_that_share_memory_but_not_the_parameter_are_perturbed_together() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).double().eval()
-    model[2].weight = nn.Parameter(model[0].weight.detach())
+    model[2].weight = nn.Parameter(model.get_parameter("0.weight").detach())
     inputs = torch.randn(5, 4, dtype=torch.float64)
     task = task_of(model, inputs)
     assert [len(weight.parameters) for weight in task.weights] == [2]

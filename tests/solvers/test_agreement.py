@@ -53,7 +53,7 @@ def test_enumerate_finds_the_optimum_of_several_budgets(problem: Problem) -> Non
 
 @pytest.mark.parametrize("solver", GENERAL)
 @given(problem=problems(max_budgets=3))
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_general_solvers_find_the_optimum(solver: str, problem: Problem) -> None:
     here(solver)
     solution = solved_or_refused(problem, solver)
@@ -63,7 +63,7 @@ def test_general_solvers_find_the_optimum(solver: str, problem: Problem) -> None
 
 @pytest.mark.parametrize("solver", GENERAL)
 @given(seed=st.integers(0, 2**32 - 1), values=st.sampled_from(VALUES), n_budgets=st.integers(1, 3))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_general_solvers_find_the_optimum_where_a_core_is_left(
     solver: str, seed: int, values: str, n_budgets: int
 ) -> None:

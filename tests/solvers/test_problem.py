@@ -49,6 +49,8 @@ def build(**changes: Any) -> Problem:
         ({"cost": [[1, 2**63, 3]]}, "cost[0, 1] is 9.223372036854776e+18: it does not fit in 64 bits"),
         ({"cost": [[1, 10**30, 3]]}, f"cost[0, 1] is {10**30}: it does not fit in 64 bits (choose a larger unit)"),
         ({"cost": [[1.0, 2.0**63, 3.0]]}, "cost[0, 1] is 9.223372036854776e+18: it does not fit in 64 bits"),
+        ({"cost": [[1.0, 2.0**53 + 2, 3.0]]}, "cost[0, 1] is the float 9007199254740994.0: beyond 2**53 floats skip"),
+        ({"value": [1.7e308, 0.0, -1e308]}, "the values of all groups add up beyond the range of float64 (the largest"),
         ({"cost": [[1, None, 3]]}, "cost[0, 1] is None: every entry must be a number"),
         ({"cost": [[1, 2]]}, "cost has shape (1, 2): 1 budgets and 3 choices need (1, 3)"),
         ({"cost": [[1, 2, 3], [1, 2, 3]]}, "cost has shape (2, 3): 1 budgets and 3 choices need (1, 3)"),
