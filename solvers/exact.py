@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .core import search_core
-from .errors import InvalidProblem
+from .bound import farkas_price
+from .core import CoreResult, search_core
+from .cp_sat import CpSat
+from .errors import InvalidProblem, missing
 from .lagrangian import EPS
+from .lists import search_lists
 from .reduce import reduce
 from .solution import Answer
 
@@ -19,17 +22,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .problem import Problem
+    from .reduce import Reduction
+
+_HAND_OVER = 150_000  # with several budgets, lists of more states than this are left to CP-SAT, where it is installed
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact:
-    """Reduce to the core, then dynamic programming over it: exact, and the default for one budget.
+    """Reduce to the core, then search it to the end: dynamic programming, or state lists where budgets are several.
+
+    Lists that grow too long are left to CP-SAT, which receives the core that is left and the best selection so far.
 
     Attributes
     ----------
     max_states
-        How many states the dynamic programme may keep, about 8 bytes each; beyond it the answer is FEASIBLE with a
-        true gap.
+        How many states the search may keep, about 8 bytes each; beyond it the answer is FEASIBLE with a true gap.
     """
 
     max_states: int = 10**7
@@ -45,21 +52,29 @@ class Exact:
             raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: one budget only."""
-        if problem.n_resources > 1:
-            return f"exact takes one budget, the problem has {problem.n_resources}: use 'cp_sat', 'highs' or 'pulp'"
+        """Give the reason why not, or None: every problem is taken."""
         return None
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve; deterministic, so the seed is not used."""
         deadline = time.perf_counter() + seconds
         reduction = reduce(problem, warm)
-        if reduction.incumbent is None:  # cannot be: with one budget that can be met, the repair succeeds
-            return Answer(None, price=reduction.price)
-        stats = {"core_groups": len(reduction.core.group), "core_choices": len(reduction.core.position), "states": 0}
+        if reduction.incumbent is None and farkas_price(problem) is not None:
+            return Answer(None, complete=True)
+        if problem.n_resources == 1:
+            return _answer(reduction, self._one_budget(reduction, deadline))
+        answer = self._several_budgets(problem, reduction, deadline)
+        if reduction.incumbent is None and answer.choice is not None and answer.complete:
+            # Without an incumbent nothing was fixed, and rounding is that of the largest values of all groups. Now
+            # that there is one, the same search is short, and as sharp as the values that matter.
+            again = self._several_budgets(problem, reduce(problem, answer.choice), deadline)
+            return again if again.complete else answer
+        return answer
+
+    def _one_budget(self, reduction: Reduction, deadline: float) -> CoreResult:
         if reduction.closed:
-            return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
-        result = search_core(
+            return CoreResult(None, reduction.gap, complete=True, states=0)
+        return search_core(
             reduction.core,
             float(reduction.price[0]),
             reduction.gap,
@@ -67,9 +82,32 @@ class Exact:
             max_states=self.max_states,
             deadline=deadline,
         )
-        choice = reduction.incumbent if result.position is None else reduction.expand(result.position)
-        stats["states"] = result.states
-        return Answer(choice, result.complete, reduction.price, reduction.noise, stats)
+
+    def _several_budgets(self, problem: Problem, reduction: Reduction, deadline: float) -> Answer:
+        if reduction.closed:
+            return _answer(reduction, CoreResult(None, reduction.gap, complete=True, states=0))
+        general = CpSat()
+        may_hand_over = missing("ortools") is None and general.supports(problem) is None
+        limit = min(self.max_states, _HAND_OVER) if may_hand_over else self.max_states
+        result = search_lists(
+            reduction.core, reduction.price, reduction.gap, reduction.noise, max_states=limit, deadline=deadline
+        )
+        answer = _answer(reduction, result)
+        left = deadline - time.perf_counter()
+        if result.complete or left <= 0 or self.max_states <= _HAND_OVER or not may_hand_over:
+            return answer
+        handed = general(problem, seconds=left, seed=0, warm=answer.choice)
+        return dataclasses.replace(handed, stats={**answer.stats, **handed.stats})
+
+
+def _answer(reduction: Reduction, result: CoreResult) -> Answer:
+    choice = reduction.incumbent if result.position is None else reduction.expand(result.position)
+    stats = {
+        "core_groups": len(reduction.core.group),
+        "core_choices": len(reduction.core.position),
+        "states": result.states,
+    }
+    return Answer(choice, result.complete, reduction.price, reduction.noise, stats)
 
 
 @dataclasses.dataclass(frozen=True)

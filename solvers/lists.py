@@ -31,8 +31,9 @@ _BOUND_FROM = 64  # shorter lists are extended faster than bounded
 _DOMINANCE_FROM = 3000
 _CELLS = {1: 4096, 2: 128, 3: 32}  # per axis of the grid on which dominated states are looked for
 _FIRST_GROUPS = 12  # the first trial limit lets about so many groups leave their reference
-_GROWTH = 1.5
-_FEW = 1000  # after a trial with fewer states than this the limit grows faster
+# After a trial of so many states the limit grows by so much: the lists grow many times as fast.
+_GROWTH = ((100, 3.0), (500, 2.0), (5000, 1.5))
+_LEAST_GROWTH = 1.25
 _WIDTH = 20_000
 _BEAM = 1000
 
@@ -125,7 +126,7 @@ def search_lists(
         if kept >= max_states or time.perf_counter() > deadline:
             return CoreResult(best, gap, False, kept)
         if walk.exhausted:
-            trial *= _GROWTH if walk.states > _FEW else 2 * _GROWTH
+            trial *= next((growth for few, growth in _GROWTH if walk.states < few), _LEAST_GROWTH)
             continue
         if walk.position is None and beam_is_due:
             beam_is_due = False

@@ -103,6 +103,16 @@ def test_a_model_that_does_not_fit_the_batch_is_refused(model: nn.Module, output
         forward(model, as_batch(X, 3), output)  # type: ignore[arg-type]
 
 
+class Exhausted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("no memory left")
+
+
+def test_running_out_of_memory_is_not_blamed_on_the_batch() -> None:
+    with pytest.raises(torch.OutOfMemoryError, match="no memory left"):
+        forward(Exhausted(), as_batch(X))
+
+
 def test_the_cause_of_a_failure_is_chained() -> None:
     with pytest.raises(InvalidInput, match="fails on batch 0") as caught:
         forward(nn.Linear(5, 2), as_batch(X))

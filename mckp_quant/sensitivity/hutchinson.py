@@ -48,7 +48,8 @@ def estimate(task: Task, batches: Iterable[Batch]) -> Estimate:
     Raises
     ------
     InvalidInput
-        When a batch has no targets, targets do not fit, the model fails on a batch, or a trace is not finite.
+        When a batch has no targets, targets do not fit, the model fails on a batch or cannot be differentiated
+        twice, or a trace is not finite.
     """
     generator = torch.Generator().manual_seed(task.seed)
     half_squares = torch.stack(
@@ -68,7 +69,14 @@ def estimate(task: Task, batches: Iterable[Batch]) -> Estimate:
         with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
             logits = forward(task.model, batch, task.output)
             units = unit(logits)
-            traces = _average_traces(task, batch, logits, generator)
+            try:
+                traces = _average_traces(task, batch, logits, generator)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise InvalidInput(
+                    f"the model cannot be differentiated twice ({error}): use method='gauss_newton'"
+                ) from error
         if not bool(torch.isfinite(traces).all()):
             raise InvalidInput(f"a Hessian trace is not finite on batch {batch.index}: check the inputs")
         for row, mean in enumerate(traces.mean(dim=0)):

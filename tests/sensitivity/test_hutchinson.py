@@ -164,3 +164,16 @@ def test_a_trace_that_is_not_finite_is_refused() -> None:
     inputs[0, 0] = torch.nan
     with pytest.raises(mq.InvalidInput, match="a Hessian trace is not finite on batch 0"):
         mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson")
+
+
+class Distances(nn.Linear):
+    """Distances for which PyTorch has no second derivative."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cdist(super().forward(x), torch.eye(3), p=3.0)
+
+
+def test_a_model_without_second_derivatives_is_refused() -> None:
+    pair = (torch.ones(2, 4), torch.tensor([0, 1]))
+    with pytest.raises(mq.InvalidInput, match=r"cannot be differentiated twice \(.*method='gauss_newton'"):
+        mq.measure(Distances(4, 3), [pair], formats=FORMATS, method="hutchinson")

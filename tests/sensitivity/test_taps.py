@@ -211,6 +211,16 @@ def test_weights_that_share_memory_but_not_the_parameter_are_perturbed_together(
     torch.testing.assert_close(products, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_embeddings_with_sparse_gradients_are_read_per_sample() -> None:
+    model = nn.Sequential(nn.Embedding(7, 3, sparse=True)).double().eval()
+    inputs = torch.arange(6).reshape(3, 2)
+    task = task_of(model, inputs)
+    products, per_batch = products_of(task, inputs, torch.ones(3, 2, 3).double())
+    assert not per_batch
+    moved = task.weights[0].perturbations
+    torch.testing.assert_close(products[0], moved[:, inputs].sum(dim=(2, 3)).T)
+
+
 def test_a_layer_that_is_never_called_gives_zero() -> None:
     model, inputs = perceptron()
     model.add_module("unused", nn.Linear(4, 4).double())

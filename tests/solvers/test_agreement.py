@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,8 +15,11 @@ from mckp_quant.solvers import Exact, Problem, Solution, Status, solve
 
 from . import oracle
 from .checks import COMPLETE, agrees, here, positions, solved, solved_or_refused, tolerance
-from .drawn import VALUES, problems, random_problem, random_sizes
+from .drawn import COSTS, VALUES, problems, random_problem, random_sizes
 from .families import quantisation, strongly_correlated, subset_sum, zigzag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 GENERAL = tuple(name for name in COMPLETE if name not in ("exact", "enumerate"))
 
@@ -122,20 +127,41 @@ def test_exact_finds_the_optimum_of_hard_families(family: object, seed: int) -> 
     agrees_to_the_last_digits(problem, solved(problem, "exact"), oracle.optimum(problem))
 
 
-def test_group_with_more_choices_than_a_short_integer_counts() -> None:
-    rng = np.random.default_rng(0)
-    cost = np.cumsum(rng.integers(1, 50, 40_000))
-    value = -cost.astype(float)
-    few = np.array([0, 7, 11, 30])
-    start = np.array([0, len(cost), len(cost) + len(few)])
-    label = np.concatenate([np.arange(len(cost)), np.arange(len(few))])
-    row = np.concatenate([cost, few])
-    budget = int(cost[39_000]) + 9
-    filled = np.add.outer(cost, few)
-    best = int(filled[filled <= budget].max())
-    problem = Problem(np.concatenate([value, -few]), row[None], np.array([budget]), start, label)
-    for solver in ("exact", "enumerate"):
+@contextlib.contextmanager
+def poor_start() -> Iterator[None]:
+    """Without local search the first incumbent is seldom the best: the search itself has to find that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mckp_quant.solvers.reduce.improve", lambda problem, selection, *, allowed: selection)
+        yield
+
+
+@pytest.mark.parametrize("solver", ["exact", "cp_sat", "highs"])
+@given(seed=st.integers(0, 2**32 - 1), values=st.sampled_from(VALUES), costs=st.sampled_from(COSTS))
+@settings(max_examples=250)
+def test_optimum_does_not_hang_on_the_first_incumbent(solver: str, seed: int, values: str, costs: str) -> None:
+    here(solver)
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng, values, (costs,), ("between",), 1 + random_sizes(rng, 6, 4))
+    with poor_start():
         solution = solved(problem, solver)
+    agrees(problem, solution, oracle.optimum(problem))
+
+
+@pytest.mark.parametrize("longest", [4_097, 40_000])
+def test_group_may_have_more_choices_than_a_short_integer_counts(longest: int) -> None:
+    rng = np.random.default_rng(0)
+    few = np.array([0, 7, 11, 30])
+    cost = np.concatenate([40 * np.arange(longest) + rng.integers(0, 9, longest), few])
+    value = -cost.astype(float)
+    start = np.array([0, longest, longest + len(few)])
+    label = np.concatenate([np.arange(longest), np.arange(len(few))])
+    budget = int(cost[longest - 100]) + 9
+    filled = np.add.outer(cost[:longest], few)
+    best = int(filled[filled <= budget].max())
+    problem = Problem(value, cost[None], np.array([budget]), start, label)
+    for solver in ("exact", "enumerate"):
+        with poor_start():
+            solution = solved(problem, solver)
         assert solution.status is Status.OPTIMAL
         assert solution.value == -best
 

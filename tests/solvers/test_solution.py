@@ -52,6 +52,18 @@ def test_no_certificate_holds_above_what_its_price_proves_exactly(problem: Probl
         assert not certificate(Status.OPTIMAL, price, above, "search exhausted").holds(problem)
 
 
+@given(
+    problem=problems(max_budgets=3, values=("any", "decades"), costs=("wide", "huge"), budgets=("least",)),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200)
+def test_bound_allows_for_the_rounding_of_every_group(problem: Problem, seed: int) -> None:
+    price = np.random.default_rng(seed).random(problem.n_resources) * 10.0 ** (seed % 20 - 15)
+    bound = lagrangian_bound(problem, price)
+    assert Fraction(bound) <= oracle.dual(problem, price)
+    assert farkas_excess(problem, price) <= oracle.excess(problem, price)
+
+
 @given(problem=problems(max_budgets=3), draw=st.data())
 @settings(max_examples=200)
 def test_bound_loses_no_more_than_rounding(problem: Problem, draw: st.DataObject) -> None:
