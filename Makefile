@@ -32,4 +32,5 @@ bench: install
 	$(BIN)/python benchmarks/networks.py $(if $(DATA),--data $(DATA))
 
 docs: install
-	$(BIN)/python -m mckp_quant --help
+	$(PIP) -c constraints.txt -e .[docs]
+	$(BIN)/mkdocs build --quiet --strict --site-dir build/docs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .reduce import Reduction
 
-_HAND_OVER = 150_000  # with several budgets, lists of more states than this are left to CP-SAT, where it is installed
+# With several budgets, lists and CP-SAT (where it is installed) take turns: the states and seconds of the first turn,
+# and how many times longer every next turn is.
+_FIRST_STATES = 150_000
+_FIRST_SECONDS = 2.0
+_PATIENCE = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Exact:
     """Reduce to the core, then search it to the end: dynamic programming, or state lists where budgets are several.
 
-    Lists that grow too long are left to CP-SAT, which receives the core that is left and the best selection so far.
+    Where lists grow long, they take turns with CP-SAT, which receives the core that is left and the best selection.
 
     Attributes
     ----------
@@ -84,20 +88,36 @@ class Exact:
         )
 
     def _several_budgets(self, problem: Problem, reduction: Reduction, deadline: float) -> Answer:
+        """Lists and CP-SAT in turns, each time with more patience: either may be the one that gets stuck."""
+        general = CpSat()
+        general_can = missing("ortools") is None and general.supports(problem) is None
+        limit = min(self.max_states, _FIRST_STATES) if general_can else self.max_states
+        patience = _FIRST_SECONDS
+        stats: dict[str, Any] = {"states": 0}
+        while True:
+            answer = self._by_lists(reduction, limit, deadline)
+            stats |= {**answer.stats, "states": stats["states"] + answer.stats["states"]}
+            last = limit >= self.max_states
+            left = deadline - time.perf_counter()
+            if not answer.complete and left > 0 and general_can:
+                own = answer.choice
+                answer = general(problem, seconds=left if last else min(left, patience), seed=0, warm=own)
+                stats |= {**answer.stats, "states": stats["states"]}
+                left = deadline - time.perf_counter()
+            if answer.complete or left <= 0 or last:
+                return dataclasses.replace(answer, stats=stats)
+            reduction = reduce(problem, answer.choice)
+            limit, patience = min(self.max_states, _PATIENCE * limit), _PATIENCE * patience
+
+    def _by_lists(self, reduction: Reduction, limit: int, deadline: float) -> Answer:
         if reduction.closed:
             return _answer(reduction, CoreResult(None, reduction.gap, complete=True, states=0))
-        general = CpSat()
-        may_hand_over = missing("ortools") is None and general.supports(problem) is None
-        limit = min(self.max_states, _HAND_OVER) if may_hand_over else self.max_states
-        result = search_lists(
-            reduction.core, reduction.price, reduction.gap, reduction.noise, max_states=limit, deadline=deadline
+        return _answer(
+            reduction,
+            search_lists(
+                reduction.core, reduction.price, reduction.gap, reduction.noise, max_states=limit, deadline=deadline
+            ),
         )
-        answer = _answer(reduction, result)
-        left = deadline - time.perf_counter()
-        if result.complete or left <= 0 or self.max_states <= _HAND_OVER or not may_hand_over:
-            return answer
-        handed = general(problem, seconds=left, seed=0, warm=answer.choice)
-        return dataclasses.replace(handed, stats={**answer.stats, **handed.stats})
 
 
 def _answer(reduction: Reduction, result: CoreResult) -> Answer:

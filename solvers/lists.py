@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .core import CoreResult
-from .tails import Tails, tails_of
+from .tails import Completions, Tails, completions_of, tails_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +36,9 @@ _GROWTH = ((100, 3.0), (500, 2.0), (5000, 1.5))
 _LEAST_GROWTH = 1.25
 _WIDTH = 20_000
 _BEAM = 1000
+_REFRESH = 0.8  # bounds are renewed when the total found falls to this share of what they were made for
+_COMPLETE_FROM = 200  # longer lists look for incumbents by completing
+_COMPLETED = 32  # so many states of least bound, at every price
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,19 +186,20 @@ def _walk(
     slack = np.array(core.slack, dtype=np.int64)[:, None]
     order = _order(core, price, limit)
     tails = tails_of(core, order, price, limit)
+    completions: Completions | None = None
     none = np.zeros(1, dtype=np.int32)
     states = _States(np.zeros((len(price), 1), dtype=np.int64), np.zeros(1), np.zeros(1), none, none)
     steps: list[_Step] = []
-    best: tuple[int, int] | None = None
+    position: NDArray[np.int64] | None = None
     total, kept, exhausted = limit, 0, True
     if (slack >= 0).all() and float(price @ slack[:, 0]) <= limit:
-        best, total = (-1, 0), float(price @ slack[:, 0])
+        position, total = core.position[core.start[:-1]], float(price @ slack[:, 0])
     for rank, group in enumerate(order):
-        threshold = total if best is None else total - tails.noise
+        if total < _REFRESH * tails.limit:
+            tails, completions = tails_of(core, order, price, total), None
+        threshold = total if position is None else total - tails.noise
         if threshold < 0:
             break
-        if total < 0.8 * tails.limit:
-            tails = tails_of(core, order, price, total)
         own = np.arange(core.start[group], core.start[group + 1])
         choice = own[core.reduced[own] <= threshold]
         if len(choice) == 1:
@@ -213,14 +217,38 @@ def _walk(
         steps.append(_Step(int(group), choice, states.parent, states.taken))
         if not len(states):
             break
-        fitting = np.flatnonzero((states.cost <= slack).all(axis=0))
-        if len(fitting):
-            totals = states.regret[fitting] + price @ (slack - states.cost[:, fitting])
-            at = int(np.argmin(totals))
-            if totals[at] <= threshold:
-                total, best = float(totals[at]), (len(steps) - 1, int(fitting[at]))
-    position = None if best is None else _selection(core, steps, *best)
+        found = _finished(states, price, slack)
+        if found[0] <= threshold:
+            total, position = found[0], _selection(core, steps, found[1])
+        if len(states) > _COMPLETE_FROM:
+            completions = completions or completions_of(core, order, tails)
+            reached, state, at = _completed(states, completions, price, slack, rank + 1)
+            if reached <= threshold and reached < total:
+                total, position = reached, _selection(core, steps, state)
+                position[order[rank + 1 :]] = core.position[completions.choice[at, rank + 1 :]]
     return _Walk(total, position, exhausted, kept)
+
+
+def _finished(states: _States, price: NDArray[np.float64], slack: NDArray[np.int64]) -> tuple[float, int]:
+    """The least total of a state whose other groups keep their reference, and which state it is."""
+    fitting = np.flatnonzero((states.cost <= slack).all(axis=0))
+    if not len(fitting):
+        return math.inf, 0
+    totals = states.regret[fitting] + price @ (slack - states.cost[:, fitting])
+    at = int(np.argmin(totals))
+    return float(totals[at]), int(fitting[at])
+
+
+def _completed(
+    states: _States, completions: Completions, price: NDArray[np.float64], slack: NDArray[np.int64], rank: int
+) -> tuple[float, int, int]:
+    """The least total of the most promising states, completed at any price; the state, and the price's number."""
+    best = np.argpartition(states.bound, _COMPLETED)[:_COMPLETED]
+    room = slack[:, None] - states.cost[:, None, best] - completions.cost[:, :, rank, None]
+    regret = states.regret[best] + completions.regret[:, rank, None]
+    totals = np.where((room >= 0).all(axis=0), regret + np.tensordot(price, room, axes=1), np.inf)
+    at, state = divmod(int(np.argmin(totals)), len(best))
+    return float(totals[at, state]), int(best[state]), at
 
 
 def _extend(
@@ -305,11 +333,10 @@ def _thinned(
     return states.at(np.flatnonzero(~(lower <= value)))
 
 
-def _selection(core: Core, steps: list[_Step], step: int, state: int) -> NDArray[np.int64]:
-    """Walk back from a state to the choices that made it; groups after it keep their reference."""
+def _selection(core: Core, steps: list[_Step], state: int) -> NDArray[np.int64]:
+    """Walk back from a state of the last step to the choices that made it; other groups keep their reference."""
     position = core.position[core.start[:-1]].copy()
-    for back in range(step, -1, -1):
-        here = steps[back]
-        position[here.group] = core.position[here.choice[here.taken[state]]]
-        state = int(here.parent[state])
+    for step in reversed(steps):
+        position[step.group] = core.position[step.choice[step.taken[state]]]
+        state = int(step.parent[state])
     return position

@@ -91,15 +91,15 @@ class Front:
         if not -len(self) <= point < len(self):
             raise IndexError(f"point {point} of a front of {len(self)} points")
         selection = self._cheapest.copy()
-        cost, regret = self._points.cost[point], self._points.regret[point]
+        cost, regret = self._points.cost[point], self._points.value[point]
         for stage in reversed(self._stages):
             rest = cost - stage.cost
             at = np.minimum(np.searchsorted(stage.before.cost, rest), len(stage.before) - 1)
             # The same addition made this state, so equality is the right comparison.
-            made = (stage.before.cost[at] == rest) & (stage.before.regret[at] + stage.regret == regret)
+            made = (stage.before.cost[at] == rest) & (stage.before.value[at] + stage.regret == regret)
             taken = int(np.argmax(made))
             selection[stage.group] = stage.position[taken]
-            cost, regret = stage.before.cost[at[taken]], stage.before.regret[at[taken]]
+            cost, regret = stage.before.cost[at[taken]], stage.before.value[at[taken]]
         return self.problem.label[selection]
 
 
@@ -156,9 +156,9 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
                 f"the front has {len(states)} points after {rank + 1} of {len(order)} groups, too many to keep: "
                 "give max_points, or epsilon"
             )
-    value = floor + states.regret
+    value = floor + states.value
     falls = np.append(True, value[1:] < np.minimum.accumulate(value)[:-1]) & (room >= 0)
-    points = States(states.cost[falls], states.regret[falls])
+    points = States(states.cost[falls], states.value[falls])
     total = problem.least_cost[resource] + points.cost
     return Front(total, value[falls], error, floor, problem, points, tuple(stages), cheapest)
 

@@ -3,7 +3,7 @@
 Dynamic programming forwards, then a search backwards that knows what every partial selection can become. The lists
 of nondominated states say, for each place in the order of groups and each amount of budget left, the least value that
 the groups before that place can add. Walking back from the last group, the k partial selections with the best
-completions are kept at every step; nothing else can lead to one of the k best (the idea of Hoffman and Pavley 1959, *A
+completions are kept at every step; no other one can lead to one of the k best (the idea of Hoffman and Pavley 1959, *A
 method for the solution of the Nth best path problem*, on the lists of Nemhauser and Ullmann). Lists are pruned in gap
 space as in `core`: only what can come within a limit of the bound is kept, and the limit grows until it holds k.
 """
@@ -24,10 +24,267 @@ from .hull import undominated
 from .incumbent import improve, repair
 from .lagrangian import EPS, lagrangian_bound
 from .reduce import gap_of
-from .solution import GROUND_NONE, GROUND_SEARCH, Certificate, Solution, Status
+from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Certificate, Solution, Status
 from .states import States, nondominated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .problem import Problem
+
+# After a pass that kept so many states at most, the limit grows by so much: the lists grow many times as fast.
+_GROWTH = ((200, 4.0), (2000, 2.0))
+_LEAST_GROWTH = 1.3
+_LATE = 1000  # states kept for each group once the time is up
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Relative:
+    """The choices of a problem, relative to the cheapest selection at a price.
+
+    `value`, `cost` and `reduced` are ``(n_choices,)``, `reference` is ``(n_groups,)`` positions, `slack` what the
+    reference leaves of the budget. Every selection is worth ``value`` more than the reference; adding ``price *
+    slack`` gives its distance from the Lagrangian bound.
+    """
+
+    price: float
+    reference: NDArray[np.int64]
+    value: NDArray[np.float64]
+    cost: NDArray[np.int64]
+    reduced: NDArray[np.float64]
+    slack: int
+    useful: NDArray[np.bool_]  # not dominated within the group
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Stage:
+    """One group's choices within the limit, dominated ones too, and the states before it entered."""
+
+    group: int
+    choice: NDArray[np.int64]
+    before: States
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Pass:
+    """The stages under one limit; incomplete where a list had to be cut."""
+
+    stages: list[_Stage]
+    complete: bool
+    states: int
+
+
+def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int = 10**7) -> list[Solution]:
+    """Find the k feasible selections of least value, all different.
+
+    Parameters
+    ----------
+    problem
+        A problem with one budget.
+    k
+        How many selections, at least 1.
+    seconds
+        Wall time.
+    max_states
+        How many states the lists may hold together, 16 bytes each.
+
+    Returns
+    -------
+    solutions
+        By rising value, then cost, then labels; the same call gives the same list. All feasible selections where there
+        are fewer than k, so an empty list proves that nothing is feasible. OPTIMAL means that no selection but those
+        before it is better; `Solution.bound` is in the same sense, while `Certificate.bound` is below them all. Where a
+        limit was hit, the last of them may be FEASIBLE only, and some may be missing. Selections whose values differ by
+        rounding count as equal, and which of the equal ones make the list is not specified.
+
+    Raises
+    ------
+    InvalidProblem
+        When k is not positive, or the problem has several budgets.
+    """
+    started = time.perf_counter()
+    if k < 1:
+        raise InvalidProblem(f"k = {k}: it must be at least 1")
+    if problem.n_resources > 1:
+        raise InvalidProblem(f"k_best takes one budget, the problem has {problem.n_resources}")
+    if problem.least_cost[0] > problem.budget[0]:
+        return []
+    relative, limit = _relative(problem), 0.0
+    noise, highest = _noise(problem, relative), _highest(problem, relative)
+    limit = _first_limit(problem, relative)
+    proved = np.zeros((0, problem.n_groups), dtype=np.int64)
+    while True:
+        if limit >= highest:
+            limit = math.inf
+        done = _forward(problem, relative, limit + noise, max_states, started + seconds)
+        found = _backward(relative, done.stages, k, limit + noise)
+        if not done.complete:
+            found = np.unique(np.concatenate([proved, found]), axis=0)
+            break
+        proved = found
+        if len(found) >= k or limit == math.inf:
+            break
+        limit *= next((growth for few, growth in _GROWTH if done.states < few), _LEAST_GROWTH)
+    ranked = sorted(found, key=lambda choice: _rank(problem, choice))[:k]
+    certain = {choice.tobytes() for choice in proved}
+    price = np.array([relative.price])
+    bound = lagrangian_bound(problem, price)
+    solutions = []
+    for place, choice in enumerate(ranked):
+        status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
+        certificate = _certificate(problem, choice, status, price, bound, noise)
+        stats = {"rank": place + 1, "states": done.states}
+        solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
+    return solutions
+
+
+def _relative(problem: Problem) -> _Relative:
+    price = best_price(problem)
+    penalised = problem.value + price @ problem.cost
+    least = np.minimum.reduceat(penalised, problem.start[:-1])
+    at = np.where(penalised == least[problem.group], np.arange(problem.n_choices), problem.n_choices)
+    reference = np.minimum.reduceat(at, problem.start[:-1])
+    value = problem.value - problem.value[reference][problem.group]
+    cost = problem.cost[0] - problem.cost[0, reference][problem.group]
+    reduced = np.maximum(value + price[0] * cost, 0.0)
+    slack = int(problem.budget[0]) - sum(problem.cost[0, reference].tolist())
+    useful = np.zeros(problem.n_choices, dtype=bool)
+    useful[undominated(problem.value, problem.cost[0], problem.start)] = True
+    useful[reference] = True
+    return _Relative(float(price[0]), reference, value, cost, reduced, slack, useful)
+
+
+def _noise(problem: Problem, relative: _Relative) -> float:
+    """A few roundings of the largest term of each group."""
+    terms = np.abs(relative.value) + relative.price * np.abs(relative.cost)
+    return 4 * EPS * float(np.maximum.reduceat(terms, problem.start[:-1]).sum())
+
+
+def _highest(problem: Problem, relative: _Relative) -> float:
+    """No selection is further above the bound."""
+    unused = relative.slack + int(np.maximum.reduceat(-relative.cost, problem.start[:-1]).sum())
+    dearest = float(np.maximum.reduceat(relative.reduced, problem.start[:-1]).sum())
+    return (dearest + relative.price * max(unused, 0)) * (1 + 1e-9)
+
+
+def _first_limit(problem: Problem, relative: _Relative) -> float:
+    """A little more than a good selection needs; where that is nothing, the least that changes anything."""
+    price, allowed = np.array([relative.price]), np.flatnonzero(relative.useful)
+    incumbent = repair(problem, relative.reference, price, allowed=allowed)
+    positive = relative.reduced[relative.reduced > 0]
+    limit = float(positive.min()) if len(positive) else 0.0
+    if incumbent is not None:
+        incumbent = improve(problem, incumbent, allowed=allowed)
+        limit = max(limit, 1.1 * gap_of(problem, incumbent, relative.reference, price))
+    return limit
+
+
+def _forward(problem: Problem, relative: _Relative, limit: float, max_states: int, deadline: float) -> _Pass:
+    """Lists of nondominated states, less what cannot come within the limit of the bound."""
+    alive = relative.reduced <= limit
+    order, up, down, shed = _tails(problem, relative, alive)
+    stages: list[_Stage] = []
+    states, kept, complete = States.empty_selection(), 0, True
+    for rank, group in enumerate(order.tolist(), start=1):
+        own = np.arange(problem.start[group], problem.start[group + 1])[alive[problem.start[group] : problem.start[group + 1]]]
+        stages.append(_Stage(group, own, states))
+        own = own[relative.useful[own]]
+        cost = (states.cost + relative.cost[own, None]).ravel()
+        value = (states.value + relative.value[own, None]).ravel()
+        room = relative.slack - cost
+        owed = np.maximum(value + relative.price * cost, 0.0)
+        owed += np.where(room >= 0, room * up[rank], -room * down[rank])
+        keep = np.flatnonzero((owed <= limit) & (-room <= shed[rank]))
+        most = _LATE if time.perf_counter() > deadline else max(max_states // len(order), 1)
+        if len(keep) > most:
+            keep, complete = keep[np.argpartition(owed[keep], most - 1)[:most]], False
+        keep = keep[np.argsort(cost[keep], kind="stable")]
+        states = nondominated(cost[keep], value[keep])
+        kept += len(states)
+        if not len(states):
+            break
+    return _Pass(stages if len(states) else [], complete, kept)
+
+
+def _tails(
+    problem: Problem, relative: _Relative, alive: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """The groups that have a choice, likeliest to leave their reference first, and what each tail of them can do.
+
+    For each place in the order, and for the end: the least reduced cost per unit of slack used (at most the price, the
+    cost of leaving it unused), the least per unit of cost shed, and the most cost that can be shed.
+    """
+    begin = problem.start[:-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gradient = relative.reduced / np.abs(relative.cost)
+    rise = np.minimum.reduceat(np.where(alive & (relative.cost > 0), gradient, np.inf), begin)
+    fall = np.minimum.reduceat(np.where(alive & (relative.cost < 0), gradient, np.inf), begin)
+    most = np.maximum.reduceat(np.where(alive, -relative.cost, 0), begin)
+    order = np.flatnonzero(np.add.reduceat(alive, begin) > 1)
+    order = order[np.argsort(np.minimum(rise, fall)[order], kind="stable")]
+    n = len(order)
+    up, down, shed = np.full(n + 1, relative.price), np.zeros(n + 1), np.zeros(n + 1, dtype=np.int64)
+    up[:n] = np.minimum(np.minimum.accumulate(rise[order][::-1])[::-1], relative.price)
+    down[:n] = np.minimum.accumulate(fall[order][::-1])[::-1]
+    shed[:n] = np.cumsum(most[order][::-1])[::-1]
+    down[shed == 0] = 0.0
+    return order, up, down, shed
+
+
+def _backward(relative: _Relative, stages: list[_Stage], k: int, limit: float) -> NDArray[np.int64]:
+    """``(n, n_groups)`` positions of the k best selections within the limit, or of all where there are fewer."""
+    offset = relative.price * relative.slack
+    cost, value = np.zeros(1, dtype=np.int64), np.zeros(1)
+    trail: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    if not stages and not (relative.slack >= 0 and offset <= limit):
+        return np.zeros((0, len(relative.reference)), dtype=np.int64)
+    for stage in reversed(stages):
+        next_cost = (cost + relative.cost[stage.choice, None]).ravel()
+        next_value = (value + relative.value[stage.choice, None]).ravel()
+        at = np.searchsorted(stage.before.cost, relative.slack - next_cost, side="right") - 1
+        best = np.where(at >= 0, next_value + stage.before.value[at], np.inf) + offset
+        keep = np.flatnonzero(best <= limit)
+        if len(keep) > k:
+            keep = keep[np.argsort(best[keep], kind="stable")[:k]]
+        taken, parent = np.divmod(keep, len(cost))
+        trail.append((parent, stage.choice[taken]))
+        cost, value = next_cost[keep], next_value[keep]
+    found = np.repeat(relative.reference[None], len(cost), axis=0)
+    row = np.arange(len(cost))
+    for stage, (parent, taken) in zip(stages, reversed(trail), strict=True):
+        found[:, stage.group] = taken[row]
+        row = parent[row]
+    return found
+
+
+def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, int, list[int]]:
+    return total_value(problem, choice), int(problem.cost[0, choice].sum()), problem.label[choice].tolist()
+
+
+def _certificate(
+    problem: Problem, choice: NDArray[np.int64], status: Status, price: NDArray[np.float64], bound: float, noise: float
+) -> Certificate:
+    tolerance = TOLERANCE * math.fsum(np.abs(problem.value[choice]).tolist())
+    if status is Status.FEASIBLE:
+        return Certificate(status, GROUND_NONE, price, bound, tolerance)
+    closed = total_value(problem, choice) - bound <= tolerance
+    return Certificate(status, GROUND_DUAL if closed else GROUND_SEARCH, price, bound, max(tolerance, noise))
+
+
+def _solution(
+    problem: Problem, choice: NDArray[np.int64], certificate: Certificate, k: int, seconds: float, stats: dict[str, int]
+) -> Solution:
+    value = total_value(problem, choice)
+    return Solution(
+        choice=problem.label[choice],
+        value=value,
+        cost=(int(problem.cost[0, choice].sum()),),
+        budget=tuple(problem.budget.tolist()),
+        status=certificate.status,
+        bound=value if certificate.ground == GROUND_SEARCH else certificate.bound,
+        certificate=certificate,
+        solver=f"k_best(k={k})",
+        seed=0,
+        seconds=seconds,
+        stats=stats,
+    )

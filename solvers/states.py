@@ -22,19 +22,18 @@ _MOST_CELLS = 2**26
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class States:
-    """Partial selections, by strictly rising cost and strictly falling regret.
+    """Partial selections, by strictly rising cost and strictly falling value.
 
     Attributes
     ----------
     cost
-        ``(n,)`` int64 above the least possible.
-    regret
-        ``(n,)`` float64 value above the least possible, at least 0: sums only grow, so each is accurate relative to
-        itself and not merely to the largest.
+        ``(n,)`` int64, counted from that of a base selection.
+    value
+        ``(n,)`` float64, counted from that of a base selection.
     """
 
     cost: NDArray[np.int64]
-    regret: NDArray[np.float64]
+    value: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -45,17 +44,17 @@ class States:
         return cls(np.zeros(1, dtype=np.int64), np.zeros(1))
 
 
-def merge(states: States, cost: NDArray[np.int64], regret: NDArray[np.float64], *, room: int, unit: int) -> States:
+def merge(states: States, cost: NDArray[np.int64], value: NDArray[np.float64], *, room: int, unit: int) -> States:
     """Every state with every choice of one more group, less what is dominated or does not fit.
 
     Parameters
     ----------
     states
-        The states so far.
+        The states so far; their costs are at least 0.
     cost
         ``(n_choices,)`` int64 of the group, rising from 0.
-    regret
-        ``(n_choices,)`` float64 of the group, at least 0.
+    value
+        ``(n_choices,)`` float64 of the group.
     room
         The most that a state may cost.
     unit
@@ -67,21 +66,21 @@ def merge(states: States, cost: NDArray[np.int64], regret: NDArray[np.float64], 
         The states with the group.
     """
     fits = int(np.searchsorted(cost, room, side="right"))
-    cost, regret = cost[:fits], regret[:fits]
+    cost, value = cost[:fits], value[:fits]
     cells = min(int(states.cost[-1]) + int(cost[-1]), room) // unit + 1
     if cells <= min(_CELLS_PER_STATE * len(states), _MOST_CELLS):
-        return _merge_on_grid(states, cost // unit, regret, cells, unit)
-    return _merge_by_sorting(states, cost, regret, room)
+        return _merge_on_grid(states, cost // unit, value, cells, unit)
+    return _merge_by_sorting(states, cost, value, room)
 
 
 def _merge_on_grid(
-    states: States, shift: NDArray[np.int64], regret: NDArray[np.float64], cells: int, unit: int
+    states: States, shift: NDArray[np.int64], value: NDArray[np.float64], cells: int, unit: int
 ) -> States:
     held = np.full(int(states.cost[-1]) // unit + 1, np.inf)
-    held[states.cost // unit] = states.regret
+    held[states.cost // unit] = states.value
     least = np.full(cells, np.inf)
     shifted = np.empty(len(held))
-    for offset, extra in zip(shift.tolist(), regret.tolist(), strict=True):
+    for offset, extra in zip(shift.tolist(), value.tolist(), strict=True):
         here = least[offset : offset + len(held)]
         np.add(held, extra, out=shifted)
         np.minimum(here, shifted[: len(here)], out=here)
@@ -93,22 +92,22 @@ def _merge_on_grid(
     return States(cell * unit, least[cell])
 
 
-def _merge_by_sorting(states: States, cost: NDArray[np.int64], regret: NDArray[np.float64], room: int) -> States:
+def _merge_by_sorting(states: States, cost: NDArray[np.int64], value: NDArray[np.float64], room: int) -> States:
     every_cost = (states.cost + cost[:, None]).ravel()
-    every_regret = (states.regret + regret[:, None]).ravel()
+    every_value = (states.value + value[:, None]).ravel()
     order = np.argsort(every_cost, kind="stable")  # merges the sorted runs, one per choice
     order = order[: np.searchsorted(every_cost, room, side="right", sorter=order)]
-    return nondominated(every_cost[order], every_regret[order])
+    return nondominated(every_cost[order], every_value[order])
 
 
-def nondominated(cost: NDArray[np.int64], regret: NDArray[np.float64]) -> States:
+def nondominated(cost: NDArray[np.int64], value: NDArray[np.float64]) -> States:
     """The states that no other one beats or equals.
 
     Parameters
     ----------
     cost
         ``(n,)`` int64, rising; ties in any order.
-    regret
+    value
         ``(n,)`` float64.
 
     Returns
@@ -117,11 +116,11 @@ def nondominated(cost: NDArray[np.int64], regret: NDArray[np.float64]) -> States
         What is left.
     """
     keep = np.ones(len(cost), dtype=bool)
-    np.less(regret[1:], np.minimum.accumulate(regret)[:-1], out=keep[1:])
-    cost, regret = cost[keep], regret[keep]
+    np.less(value[1:], np.minimum.accumulate(value)[:-1], out=keep[1:])
+    cost, value = cost[keep], value[keep]
     last = np.ones(len(cost), dtype=bool)
-    np.not_equal(cost[1:], cost[:-1], out=last[:-1])  # of equal costs the last one kept has the least regret
-    return States(cost[last], regret[last])
+    np.not_equal(cost[1:], cost[:-1], out=last[:-1])  # of equal costs the last one kept has the least value
+    return States(cost[last], value[last])
 
 
 def entry_order(cost: NDArray[np.int64], bounds: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

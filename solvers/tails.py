@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .reduce import Core
+
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 # The prices at which suffixes are bounded: the best price times these factors, in all combinations up to three
 # resources. Where a state has spent more or less than usual, another price bounds what follows better.
@@ -116,9 +118,40 @@ def tails_of(core: Core, order: NDArray[np.int64], price: NDArray[np.float64], l
     )
 
 
-def _suffix_sums(rows):  # type: ignore[no-untyped-def]
-    whole = np.zeros((rows.shape[0], rows.shape[1] + 1), dtype=rows.dtype)
-    whole[:, :-1] = np.cumsum(rows[:, ::-1], axis=1)[:, ::-1]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Completions:
+    """How the groups from each place of an order on are completed, group by group, at each of a set of prices.
+
+    Attributes
+    ----------
+    choice
+        ``(n_prices, n)`` int64 index into the core's choices, along the order.
+    cost
+        ``(n_resources, n_prices, n + 1)`` int64, what the completion from each place on costs.
+    regret
+        ``(n_prices, n + 1)`` float64, its sum of reduced costs.
+    """
+
+    choice: NDArray[np.int64]
+    cost: NDArray[np.int64]
+    regret: NDArray[np.float64]
+
+
+def completions_of(core: Core, order: NDArray[np.int64], tails: Tails) -> Completions:
+    """The cheapest completions at the prices of the tails."""
+    begin = core.start[:-1]
+    penalised = np.where(core.reduced <= tails.limit, core.reduced, np.inf) + tails.tilt @ core.cost
+    least = np.minimum.reduceat(penalised, begin, axis=1)
+    is_least = penalised == np.repeat(least, np.diff(core.start), axis=1)
+    index = np.where(is_least, np.arange(len(core.reduced)), len(core.reduced))
+    choice = np.minimum.reduceat(index, begin, axis=1)[:, order]
+    return Completions(choice, _suffix_sums(core.cost[:, choice]), _suffix_sums(core.reduced[choice]))
+
+
+def _suffix_sums(rows: NDArray[_Number]) -> NDArray[_Number]:
+    """Sums from each place of the last axis to its end, and the empty sum after them."""
+    whole = np.zeros((*rows.shape[:-1], rows.shape[-1] + 1), dtype=rows.dtype)
+    whole[..., :-1] = np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1]
     return whole
 
 

@@ -1,4 +1,4 @@
-"""Shorter lists of states at a known loss.
+"""Shorter lists of states at a known loss. Values count from the least possible here: they are regrets, at least 0.
 
 Of all states whose regrets lie in one interval of a geometric scale, the cheapest stays (Ibarra and Kim 1975, *Fast
 approximation algorithms for the knapsack and sum of subset problems*, on a geometric scale). What is lost is measured,
@@ -78,7 +78,7 @@ def thin_to_count(states: States, max_states: int) -> tuple[States, float]:
 def _depth(states: States) -> NDArray[np.float64]:
     """``(n,)`` how far each regret lies below the first, in natural logarithms; infinite for a regret of 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = np.log(states.regret[0]) - np.log(states.regret)
+        depth = np.log(states.value[0]) - np.log(states.value)
     depth[0] = 0.0  # where the only regret is 0
     return depth
 
@@ -96,5 +96,5 @@ def _kept(states: States, opens: NDArray[np.bool_]) -> tuple[States, float]:
         return states, 0.0
     dropped = np.flatnonzero(~opens)
     stands_in = np.maximum.accumulate(np.where(opens, np.arange(len(states)), 0))[dropped]
-    lost = float((states.regret[stands_in] / states.regret[dropped]).max()) - 1
-    return States(states.cost[opens], states.regret[opens]), lost
+    lost = float((states.value[stands_in] / states.value[dropped]).max()) - 1
+    return States(states.cost[opens], states.value[opens]), lost
