@@ -153,8 +153,9 @@ def _weight_names(model: nn.Module) -> list[list[str]]:
     held = set()
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            where = repr(name) if name else "the model itself"
             raise InvalidInput(
-                f"{name!r} is a {type(module).__name__}: recurrent layers cannot be quantised yet, "
+                f"{where} is a {type(module).__name__}: recurrent layers cannot be quantised yet, "
                 "and their weights would silently stay in floating point"
             )
         if isinstance(module, nn.MultiheadAttention):

@@ -52,7 +52,9 @@ class Format:
     def __post_init__(self) -> None:
         """Refuse bits that no format has."""
         if not 1 <= self.weight_bits <= FLOAT_BITS:
-            raise InvalidInput(f"format {self.name!r} has weight_bits = {self.weight_bits}: it must lie between 1 and 32")
+            raise InvalidInput(
+                f"format {self.name!r} has weight_bits = {self.weight_bits}: it must lie between 1 and 32"
+            )
         if self.stored_bits is None and self.name not in BUILT_IN:
             raise InvalidInput(
                 f"format {self.name!r} is not built in ({BUILT_IN[0]} to {BUILT_IN[-1]}): say with stored_bits=... "

@@ -95,6 +95,8 @@ def test_recurrent_layers_are_refused_by_name(layer: nn.Module) -> None:
     model = nn.ModuleDict({"inner": nn.Linear(3, 3), "memory": layer})
     with pytest.raises(InvalidInput, match=f"'memory' is a {type(layer).__name__}: recurrent layers"):
         discover(model, torch.zeros(2, 3))
+    with pytest.raises(InvalidInput, match=f"the model itself is a {type(layer).__name__}: recurrent layers"):
+        discover(layer, torch.zeros(2, 3))
 
 
 def test_a_model_with_nothing_to_quantise_is_refused() -> None:
