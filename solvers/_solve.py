@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import INT64_MAX
 from .certify import TOLERANCE, certify, certify_infeasible, total_value
 from .cp_sat import CpSat
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable, missing
+from .evolve import Evolve
 from .exact import Enumerate, Exact
 from .greedy import Greedy
 from .highs import Highs
+from .monotone import Monotone
+from .normal import normalise
 from .problem import Problem
 from .pulp_milp import Pulp
 from .reduce import reduce
+from .relax import Relax
+from .scip import Scip
 from .solution import GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Solution, Solver, Status
 
 if TYPE_CHECKING:
@@ -26,13 +32,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .rows import Rows
+
+_LEAST_BUDGET_SECONDS = 60.0  # for each resource of an infeasible problem
+
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
     "greedy": Greedy,
     "enumerate": Enumerate,
+    "relax": Relax,
+    "monotone": Monotone,
+    "evolve": Evolve,
     "cp_sat": CpSat,
     "highs": Highs,
     "pulp": Pulp,
+    "scip": Scip,
 }
 
 
@@ -51,8 +65,8 @@ def solve(
     problem
         The problem.
     solver
-        ``"auto"`` (exact where it takes the problem, CP-SAT otherwise), the name of a solver, or a solver with its
-        options, such as ``Exact(max_states=10**6)``.
+        ``"auto"`` (exact, or CP-SAT where there are further rows), the name of a solver, or a solver with its options,
+        such as ``Exact(max_states=10**6)``.
     seconds
         Wall time that the solver may take.
     seed
@@ -72,7 +86,7 @@ def solve(
     SolverUnavailable
         When the solver needs a package that is not installed.
     SolverFailure
-        When a backend crashes, or returns what is not a selection within the budgets.
+        When a backend crashes, or returns what is not a selection within the budgets and rows.
     """
     started = time.perf_counter()
     if not isinstance(problem, Problem):
@@ -84,14 +98,8 @@ def solve(
     if reason is not None:
         raise InvalidProblem(reason)
 
-    def finish(certificate: Certificate, answer: Answer) -> Solution:
-        return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started)
-
-    if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
-        return finish(certify_infeasible(problem, GROUND_NONE), Answer(None))
-    answer = _within_budget(problem, chosen, seconds, seed, start)
-    answer = _no_worse_than(problem, answer, start, chosen.name)
-    return finish(certify(problem, answer, chosen.name, witness=type(chosen) not in SOLVERS.values()), answer)
+    certificate, answer = _certified(problem, chosen, seconds, seed, start)
+    return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started)
 
 
 def available() -> dict[str, str | None]:
@@ -123,6 +131,16 @@ def _named(solver: Solver | str, problem: Problem) -> Solver:
     return SOLVERS[solver]()
 
 
+def _certified(
+    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+) -> tuple[Certificate, Answer]:
+    if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
+        return certify_infeasible(problem, GROUND_NONE), Answer(None)
+    answer = _within_budget(problem, solver, seconds, seed, warm)
+    answer = _no_worse_than(problem, answer, warm, solver.name)
+    return certify(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
+
+
 def _within_budget(
     problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
 ) -> Answer:
@@ -146,11 +164,11 @@ def _within_budget(
 
 
 def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+    normal = normalise(problem)
     try:
-        answer = solver(problem, seconds=seconds, seed=seed, warm=warm)
+        answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)
     except KeyboardInterrupt:
-        incumbent = reduce(problem, warm).incumbent
-        return Answer(incumbent, stats={"interrupted": True})
+        return dataclasses.replace(_known(problem, warm), stats={"interrupted": True})
     except (InvalidProblem, SolverUnavailable):
         raise
     except Exception as error:
@@ -159,9 +177,36 @@ def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDA
         raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
     if not 0 <= answer.resolution < math.inf:
         raise SolverFailure(f"{solver.name} returned the resolution {answer.resolution}: it must be finite, at least 0")
+    answer = normal.restore(answer)
     if answer.choice is not None:
         _check_selection(problem, solver.name, answer.choice)
+        if problem.rows is not None:
+            return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
     return answer
+
+
+def _known(problem: Problem, warm: NDArray[np.int64] | None) -> Answer:
+    """What is known without the solver: the reduction's selection, or with further rows the warm start."""
+    if problem.rows is None:
+        return Answer(reduce(normalise(problem).problem, warm).incumbent)
+    if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+        return Answer(None)
+    auxiliary = problem.rows.allow(problem.n_choices, warm)
+    return Answer(None) if auxiliary is None else Answer(warm, auxiliary=auxiliary)
+
+
+def _auxiliary(rows: Rows, problem: Problem, answer: Answer, name: str) -> NDArray[np.int64]:
+    """The auxiliary binaries with which an answer satisfies every row, in exact integers."""
+    given = answer.auxiliary
+    if given is not None and (given.shape != (rows.n_auxiliary,) or ((given != 0) & (given != 1)).any()):
+        raise SolverFailure(f"{name} returned {given.tolist()} for {rows.n_auxiliary} auxiliary binaries")
+    allowed = rows.allow(problem.n_choices, np.asarray(answer.choice), given)
+    if allowed is None:
+        raise SolverFailure(
+            f"{name} returned a selection that breaks one of the {rows.n_rows} rows, with the auxiliary binaries that "
+            "it gave or any that were tried: its tolerances are too coarse for this problem; use 'cp_sat'"
+        )
+    return allowed
 
 
 def _check_selection(problem: Problem, name: str, choice: NDArray[Any]) -> None:
@@ -193,15 +238,20 @@ def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
 
 def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None, name: str) -> Answer:
     """The answer, or the warm start where that is better; a search that claims to be complete must not miss it."""
-    if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+    if warm is None or answer.restricted or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
         return answer
+    auxiliary = None
+    if problem.rows is not None:
+        auxiliary = problem.rows.allow(problem.n_choices, warm)
+        if auxiliary is None:
+            return answer
     given = total_value(problem, warm)
     found = math.inf if answer.choice is None else total_value(problem, answer.choice)
     if found <= given:
         return answer
     if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
         raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
-    return dataclasses.replace(answer, choice=warm)
+    return dataclasses.replace(answer, choice=warm, auxiliary=auxiliary)
 
 
 def _solution(
@@ -220,8 +270,9 @@ def _solution(
             solver=repr(solver),
             seed=seed,
             seconds=seconds,
-            stats=answer.stats,
+            stats={**answer.stats, **answer.figures},
             least_budget=_least_budgets(problem) if infeasible else (),
+            reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
     exhausted = certificate.status is Status.OPTIMAL and certificate.ground == GROUND_SEARCH
@@ -236,7 +287,8 @@ def _solution(
         solver=repr(solver),
         seed=seed,
         seconds=seconds,
-        stats=answer.stats,
+        stats={**answer.stats, **answer.figures},
+        auxiliary=answer.auxiliary,
     )
 
 
@@ -245,20 +297,14 @@ def _least_budgets(problem: Problem) -> tuple[int | None, ...]:
 
     Each is the exact cost of a selection; that no smaller one works is exact while costs add up to less than 2**50.
     """
-    if problem.n_resources == 1:
+    if problem.n_resources == 1 and problem.rows is None:
         return problem.least_cost
     least: list[int | None] = []
     for resource in range(problem.n_resources):
-        others = np.arange(problem.n_resources) != resource
-        cheapest = solve(
-            dataclasses.replace(
-                problem,
-                value=problem.cost[resource].astype(np.float64),
-                cost=problem.cost[others],
-                budget=problem.budget[others],
-            )
-        )
-        least.append(
-            None if cheapest.choice is None else int(problem.cost[resource, problem.position(cheapest.choice)].sum())
-        )
+        unlimited = problem.budget.copy()
+        unlimited[resource] = INT64_MAX
+        value = problem.cost[resource].astype(np.float64)
+        relaxed = dataclasses.replace(problem, value=value, budget=unlimited)
+        _, cheapest = _certified(relaxed, _named("auto", relaxed), _LEAST_BUDGET_SECONDS, 0, None)
+        least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
     return tuple(least)

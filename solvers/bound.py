@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import require
-from .hull import lower_hull, multiplier, undominated
+from .hull import Hull, lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
 from .price import dual_price
 
@@ -34,11 +34,16 @@ def best_price(problem: Problem) -> NDArray[np.float64]:
     """
     if problem.n_resources == 1:
         position = undominated(problem.value, problem.cost[0], problem.start)
-        hull = lower_hull(problem.value, problem.cost[0], problem.group, position)
-        room = int(problem.budget[0]) - problem.least_cost[0]
-        return np.array([multiplier(hull.rate, hull.weight, room)])
+        return np.array([relax_one_budget(problem, position)[1]])
     price = dual_price(problem)
     return np.zeros(problem.n_resources) if price is None else price
+
+
+def relax_one_budget(problem: Problem, undominated_position: NDArray[np.int64]) -> tuple[Hull, float]:
+    """The linear relaxation of a problem with one budget: its hulls, and the rate at which the budget runs out."""
+    hull = lower_hull(problem.value, problem.cost[0], problem.group, undominated_position)
+    room = int(problem.budget[0]) - problem.least_cost[0]
+    return hull, multiplier(hull.rate, hull.weight, room)
 
 
 def farkas_price(problem: Problem) -> NDArray[np.float64] | None:

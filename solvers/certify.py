@@ -10,6 +10,7 @@ import numpy as np
 from .bound import best_price, farkas_price
 from .errors import SolverFailure
 from .lagrangian import lagrangian_bound
+from .normal import normalise
 from .reduce import reduce
 from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Status
 
@@ -34,7 +35,8 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
     solver
         Its name, for the error.
     witness
-        Whether to hold a claim of completeness against what the reduction finds; the solvers here do so themselves.
+        Whether to hold a claim of completeness against what the reduction finds, which knows nothing of rows; the
+        solvers here do so themselves.
 
     Returns
     -------
@@ -53,18 +55,18 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
     tolerance = TOLERANCE * math.fsum(np.abs(problem.value[answer.choice]).tolist())
     price = _sound_price(problem, answer.price)
     bound = lagrangian_bound(problem, price)
-    if answer.complete and witness:
-        known = reduce(problem).incumbent
+    if answer.complete and witness and problem.rows is None:
+        known = reduce(normalise(problem).problem).incumbent
         if known is not None and total_value(problem, known) < value - max(tolerance, answer.resolution):
             raise SolverFailure(
                 f"{solver} says that nothing is better than {value}, but there is a selection worth "
                 f"{total_value(problem, known)}"
             )
     if value - bound <= tolerance:
-        return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance)
+        return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance, value)
     if answer.complete:
-        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution))
-    return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance)
+        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution), value)
+    return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance, value)
 
 
 def _without_selection(problem: Problem, answer: Answer, solver: str) -> Certificate:
@@ -74,7 +76,7 @@ def _without_selection(problem: Problem, answer: Answer, solver: str) -> Certifi
     if not answer.complete:
         price = _sound_price(problem, answer.price)
         return Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
-    if reduce(problem).incumbent is not None:
+    if problem.rows is None and reduce(normalise(problem).problem).incumbent is not None:
         raise SolverFailure(f"{solver} says that no selection is within every budget, but there is one")
     return certificate
 
@@ -89,11 +91,16 @@ def certify_infeasible(problem: Problem, ground: str) -> Certificate:
 
 def _sound_price(problem: Problem, price: NDArray[np.float64] | None) -> NDArray[np.float64]:
     if price is None:
-        return best_price(problem)
+        return _best_price(problem)
     sound = np.asarray(price, dtype=np.float64)
     if sound.shape != (problem.n_resources,) or not np.isfinite(sound).all() or (sound < 0).any():
-        return best_price(problem)
+        return _best_price(problem)
     return sound
+
+
+def _best_price(problem: Problem) -> NDArray[np.float64]:
+    normal = normalise(problem)
+    return normal.price(best_price(normal.problem))
 
 
 def total_value(problem: Problem, choice: NDArray[np.int64]) -> float:

@@ -73,7 +73,9 @@ class _States:
     taken: NDArray[np.int32]
 
 
-def search_core(core: Core, price: float, gap: float, noise: float, *, max_states: int, deadline: float) -> CoreResult:
+def search_core(
+    core: Core, price: float, gap: float, least_gain: float, max_states: int, deadline: float
+) -> CoreResult:
     """Find the best selection of the core that beats a gap, or show that there is none.
 
     Parameters
@@ -84,8 +86,8 @@ def search_core(core: Core, price: float, gap: float, noise: float, *, max_state
         Value per unit of cost.
     gap
         Value of the incumbent less the Lagrangian bound.
-    noise
-        Improvements no larger than this do not count.
+    least_gain
+        Improvements smaller than this do not count, or do not exist.
     max_states
         How many states may be kept over all steps.
     deadline
@@ -98,7 +100,7 @@ def search_core(core: Core, price: float, gap: float, noise: float, *, max_state
     """
     slack = core.slack[0]
     order = _order(core)
-    suffix = _suffix(core, order, price, gap - noise)
+    suffix = _suffix(core, order, price, gap - least_gain)
     none = np.zeros(1, dtype=np.int32)
     states = _States(np.zeros(1, dtype=np.int64), np.zeros(1), none, none)
     steps: list[_Step] = []
@@ -106,8 +108,8 @@ def search_core(core: Core, price: float, gap: float, noise: float, *, max_state
     kept = 0
     complete = True
     for rank, group in enumerate(order):
-        limit = gap - noise
-        if limit < 0:
+        limit = gap - least_gain
+        if limit < core.least_total:
             break  # the selection found meets the bound
         own = np.arange(core.start[group], core.start[group + 1])
         choice = own[core.reduced[own] <= limit]
@@ -128,7 +130,7 @@ def search_core(core: Core, price: float, gap: float, noise: float, *, max_state
         at = int(np.argmin(total))
         if total[at] < limit:
             gap, best = float(total[at]), (len(steps) - 1, at)
-            suffix = _suffix(core, order, price, gap - noise)
+            suffix = _suffix(core, order, price, gap - least_gain)
     position = None if best is None else _selection(core, steps, *best)
     return CoreResult(position, gap, complete, kept)
 

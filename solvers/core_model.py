@@ -17,13 +17,16 @@ from .reduce import reduce
 from .solution import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from .problem import Problem
-    from .reduce import Reduction
+    from .reduce import Core
+    from .rows import IntegerRow
 
 GAP_UNITS = 2.0**22  # a tolerance of 1e-6 is then 2.4e-13 of the gap
-_CUTS = 20  # selections beyond the budget that a backend may offer before it is given up
+_CUTS = 20  # untrue selections that a backend may offer before it is given up
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,8 +49,12 @@ class CoreModel:
         ``(n_resources,)`` float64 per unit left unused.
     hint
         ``(n_groups,)`` int64 index of a good choice in each group, or None.
+    rows
+        Further constraints on the choices and, behind them, on the auxiliary binaries.
+    n_auxiliary
+        How many auxiliary binaries there are.
     forbidden
-        Selections (``(n_groups,)`` int64) that must not be returned again: they exceeded a budget by a rounding.
+        Selections that must not be returned again: they exceeded a budget, or broke a row, by a rounding.
     """
 
     start: NDArray[np.int64]
@@ -57,7 +64,9 @@ class CoreModel:
     slack: tuple[int, ...]
     slack_price: NDArray[np.float64]
     hint: NDArray[np.int64] | None = None
-    forbidden: tuple[NDArray[np.int64], ...] = ()
+    rows: tuple[IntegerRow, ...] = ()
+    n_auxiliary: int = 0
+    forbidden: tuple[Forbidden, ...] = ()
 
     @property
     def n_groups(self) -> int:
@@ -68,15 +77,52 @@ class CoreModel:
         """Whether a selection, as indices into the choices, exceeds a budget."""
         return any(int(used) > left for used, left in zip(self.cost[:, choice].sum(axis=1), self.slack, strict=True))
 
+    def without(self, outcome: Outcome) -> CoreModel:
+        """The same model with the selection of an outcome, and the auxiliary binaries that go with it, forbidden."""
+        if outcome.choice is None:
+            return self
+        n, given = len(self.objective), outcome.auxiliary
+        auxiliary = np.zeros(self.n_auxiliary, dtype=np.int64) if given is None else given
+        pattern = Forbidden(
+            np.append(outcome.choice, n + np.flatnonzero(auxiliary)), n + np.flatnonzero(auxiliary == 0)
+        )
+        return dataclasses.replace(self, forbidden=(*self.forbidden, pattern))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forbidden:
+    """Binaries that must not all be one (`ones`) and zero (`zeros`) at once; the zeros are auxiliary binaries."""
+
+    ones: NDArray[np.int64]
+    zeros: NDArray[np.int64]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a backend says of a `CoreModel`: indices into its choices or None, whether it is done, and its own word."""
+    """What a backend says of a `CoreModel`.
+
+    Attributes
+    ----------
+    choice
+        ``(n_groups,)`` int64 indices into its choices, or None.
+    complete
+        The backend says that it is done.
+    claimed
+        Its own word.
+    resolution
+        How finely it told selections apart, in units of the objective.
+    auxiliary
+        ``(n_auxiliary,)`` int64 zeros and ones that go with the choice, where the model has such.
+    interrupted
+        The user stopped it.
+    """
 
     choice: NDArray[np.int64] | None
     complete: bool
     claimed: str
-    resolution: float = 0.0  # in units of the objective
+    resolution: float = 0.0
+    auxiliary: NDArray[np.int64] | None = None
+    interrupted: bool = False
 
 
 class Backend(Protocol):
@@ -115,15 +161,11 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
     }
     if reduction.closed or not len(reduction.core.group):
         return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
-    model, unit = _reduced_model(reduction)
-    outcome = Outcome(None, False, "not called")
-    for _ in range(_CUTS):
-        outcome = backend(model, max(deadline - time.perf_counter(), 0.01))
-        if outcome.choice is None or not model.over_budget(outcome.choice):
-            break
-        model = dataclasses.replace(model, forbidden=(*model.forbidden, outcome.choice))
-        outcome = dataclasses.replace(outcome, choice=None, complete=False)
+    model, unit = gap_model(reduction.core, reduction.price, reduction.gap, reduction.incumbent)
+    outcome, model = search(model, backend, deadline, lambda _: True)
     stats |= {"claimed": outcome.claimed, "selections_cut_off": len(model.forbidden)}
+    if outcome.interrupted:
+        stats["interrupted"] = True
     choice = reduction.incumbent
     if outcome.choice is not None:
         found = reduction.expand(reduction.core.position[outcome.choice])
@@ -133,8 +175,49 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
     return Answer(choice, outcome.complete, reduction.price, resolution, stats)
 
 
+def search(
+    model: CoreModel, backend: Backend, deadline: float, allowed: Callable[[Outcome], bool]
+) -> tuple[Outcome, CoreModel]:
+    """Ask a backend again and again until what it offers is true in exact integers, or the user interrupts.
+
+    Parameters
+    ----------
+    model
+        The model.
+    backend
+        Minimises it.
+    deadline
+        `time.perf_counter` reading at which to stop.
+    allowed
+        Whether an outcome's selection satisfies whatever else there is.
+
+    Returns
+    -------
+    outcome
+        The last outcome, without a selection where none was true.
+    model
+        The model with all those forbidden that were not.
+    """
+    outcome = Outcome(None, False, "not called")
+    for _ in range(_CUTS):
+        try:
+            outcome = backend(model, max(deadline - time.perf_counter(), 0.01))
+        except KeyboardInterrupt:
+            return Outcome(None, False, "interrupted", interrupted=True), model
+        if outcome.choice is None or (not model.over_budget(outcome.choice) and allowed(outcome)):
+            break
+        model = model.without(outcome)
+        outcome = dataclasses.replace(outcome, choice=None, complete=False)
+        if outcome.interrupted:
+            break
+    return outcome, model
+
+
 def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[np.int64] | None) -> Answer:
     """Give the backend the problem as it stands; its word is kept, not believed."""
+    rows = () if problem.rows is None else tuple(problem.rows.each())
+    if any(not len(row.index) and (row.lower, row.upper) != (None, None) for row in rows):
+        return Answer(None, stats={"claimed": "infeasible: a row without variables"})
     model = CoreModel(
         start=problem.start,
         objective=problem.value,
@@ -143,9 +226,17 @@ def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[
         slack=tuple(int(limit) for limit in problem.budget),
         slack_price=np.zeros(problem.n_resources),
         hint=warm,
+        rows=tuple(row for row in rows if len(row.index)),
+        n_auxiliary=0 if problem.rows is None else problem.rows.n_auxiliary,
     )
-    outcome = backend(model, seconds)
-    return Answer(outcome.choice, stats={"claimed": outcome.claimed})
+    try:
+        outcome = backend(model, seconds)
+    except KeyboardInterrupt:
+        outcome = Outcome(None, False, "interrupted", interrupted=True)
+    stats: dict[str, Any] = {"claimed": outcome.claimed}
+    if outcome.interrupted:
+        stats["interrupted"] = True
+    return Answer(outcome.choice, stats=stats, auxiliary=outcome.auxiliary)
 
 
 def largest_in_group(model: CoreModel, x: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -155,24 +246,48 @@ def largest_in_group(model: CoreModel, x: NDArray[np.float64]) -> NDArray[np.int
     return np.asarray(order[model.start[:-1]], dtype=np.int64)
 
 
-def _reduced_model(reduction: Reduction) -> tuple[CoreModel, float]:
-    """The core in gap units, and what one unit is in values."""
-    core = reduction.core
-    gap = reduction.gap if math.isfinite(reduction.gap) else float(core.reduced.max(initial=0.0))
+def gap_model(
+    core: Core, price: NDArray[np.float64], gap: float, incumbent: NDArray[np.int64] | None
+) -> tuple[CoreModel, float]:
+    """State a core in gap units.
+
+    Parameters
+    ----------
+    core
+        The core.
+    price
+        ``(n_resources,)`` float64.
+    gap
+        Value of the incumbent less the Lagrangian bound; ``inf`` without one.
+    incumbent
+        ``(n_groups,)`` int64 positions in the problem, for the hint; or None.
+
+    Returns
+    -------
+    model
+        The model.
+    unit
+        What one of its units is in values.
+    """
+    if not math.isfinite(gap):
+        charge = price * np.abs(core.cost).max(axis=1, initial=0)  # what one choice may leave unused
+        gap = max(float(core.reduced.max(initial=0.0)), float(charge.max()))
     unit = gap / GAP_UNITS
     units = 1.0 / unit if unit else 1.0
-    cost, slack, price = core.cost.copy(), [], []
+    cost, slack, slack_price = core.cost.copy(), [], []
     for resource, left in enumerate(core.slack):
         divisor = int(np.gcd.reduce(core.cost[resource])) or 1
         cost[resource] //= divisor
         slack.append(left // divisor)
-        price.append(float(reduction.price[resource]) * divisor * units)
+        slack_price.append(float(price[resource]) * divisor * units)
     hint = None
-    if reduction.incumbent is not None:
-        chosen = np.zeros(int(max(core.position.max(initial=0), reduction.incumbent.max())) + 1, dtype=bool)
-        chosen[reduction.incumbent] = True
+    if incumbent is not None:
+        chosen = np.zeros(int(max(core.position.max(initial=0), incumbent.max())) + 1, dtype=bool)
+        chosen[incumbent] = True
         hint = largest_hint(core.start, chosen[core.position])
-    model = CoreModel(core.start, core.reduced * units, core.value * units, cost, tuple(slack), np.array(price), hint)
+    model = CoreModel(
+        core.start, core.reduced * units, core.value * units, cost, tuple(slack), np.array(slack_price), hint
+    )
     return model, unit
 
 

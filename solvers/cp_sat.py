@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .core_model import CoreModel, Outcome, solve_raw, solve_reduced
+from .core_model import CoreModel, Outcome
 from .errors import InvalidProblem, require
+from .interrupt import interruptible
+from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,23 +52,37 @@ class CpSat:
         largest = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1, dtype=np.float64)
         if float(largest.max()) >= _LARGEST_SUM:
             return f"cp_sat takes costs that add up to less than 2**61, not {largest.max():.3g}: choose a larger unit"
+        for number, row in enumerate(() if problem.rows is None else problem.rows.each()):
+            total = sum(abs(each) for each in row.coefficient.tolist())
+            if total >= _LARGEST_SUM:
+                return f"cp_sat takes rows whose coefficients add up to less than 2**61, row {number} to {total:.3g}"
         return None
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        run = solve_reduced if self.reduce else solve_raw
-        return run(problem, partial(self._minimise, seed), seconds, warm)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
     def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
         cp_model = require("ortools.sat.python.cp_model", None)
         cp = cp_model.CpModel()
-        x = [cp.new_bool_var("") for _ in range(len(model.value))]
+        n = len(model.value)
+        binary = [cp.new_bool_var("") for _ in range(n + model.n_auxiliary)]
+        x = binary[:n]
         for first, last in zip(model.start[:-1], model.start[1:], strict=True):
             cp.add_exactly_one(x[first:last])
         for row, left in zip(model.cost, model.slack, strict=True):
             cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
-        for selection in model.forbidden:
-            cp.add_bool_or([~x[index] for index in selection])
+        for row in model.rows:
+            activity = cp_model.LinearExpr.weighted_sum(
+                [binary[index] for index in row.index], row.coefficient.tolist()
+            )
+            cp.add_linear_constraint(
+                activity,
+                cp_model.INT_MIN if row.lower is None else row.lower,
+                cp_model.INT_MAX if row.upper is None else row.upper,
+            )
+        for pattern in model.forbidden:
+            cp.add_bool_or([*(~binary[index] for index in pattern.ones), *(binary[index] for index in pattern.zeros)])
         scale = _scale(model)
         cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
         if model.hint is not None:
@@ -77,13 +93,21 @@ class CpSat:
         solver.parameters.max_time_in_seconds = seconds
         solver.parameters.num_workers = self.threads
         solver.parameters.random_seed = seed % 2**31
-        status = solver.solve(cp)
+        solver.parameters.catch_sigint_signal = False  # its own handler hangs where another thread gets the signal
+        status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search)
         word = solver.status_name(status)
         complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return Outcome(None, complete, word)
-        chosen = np.array([index for index, variable in enumerate(x) if solver.boolean_value(variable)])
-        return Outcome(chosen, complete, word, resolution=model.n_groups / scale)
+            return Outcome(None, complete, word, interrupted=interrupted)
+        ones = np.array([solver.boolean_value(variable) for variable in binary], dtype=np.int64)
+        return Outcome(
+            np.flatnonzero(ones[:n]),
+            complete,
+            word,
+            resolution=model.n_groups / scale,
+            auxiliary=ones[n:],
+            interrupted=interrupted,
+        )
 
 
 def _scale(model: CoreModel) -> float:

@@ -16,6 +16,7 @@ from .errors import InvalidProblem, missing
 from .lagrangian import EPS
 from .lists import search_lists
 from .reduce import reduce
+from .rows import refusal
 from .solution import Answer
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from .problem import Problem
     from .reduce import Reduction
 
+# With one budget, the states of the first search by dynamic programming, and of the lists that follow it.
+_ONE_BUDGET_STATES = (3000, 50_000)
 # With several budgets, lists and CP-SAT (where it is installed) take turns: the states and seconds of the first turn,
-# and how many times longer every next turn is.
-_FIRST_STATES = 150_000
-_FIRST_SECONDS = 2.0
-_PATIENCE = 5
+# and how many times more every next turn has.
+_FIRST_STATES = 250_000
+_FIRST_SECONDS = 1.0
+_MORE_STATES, _MORE_SECONDS = 5, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +59,8 @@ class Exact:
             raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: every problem is taken."""
-        return None
+        """Give the reason why not, or None: every problem without further rows is taken."""
+        return refusal(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve; deterministic, so the seed is not used."""
@@ -76,21 +79,30 @@ class Exact:
         return answer
 
     def _one_budget(self, reduction: Reduction, deadline: float) -> CoreResult:
-        if reduction.closed:
-            return CoreResult(None, reduction.gap, complete=True, states=0)
-        return search_core(
-            reduction.core,
-            float(reduction.price[0]),
-            reduction.gap,
-            reduction.noise,
-            max_states=self.max_states,
-            deadline=deadline,
-        )
+        """Most cores are searched in a moment one way; of those that are not, most are in a moment the other way."""
+        core, price, gap = reduction.core, reduction.price, reduction.gap
+        position: NDArray[np.int64] | None = None
+        states, complete = 0, reduction.closed
+        first = _ONE_BUDGET_STATES[0] + 10 * len(core.group)
+        for turn, limit in enumerate((first, _ONE_BUDGET_STATES[1], self.max_states)):
+            if complete or states >= self.max_states:
+                break
+            limits = min(limit, self.max_states - states), deadline
+            if turn == 1:
+                result = search_lists(core, price, gap, reduction.least_gain, *limits)
+            else:
+                result = search_core(core, float(price[0]), gap, reduction.least_gain, *limits)
+            if result.position is not None:
+                position, gap = result.position, result.gap
+            states, complete = states + result.states, result.complete
+        return CoreResult(position, gap, complete, states)
 
     def _several_budgets(self, problem: Problem, reduction: Reduction, deadline: float) -> Answer:
         """Lists and CP-SAT in turns, each time with more patience: either may be the one that gets stuck."""
         general = CpSat()
-        general_can = missing("ortools") is None and general.supports(problem) is None
+        general_can = (
+            self.max_states > _FIRST_STATES and missing("ortools") is None and general.supports(problem) is None
+        )
         limit = min(self.max_states, _FIRST_STATES) if general_can else self.max_states
         patience = _FIRST_SECONDS
         stats: dict[str, Any] = {"states": 0}
@@ -107,16 +119,14 @@ class Exact:
             if answer.complete or left <= 0 or last:
                 return dataclasses.replace(answer, stats=stats)
             reduction = reduce(problem, answer.choice)
-            limit, patience = min(self.max_states, _PATIENCE * limit), _PATIENCE * patience
+            limit, patience = min(self.max_states, _MORE_STATES * limit), _MORE_SECONDS * patience
 
     def _by_lists(self, reduction: Reduction, limit: int, deadline: float) -> Answer:
         if reduction.closed:
             return _answer(reduction, CoreResult(None, reduction.gap, complete=True, states=0))
         return _answer(
             reduction,
-            search_lists(
-                reduction.core, reduction.price, reduction.gap, reduction.noise, max_states=limit, deadline=deadline
-            ),
+            search_lists(reduction.core, reduction.price, reduction.gap, reduction.least_gain, limit, deadline),
         )
 
 
@@ -152,7 +162,7 @@ class Enumerate:
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: small problems only."""
-        selections = math.prod(problem.size.tolist())
+        selections = math.prod(problem.size.tolist()) * 2 ** (0 if problem.rows is None else problem.rows.n_auxiliary)
         if selections > self.max_selections:
             return (
                 f"enumerate would have to try {selections:.3g} selections, its limit is {self.max_selections:.3g}: "
@@ -166,6 +176,7 @@ class Enumerate:
         tail_first = _split(problem)
         tail = _selections(problem, tail_first, problem.n_groups)
         tail_value, tail_cost = _totals(problem, tail)
+        tail_activity = 0 if problem.rows is None else problem.rows.activity(problem.n_choices, tail)
         resolution = 4 * problem.n_groups * EPS * float(np.abs(problem.value).max())
         best, best_value = None, math.inf
         for head in _selections(problem, 0, tail_first):
@@ -173,6 +184,9 @@ class Enumerate:
                 return Answer(best, resolution=resolution)
             value, cost = _totals(problem, head[None])
             fits = (cost + tail_cost <= problem.budget).all(axis=1)
+            if problem.rows is not None:
+                activity = problem.rows.activity(problem.n_choices, head[None]) + tail_activity
+                fits &= problem.rows.admitted(problem.n_choices, activity)
             total = np.where(fits, value + tail_value, math.inf)
             near = np.flatnonzero(fits & (total <= min(best_value, float(total.min())) + resolution))
             for at in near[np.unique(total[near], return_index=True)[1]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import InvalidProblem
 from .hull import Hull, lower_hull, undominated
+from .rows import refusal
 from .solution import Answer
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Greedy:
             raise InvalidProblem(f"direction = {self.direction!r}: it must be one of {', '.join(get_args(Direction))}")
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: every problem is taken."""
-        return None
+        """Give the reason why not, or None: every problem without further rows is taken."""
+        return refusal(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve; deterministic and fast, so seed, limit and warm start are not used."""

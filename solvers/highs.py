@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
+from .core_model import CoreModel, Outcome, largest_in_group
 from .errors import require
+from .interrupt import interruptible, output_to_errors
 from .lagrangian import EPS
 from .milp import as_milp
+from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +29,8 @@ _CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4:
 class Highs:
     """HiGHS (``scipy.optimize.milp``) on the core in gap units, with a relative gap of 0.
 
-    SciPy passes neither seed nor thread count on; HiGHS is deterministic.
+    SciPy passes neither seed nor thread count on; HiGHS is deterministic. Nor can it be stopped through SciPy: on
+    Ctrl-C the answer is the best selection known before, and HiGHS goes on unattended until its time is up.
 
     Attributes
     ----------
@@ -45,8 +49,7 @@ class Highs:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        run = solve_reduced if self.reduce else solve_raw
-        return run(problem, _minimise, seconds, warm)
+        return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce)
 
 
 def _minimise(model: CoreModel, seconds: float) -> Outcome:
@@ -63,16 +66,21 @@ def _minimise(model: CoreModel, seconds: float) -> Outcome:
         shape=(len(rows), len(whole.objective)),
     )
     binary = np.arange(len(whole.objective)) < whole.n_binary
-    result = optimize.milp(
+    call = partial(
+        optimize.milp,
         whole.objective,
         integrality=binary.astype(int),
         bounds=optimize.Bounds(0, np.where(binary, 1.0, np.inf)),
         constraints=optimize.LinearConstraint(matrix, [row.lower for row in rows], [row.upper for row in rows]),
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
+    with output_to_errors():
+        result, _ = interruptible(call)
     claimed = _CLAIMS[result.status]
     complete = claimed in ("optimal", "infeasible")
     if result.x is None:
         return Outcome(None, complete, claimed)
-    chosen = largest_in_group(model, np.asarray(result.x[: whole.n_binary]))
-    return Outcome(chosen, complete, claimed, resolution=whole.resolution)
+    x = np.asarray(result.x[: whole.n_binary])
+    n = len(model.value)
+    chosen = largest_in_group(model, x[:n])
+    return Outcome(chosen, complete, claimed, whole.resolution, np.rint(x[n:]).astype(np.int64))

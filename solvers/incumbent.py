@@ -9,10 +9,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .hull import Hull
     from .problem import Problem
 
 _ROUNDS = 50
-_PAIRS_UP_TO = 50_000  # with more choices than this, looking at pairs costs more than it brings
+PAIRS_UP_TO = 50_000  # with more choices than this, looking at pairs costs more than it brings
 
 
 def repair(
@@ -60,6 +61,39 @@ def repair(
     return None
 
 
+def fill(problem: Problem, hull: Hull, rate: float) -> NDArray[np.int64]:
+    """Take all hull steps that save more than a rate, and of those at that very rate as many as fit, one by one.
+
+    Parameters
+    ----------
+    problem
+        A problem with one budget that can be met.
+    hull
+        Its hulls.
+    rate
+        The multiplier: all steps of a higher rate fit together.
+
+    Returns
+    -------
+    selection
+        ``(n_groups,)`` int64 positions within the budget.
+    """
+    at = hull.first + np.bincount(hull.group[hull.rate > rate], minlength=problem.n_groups)
+    room = int(problem.budget[0]) - int(problem.cost[0, hull.point[at]].sum())
+    tied = np.flatnonzero(hull.rate == rate)
+    weight = hull.weight[tied]
+    prefix = int(np.searchsorted(np.cumsum(weight), room, side="right"))
+    room -= int(weight[:prefix].sum())
+    taken = [*range(prefix)]
+    for index, each in enumerate(weight[prefix:].tolist(), start=prefix):
+        if each <= room:
+            taken.append(index)
+            room -= each
+    at[hull.group[tied[taken]]] += 1  # rates fall strictly along a hull, so no group has two steps of one rate
+    filled: NDArray[np.int64] = hull.point[at]
+    return filled
+
+
 def improve(problem: Problem, selection: NDArray[np.int64], *, allowed: NDArray[np.int64]) -> NDArray[np.int64]:
     """Make the best change of one group, or of two together, while one lowers the value within the budgets.
 
@@ -101,7 +135,7 @@ def _best_pair(
     gain: NDArray[np.float64], change: NDArray[np.int64], group: NDArray[np.int64], slack: int
 ) -> tuple[int, int] | None:
     """Two changes that together fit and gain; for each change only the best partner of its prefix is tried."""
-    if len(gain) > _PAIRS_UP_TO:
+    if len(gain) > PAIRS_UP_TO:
         return None
     order = np.argsort(change, kind="stable")
     cost, won = change[order], gain[order]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .normal import above_least, fitting
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -20,7 +22,9 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64]) -> float:
 
     ``L(price) = sum_g min_j (value_j + price . cost_j) - price . budget`` bounds the value of every feasible selection
     from below (Everett 1963, *Generalized Lagrange multiplier method for solving problems of optimum allocation of
-    resources*). Costs count from the cheapest of their group, which changes nothing but keeps the terms small.
+    resources*). Costs count from the cheapest of their group, which changes nothing but keeps the terms small, and
+    choices that exceed a budget even when every other group costs its least are left out: no feasible selection holds
+    them.
 
     Parameters
     ----------
@@ -34,11 +38,13 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64]) -> float:
     bound
         A number that the exact dual value does not fall below; ``-inf`` where the terms overflow.
     """
-    above, room = _above_least(problem)
+    above, room = above_least(problem)
+    fits = fitting(problem, above, room)
     with np.errstate(over="ignore", invalid="ignore"):
-        charge = price @ above
+        charge = _charge(price, above)
         slip = (problem.n_resources + 2) * EPS * (np.abs(problem.value) + charge)
-        least = np.minimum.reduceat(problem.value + charge - slip, problem.start[:-1])
+        lowest = np.where(fits, problem.value + charge - slip, np.inf)
+        least = np.minimum.reduceat(lowest, problem.start[:-1])
     return _sum_below([*least.tolist(), *_budget_terms(price, room)])
 
 
@@ -58,22 +64,22 @@ def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
         ``sum_g min_j price . cost_j - price . budget`` less its rounding error; positive proves infeasibility (the
         lemma of Farkas). With a single positive price the sign is exact.
     """
-    above, room = _above_least(problem)
+    above, room = above_least(problem)
     used = np.flatnonzero(price)
     if len(used) == 1:
         return float(-room[used[0]]) * float(price[used[0]])
     with np.errstate(over="ignore", invalid="ignore"):
-        charge = price @ above
+        charge = _charge(price, above)
         least = np.minimum.reduceat(charge * (1 - (problem.n_resources + 2) * EPS), problem.start[:-1])
     return _sum_below([*least.tolist(), *_budget_terms(price, room)])
 
 
-def _above_least(problem: Problem) -> tuple[NDArray[np.int64], list[int]]:
-    """Costs above the least of their group, and what is left of the budgets once every group costs its least."""
-    least = np.minimum.reduceat(problem.cost, problem.start[:-1], axis=1)
-    above = problem.cost - np.repeat(least, problem.size, axis=1)
-    room = [int(budget) - total for budget, total in zip(problem.budget, problem.least_cost, strict=True)]
-    return above, room
+def _charge(price: NDArray[np.float64], above: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``price @ above``, summed resource by resource: the same rounding on every machine."""
+    total = np.zeros(above.shape[1])
+    for each, row in zip(price, above, strict=True):
+        total += each * row
+    return total
 
 
 def _budget_terms(price: NDArray[np.float64], room: list[int]) -> list[float]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .core_model import CoreModel
+    from .rows import IntegerRow
 
 _DIGITS = 12  # digits of an integer that survive in a float and in a file
 _HEADROOM = 1e14  # largest term of a row over the tolerance on it; doubles carry 1e16
@@ -41,9 +42,10 @@ class Milp:
     objective
         ``(n_variables,)`` float64.
     n_binary
-        How many variables are choices; each of the others is the unused part of a budget, priced.
+        How many variables are choices or auxiliary binaries, in this order; each of the others is the unused part of a
+        budget, priced.
     rows
-        One choice per group, the budgets, what unused budget costs, and forbidden selections.
+        One choice per group, the budgets, what unused budget costs, further rows, and forbidden selections.
     resolution
         How finely the objective tells selections apart, in its units.
     """
@@ -71,8 +73,8 @@ def as_milp(model: CoreModel, tolerance: float, precision: float) -> Milp:
     milp
         The programme. Budgets are only ever relaxed, so nothing feasible is cut off.
     """
-    n = len(model.objective)
-    choices = np.arange(n)
+    choices = np.arange(len(model.objective))
+    n = len(choices) + model.n_auxiliary
     pairs = zip(model.start[:-1], model.start[1:], strict=True)
     rows = [Row(choices[first:last], np.ones(last - first), 1.0, 1.0) for first, last in pairs]
     budgets = [_budget(row, left, tolerance) for row, left in zip(model.cost, model.slack, strict=True)]
@@ -91,8 +93,12 @@ def as_milp(model: CoreModel, tolerance: float, precision: float) -> Milp:
         rows.append(Row(np.append(budget.index, variable), np.append(budget.coefficient, 1.0), budget.upper, np.inf))
         unused.append(unit)
         resolution += tolerance * unit
-    rows += [Row(selection, np.ones(len(selection)), -np.inf, len(selection) - 1.0) for selection in model.forbidden]
-    return Milp(np.concatenate([model.objective, unused]), n, tuple(rows), resolution)
+    for row in model.rows:
+        rows += _one_sided(row, tolerance)
+    for pattern in model.forbidden:
+        sign = np.concatenate([np.ones(len(pattern.ones)), -np.ones(len(pattern.zeros))])
+        rows.append(Row(np.append(pattern.ones, pattern.zeros), sign, -np.inf, len(pattern.ones) - 1.0))
+    return Milp(np.concatenate([model.objective, np.zeros(model.n_auxiliary), unused]), n, tuple(rows), resolution)
 
 
 def _budget(row: NDArray[np.int64], left: int, tolerance: float) -> tuple[Row, float | None]:
@@ -111,6 +117,14 @@ def _budget(row: NDArray[np.int64], left: int, tolerance: float) -> tuple[Row, f
     else:
         scaled = Row(used, whole / 10.0**power, -np.inf, most / 10.0**power)
     return scaled, 10.0**power if coarse == 1 else None
+
+
+def _one_sided(row: IntegerRow, tolerance: float) -> list[Row]:
+    """A row of exact integers as an upper limit and a negated lower limit, relaxed where it has too many digits."""
+    limits = [] if row.upper is None else [(row.coefficient, row.upper)]
+    limits += [] if row.lower is None else [(-row.coefficient, -row.lower)]
+    scaled = [_budget(coefficient, limit, tolerance)[0] for coefficient, limit in limits]
+    return [dataclasses.replace(each, index=row.index[each.index]) for each in scaled]
 
 
 def _charge(model: CoreModel, resource: int, tolerance: float) -> tuple[Row, float, float]:

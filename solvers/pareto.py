@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 _MOST_STATES = 4 * 10**7  # over all groups, 16 bytes each
-_LONGER_ON_THE_WAY = 8  # losses multiply from group to group, so lists are thinned to the points asked for only once
+# Losses multiply from group to group: lists are cut to the points asked for only at the end.
+_LONGER_ON_THE_WAY = 8
+_SHORT_ANYWAY = 20_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,7 +129,8 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
     Raises
     ------
     InvalidProblem
-        When an argument makes no sense, another budget may bind, or the exact front is too long to keep.
+        When an argument makes no sense, another budget may bind, there are further rows, or the front is too long to
+        keep.
     """
     _check(problem, resource, max_points, epsilon)
     cost, room = problem.cost[resource], int(problem.budget[resource]) - problem.least_cost[resource]
@@ -135,11 +138,12 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
     group = problem.group[position]
     bounds = np.flatnonzero(np.diff(group, prepend=-1, append=-1))
     cheapest, best = position[bounds[:-1]], position[bounds[1:] - 1]
-    above, regret = cost[position] - cost[cheapest][group], _regrets(problem, position, best[group])
+    above, regret = cost[position] - cost[cheapest][group], problem.value[position] - problem.value[best][group]
     floor = math.fsum(problem.value[best].tolist())
     stages: list[_Stage] = []
     states, error, kept = States.empty_selection(), 0.0, 0
     order, unit = entry_order(above, bounds)
+    longest = _longest(max_points or 2, len(order))
     for rank, entering in enumerate(order.tolist() if room >= 0 else []):
         own = slice(bounds[entering], bounds[entering + 1])
         stages.append(_Stage(entering, position[own], above[own], regret[own], states))
@@ -148,13 +152,13 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
             states, lost = thin_to_ratio(states, ((1 + epsilon) / (1 + error)) ** (1 / (len(order) - rank)) - 1)
             error = (1 + error) * (1 + lost) - 1
         if max_points is not None:
-            states, lost = thin_to_count(states, max_points * (_LONGER_ON_THE_WAY if rank < len(order) - 1 else 1))
+            states, lost = thin_to_count(states, longest if rank < len(order) - 1 else max_points)
             error = (1 + error) * (1 + lost) - 1
         kept += len(states)
         if kept > _MOST_STATES:
             raise InvalidProblem(
                 f"the front has {len(states)} points after {rank + 1} of {len(order)} groups, too many to keep: "
-                "give max_points, or epsilon"
+                f"give {'max_points, or epsilon' if max_points is None else 'a smaller max_points'}"
             )
     value = floor + states.value
     falls = np.append(True, value[1:] < np.minimum.accumulate(value)[:-1]) & (room >= 0)
@@ -163,8 +167,16 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
     return Front(total, value[falls], error, floor, problem, points, tuple(stages), cheapest)
 
 
+def _longest(max_points: int, n_groups: int) -> int:
+    """How long a list may be before the last group has entered."""
+    wanted = max(_LONGER_ON_THE_WAY * max_points, _SHORT_ANYWAY)
+    return max(max_points, min(wanted, _MOST_STATES // max(n_groups, 1)))
+
+
 def _check(problem: Problem, resource: int, max_points: int | None, epsilon: float | None) -> None:
     check_resource(problem, resource)
+    if problem.rows is not None:
+        raise InvalidProblem("a front takes no further rows: leave them out, or solve one budget after another")
     if max_points is not None and max_points < 2:
         raise InvalidProblem(f"max_points = {max_points}: it must be at least 2")
     if epsilon is not None and not 0 < epsilon < math.inf:
@@ -195,12 +207,3 @@ def check_resource(problem: Problem, resource: int) -> None:
     """
     if not 0 <= resource < problem.n_resources:
         raise InvalidProblem(f"resource = {resource}: the problem has the resources 0 to {problem.n_resources - 1}")
-
-
-def _regrets(problem: Problem, position: NDArray[np.int64], best: NDArray[np.int64]) -> NDArray[np.float64]:
-    with np.errstate(over="ignore"):
-        regret = problem.value[position] - problem.value[best]
-        most = float(np.maximum.reduceat(regret, np.flatnonzero(np.diff(best, prepend=-1))).sum())
-    if not math.isfinite(most):
-        raise InvalidProblem("the values lie so far apart that their sums overflow: divide them by a power of ten")
-    return regret

@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .lagrangian import EPS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .problem import Problem
 
 _PIVOTS_PER_RESOURCE = 500
+_DEARER = 100.0
 _ENOUGH = 1e-12  # relative distance of the best bound found from the optimum of the relaxation
 _ROUNDING = 1e-13
-_OVERRUN = 1e7  # what a budget's worth of overrun costs, in the largest value of all groups together
+_NEGLIGIBLE = 1e-11  # prices that are rounding, beside the largest in the same units
+_OVERRUN = 1e7  # overrun that cannot be avoided at this cost, in the largest value of each group, cannot be at all
 
 
 def dual_price(problem: Problem) -> NDArray[np.float64] | None:
@@ -38,14 +42,15 @@ def dual_price(problem: Problem) -> NDArray[np.float64] | None:
     """
     tables = _Tables(problem)
     n = problem.n_resources
-    value, excess = tables.cheapest(np.zeros(n))
+    best, excess = tables.cheapest(np.zeros(n))
     basis = np.zeros((n + 1, n + 1))
-    basis[:n, :n] = np.diag(np.where(excess <= 0, 1.0, -1.0))  # unused budget, or overrun at a forbidding cost
+    basis[:n, :n] = np.diag(np.where(excess <= 0, 1.0, -1.0))  # unused budget, or overrun at a cost
     basis[:n, n] = excess
     basis[n, n] = 1.0
-    cost = np.append(np.where(excess <= 0, 0.0, _OVERRUN * problem.n_groups), value)
-    forbidden = cost[:n] > 0
-    best, price = value if not forbidden.any() else -np.inf, np.zeros(n)
+    overrun = 1.0
+    cost = np.append(np.where(excess <= 0, 0.0, overrun), best)
+    is_overrun = np.append(excess > 0, False)
+    price: NDArray[np.float64] = np.zeros(n)
     for _ in range(_PIVOTS_PER_RESOURCE * n):
         try:
             inverse = np.linalg.inv(basis)
@@ -54,29 +59,33 @@ def dual_price(problem: Problem) -> NDArray[np.float64] | None:
         dual = cost @ inverse
         unused = int(np.argmax(dual[:n]))
         column = np.zeros(n + 1)
-        if dual[unused] > _ROUNDING * float(np.abs(dual).max()):  # a price may not be negative: the unused part of this budget enters
+        if dual[unused] > _ROUNDING * float(np.abs(dual).max()):  # no price may be negative: unused budget enters
             column[unused], entering = 1.0, 0.0
         else:
             trial = np.maximum(-dual[:n], 0.0)
             entering, excess = tables.cheapest(trial)
+            column[:n], column[n] = excess, 1.0
             bound = entering + float(trial @ excess)
             if bound > best:
                 best, price = bound, trial
-            if dual[n] - best <= _ENOUGH * abs(best):
-                break
-            column[:n], column[n] = excess, 1.0
+            if dual[n] - best <= _ENOUGH * abs(best) + EPS:  # the largest value above the least of its group is 1
+                # Overrun costs no more than it must, or prices would be large where budgets leave no room at all.
+                if not (inverse[is_overrun, n] > _NEGLIGIBLE).any():
+                    break
+                if overrun > _OVERRUN * problem.n_groups:
+                    return None
+                overrun *= _DEARER
+                cost[is_overrun] = overrun
+                continue
         leaving = _leaving(inverse, column)
         if leaving is None:
             break
-        basis[:, leaving], cost[leaving] = column, entering
-        if leaving < n:
-            forbidden[leaving] = False
-    if forbidden.any():
-        return None
+        basis[:, leaving], cost[leaving], is_overrun[leaving] = column, entering, False
+    price = np.where(price < _NEGLIGIBLE * price.max(), 0.0, price)
     return price * tables.scale / tables.unit
 
 
-def _leaving(inverse: NDArray[np.float64], column: NDArray[np.float64]) -> int | None:
+def _leaving(inverse: NDArray[np.floating], column: NDArray[np.float64]) -> int | None:
     """The basic column whose share falls to zero first; the shares are the last column of the inverse."""
     change = inverse @ column
     falling = change > 1e-11 * np.abs(change).max()
@@ -107,7 +116,9 @@ class _Tables:
         self.unit: NDArray[np.float64] = np.maximum(cost.max(axis=1), 1).astype(np.float64)
         self._value = value / self.scale
         self._cost = cost / self.unit[:, None]
-        room = [int(limit) - least for limit, least in zip(problem.budget, problem.least_cost, strict=True)]
+        most = np.maximum.reduceat(cost, begin, axis=1).sum(axis=1).tolist()
+        limits = zip(problem.budget.tolist(), problem.least_cost, most, strict=True)
+        room = [min(limit - least, spread) for limit, least, spread in limits]
         self._room = np.array(room, dtype=np.float64) / self.unit
         self._first = np.arange(problem.n_groups) * width
         if not (problem.size == width).all():

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arrays import INT64_MAX, as_array, at_least_1d, floats, integers, place
 from .errors import InvalidProblem
+from .rows import check_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-INT64_MAX = 2**63 - 1
-LARGEST_EXACT_FLOAT = 2**53
+    from .rows import Rows
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,6 +39,9 @@ class Problem:
         ``(n_groups + 1,)`` int64, rising from 0 to ``n_choices``; no group is empty.
     label
         ``(n_choices,)`` int64, what the caller calls the choice; no label twice in a group.
+    rows
+        Further linear constraints on the choices, or None. Only some solvers take them (``supports`` says which), and
+        the bound of a certificate does without them: it holds, but it is not as sharp.
 
     Raises
     ------
@@ -49,16 +54,19 @@ class Problem:
     budget: NDArray[np.int64]
     start: NDArray[np.int64]
     label: NDArray[np.int64]
+    rows: Rows | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze the arrays."""
-        start = _integers("start", self.start, 1)
-        value = _floats("value", self.value)
-        cost = _integers("cost", self.cost, 2)
-        budget = _integers("budget", _at_least_1d("budget", self.budget), 1)
-        label = _integers("label", self.label, 1)
+        start = integers("start", self.start, 1)
+        value = floats("value", self.value)
+        cost = integers("cost", self.cost, 2)
+        budget = integers("budget", at_least_1d("budget", self.budget), 1)
+        label = integers("label", self.label, 1)
         _check_shapes(start, value, cost, budget, label)
         _check_entries(start, value, cost, label)
+        if self.rows is not None:
+            check_rows(self.rows, len(value))
         for name, array in (("value", value), ("cost", cost), ("budget", budget), ("start", start), ("label", label)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -86,18 +94,18 @@ class Problem:
         InvalidProblem
             When a shape or an entry is wrong; a row that is nan throughout is an empty group.
         """
-        values = _as_array("value", value)
+        values = as_array("value", value)
         if values.ndim != 2:
             raise InvalidProblem(f"value has {values.ndim} dimensions: from_table takes (n_groups, n_columns)")
-        costs = _as_array("cost", cost)
+        costs = as_array("cost", cost)
         if costs.ndim not in (2, 3) or costs.shape[-2:] != values.shape:
             raise InvalidProblem(
                 f"cost has shape {np.shape(cost)}: for a value of shape {values.shape} it must be {values.shape} "
                 f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
             )
-        numbers = _floats("value", values, nan=True)
+        numbers = floats("value", values, nan=True)
         allowed = ~np.isnan(numbers)
-        costs = _integers("cost", np.where(allowed, costs, 0), costs.ndim)
+        costs = integers("cost", np.where(allowed, costs, 0), costs.ndim)
         _check_not_negative(costs)
         counts = allowed.sum(axis=1)
         if len(counts) and not counts.all():
@@ -107,7 +115,7 @@ class Problem:
         return cls(
             value=numbers[allowed],
             cost=np.atleast_2d(costs[..., allowed]),
-            budget=_integers("budget", _at_least_1d("budget", budget), 1),
+            budget=integers("budget", at_least_1d("budget", budget), 1),
             start=np.concatenate([[0], np.cumsum(counts)]),
             label=columns[allowed],
         )
@@ -161,7 +169,7 @@ class Problem:
         InvalidProblem
             When the length is wrong or a group has no such label.
         """
-        wanted = _integers("selection", labels, 1)
+        wanted = integers("selection", labels, 1)
         if len(wanted) != self.n_groups:
             raise InvalidProblem(f"the selection has {len(wanted)} entries for {self.n_groups} groups")
         hit = self.label == np.repeat(wanted, self.size)
@@ -174,69 +182,18 @@ class Problem:
             )
         return np.flatnonzero(hit)
 
+    def equivalent(self, *, value: NDArray[np.float64], cost: NDArray[np.int64], budget: NDArray[np.int64]) -> Problem:
+        """The same groups, labels and rows with other numbers of the same shapes, which are taken as sound."""
+        twin = copy.copy(self)
+        twin.__dict__.pop("least_cost", None)
+        for name, array in (("value", value), ("cost", cost), ("budget", budget)):
+            array.setflags(write=False)
+            object.__setattr__(twin, name, array)
+        return twin
+
     def with_budget(self, budget: ArrayLike) -> Problem:
         """The same problem under other budgets, ``(n_resources,)`` integers."""
-        return dataclasses.replace(self, budget=_integers("budget", _at_least_1d("budget", budget), 1))
-
-
-def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise InvalidProblem(f"{name} is not a rectangular array: {error}") from error
-    if array.dtype.kind not in "biuf":
-        array = np.array(values, dtype=object)  # NumPy may have turned every entry into text because of one
-        for flat, entry in enumerate(array.ravel()):
-            if not isinstance(entry, (int, float, np.integer, np.floating)):
-                raise InvalidProblem(f"{_at(name, array, flat)} is {entry!r}: every entry must be a number")
-    return array
-
-
-def _at_least_1d(name: str, values: Any) -> NDArray[Any]:
-    if values is None or isinstance(values, str):
-        values = [values]
-    return np.atleast_1d(_as_array(name, values))
-
-
-def _floats(name: str, values: ArrayLike, *, nan: bool = False) -> NDArray[np.float64]:
-    array = _as_array(name, values)
-    try:
-        numbers = np.array(array, dtype=np.float64)
-    except OverflowError as error:
-        raise InvalidProblem(f"{name} has an entry beyond the range of float64") from error
-    wrong = np.isinf(numbers) if nan else ~np.isfinite(numbers)
-    if wrong.any():
-        flat = int(np.argmax(wrong))
-        raise InvalidProblem(f"{_at(name, numbers, flat)} is {numbers.ravel()[flat]}: every value must be finite")
-    return numbers
-
-
-def _integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
-    array = _as_array(name, values)
-    if array.ndim != ndim:
-        raise InvalidProblem(f"{name} has {array.ndim} dimensions: it must have {ndim}")
-    if array.dtype.kind in "bi":
-        return np.array(array, dtype=np.int64)
-    for flat, entry in enumerate(array.ravel()):
-        if entry != entry or entry in (float("inf"), float("-inf")) or entry != int(entry):
-            raise InvalidProblem(
-                f"{_at(name, array, flat)} is {entry}: it must be a whole number (choose a smaller unit)"
-            )
-        if abs(int(entry)) > INT64_MAX:
-            raise InvalidProblem(
-                f"{_at(name, array, flat)} is {entry}: it does not fit in 64 bits (choose a larger unit)"
-            )
-        if isinstance(entry, (float, np.floating)) and abs(float(entry)) > LARGEST_EXACT_FLOAT:
-            raise InvalidProblem(
-                f"{_at(name, array, flat)} is the float {entry}: beyond 2**53 floats skip whole "
-                "numbers, so give integers"
-            )
-    return np.array(array, dtype=np.int64)
-
-
-def _at(name: str, array: NDArray[Any], flat: int) -> str:
-    index = np.unravel_index(flat, array.shape)
-    return f"{name}[{', '.join(str(int(i)) for i in index)}]"
+        return dataclasses.replace(self, budget=integers("budget", at_least_1d("budget", budget), 1))
 
 
 def _check_shapes(
@@ -274,7 +231,7 @@ def _check_shapes(
 def _check_not_negative(cost: NDArray[np.int64]) -> None:
     if (cost < 0).any():
         flat = int(np.argmax(cost.ravel() < 0))
-        raise InvalidProblem(f"{_at('cost', cost, flat)} is {cost.ravel()[flat]}: a cost must not be negative")
+        raise InvalidProblem(f"{place('cost', cost, flat)} is {cost.ravel()[flat]}: a cost must not be negative")
 
 
 def _check_entries(
@@ -289,8 +246,8 @@ def _check_entries(
                 f"(its largest cost is {row.max()})"
             )
     with np.errstate(over="ignore"):
-        total = np.maximum.reduceat(np.abs(value), start[:-1]).sum()
-    if not np.isfinite(4 * total):
+        total = 4 * np.maximum.reduceat(np.abs(value), start[:-1]).sum()
+    if not np.isfinite(total):
         raise InvalidProblem(
             f"the values of all groups add up beyond the range of float64 (the largest is {np.abs(value).max()}): "
             "choose a larger unit"

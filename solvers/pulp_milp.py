@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
+import subprocess
+import tempfile
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .core_model import CoreModel, Outcome, largest_in_group, solve_raw, solve_reduced
+from .core_model import CoreModel, Outcome, largest_in_group
 from .errors import InvalidProblem, require
-from .milp import as_milp
+from .milp import Milp, as_milp
+from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from .solution import Answer
 
 TOLERANCE = 1e-9  # what CBC is told to allow on rows and on integrality
+_GRACE = 5.0  # seconds that CBC has to write its best selection once the user stopped it
 FILE_PRECISION = 5e-13  # PuLP hands its models over in files, with thirteen digits a number
 
 
@@ -53,8 +60,7 @@ class Pulp:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        run = solve_reduced if self.reduce else solve_raw
-        return run(problem, partial(self._minimise, seed), seconds, warm)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
     def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
         pulp = require("pulp", None)
@@ -64,42 +70,87 @@ class Pulp:
 
     def _run(self, pulp, seed: int, model: CoreModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
         milp = as_milp(model, TOLERANCE, FILE_PRECISION)
-        n = milp.n_binary
-        x = [
-            pulp.LpVariable(f"x{index}", 0, 1 if index < n else None, "Binary" if index < n else "Continuous")
-            for index in range(len(milp.objective))
-        ]
-        whole = pulp.LpProblem("core", pulp.LpMinimize)
-        whole += pulp.LpAffineExpression(zip(x, milp.objective.tolist(), strict=True))
-        for number, row in enumerate(milp.rows):
-            terms = zip(row.index.tolist(), row.coefficient.tolist(), strict=True)
-            expression = pulp.LpAffineExpression([(x[index], coefficient) for index, coefficient in terms])
-            if row.lower == row.upper:
-                whole += expression == row.lower, f"c{number}"
-            elif np.isinf(row.lower):
-                whole += expression <= row.upper, f"c{number}"
-            else:
-                whole += expression >= row.lower, f"c{number}"
+        whole, x = _stated(pulp, milp)
         if model.hint is not None:
             hinted = set(model.hint.tolist())
-            for index in range(n):
+            for index in range(len(model.value)):
                 x[index].setInitialValue(int(index in hinted))
-        tight = [f"{name} {TOLERANCE:g}" for name in ("primalT", "dualT", "integerT", "increment")]
-        whole.solve(
-            pulp.PULP_CBC_CMD(
-                msg=False,
-                timeLimit=seconds,
-                threads=self.threads,
-                gapRel=0.0 if self.reduce else None,
-                gapAbs=0.0 if self.reduce else None,
-                warmStart=model.hint is not None,
-                options=[f"randomSeed {seed % 2**31}", *(tight if self.reduce else [])],
-            )
-        )
+        arguments = ["-sec", f"{seconds}", "-timeMode", "elapsed"]
+        if self.threads > 1:  # with one thread CBC would still start its threaded mode, which now and then stalls
+            arguments += ["-threads", f"{self.threads}"]
+        arguments += ["-randomSeed", f"{seed % 2**31}"]
+        if self.reduce:
+            arguments += ["-ratio", "0", "-allow", "0"]
+            # Not dualT: at 1e-9 CBC prunes true optima of subset-sum-like cores.
+            for name in ("primalT", "integerT", "increment"):
+                arguments += [f"-{name}", f"{TOLERANCE:g}"]
+        with tempfile.TemporaryDirectory(prefix="mckp-quant-") as folder:
+            status, sol_status, values, interrupted = _cbc(pulp, whole, Path(folder), arguments, model.hint is not None)
         # `status` reads Optimal when CBC merely hit its time limit; `sol_status` tells the two apart.
-        claimed = pulp.LpSolution[whole.sol_status]
-        complete = whole.sol_status == pulp.LpSolutionOptimal or whole.status == pulp.LpStatusInfeasible
-        if whole.sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
-            return Outcome(None, complete, claimed)
-        values = np.array([variable.value() or 0.0 for variable in x[:n]])
-        return Outcome(largest_in_group(model, values), complete, claimed, milp.resolution)
+        claimed = "interrupted" if interrupted else pulp.LpSolution[sol_status]
+        complete = sol_status == pulp.LpSolutionOptimal or status == pulp.LpStatusInfeasible
+        if sol_status not in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible):
+            return Outcome(None, complete, claimed, interrupted=interrupted)
+        found = np.array([values.get(variable.name) or 0.0 for variable in x[: milp.n_binary]])
+        n = len(model.value)
+        return Outcome(
+            largest_in_group(model, found[:n]),
+            complete and not interrupted,
+            claimed,
+            milp.resolution,
+            np.rint(found[n:]).astype(np.int64),
+            interrupted,
+        )
+
+
+def _stated(pulp, milp: Milp):  # type: ignore[no-untyped-def]
+    """The programme in PuLP's terms, and its variables."""
+    n = milp.n_binary
+    x = [
+        pulp.LpVariable(f"x{index}", 0, 1 if index < n else None, "Binary" if index < n else "Continuous")
+        for index in range(len(milp.objective))
+    ]
+    whole = pulp.LpProblem("core", pulp.LpMinimize)
+    whole += pulp.LpAffineExpression(zip(x, milp.objective.tolist(), strict=True))
+    for number, row in enumerate(milp.rows):
+        terms = zip(row.index.tolist(), row.coefficient.tolist(), strict=True)
+        expression = pulp.LpAffineExpression([(x[index], coefficient) for index, coefficient in terms])
+        if row.lower == row.upper:
+            whole += expression == row.lower, f"c{number}"
+        elif np.isinf(row.lower):
+            whole += expression <= row.upper, f"c{number}"
+        else:
+            whole += expression >= row.lower, f"c{number}"
+    return whole, x
+
+
+def _cbc(  # type: ignore[no-untyped-def]
+    pulp, whole, folder: Path, arguments: list[str], warm: bool
+) -> tuple[int, int, dict[str, float], bool]:
+    """Run CBC as PuLP does, but as a child that Ctrl-C reaches: it then writes the best that it has, or is ended."""
+    solver = pulp.PULP_CBC_CMD(msg=False)
+    model, start, solution = folder / "core.mps", folder / "start.sol", folder / "core.sol"
+    variables, names, row_names, _ = whole.writeMPS(str(model), rename=1)
+    command = [solver.path, str(model)]
+    if warm:
+        solver.writesol(str(start), whole, variables, names, row_names)
+        command += ["-mips", str(start)]
+    command += [*arguments, "-solve", "-printingOptions", "all", "-solution", str(solution)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    interrupted = False
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        interrupted = True
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+    finally:
+        process.kill()
+        process.wait()
+    if not solution.exists():
+        if interrupted:
+            raise KeyboardInterrupt
+        raise RuntimeError(f"CBC ended with code {process.returncode} and without a solution file")
+    status, values, _, _, _, sol_status = solver.readsol_MPS(str(solution), whole, variables, names, row_names)
+    return status, sol_status, values, interrupted

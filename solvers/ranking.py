@@ -1,11 +1,11 @@
 """The k best selections, exactly.
 
-Dynamic programming forwards, then a search backwards that knows what every partial selection can become. The lists
-of nondominated states say, for each place in the order of groups and each amount of budget left, the least value that
-the groups before that place can add. Walking back from the last group, the k partial selections with the best
-completions are kept at every step; no other one can lead to one of the k best (the idea of Hoffman and Pavley 1959, *A
-method for the solution of the Nth best path problem*, on the lists of Nemhauser and Ullmann). Lists are pruned in gap
-space as in `core`: only what can come within a limit of the bound is kept, and the limit grows until it holds k.
+With one budget: dynamic programming forwards, then a search backwards that knows what every partial selection can
+become. The lists of nondominated states say, for each place in the order of groups and each amount of budget left, the
+least value that the groups before that place can add. Walking back from the last group, the k partial selections with
+the best completions are kept at every step; no other one can lead to one of the k best (the idea of Hoffman and Pavley
+1959, *A method for the solution of the Nth best path problem*, on the lists of Nemhauser and Ullmann). Lists are pruned
+in gap space as in `core`: only what can come within a limit of the bound is kept, and the limit grows until it holds k.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .errors import InvalidProblem
 from .hull import undominated
 from .incumbent import improve, repair
 from .lagrangian import EPS, lagrangian_bound
+from .normal import normalise
+from .partition import rank_by_partition
 from .reduce import gap_of
 from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Certificate, Solution, Status
 from .states import States, nondominated
@@ -80,7 +82,8 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     Parameters
     ----------
     problem
-        A problem with one budget.
+        The problem. With one budget, lists of states find all k at once; with several, the problem is split after
+        each selection and solved again (see `partition`), which takes many solves.
     k
         How many selections, at least 1.
     seconds
@@ -100,46 +103,59 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     Raises
     ------
     InvalidProblem
-        When k is not positive, or the problem has several budgets.
+        When k is not positive, or the problem has further rows.
     """
     started = time.perf_counter()
     if k < 1:
         raise InvalidProblem(f"k = {k}: it must be at least 1")
-    if problem.n_resources > 1:
-        raise InvalidProblem(f"k_best takes one budget, the problem has {problem.n_resources}")
-    if problem.least_cost[0] > problem.budget[0]:
+    if problem.rows is not None:
+        raise InvalidProblem("k_best takes no further rows: leave them out")
+    if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return []
-    relative, limit = _relative(problem), 0.0
-    noise, highest = _noise(problem, relative), _highest(problem, relative)
-    limit = _first_limit(problem, relative)
-    proved = np.zeros((0, problem.n_groups), dtype=np.int64)
-    while True:
-        if limit >= highest:
-            limit = math.inf
-        done = _forward(problem, relative, limit + noise, max_states, started + seconds)
-        found = _backward(relative, done.stages, k, limit + noise)
-        if not done.complete:
-            found = np.unique(np.concatenate([proved, found]), axis=0)
-            break
-        proved = found
-        if len(found) >= k or limit == math.inf:
-            break
-        limit *= next((growth for few, growth in _GROWTH if done.states < few), _LEAST_GROWTH)
-    ranked = sorted(found, key=lambda choice: _rank(problem, choice))[:k]
+    normal = normalise(problem)
+    normal_price = best_price(normal.problem)
+    price, noise = normal.price(normal_price), 0.0
+    if problem.n_resources > 1:
+        found, proved, steps = rank_by_partition(problem, k, price, started + seconds)
+    else:
+        relative = _relative(normal.problem, normal_price)
+        found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
+        noise = math.ldexp(_noise(normal.problem, relative), normal.exponent)
     certain = {choice.tobytes() for choice in proved}
-    price = np.array([relative.price])
     bound = lagrangian_bound(problem, price)
     solutions = []
-    for place, choice in enumerate(ranked):
+    for place, choice in enumerate(sorted(found, key=lambda choice: _rank(problem, choice))[:k], start=1):
         status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
         certificate = _certificate(problem, choice, status, price, bound, noise)
-        stats = {"rank": place + 1, "states": done.states}
+        stats = {"rank": place, "states" if problem.n_resources == 1 else "solves": steps}
         solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
     return solutions
 
 
-def _relative(problem: Problem) -> _Relative:
-    price = best_price(problem)
+def _search(
+    problem: Problem, relative: _Relative, k: int, max_states: int, deadline: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Positions of good selections, of those among them that are proved to be the best, and the states it took."""
+    noise, highest = _noise(problem, relative), _highest(problem, relative)
+    limit = _first_limit(problem, relative)
+    proved = np.zeros((0, problem.n_groups), dtype=np.int64)
+    states = 0
+    while True:
+        if limit >= highest:
+            limit = math.inf
+        done = _forward(problem, relative, limit + noise, max_states, deadline)
+        found = _backward(relative, done.stages, k, limit + noise)
+        states += done.states
+        if not done.complete:
+            return np.unique(np.concatenate([proved, found]), axis=0), proved, states
+        proved = found
+        if len(found) >= k or limit == math.inf or time.perf_counter() > deadline:
+            return found, found, states
+        growth = next((growth for few, growth in _GROWTH if done.states < few), _LEAST_GROWTH)
+        limit = limit * growth if limit > 0 else math.inf
+
+
+def _relative(problem: Problem, price: NDArray[np.float64]) -> _Relative:
     penalised = problem.value + price @ problem.cost
     least = np.minimum.reduceat(penalised, problem.start[:-1])
     at = np.where(penalised == least[problem.group], np.arange(problem.n_choices), problem.n_choices)
@@ -186,7 +202,8 @@ def _forward(problem: Problem, relative: _Relative, limit: float, max_states: in
     stages: list[_Stage] = []
     states, kept, complete = States.empty_selection(), 0, True
     for rank, group in enumerate(order.tolist(), start=1):
-        own = np.arange(problem.start[group], problem.start[group + 1])[alive[problem.start[group] : problem.start[group + 1]]]
+        own = np.arange(problem.start[group], problem.start[group + 1])
+        own = own[alive[own]]
         stages.append(_Stage(group, own, states))
         own = own[relative.useful[own]]
         cost = (states.cost + relative.cost[own, None]).ravel()
@@ -242,8 +259,8 @@ def _backward(relative: _Relative, stages: list[_Stage], k: int, limit: float) -
         next_cost = (cost + relative.cost[stage.choice, None]).ravel()
         next_value = (value + relative.value[stage.choice, None]).ravel()
         at = np.searchsorted(stage.before.cost, relative.slack - next_cost, side="right") - 1
-        best = np.where(at >= 0, next_value + stage.before.value[at], np.inf) + offset
-        keep = np.flatnonzero(best <= limit)
+        best = next_value + stage.before.value[at] + offset
+        keep = np.flatnonzero((at >= 0) & (best <= limit))
         if len(keep) > k:
             keep = keep[np.argsort(best[keep], kind="stable")[:k]]
         taken, parent = np.divmod(keep, len(cost))
@@ -257,18 +274,20 @@ def _backward(relative: _Relative, stages: list[_Stage], k: int, limit: float) -
     return found
 
 
-def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, int, list[int]]:
-    return total_value(problem, choice), int(problem.cost[0, choice].sum()), problem.label[choice].tolist()
+def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, list[int], list[int]]:
+    return total_value(problem, choice), problem.cost[:, choice].sum(axis=1).tolist(), problem.label[choice].tolist()
 
 
 def _certificate(
     problem: Problem, choice: NDArray[np.int64], status: Status, price: NDArray[np.float64], bound: float, noise: float
 ) -> Certificate:
+    value = total_value(problem, choice)
     tolerance = TOLERANCE * math.fsum(np.abs(problem.value[choice]).tolist())
     if status is Status.FEASIBLE:
-        return Certificate(status, GROUND_NONE, price, bound, tolerance)
-    closed = total_value(problem, choice) - bound <= tolerance
-    return Certificate(status, GROUND_DUAL if closed else GROUND_SEARCH, price, bound, max(tolerance, noise))
+        return Certificate(status, GROUND_NONE, price, bound, tolerance, value)
+    if value - bound <= tolerance:
+        return Certificate(status, GROUND_DUAL, price, bound, tolerance, value)
+    return Certificate(status, GROUND_SEARCH, price, bound, max(tolerance, noise), value)
 
 
 def _solution(
@@ -278,7 +297,7 @@ def _solution(
     return Solution(
         choice=problem.label[choice],
         value=value,
-        cost=(int(problem.cost[0, choice].sum()),),
+        cost=tuple(problem.cost[:, choice].sum(axis=1).tolist()),
         budget=tuple(problem.budget.tolist()),
         status=certificate.status,
         bound=value if certificate.ground == GROUND_SEARCH else certificate.bound,

@@ -9,14 +9,16 @@ bound cannot be part of anything better, whatever the scale of the values.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bound import best_price
+from .bound import best_price, relax_one_budget
 from .hull import undominated
-from .incumbent import improve, repair
+from .incumbent import PAIRS_UP_TO, fill, improve, repair
 from .lagrangian import EPS
+from .lattice import least_total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +48,8 @@ class Core:
         ``(n,)`` float64 reduced costs, at least 0.
     slack
         Budget less the cost of the reference, one exact integer per resource; may be negative.
+    least_total
+        No selection has a sum of reduced costs and unused budget, at its price, below this.
     """
 
     group: NDArray[np.int64]
@@ -55,6 +59,7 @@ class Core:
     cost: NDArray[np.int64]
     reduced: NDArray[np.float64]
     slack: tuple[int, ...]
+    least_total: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,6 +79,9 @@ class Reduction:
         Value of the incumbent less the Lagrangian bound, computed without cancellation; ``inf`` without one.
     noise
         Differences of values below this are rounding.
+    least_gain
+        No selection is better than the incumbent by less than this: the noise, or nearly the unit of which all values
+        are multiples.
     core
         What is left to decide.
     """
@@ -83,12 +91,13 @@ class Reduction:
     incumbent: NDArray[np.int64] | None
     gap: float
     noise: float
+    least_gain: float
     core: Core
 
     @property
     def closed(self) -> bool:
         """Whether the incumbent is proved optimal by the bound alone, to rounding."""
-        return self.gap <= self.noise
+        return self.gap - self.least_gain < max(self.core.least_total, 0.0) or self.gap <= self.least_gain
 
     def expand(self, core_position: NDArray[np.int64]) -> NDArray[np.int64]:
         """The whole selection, given the position chosen in each group of the core."""
@@ -114,18 +123,35 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None) -> Reduction
         than the noise lies in the core.
     """
     allowed = _undominated(problem)
-    price = best_price(problem)
+    starts = [] if warm is None else [warm]
+    if problem.n_resources == 1:
+        hull, rate = relax_one_budget(problem, allowed)
+        price = np.array([rate])
+        starts.append(fill(problem, hull, rate))
+    else:
+        price = best_price(problem)
     reference, relative_value, relative_cost, reduced = _reduced_costs(problem, allowed, price)
     slack = problem.budget - problem.cost[:, reference].sum(axis=1)
-    incumbent = _incumbent(problem, reference, price, allowed, warm)
+    if problem.n_resources > 1:
+        repaired = repair(problem, reference, price, allowed=allowed)
+        starts += [] if repaired is None else [repaired]
+    incumbent = _incumbent(problem, reference, price, allowed, reduced, starts)
     gap = float("inf")
     if incumbent is not None:
         gap = gap_of(problem, incumbent, reference, price)
     alive = reduced <= gap
     noise = _noise(problem.group[allowed[alive]], relative_value[alive], price @ np.abs(relative_cost[:, alive]))
-    alive = reduced <= gap - noise
+    least_gain, unit = noise, 0.0
+    if incumbent is not None:
+        own = problem.value[incumbent] - problem.value[reference]
+        unit = _unit(np.concatenate([relative_value[alive], own]))
+        least_gain = max(noise, unit - 2 * noise)
+    alive = reduced <= gap - least_gain
     core = _core(problem, allowed, alive, reference, relative_value, relative_cost, reduced, slack)
-    return Reduction(price, reference, incumbent, gap, noise, core)
+    if problem.n_resources == 1 and least_gain > noise and len(core.position):
+        least = least_total(core.value, core.cost[0], float(price[0]), core.slack[0], unit)
+        core = dataclasses.replace(core, least_total=max(least - 2 * noise, 0.0))
+    return Reduction(price, reference, incumbent, gap, noise, least_gain, core)
 
 
 def gap_of(
@@ -202,15 +228,22 @@ def _incumbent(
     reference: NDArray[np.int64],
     price: NDArray[np.float64],
     allowed: NDArray[np.int64],
-    warm: NDArray[np.int64] | None,
+    reduced: NDArray[np.float64],
+    starts: list[NDArray[np.int64]],
 ) -> NDArray[np.int64] | None:
-    found = []
-    repaired = repair(problem, reference, price, allowed=allowed)
-    if repaired is not None:
-        found.append(improve(problem, repaired, allowed=allowed))
-    if warm is not None and (problem.cost[:, warm].sum(axis=1) <= problem.budget).all():
-        found.append(improve(problem, warm, allowed=allowed))
-    return min(found, key=lambda selection: gap_of(problem, selection, reference, price), default=None)
+    """The best start within the budgets, improved by the choices that can be part of anything better."""
+    gap, best = float("inf"), None
+    for start in starts:
+        if (problem.cost[:, start].sum(axis=1) <= problem.budget).all():
+            own = gap_of(problem, start, reference, price)
+            if own < gap or best is None:
+                gap, best = own, start
+    if best is None:
+        return None
+    near = np.flatnonzero(reduced <= gap)
+    if len(near) > PAIRS_UP_TO:
+        near = np.sort(near[np.argpartition(reduced[near], PAIRS_UP_TO)[:PAIRS_UP_TO]])
+    return improve(problem, best, allowed=allowed[near])
 
 
 def _noise(group: NDArray[np.int64], value: NDArray[np.float64], charge: NDArray[np.float64]) -> float:
@@ -219,6 +252,19 @@ def _noise(group: NDArray[np.int64], value: NDArray[np.float64], charge: NDArray
         return 0.0
     begin = np.flatnonzero(np.diff(group, prepend=-1))
     return 4 * EPS * float(np.maximum.reduceat(np.abs(value) + charge, begin).sum())
+
+
+def _unit(value: NDArray[np.float64]) -> float:
+    """The largest number of which all values are multiples, to 53 bits of the largest; 0 where there is none."""
+    largest = float(np.abs(value).max(initial=0.0))
+    if not largest:
+        return 0.0
+    exponent = 53 - math.frexp(largest)[1]
+    scaled = np.ldexp(value, exponent)
+    whole = np.rint(scaled)
+    if (whole != scaled).any():
+        return 0.0
+    return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
 def _core(

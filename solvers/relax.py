@@ -15,6 +15,7 @@ from .errors import require
 from .hull import lower_hull, multiplier, undominated
 from .incumbent import improve, repair
 from .lagrangian import lagrangian_bound
+from .normal import above_least, fitting
 from .rows import refusal
 from .solution import Answer
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .problem import Problem
 
 _TIED = 1e-9  # reduced costs below this share of the largest value count as zero
+_LOOSE = 1e-6  # mixture and bound further apart than this share of the largest value do not belong together
 _WHOLE = 1e-9  # a share this close to one is one
 _ROUNDINGS = 4096  # with more ways to round than this, the nearest one is taken
 
@@ -53,15 +55,15 @@ class Relax:
         """Solve; deterministic, and neither seed nor warm start is used."""
         deadline = time.perf_counter() + seconds
         mixture = _one_budget(problem) if problem.n_resources == 1 else _several_budgets(problem, deadline)
-        stats = {
-            "relaxed_value": lagrangian_bound(problem, mixture.price),
-            "fractional_groups": len(mixture.support),
-        }
+        stats = {"fractional_groups": len(mixture.support)}
+        figures = {"relaxed_value": lagrangian_bound(problem, mixture.price)}
         allowed = np.arange(problem.n_choices)
         rounded = repair(problem, _rounded(problem, mixture), mixture.price, allowed=allowed)
         if rounded is None:
-            return Answer(None, price=mixture.price, stats=stats)
-        return Answer(improve(problem, rounded, allowed=allowed), price=mixture.price, stats=stats)
+            return Answer(None, price=mixture.price, stats=stats, figures=figures)
+        filled = [improve(problem, each, allowed=allowed) for each in (rounded, _filled(problem, rounded, deadline))]
+        best = min(filled, key=lambda selection: math.fsum(problem.value[selection].tolist()))
+        return Answer(best, price=mixture.price, stats=stats, figures=figures)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,46 +110,58 @@ def _several_budgets(problem: Problem, deadline: float) -> _Mixture:
     price = best_price(problem)
     begin = problem.start[:-1]
     relative = problem.value - np.repeat(np.minimum.reduceat(problem.value, begin), problem.size)
-    penalised = relative + price @ problem.cost
+    fits = fitting(problem, *above_least(problem))
+    penalised = np.where(fits, relative + price @ problem.cost, np.inf)
     reduced = penalised - np.repeat(np.minimum.reduceat(penalised, begin), problem.size)
     scale = float(relative.max()) or 1.0
-    tied = np.flatnonzero(reduced <= _TIED * scale)
-    first = np.flatnonzero(np.diff(problem.group[tied], prepend=-1))
-    share = _shares(problem, tied, reduced[tied] / scale, deadline)
-    if share is None:
-        return _Mixture(price, tied[first], ())
-    order = np.lexsort((-share, problem.group[tied]))
-    largest = order[first]
+    taken = np.flatnonzero(reduced <= _TIED * scale)
+    vertex = _vertex(problem, taken, relative / scale, deadline)
+    proved = (lagrangian_bound(problem, price) - math.fsum((problem.value - relative)[begin].tolist())) / scale
+    if vertex is None or float(vertex[0] @ relative[taken]) / scale > proved + _LOOSE:  # not the best price after all
+        taken = np.flatnonzero(fits)
+        vertex = _vertex(problem, taken, relative / scale, deadline)
+    first = np.flatnonzero(np.diff(problem.group[taken], prepend=-1))
+    if vertex is None:
+        return _Mixture(price, taken[first], ())
+    share, other = vertex
+    price = max(price, other * scale, key=lambda each: lagrangian_bound(problem, each))
+    order = np.lexsort((-share, problem.group[taken]))
     support = [
-        tied[low:high][share[low:high] > _WHOLE]
-        for low, high in itertools.pairwise([*first.tolist(), len(tied)])
+        taken[low:high][share[low:high] > _WHOLE]
+        for low, high in itertools.pairwise([*first.tolist(), len(taken)])
         if share[low:high].max() < 1 - _WHOLE
     ]
-    return _Mixture(price, tied[largest], tuple(support))
+    return _Mixture(price, taken[order[first]], tuple(support))
 
 
-def _shares(
-    problem: Problem, tied: NDArray[np.int64], reduced: NDArray[np.float64], deadline: float
-) -> NDArray[np.float64] | None:
-    """``(len(tied),)`` shares at a vertex that meets the budgets on average, or None where none is found in time."""
+def _vertex(
+    problem: Problem, taken: NDArray[np.int64], value: NDArray[np.float64], deadline: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Shares of some choices that meet the budgets on average at least value, and prices; None where none are found.
+
+    At a vertex, where the simplex method ends, at most as many groups mix as there are budgets.
+    """
     optimize = require("scipy.optimize", None)
     sparse = require("scipy.sparse", None)
     unit = np.maximum(problem.cost.max(axis=1), 1).astype(np.float64)
-    first = np.flatnonzero(np.diff(problem.group[tied], prepend=-1))
+    first = np.flatnonzero(np.diff(problem.group[taken], prepend=-1))
     one = sparse.csr_array(
-        (np.ones(len(tied)), np.arange(len(tied)), np.append(first, len(tied))), shape=(problem.n_groups, len(tied))
+        (np.ones(len(taken)), np.arange(len(taken)), np.append(first, len(taken))),
+        shape=(problem.n_groups, len(taken)),
     )
     result = optimize.linprog(
-        reduced,
-        A_ub=sparse.csr_array(problem.cost[:, tied] / unit[:, None]),
+        value[taken],
+        A_ub=sparse.csr_array(problem.cost[:, taken] / unit[:, None]),
         b_ub=problem.budget / unit,
         A_eq=one,
         b_eq=np.ones(problem.n_groups),
         bounds=(0, None),
-        method="highs-ds",  # ends at a vertex, where at most as many groups mix as there are budgets
+        method="highs-ds",
         options={"time_limit": max(deadline - time.perf_counter(), 1e-3)},
     )
-    return np.asarray(result.x) if result.status == 0 else None
+    if result.status != 0:
+        return None
+    return np.asarray(result.x), np.maximum(-np.asarray(result.ineqlin.marginals), 0.0) / unit
 
 
 def _rounded(problem: Problem, mixture: _Mixture) -> NDArray[np.int64]:
@@ -163,3 +177,20 @@ def _rounded(problem: Problem, mixture: _Mixture) -> NDArray[np.int64]:
     selection = mixture.selection.copy()
     selection[problem.group[ways[best]]] = ways[best]
     return selection
+
+
+def _filled(problem: Problem, selection: NDArray[np.int64], deadline: float) -> NDArray[np.int64]:
+    """Spend what is left of the budgets on the changes that save most value per cost, as shares of what is left."""
+    chosen = selection.copy()
+    while time.perf_counter() < deadline:
+        room = (problem.budget - problem.cost[:, chosen].sum(axis=1))[:, None]
+        gain = problem.value[chosen[problem.group]] - problem.value
+        change = problem.cost - problem.cost[:, chosen[problem.group]]
+        fits = np.flatnonzero((gain > 0) & (change <= room).all(axis=0))
+        if not len(fits):
+            break
+        spent = (np.maximum(change[:, fits], 0) / np.maximum(room, 1)).sum(axis=0)
+        with np.errstate(divide="ignore", over="ignore"):
+            best = int(fits[np.argmax(gain[fits] / spent)])
+        chosen[problem.group[best]] = best
+    return chosen

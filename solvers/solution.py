@@ -49,6 +49,15 @@ class Answer:
         How finely a complete search told values apart: rounding, scaling, tolerances of the backend.
     stats
         Counts worth reading.
+    figures
+        Numbers worth reading that are in the unit of the values; they join the statistics of the solution.
+    auxiliary
+        ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows` that go with `choice`; or None.
+    restricted
+        The selection keeps to a rule of the solver's own, beyond the problem; a better one that breaks the rule, such
+        as a warm start, does not take its place.
+    reason
+        Why there is no choice, where it is for another reason than the problem or a limit.
     """
 
     choice: NDArray[np.int64] | None
@@ -56,6 +65,10 @@ class Answer:
     price: NDArray[np.float64] | None = None
     resolution: float = 0.0
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    auxiliary: NDArray[np.int64] | None = None
+    restricted: bool = False
+    reason: str = ""
 
 
 @runtime_checkable
@@ -80,7 +93,8 @@ class Certificate:
     """A proof, as data: anyone can recheck the bound in a few lines of NumPy.
 
     For any ``price >= 0``, no feasible selection has a value below
-    ``sum_g min_j (value + price . cost) - price . budget`` (Lagrangian duality; Everett 1963, *Generalized Lagrange
+    ``sum_g min_j (value + price . cost) - price . budget``, the minimum over the choices that fit when all other groups
+    cost their least (Lagrangian duality; Everett 1963, *Generalized Lagrange
     multiplier method for solving problems of optimum allocation of resources*).
 
     Attributes
@@ -97,6 +111,8 @@ class Certificate:
         No feasible selection is better than this; ``inf`` where none exists.
     tolerance
         Values closer than this count as equal: rounding of the sum of values.
+    value
+        The value of the selection that the certificate is for; nan where there is none.
     """
 
     status: Status
@@ -104,9 +120,10 @@ class Certificate:
     price: NDArray[np.float64]
     bound: float
     tolerance: float
+    value: float = float("nan")
 
     def holds(self, problem: Problem) -> bool:
-        """Whether the price proves the bound for this problem.
+        """Whether the price proves for this problem what the certificate states on the ground of a price.
 
         Parameters
         ----------
@@ -116,18 +133,35 @@ class Certificate:
         Returns
         -------
         holds
-            False where the stated bound exceeds what the price proves, or the price is not one. An infeasibility
-            that rests on an exhausted search has no price to recheck: its bound must then be infinite.
+            False where the stated bound exceeds what the price proves, the price is not one, or a gap said to be closed
+            is not. What rests on an exhausted search is beyond a price: of an optimum the bound is rechecked, of an
+            infeasibility only that the cheapest selections of each budget do not refute it.
         """
-        if self.price.shape != (problem.n_resources,) or not (
-            np.isfinite(self.price).all() and (self.price >= 0).all()
-        ):
+        price = np.asarray(self.price)
+        if price.shape != (problem.n_resources,) or not (np.isfinite(price).all() and (price >= 0).all()):
             return False
         if self.status is Status.INFEASIBLE:
             if self.bound != float("inf"):
                 return False
-            return self.ground == GROUND_SEARCH or farkas_excess(problem, self.price) > 0
-        return self.bound <= lagrangian_bound(problem, self.price)
+            if self.ground == GROUND_SEARCH:
+                return not _cheapest_fits(problem)
+            return farkas_excess(problem, price) > 0
+        if self.ground == GROUND_DUAL and not self.value - self.bound <= self.tolerance:
+            return False
+        return self.bound <= lagrangian_bound(problem, price)
+
+
+def _cheapest_fits(problem: Problem) -> bool:
+    """Whether the cheapest selection for one of the budgets is within all of them; with further rows it cannot tell."""
+    if problem.rows is not None:
+        return False
+    for row in problem.cost:
+        least = np.minimum.reduceat(row, problem.start[:-1])
+        at = np.where(row == least[problem.group], np.arange(problem.n_choices), problem.n_choices)
+        cheapest = np.minimum.reduceat(at, problem.start[:-1])
+        if (problem.cost[:, cheapest].sum(axis=1) <= problem.budget).all():
+            return True
+    return False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,6 +195,10 @@ class Solution:
     least_budget
         Where the problem is infeasible: for each resource the least budget that works with the other budgets as they
         are, None where the others already rule every selection out. Empty otherwise.
+    auxiliary
+        ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows`, or None.
+    reason
+        Why there is no selection, where the solver has a reason of its own.
     """
 
     choice: NDArray[np.int64] | None
@@ -175,6 +213,8 @@ class Solution:
     seconds: float
     stats: Mapping[str, Any]
     least_budget: tuple[int | None, ...] = ()
+    auxiliary: NDArray[np.int64] | None = None
+    reason: str = ""
 
     @property
     def gap(self) -> float:
@@ -203,6 +243,8 @@ class Solution:
         """
         if self.choice is not None:
             return self
+        if self.reason and self.status is not Status.INFEASIBLE:
+            raise NoSolution(f"{self.solver}: {self.reason}")
         if self.status is not Status.INFEASIBLE:
             raise NoSolution(
                 f"{self.solver} {self.status.value} after {self.seconds:.1f} seconds: give it more seconds, "

@@ -19,7 +19,11 @@ _Number = TypeVar("_Number", np.int64, np.float64)
 
 # The prices at which suffixes are bounded: the best price times these factors, in all combinations up to three
 # resources. Where a state has spent more or less than usual, another price bounds what follows better.
-_FACTORS = {1: (0.3, 0.6, 0.85, 1.0, 1.2, 1.7, 3.0), 2: (0.3, 0.6, 0.85, 1.0, 1.2, 1.7, 3.0), 3: (0.5, 0.8, 1.0, 1.3, 2.0)}
+_FACTORS = {
+    1: (0.3, 0.6, 0.85, 1.0, 1.2, 1.7, 3.0),
+    2: (0.3, 0.6, 0.85, 1.0, 1.2, 1.7, 3.0),
+    3: (0.5, 0.8, 1.0, 1.3, 2.0),
+}
 _FACTORS_ALONE = (0.4, 0.8, 1.25, 2.5)  # of one resource at a time, where there are more
 _OF_FREE = (0.0, 0.2, 1.0)  # shares of the typical rate of a resource whose best price is 0
 _COLUMNS_AT_ONCE = 2**15
@@ -35,6 +39,8 @@ class Tails:
         Choices whose reduced cost exceeds this were left out.
     noise
         Differences of totals below this are rounding.
+    rounding
+        Errors of the bounds at other prices are below this.
     shed, fill
         ``(n_resources, n + 1)`` int64, the most cost that can still be shed and added.
     tilt
@@ -45,6 +51,7 @@ class Tails:
 
     limit: float
     noise: float
+    rounding: float
     shed: NDArray[np.int64]
     fill: NDArray[np.int64]
     tilt: NDArray[np.float64]
@@ -106,46 +113,17 @@ def tails_of(core: Core, order: NDArray[np.int64], price: NDArray[np.float64], l
     cost = np.where(alive, core.cost, 0)  # the reference's own row of zeros
     penalised = np.where(alive, core.reduced, np.inf) + tilt @ core.cost
     size = np.maximum.reduceat(np.where(alive, np.abs(core.value) + price @ np.abs(core.cost), 0.0), begin)
-    reach = np.maximum.reduceat(np.abs(cost), begin, axis=1)[:, order].sum(axis=1) + np.abs(slack)
-    rounding = 4 * EPS * max(float(size[order].sum()), float((np.abs(tilt) @ reach).max()))
+    noise = 4 * EPS * float(size[order].sum())
+    reach = np.maximum.reduceat(np.abs(cost), begin, axis=1)[:, order].sum(axis=1) + np.abs(slack.astype(np.float64))
     return Tails(
         limit=limit,
-        noise=rounding,
+        noise=noise,
+        rounding=noise + 4 * EPS * float((np.abs(tilt) @ reach).max()),
         shed=_suffix_sums(np.maximum.reduceat(-cost, begin, axis=1)[:, order]),
         fill=_suffix_sums(np.maximum.reduceat(cost, begin, axis=1)[:, order]),
         tilt=tilt,
         least=_suffix_sums(np.minimum.reduceat(penalised, begin, axis=1)[:, order]) - (tilt @ slack)[:, None],
     )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Completions:
-    """How the groups from each place of an order on are completed, group by group, at each of a set of prices.
-
-    Attributes
-    ----------
-    choice
-        ``(n_prices, n)`` int64 index into the core's choices, along the order.
-    cost
-        ``(n_resources, n_prices, n + 1)`` int64, what the completion from each place on costs.
-    regret
-        ``(n_prices, n + 1)`` float64, its sum of reduced costs.
-    """
-
-    choice: NDArray[np.int64]
-    cost: NDArray[np.int64]
-    regret: NDArray[np.float64]
-
-
-def completions_of(core: Core, order: NDArray[np.int64], tails: Tails) -> Completions:
-    """The cheapest completions at the prices of the tails."""
-    begin = core.start[:-1]
-    penalised = np.where(core.reduced <= tails.limit, core.reduced, np.inf) + tails.tilt @ core.cost
-    least = np.minimum.reduceat(penalised, begin, axis=1)
-    is_least = penalised == np.repeat(least, np.diff(core.start), axis=1)
-    index = np.where(is_least, np.arange(len(core.reduced)), len(core.reduced))
-    choice = np.minimum.reduceat(index, begin, axis=1)[:, order]
-    return Completions(choice, _suffix_sums(core.cost[:, choice]), _suffix_sums(core.reduced[choice]))
 
 
 def _suffix_sums(rows: NDArray[_Number]) -> NDArray[_Number]:
@@ -173,7 +151,8 @@ def _along(core: Core, price: NDArray[np.float64], alive: NDArray[np.bool_], res
         factors = _FACTORS.get(len(price), _FACTORS_ALONE)
         return [float(price[resource]) * (factor - 1) for factor in factors]
     sheds = alive & (core.cost[resource] < 0)
-    if not sheds.any():
+    most = np.maximum.reduceat(np.where(alive, core.cost[resource], 0), core.start[:-1]).sum()
+    if not sheds.any() or core.slack[resource] >= most:  # nothing can exceed this budget
         return [0.0]
     rate = float(np.median(core.reduced[sheds] / -core.cost[resource, sheds]))
     return [rate * share for share in _OF_FREE]

@@ -78,7 +78,7 @@ def thin_to_count(states: States, max_states: int) -> tuple[States, float]:
 def _depth(states: States) -> NDArray[np.float64]:
     """``(n,)`` how far each regret lies below the first, in natural logarithms; infinite for a regret of 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = np.log(states.value[0]) - np.log(states.value)
+        depth: NDArray[np.float64] = np.log(states.value[0]) - np.log(states.value)
     depth[0] = 0.0  # where the only regret is 0
     return depth
 

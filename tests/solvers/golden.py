@@ -41,6 +41,16 @@ GOLDEN: dict[str, tuple[Problem, float | None]] = {
     "two budgets that clash": (Problem.from_table([[0.0, 0.0]], [[[1, 0]], [[0, 1]]], [0, 0]), None),
     # Half of each choice would be within both budgets, so no price proves what is true of whole choices.
     "two budgets that only fractions meet": (Problem.from_table([[0.0, 0.0]], [[[2, 0]], [[0, 2]]], [1, 1]), None),
+    "nothing to lose under two budgets": (
+        Problem(
+            value=np.zeros(7),
+            cost=np.array([[42, 0, 24, 30, 0, 78, 90], [36, 726, 623, 448, 269, 169, 436]]),
+            budget=np.array([198, 2048]),
+            start=np.array([0, 2, 4, 5, 6, 7]),
+            label=np.array([0, 1, 2, 0, 1, -1, 0]),
+        ),
+        0.0,
+    ),
     "three budgets": (
         Problem.from_table(
             [[6.0, 3.0, 0.0], [8.0, 1.0, 0.0]],

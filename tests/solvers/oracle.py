@@ -125,14 +125,21 @@ def least_budgets(problem: Problem) -> tuple[int | None, ...]:
 
 
 def dual(problem: Problem, price: NDArray[np.float64]) -> Fraction:
-    """The Lagrangian dual function, in exact rational arithmetic."""
+    """The Lagrangian dual function over the choices that can fit, in exact rational arithmetic."""
     exact = exactly(problem)
     rate = [Fraction(each) for each in price.tolist()]
     total = -sum((own * limit for own, limit in zip(rate, exact.budget, strict=True)), Fraction(0))
-    for group in exact.groups:
+    least = [[min(cost[at] for _, cost in group) for at in range(len(rate))] for group in exact.groups]
+    room = [limit - sum(own[at] for own in least) for at, limit in enumerate(exact.budget)]
+    for group, own_least in zip(exact.groups, least, strict=True):
+        fits = [
+            (value, cost)
+            for value, cost in group
+            if all(each - low <= left for each, low, left in zip(cost, own_least, room, strict=True))
+        ]
         total += min(
             Fraction(value, 1 << exact.shift) + sum(own * each for own, each in zip(rate, cost, strict=True))
-            for value, cost in group
+            for value, cost in fits or group
         )
     return total
 

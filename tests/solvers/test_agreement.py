@@ -50,10 +50,13 @@ def test_exact_and_enumerate_find_the_optimum_of_one_budget(problem: Problem) ->
     assert exact.status is enumerate_.status
 
 
+@pytest.mark.parametrize("solver", ["exact", "enumerate"])
 @given(problem=problems(max_budgets=3, max_groups=6, max_choices=4))
-@settings(max_examples=200)
-def test_enumerate_finds_the_optimum_of_several_budgets(problem: Problem) -> None:
-    agrees_to_the_last_digits(problem, solved(problem, "enumerate"), oracle.optimum(problem))
+@settings(max_examples=250)
+def test_exact_and_enumerate_find_the_optimum_of_several_budgets(solver: str, problem: Problem) -> None:
+    solution = solved_or_refused(problem, solver)
+    if solution is not None:
+        agrees_to_the_last_digits(problem, solution, oracle.optimum(problem))
 
 
 @pytest.mark.parametrize("solver", GENERAL)
@@ -167,7 +170,7 @@ def test_group_may_have_more_choices_than_a_short_integer_counts(longest: int) -
 
 
 def test_exact_stopped_by_its_memory_is_feasible_with_a_true_gap() -> None:
-    problem = strongly_correlated(15, 5, seed=1)
+    problem = quantisation(12, (2, 3, 4, 5, 6, 7, 8), share=0.5, seed=3)
     best = oracle.optimum(problem)
     assert best is not None
     solution = solve(problem, Exact(max_states=1))

