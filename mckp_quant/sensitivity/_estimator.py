@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from ..batches import Batch
@@ -37,6 +40,25 @@ class LayerWeight:
     perturbations: Tensor
 
 
+@dataclass(eq=False)
+class Memory:
+    """All that an estimator carries from one batch to the next; with it a run can be taken up where it stopped.
+
+    Attributes
+    ----------
+    generator
+        Of all random draws.
+    per_batch
+        Rows of layers that are known only as sums over a batch, see `Taps`.
+    checked_samples
+        On how many samples that has been checked.
+    """
+
+    generator: torch.Generator
+    per_batch: set[int] = field(default_factory=set)
+    checked_samples: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """What is to be measured. The model is in eval mode and will be given back as it was: an estimator may set hooks
@@ -49,13 +71,17 @@ class Task:
     weights
         The layers, in the order of the table's rows.
     likelihood
-        What the logits mean.
+        What the logits mean, by the name it has in `LIKELIHOODS`, and as that object.
     output
         From what the model returns to its logits, or None for the default.
     seed
         Seed of all random draws.
     probes
         Random probes per batch.
+    metric
+        The caller's own distance: from the logits of the float network and of the quantised one to a number per sample.
+    memory
+        What is carried from batch to batch; the estimator changes it.
     """
 
     model: nn.Module
@@ -64,6 +90,12 @@ class Task:
     output: Callable[..., object] | None
     seed: int
     probes: int
+    metric: Callable[[Tensor, Tensor], object] | None = None
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Seed the draws."""
+        object.__setattr__(self, "memory", Memory(torch.Generator().manual_seed(self.seed)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,31 +104,46 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
-    """What an estimator found: all tensors are float64 on the CPU.
+class Reading:
+    """What an estimator read from one batch: sums over independent units, which are samples or the whole batch.
 
     Attributes
     ----------
-    loss
-        ``(n_layers, n_formats)``: the mean of `contributions`, weighted with `sizes`.
-    stderr
-        ``(n_layers, n_formats)``; nan where it cannot be known.
-    contributions
-        ``(n_batches, n_layers, n_formats)``: the estimate from each batch.
+    sums
+        For each layer ``(n_units, n_formats)`` float64 on the CPU.
     sizes
-        ``(n_batches,)`` samples per batch.
+        For each layer ``(n_units,)`` float64: what each sum is over, in samples. The estimate is the quotient of the
+        totals of both.
     unit
-        Unit of the loss.
+        Unit of the estimate.
+    alone
+        ``(n_layers, n_formats)``: the standard error where this reading has one unit and no other follows; None where
+        that cannot be known.
+    surprise
+        The mean loss in nats, or without targets the loss that the network itself expects: near zero on inputs that it
+        has memorised. nan where that means nothing.
     """
 
-    loss: Tensor
-    stderr: Tensor
-    contributions: Tensor
-    sizes: Tensor
+    sums: tuple[Tensor, ...]
+    sizes: tuple[Tensor, ...]
     unit: str
+    alone: Tensor | None = None
+    surprise: float = float("nan")
 
 
-Estimator: TypeAlias = Callable[[Task, Iterable["Batch"]], Estimate]
+Reader: TypeAlias = Callable[["Batch"], Reading]
+# An estimator sets up what it needs in the model, gives a function from batches to readings, and cleans up.
+Estimator: TypeAlias = Callable[[Task], AbstractContextManager[Reader]]
+
+
+def targets_of(batch: Batch, method: str) -> Tensor:
+    """Give the targets of a batch; raises InvalidInput where it has none."""
+    if batch.targets is None:
+        raise InvalidInput(
+            f"batch {batch.index} has no targets, and method={method!r} needs them: give pairs (inputs, targets), or "
+            "use method='gauss_newton', which needs none"
+        )
+    return batch.targets
 
 
 def rademacher(like: Tensor, generator: torch.Generator) -> Tensor:

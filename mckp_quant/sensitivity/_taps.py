@@ -40,23 +40,23 @@ class Taps:
 
     Parameters
     ----------
-    weights
-        The layers.
-
-    Attributes
-    ----------
-    per_batch
-        Indices of layers whose products are known only as their sum over the batch.
+    task
+        The model, its layers, and what is known of them from earlier batches.
     """
 
-    def __init__(self, weights: tuple[LayerWeight, ...]) -> None:
-        self.per_batch: set[int] = set()
-        self._weights = weights
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._memory = task.memory
+        self._weights = task.weights
         self._samples = 0
         self._roots: list[Tensor] = []
-        self._products: list[Tensor | None] = [None] * len(weights)
+        self._products: list[Tensor | None] = [None] * len(task.weights)
         self._unordered: set[int] = set()
-        self._checked_samples = 0
+
+    @property
+    def per_batch(self) -> set[int]:
+        """Indices of layers whose products are known only as their sum over the batch."""
+        return self._memory.per_batch
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -68,13 +68,11 @@ class Taps:
                     hooks.callback(handle.remove)
             yield
 
-    def forward(self, task: Task, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Run the model and give its logits, with what `backward` needs recorded; checks the hooks where due.
 
         Parameters
         ----------
-        task
-            The model and its logits.
         batch
             The batch.
 
@@ -83,12 +81,12 @@ class Taps:
         logits
             With a graph that reaches every layer.
         """
-        if self._checked_samples < min(batch.size, _CHECKED_SAMPLES):
-            self._check(task, batch.head(_CHECKED_SAMPLES))
-        logits = self._run(task, batch, self.per_batch)
+        if self._memory.checked_samples < min(batch.size, _CHECKED_SAMPLES):
+            self._check(batch.head(_CHECKED_SAMPLES))
+        logits = self._run(batch, self.per_batch)
         if not self._unordered <= self.per_batch:
             self._give_up(self._unordered)
-            logits = self._run(task, batch, self.per_batch)
+            logits = self._run(batch, self.per_batch)
         return logits
 
     def backward(self, logits: Tensor, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
@@ -121,9 +119,9 @@ class Taps:
             products.append(product)
         return products
 
-    def _run(self, task: Task, batch: Batch, differentiated: Collection[int]) -> Tensor:
+    def _run(self, batch: Batch, differentiated: Collection[int]) -> Tensor:
         """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
-        for parameter in task.model.parameters():
+        for parameter in self._task.model.parameters():
             parameter.requires_grad_(False)
         for row in differentiated:
             for parameter in self._weights[row].parameters:
@@ -131,7 +129,7 @@ class Taps:
         self._samples = batch.size
         self._roots = []
         with torch.enable_grad():
-            logits = forward(task.model, batch, task.output)
+            logits = forward(self._task.model, batch, self._task.output)
         if not logits.requires_grad:
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
@@ -177,12 +175,12 @@ class Taps:
         before = self._products[row]
         self._products[row] = product if before is None else before + product
 
-    def _check(self, task: Task, batch: Batch) -> None:
+    def _check(self, batch: Batch) -> None:
         """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
-        self._checked_samples = batch.size
-        logits = self._run(task, batch, range(len(self._weights)))
+        self._memory.checked_samples = batch.size
+        logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
-        vectors = task.likelihood.curvature_probe(logits, torch.Generator().manual_seed(task.seed))
+        vectors = self._task.likelihood.curvature_probe(logits, torch.Generator().manual_seed(self._task.seed))
         vectors[1:] = 0
         gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
         for row, weight in enumerate(self._weights):
@@ -202,7 +200,7 @@ class Taps:
                 "a larger standard error",
                 self._weights[row].layer.name,
             )
-        self.per_batch |= rows
+        self._memory.per_batch |= rows
 
 
 def _summed_product(weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]) -> Tensor:

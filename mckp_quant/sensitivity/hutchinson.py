@@ -3,142 +3,103 @@ r"""Average Hessian trace times squared perturbation (HAWQ-V2), with standard er
 ``loss(l, f) = (tr H_l / n_l) * ||dw(l, f)||^2 / 2``, with ``H_l`` the Hessian of the mean loss in the ``n_l`` weights
 of layer ``l`` (Dong et al., 2020, *HAWQ-V2: Hessian Aware trace-Weighted Quantization of Neural Networks*; the factor
 1/2, which makes it a second-order prediction for perturbations without preferred direction, is not in their formula).
-The trace is the mean of ``r' H_l r`` over Rademacher vectors (Hutchinson, 1990, *A stochastic estimator of the trace
-of the influence matrix for Laplacian smoothing splines*). One vector over all layers serves all traces at once: the
-blocks between layers add variance but no bias.
+The trace is the mean of ``r' H_l r`` over Rademacher vectors (Hutchinson, 1990, *A stochastic estimator
+of the trace of the influence matrix for Laplacian smoothing splines*).
+
+There are two ways to draw them. One vector over all layers serves all traces with one Hessian-vector product: the
+blocks between layers add variance but no bias. A vector for each layer takes a product for each, without that variance.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..batches import forward
-from ..errors import InvalidInput
-from ._estimator import Estimate, LayerWeight, Task, rademacher
-from ._statistics import Moments
+from ._estimator import Reading, rademacher
+from ._second_order import gradient_graph, hessian_vector_product, labelled_size, quadratic_form
 from .likelihood import unit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor, nn
 
     from ..batches import Batch
+    from ._estimator import Reader, Task
+
+    Draw = Callable[[Task, dict[nn.Parameter, Tensor], bool], list[float]]
 
 
-def estimate(task: Task, batches: Iterable[Batch]) -> Estimate:
-    """Estimate every layer's trace from all batches and scale it with the formats' squared perturbations.
+@contextlib.contextmanager
+def hutchinson(task: Task) -> Iterator[Reader]:
+    """Estimate the traces with one vector over all layers for each probe, and scale them to all formats.
 
     Parameters
     ----------
     task
         What to measure.
-    batches
-        With targets.
 
-    Returns
-    -------
-    estimate
-        Negative where the trace came out negative. The standard error is that of the mean over batches, which covers
-        inputs and probes; from a single batch it is that over probes alone, and unknown for a single probe.
-
-    Raises
+    Yields
     ------
-    InvalidInput
-        When a batch has no targets, targets do not fit, the model fails on a batch or cannot be differentiated
-        twice, or a trace is not finite.
+    read
+        From a batch with targets to one sum, negative where a trace came out negative. The batch is the unit of the
+        standard error, which covers inputs and probes; from a single batch it is that over probes alone, and unknown
+        for a single probe. It raises InvalidInput when the batch has no targets, they do not fit, or the model fails on
+        the batch or cannot be differentiated twice.
     """
-    generator = torch.Generator().manual_seed(task.seed)
+    yield _reader(task, "hutchinson", _joint)
+
+
+@contextlib.contextmanager
+def hutchinson_blockwise(task: Task) -> Iterator[Reader]:
+    """Estimate the traces as `hutchinson` does, but with a vector and a Hessian-vector product for each layer."""
+    yield _reader(task, "hutchinson_blockwise", _blockwise)
+
+
+def _reader(task: Task, method: str, draw: Draw) -> Reader:
     half_squares = torch.stack(
         [weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() / 2 for weight in task.weights]
     )
-    moments = Moments(len(task.weights), 1)
-    draws: list[Tensor] = []
-    sizes: list[int] = []
-    units = "nats per sample"
-    for parameter in task.model.parameters():
-        parameter.requires_grad_(False)
-    for weight in task.weights:
-        for parameter in weight.parameters:
-            parameter.requires_grad_(True)
-    for batch in batches:
-        # Fused attention has no second derivative.
-        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-            logits = forward(task.model, batch, task.output)
-            units = unit(logits)
-            try:
-                traces = _average_traces(task, batch, logits, generator)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise InvalidInput(
-                    f"the model cannot be differentiated twice ({error}): use method='gauss_newton'"
-                ) from error
-        if not bool(torch.isfinite(traces).all()):
-            raise InvalidInput(f"a Hessian trace is not finite on batch {batch.index}: check the inputs")
-        for row, mean in enumerate(traces.mean(dim=0)):
-            moments.add(row, (batch.size * mean).reshape(1, 1), batch.size)
-        draws.append(traces)
-        sizes.append(batch.size)
-    stderr = moments.stderr if len(draws) > 1 else _over_probes(draws[0])
-    contributions = torch.stack([traces.mean(dim=0)[:, None] * half_squares for traces in draws])
-    weights = torch.tensor(sizes, dtype=torch.float64)
-    return Estimate(moments.mean * half_squares, stderr * half_squares, contributions, weights, units)
+    elements = torch.tensor([weight.layer.elements for weight in task.weights], dtype=torch.float64)
 
-
-def hessian_vector_product(
-    gradients: Sequence[Tensor], weights: Sequence[Tensor], vectors: Sequence[Tensor], *, keep_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """Multiply the Hessian of a scalar with a vector, by differentiating its gradient once more.
-
-    Parameters
-    ----------
-    gradients
-        Of the scalar with respect to `weights`, made by ``torch.autograd.grad(..., create_graph=True)``.
-    weights
-        The variables.
-    vectors
-        One for each variable, of its shape.
-    keep_graph
-        Whether another product with the same gradients follows.
-
-    Returns
-    -------
-    products
-        One for each variable, of its shape; zero where the gradient does not depend on it.
-    """
-    linked = [(gradient, vector) for gradient, vector in zip(gradients, vectors, strict=True) if gradient.requires_grad]
-    if not linked:
-        return tuple(torch.zeros_like(weight) for weight in weights)
-    outputs, along = zip(*linked, strict=True)
-    return torch.autograd.grad(outputs, list(weights), along, retain_graph=keep_graph, materialize_grads=True)
-
-
-def _average_traces(task: Task, batch: Batch, logits: Tensor, generator: torch.Generator) -> Tensor:
-    """``(probes, n_layers)`` float64: draws of the trace of each layer's Hessian, divided by its weights."""
-    if batch.targets is None:
-        raise InvalidInput(
-            f"batch {batch.index} has no targets, and method='hutchinson' needs them: give pairs (inputs, targets), or "
-            "use method='gauss_newton', which needs none"
+    def read(batch: Batch) -> Reading:
+        with gradient_graph(task, batch, method) as (logits, gradients):
+            draws = [draw(task, gradients, probe < task.probes - 1) for probe in range(task.probes)]
+        traces = torch.tensor(draws, dtype=torch.float64) / elements
+        size = labelled_size(task, logits, batch)
+        return Reading(
+            sums=tuple((size * traces.mean(dim=0)[:, None] * half_squares)[:, None]),
+            sizes=tuple(torch.tensor([size], dtype=torch.float64) for _ in task.weights),
+            unit=unit(logits),
+            alone=_over_probes(traces) * half_squares,
+            surprise=task.likelihood.surprise(logits, batch.targets),
         )
-    loss = task.likelihood.mean_loss(logits, batch.targets)
-    parameters = [parameter for weight in task.weights for parameter in weight.parameters]
-    gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-    draws = []
-    for probe in range(task.probes):
-        signs = {weight: rademacher(weight.parameters[0], generator) for weight in task.weights}
-        vectors = [signs[weight] for weight in task.weights for _ in weight.parameters]
-        products = hessian_vector_product(gradients, parameters, vectors, keep_graph=probe < task.probes - 1)
-        by_parameter = dict(zip(parameters, products, strict=True))
-        draws.append([_trace(weight, signs[weight], by_parameter) / weight.layer.elements for weight in task.weights])
-    return torch.tensor(draws, dtype=torch.float64)
+
+    return read
 
 
-def _trace(weight: LayerWeight, signs: Tensor, products: dict[torch.nn.Parameter, Tensor]) -> float:
-    return sum(float((signs * products[parameter]).sum(dtype=torch.float64)) for parameter in weight.parameters)
+def _joint(task: Task, gradients: dict[nn.Parameter, Tensor], keep_graph: bool) -> list[float]:
+    signs = {weight: rademacher(weight.parameters[0], task.memory.generator) for weight in task.weights}
+    vectors = {parameter: signs[weight] for weight in task.weights for parameter in weight.parameters}
+    products = hessian_vector_product(
+        [gradients[parameter] for parameter in vectors], list(vectors), list(vectors.values()), keep_graph=keep_graph
+    )
+    by_parameter = dict(zip(vectors, products, strict=True))
+    return [
+        sum(float((signs[weight] * by_parameter[each]).sum(dtype=torch.float64)) for each in weight.parameters)
+        for weight in task.weights
+    ]
+
+
+def _blockwise(task: Task, gradients: dict[nn.Parameter, Tensor], keep_graph: bool) -> list[float]:
+    traces = []
+    for weight in task.weights:
+        signs = rademacher(weight.parameters[0], task.memory.generator)
+        traces.append(quadratic_form(weight, gradients, signs, keep_graph=keep_graph or weight is not task.weights[-1]))
+    return traces
 
 
 def _over_probes(draws: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,11 @@ IGNORED_TARGET = -100  # PyTorch's own mark for positions that the loss leaves o
 class Likelihood(Protocol):
     """The distribution of the targets given the logits ``z``, with ``S`` the Hessian of its loss in ``z``."""
 
+    @property
+    def name(self) -> str:
+        """Its name in `LIKELIHOODS`."""
+        ...
+
     def positions(self, logits: Tensor) -> int:
         """How many terms the loss of one sample averages: 1, or the tokens of a sequence."""
         ...
@@ -32,6 +38,14 @@ class Likelihood(Protocol):
         """The mean over samples and positions of the negative log-likelihood in nats: a scalar."""
         ...
 
+    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """``(N,)`` float64 on the CPU: how many positions of each sample have a target that counts."""
+        ...
+
+    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
+        """The mean loss, or without targets the one that the network itself expects; nan where that means nothing."""
+        ...
+
 
 def unit(logits: Tensor) -> str:
     """The unit of a loss averaged over samples and, for ``(N, T, C)``, tokens."""
@@ -41,6 +55,8 @@ def unit(logits: Tensor) -> str:
 @dataclass(frozen=True)
 class Categorical:
     """Class scores ``(N, C)``, or ``(N, T, C)`` for sequences; targets are class indices ``(N,)`` or ``(N, T)``."""
+
+    name: str = "categorical"
 
     def positions(self, logits: Tensor) -> int:
         """Tokens per sample; raises InvalidInput for logits of other dimensions."""
@@ -77,6 +93,19 @@ class Categorical:
             raise InvalidInput(f"targets hold the class {int(targets[outside][0])}: the model has {classes} classes")
         return F.cross_entropy(logits.flatten(0, -2), targets.to(logits.device).flatten(), ignore_index=IGNORED_TARGET)
 
+    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Targets other than `IGNORED_TARGET`."""
+        return (targets != IGNORED_TARGET).reshape(len(targets), -1).sum(dim=1).double().cpu()
+
+    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
+        """Cross-entropy, or the entropy of the predictions; targets that do not fit count as none."""
+        with torch.no_grad():
+            if targets is not None:
+                with contextlib.suppress(InvalidInput):
+                    return float(self.mean_loss(logits.double(), targets))
+            log_p = logits.double().log_softmax(dim=-1)
+            return float(torch.special.entr(log_p.exp()).sum(dim=-1).mean())
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -84,6 +113,8 @@ class Gaussian:
 
     ``(N, T, C)`` counts as sequences, per token; any other shape per sample. ``S`` is the identity.
     """
+
+    name: str = "gaussian"
 
     def positions(self, logits: Tensor) -> int:
         """Tokens per sample."""
@@ -102,6 +133,14 @@ class Gaussian:
             )
         error = logits - targets.to(device=logits.device, dtype=logits.dtype)
         return error.square().sum() / (2 * len(logits) * self.positions(logits))
+
+    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """All positions."""
+        return torch.full((len(logits),), self.positions(logits), dtype=torch.float64)
+
+    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
+        """Nothing: a squared error has no scale of its own."""
+        return float("nan")
 
 
 LIKELIHOODS: dict[str, Likelihood] = {"categorical": Categorical(), "gaussian": Gaussian()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InvalidInput, unknown
 from ..files import entries, field, read_document, write_document
-from ..formats import Format, format_document, format_from
+from ..formats import FLOAT, Format, format_document, format_from
 from ..layers import Layer
 
 if TYPE_CHECKING:
@@ -91,9 +91,12 @@ class SensitivityTable:
             self._freeze("weights", (batches,))
 
     def _freeze(self, name: str, shape: tuple[int, ...]) -> None:
+        odd = self._odd_cell(getattr(self, name)) if len(shape) == 2 else ""
+        if odd:
+            raise InvalidInput(f"{name} is not a table of numbers: {odd}")
         try:
             array = np.array(getattr(self, name), dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{name} is not a table of numbers: {error}") from error
         if array.shape != shape:
             raise InvalidInput(f"{name} has the shape {array.shape}: it must be {shape}")
@@ -111,6 +114,22 @@ class SensitivityTable:
             )
         array.setflags(write=False)
         object.__setattr__(self, name, array)
+
+    def _odd_cell(self, entries: object) -> str:
+        """The first row or entry of a matrix that cannot be read; empty where it is no matrix of this table."""
+        if not isinstance(entries, (list, tuple)) or len(entries) > len(self.layers):
+            return ""
+        for layer, (row, cells) in zip(self.layers, enumerate(entries), strict=False):
+            where = f"row {row} (layer {layer.name!r})"
+            if not isinstance(cells, (list, tuple)):
+                return f"{where} is {cells!r}, no list"
+            for column, (entry, cell) in enumerate(zip(self.formats, cells, strict=False)):
+                if cell is not None and (isinstance(cell, bool) or not isinstance(cell, (int, float, np.number))):
+                    return f"{where}, column {column} (format {entry.name!r}) is {cell!r}, no number"
+            columns = len(self.formats)
+            if len(cells) != columns and any(len(entries[0]) != len(other) for other in entries):
+                return f"{where}, column {min(len(cells), columns)}: {len(cells)} entries for {columns} formats"
+        return ""
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -143,6 +162,20 @@ class SensitivityTable:
         if name not in self.format_names:
             raise unknown("format", name, self.format_names)
         return self.format_names.index(name)
+
+    def with_float(self) -> SensitivityTable:
+        """The table with one more column, the format ``"float"``: the layer is left as it is and loses nothing."""
+        if FLOAT.name in self.format_names:
+            return self
+        layers, batches = len(self.layers), self.contributions
+        zeros = np.zeros((layers, 1))
+        return dataclasses.replace(
+            self,
+            formats=(*self.formats, FLOAT),
+            loss=np.hstack([self.loss, zeros]),
+            stderr=np.hstack([self.stderr, zeros]),
+            contributions=None if batches is None else np.dstack([batches, np.zeros((len(batches), layers, 1))]),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table as one JSON document, whole or not at all."""
@@ -187,25 +220,33 @@ class SensitivityTable:
         """
         document = read_document(path, KIND, VERSION)
         source = f"the table {str(path)!r}"
+        layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
         try:
-            layers = tuple(
-                Layer(**{**entry, "shape": tuple(entry["shape"]), "ties": tuple(entry.get("ties", ()))})
-                for entry in entries(document, "layers", source)
-            )
             samples, seed = int(document.get("samples", 0)), int(document.get("seed", 0))
-        except InvalidInput:
-            raise
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
-        return cls(
-            layers=layers,
-            formats=tuple(format_from(entry, source) for entry in entries(document, "formats", source)),
-            loss=field(document, "loss", source),
-            stderr=field(document, "stderr", source),
-            unit=str(document.get("unit", "nats per sample")),
-            contributions=document.get("contributions"),
-            weights=document.get("weights"),
-            method=str(document.get("method", "given")),
-            samples=samples,
-            seed=seed,
-        )
+        formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
+        try:
+            return cls(
+                layers=layers,
+                formats=formats,
+                loss=field(document, "loss", source),
+                stderr=field(document, "stderr", source),
+                unit=str(document.get("unit", "nats per sample")),
+                contributions=document.get("contributions"),
+                weights=document.get("weights"),
+                method=str(document.get("method", "given")),
+                samples=samples,
+                seed=seed,
+            )
+        except InvalidInput as error:
+            raise error if source in str(error) else InvalidInput(f"{source}: {error}") from error
+
+
+def _layer(entry: Any, row: int, source: str) -> Layer:
+    try:
+        return Layer(**{**entry, "shape": tuple(entry["shape"]), "ties": tuple(entry.get("ties", ()))})
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}, layers, row {row}: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"{source}, layers, row {row} has an entry that cannot be read: {error}") from error

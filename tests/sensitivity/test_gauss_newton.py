@@ -164,5 +164,5 @@ def test_bfloat16_weights_give_what_float32_gives() -> None:
 def test_a_gradient_that_overflows_is_refused() -> None:
     model, inputs = perceptron()
     model.get_parameter("head.weight").data[0, 0] = 1e200
-    with pytest.raises(mq.InvalidInput, match="gradient of layer 'inner' is not finite on batch 0"):
+    with pytest.raises(mq.InvalidInput, match="the estimate of layer 'inner' in format 'w1' is not finite on batch 0"):
         mq.measure(model, [inputs * 1e200], formats=FORMATS, likelihood="gaussian")

@@ -13,7 +13,7 @@ import mckp_quant as mq
 from mckp_quant.discovery import discover
 from mckp_quant.formats import as_formats
 from mckp_quant.sensitivity._measure import layer_weights
-from mckp_quant.sensitivity.hutchinson import hessian_vector_product
+from mckp_quant.sensitivity._second_order import hessian_vector_product
 
 from .dense import hessian_matrix
 from .tiny import CLASSES, conv_net, perceptron, transformer
@@ -162,7 +162,7 @@ def test_targets_are_required() -> None:
 def test_a_trace_that_is_not_finite_is_refused() -> None:
     model, inputs = perceptron()
     inputs[0, 0] = torch.nan
-    with pytest.raises(mq.InvalidInput, match="a Hessian trace is not finite on batch 0"):
+    with pytest.raises(mq.InvalidInput, match="the estimate of layer 'inner' in format 'w2' is not finite on batch 0"):
         mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson")
 
 

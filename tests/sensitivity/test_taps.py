@@ -36,9 +36,9 @@ def task_of(model: nn.Module, inputs: Tensor) -> Task:
 
 
 def products_of(task: Task, inputs: Tensor, vectors: Tensor) -> tuple[list[Tensor], set[int]]:
-    taps = Taps(task.weights)
+    taps = Taps(task)
     with evaluating(task.model), taps.attached():
-        logits = taps.forward(task, as_batch(inputs))
+        logits = taps.forward(as_batch(inputs))
         return taps.backward(logits, vectors, keep_graph=False), taps.per_batch
 
 
@@ -163,11 +163,11 @@ def test_a_first_batch_of_one_sample_does_not_settle_which_layers_are_read_right
     torch.manual_seed(0)
     model = TimeFirst().double().eval()
     task = task_of(model, torch.zeros(1, 5, 4).double())
-    taps = Taps(task.weights)
+    taps = Taps(task)
     with evaluating(model), taps.attached():
-        taps.forward(task, as_batch(torch.randn(1, 5, 4).double()))
+        taps.forward(as_batch(torch.randn(1, 5, 4).double()))
         assert taps.per_batch == set()
-        taps.forward(task, as_batch(torch.randn(5, 5, 4).double()))
+        taps.forward(as_batch(torch.randn(5, 5, 4).double()))
     assert {task.weights[row].layer.name for row in taps.per_batch} == {"inner"}
 
 

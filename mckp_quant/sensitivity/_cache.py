@@ -1,0 +1,83 @@
+"""Keeps rounding errors of weights on disk: searching their scales can take longer than measuring."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .._version import __version__
+from ..quantizers import perturbations
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from ..formats import Format
+    from ..layers import Layer
+
+
+def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
+    """Give what `perturbations` gives, computing only what the folder does not hold.
+
+    A file is found by the weight's content, the format and this version of the package, so that nothing can be taken
+    for something else; one that cannot be read is made again. A user's own formats are always computed: what their
+    quantizer does has no name.
+
+    Parameters
+    ----------
+    folder
+        Where the files are; made if missing.
+    weight, formats, layer
+        As for `perturbations`.
+
+    Returns
+    -------
+    perturbations
+        ``(n_formats, *layer.shape)``, on the weight's device.
+    """
+    content = hashlib.sha256(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
+    made = []
+    for entry in formats:
+        if not entry.built_in:
+            made.append(perturbations(weight, [entry], layer)[0])
+            continue
+        path = folder / f"{content.hexdigest()[:40]}-{entry.name}.npy"
+        found = _read(path, layer)
+        if found is None:
+            found = perturbations(weight, [entry], layer)[0]
+            _write(path, found)
+        made.append(found.to(weight.device))
+    return torch.stack(made)
+
+
+def _read(path: Path, layer: Layer) -> Tensor | None:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != layer.shape or array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
+        return None
+    return torch.from_numpy(array)
+
+
+def _write(path: Path, perturbation: Tensor) -> None:
+    """Write whole or not at all, since several processes may share the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".npy", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, perturbation.cpu().numpy(), allow_pickle=False)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
