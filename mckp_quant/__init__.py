@@ -14,23 +14,30 @@ from .sensitivity.table import SensitivityTable
 if TYPE_CHECKING:
     from .allocation import Allocation, allocate
     from .builder import Index, build
+    from .choices import find_ties
     from .comparison import compare_solvers
     from .policy import Policy
     from .sensitivity._measure import measure
     from .simulation import apply
+    from .structure import Structure
+    from .tables import read_table, write_table
     from .validation import Validation, validate
 
 _LAZY = {
     "Allocation": "allocation",
     "Index": "builder",
     "Policy": "policy",
+    "Structure": "structure",
     "Validation": "validation",
     "allocate": "allocation",
     "apply": "simulation",
     "build": "builder",
     "compare_solvers": "comparison",
+    "find_ties": "choices",
     "measure": "sensitivity._measure",
+    "read_table": "tables",
     "validate": "validation",
+    "write_table": "tables",
 }
 
 __all__ = [
@@ -41,14 +48,18 @@ __all__ = [
     "Layer",
     "Policy",
     "SensitivityTable",
+    "Structure",
     "Validation",
     "__version__",
     "allocate",
     "apply",
     "build",
     "compare_solvers",
+    "find_ties",
     "measure",
+    "read_table",
     "validate",
+    "write_table",
 ]
 
 

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .activations import PEAKS, peak
 from .builder import build
+from .costs import RESOURCES
+from .explanation import impossible, useless
 from .policy import Policy
 from .solvers import NoSolution, Status, solve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .activations import Tensor
     from .builder import Index
+    from .cost_tables import CostTable
+    from .costs import Budget
     from .formats import Format
     from .sensitivity.table import SensitivityTable
     from .solvers import Problem, Solution, Solver
+    from .structure import Structure
     from .units import Amount
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +45,15 @@ class Allocation:
         The problem that was solved: `solution.certificate.holds(problem)` rechecks the bound.
     index
         What the problem's groups and labels mean.
+    notes
+        Sentences about budgets that change nothing.
     """
 
     policy: Policy
     solution: Solution
     problem: Problem
     index: Index
+    notes: tuple[str, ...] = ()
 
 
 def allocate(
@@ -50,6 +63,12 @@ def allocate(
     solver: Solver | str = "auto",
     pinned: Mapping[str, str | Format] | None = None,
     tied: Sequence[Sequence[str]] = (),
+    at_least: Mapping[str, Amount] | None = None,
+    costs: Sequence[CostTable] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+    target: str | None = None,
+    structure: Structure | None = None,
+    activations: Sequence[Tensor] = (),
     seconds: float = 60.0,
     seed: int = 0,
 ) -> Allocation:
@@ -68,6 +87,19 @@ def allocate(
         From layers to the format that each must have.
     tied
         Sets of layers that must share one format.
+    at_least
+        Minima, from names to amounts as in `budgets`.
+    costs
+        Costs that were measured, such as latencies; their names may then stand in `budgets` and `at_least`.
+    choices
+        From layers, patterns such as ``"blocks.*.mlp.*"``, ``"kind:linear"``, ``"first"`` or ``"last"`` to the names of
+        the formats that these may have; the last rule that matches counts.
+    target
+        The export target that must take the formats, such as ``"torchao"``.
+    structure
+        Constraints on the policy as a whole, such as a limit on distinct formats; only some solvers take them.
+    activations
+        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``.
     seconds
         The time limit of the solver.
     seed
@@ -85,10 +117,24 @@ def allocate(
     NoSolution
         When no policy is within the budgets, with the least budgets that work; or none was found in time.
     """
-    problem, index = build(table, budgets, pinned=pinned, tied=tied)
+    problem, index = build(
+        table,
+        budgets,
+        pinned=pinned,
+        tied=tied,
+        at_least=at_least,
+        costs=costs,
+        choices=choices,
+        target=target,
+        structure=structure,
+        activations=activations,
+    )
     require_each_budget(problem, index)
+    notes = useless(problem, index)
+    for note in notes:
+        logger.info("%s", note)
     solution = solve(problem, solver, seconds=seconds, seed=seed)
-    return Allocation(as_policy(table, solution, index), solution, problem, index)
+    return Allocation(as_policy(table, solution, index), solution, problem, index, notes)
 
 
 def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Policy:
@@ -116,15 +162,22 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     if solution.choice is None:
         raise NoSolution(why_none(solution, index))
     policy = Policy.on_table(table, index.policy_formats(solution.choice))
+    others: dict[str, int] = {}
+    for budget, most, used in zip(index.budgets, solution.budget, solution.cost, strict=True):
+        if budget.name in PEAKS:
+            others[budget.name] = peak(budget.name, table, index.groups, index.activations, policy.formats)
+        elif budget.name not in RESOURCES:
+            others[budget.name] = budget.limit + most - used if budget.least else used
     return dataclasses.replace(
         policy,
+        costs={**policy.costs, **others},
         predicted=solution.value,
         bound=solution.bound if math.isfinite(solution.bound) else math.nan,
         status=solution.status.value,
         ground=solution.certificate.ground,
         solver=solution.solver,
         seed=solution.seed,
-        budgets=index.budgets,
+        budgets=tuple(dict.fromkeys(dataclasses.replace(each, fixed=0) for each in index.budgets)),
         ties=index.tied,
         pinned=index.pinned,
     )
@@ -145,12 +198,7 @@ def require_each_budget(problem: Problem, index: Index) -> None:
     NoSolution
         When the cheapest formats exceed a budget; with the least that works for each such budget.
     """
-    words = [
-        f"budget {budget} cannot be met: even the cheapest formats take {budget.in_units(least, up=True)}, "
-        "the least that works"
-        for budget, least in zip(index.budgets, problem.least_cost, strict=True)
-        if least > budget.limit
-    ]
+    words = impossible(problem, index)
     if words:
         raise NoSolution("; ".join(words))
 
@@ -176,12 +224,15 @@ def why_none(solution: Solution, index: Index) -> str:
             "or use the solver 'exact'"
         )
     words = [
-        f"{budget}: "
-        + (
-            "no amount works while the others stay as they are"
-            if least is None
-            else f"the least that works while the others stay is {budget.in_units(least, up=True)}"
-        )
-        for budget, least in zip(index.budgets, solution.least_budget, strict=True)
+        f"{budget}: {_what_works(budget, most, least)}"
+        for budget, most, least in zip(index.budgets, solution.budget, solution.least_budget, strict=True)
     ]
     return "no policy is within all the budgets together; " + "; ".join(words)
+
+
+def _what_works(budget: Budget, most: int, least: int | None) -> str:
+    if least is None:
+        return "no amount works while the others stay as they are"
+    if budget.least:
+        return f"the most that works while the others stay is {budget.in_units(budget.limit + most - least)}"
+    return f"the least that works while the others stay is {budget.in_units(least + budget.fixed, up=True)}"

@@ -14,10 +14,13 @@ from .solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailabl
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .activations import Tensor
     from .builder import Index
+    from .cost_tables import CostTable
     from .formats import Format
     from .sensitivity.table import SensitivityTable
     from .solvers import Problem, Solution, Solver
+    from .structure import Structure
     from .units import Amount
 
 _NOT_COMPARED = ("auto",)  # one of the others under another name
@@ -97,6 +100,12 @@ def compare_solvers(
     solvers: Sequence[Solver | str] | None = None,
     pinned: Mapping[str, str | Format] | None = None,
     tied: Sequence[Sequence[str]] = (),
+    at_least: Mapping[str, Amount] | None = None,
+    costs: Sequence[CostTable] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+    target: str | None = None,
+    structure: Structure | None = None,
+    activations: Sequence[Tensor] = (),
     seconds: float = 60.0,
     seed: int = 0,
     progress: Callable[[int, int | None], None] | None = None,
@@ -115,6 +124,8 @@ def compare_solvers(
         From layers to the format that each must have.
     tied
         Sets of layers that must share one format.
+    at_least, costs, choices, target, structure, activations
+        As for `allocate`.
     seconds
         The time limit of each solver.
     seed
@@ -137,7 +148,18 @@ def compare_solvers(
     chosen = _chosen(solvers)
     if not seconds > 0 or seed < 0:
         raise InvalidInput(f"seconds = {seconds}, seed = {seed}: give some time, and a seed of at least 0")
-    problem, index = build(table, budgets, pinned=pinned, tied=tied)
+    problem, index = build(
+        table,
+        budgets,
+        pinned=pinned,
+        tied=tied,
+        at_least=at_least,
+        costs=costs,
+        choices=choices,
+        target=target,
+        structure=structure,
+        activations=activations,
+    )
     require_each_budget(problem, index)
     answers: list[tuple[str, Solution | str]] = []
     for done, solver in enumerate(chosen):

@@ -64,9 +64,11 @@ class Format:
     @classmethod
     def named(cls, name: str) -> Format:
         """The built-in format of this name; raises InvalidInput, with the nearest name, where there is none."""
+        if name == FLOAT.name:
+            return FLOAT
         match = _NAME.fullmatch(name)
         if match is None:
-            raise unknown("format", name, BUILT_IN)
+            raise unknown("format", name, (*BUILT_IN, FLOAT.name))
         return cls(name, weight_bits=int(match.group(1)))
 
     @property
@@ -105,6 +107,18 @@ class Format:
     def storage_bytes(self, layer: Layer) -> int:
         """Bytes that the layer's weight takes in this format: `storage_bits` rounded up."""
         return -(-self.storage_bits(layer) // 8)
+
+
+def _unchanged(weight: Any) -> Any:
+    return weight
+
+
+def _float_bits(layer: Layer) -> int:
+    return FLOAT_BITS * layer.elements
+
+
+# "Leave it as it is" as a choice: no rounding, no scales.
+FLOAT = Format("float", FLOAT_BITS, quantize=_unchanged, stored_bits=_float_bits)
 
 
 def as_formats(formats: str | Iterable[str | Format]) -> tuple[Format, ...]:
@@ -168,7 +182,7 @@ def format_document(entry: Format, stored_bits: Mapping[str, int]) -> dict[str, 
     document
         The name alone for a built-in format.
     """
-    if entry.built_in:
+    if entry.built_in or entry == FLOAT:
         return {"name": entry.name}
     return {
         "name": entry.name,
@@ -211,6 +225,6 @@ def format_from(document: Any, source: str) -> Format:
             f"{source} has a format that cannot be read, {document!r} ({type(error).__name__}: {error}): "
             "it was edited by hand or is something else"
         ) from error
-    if name in BUILT_IN:
+    if name in (*BUILT_IN, FLOAT.name):
         raise InvalidInput(f"{source}: format {name!r} is built in and cannot have stored bits of its own: rename it")
     return Format(name, weight_bits, activation_bits, stored_bits=RecordedBits(bits))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from .errors import InvalidInput
 
@@ -40,6 +41,9 @@ class Layer:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no tensor has."""
+        for name, sizes in (("shape", self.shape), ("channels", (self.channels,)), ("macs", (self.macs,))):
+            if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
+                raise InvalidInput(f"layer {self.name!r} has {name} = {getattr(self, name)!r}: give whole numbers")
         if not self.shape or min(self.shape) < 1:
             raise InvalidInput(f"layer {self.name!r} has the shape {self.shape}: every dimension must be at least 1")
         if self.channels < 1 or self.macs < 0:

@@ -54,7 +54,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "costs": dict(policy.costs),
         "weights": policy.weights,
         "bits_per_weight": policy.bits_per_weight,
-        "budgets": [{"name": each.name, "asked": each.asked, "limit": each.limit} for each in policy.budgets],
+        "budgets": [_budget(each) for each in policy.budgets],
         "table": policy.table,
         "ties": [list(names) for names in policy.ties],
         "pinned": [{"layer": layer, "format": name} for layer, name in policy.pinned],
@@ -108,7 +108,14 @@ def policy_from(kind: type[Policy], document: dict[str, Any], source: str) -> Po
             weights=weights,
             costs={str(name): int(total) for name, total in field(document, "costs", source).items()},
             budgets=tuple(
-                Budget(str(each["name"]), str(each["asked"]), int(each["limit"]), weights)
+                Budget(
+                    str(each["name"]),
+                    str(each["asked"]),
+                    int(each["limit"]),
+                    weights,
+                    str(each.get("unit", "")),
+                    bool(each.get("least", False)),
+                )
                 for each in entries(document, "budgets", source)
             ),
             bound=_number(document, "bound", source),
@@ -128,6 +135,11 @@ def policy_from(kind: type[Policy], document: dict[str, Any], source: str) -> Po
             f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
             "it was edited by hand or is something else"
         ) from error
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": budget.name, "asked": budget.asked, "limit": budget.limit}
+    return plain | ({"unit": budget.unit} if budget.unit else {}) | ({"least": True} if budget.least else {})
 
 
 def _format(policy: Policy, entry: Format, bits: tuple[int | None, ...]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Prediction:
 
 
 def totals(layers: Sequence[Layer], formats: Sequence[Format]) -> dict[str, int]:
-    """Exact totals of every resource, by what it counts.
+    """Exact totals of every built-in resource, by what it counts.
 
     Parameters
     ----------

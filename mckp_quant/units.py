@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Integral, Rational, Real
+from typing import TYPE_CHECKING
 
 from .errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LIMIT = 2**63  # what does not fit a 64-bit integer is no budget
 
@@ -42,7 +46,7 @@ class Quantity:
         return self.number * whole / 100 if self.percent else self.number
 
 
-def read(name: str, value: Amount, symbol: str | None = None) -> Quantity:
+def read(name: str, value: Amount, symbol: str | None = None, units: Mapping[str, int] | None = None) -> Quantity:
     """Read an amount exactly; a float counts as the shortest decimal that means it, so 2.4 is 24/10.
 
     Parameters
@@ -54,6 +58,8 @@ def read(name: str, value: Amount, symbol: str | None = None) -> Quantity:
     symbol
         The unit that may follow a prefix: ``"B"`` for bytes, ``""`` for plain counts, None where only numbers and
         percentages make sense.
+    units
+        Whole units by name, such as ``{"ns": 1, "us": 1_000}``, in the place of prefixes and a symbol.
 
     Returns
     -------
@@ -65,7 +71,7 @@ def read(name: str, value: Amount, symbol: str | None = None) -> Quantity:
     InvalidInput
         When the value is negative, not finite, beyond 2**63, or cannot be read.
     """
-    quantity = _from_text(name, value, symbol) if isinstance(value, str) else Quantity(_from_number(name, value))
+    quantity = _from_text(name, value, symbol, units) if isinstance(value, str) else Quantity(_from_number(name, value))
     if quantity.number < 0:
         raise InvalidInput(f"{name} = {value!r} is negative: it must be at least 0")
     if quantity.number >= LIMIT:
@@ -83,13 +89,19 @@ def _from_number(name: str, value: object) -> Fraction:
     return Fraction(value) if isinstance(value, Decimal) else Fraction(repr(float(value)))
 
 
-def _from_text(name: str, value: str, symbol: str | None) -> Quantity:
+def _from_text(name: str, value: str, symbol: str | None, units: Mapping[str, int] | None) -> Quantity:
     match = _TEXT.fullmatch(value.strip())
     if match is None:
         raise InvalidInput(f"{name} = {value!r} cannot be read: write a number, {_examples(symbol)}")
     number, unit = Fraction(match.group(1)), match.group(2)
     if unit == "%":
         return Quantity(number, percent=True)
+    if units and unit:
+        if unit not in units:
+            raise InvalidInput(
+                f"{name} = {value!r} has the unit {unit!r}: known are {', '.join(units)}, or a percentage"
+            )
+        return Quantity(number * units[unit])
     if symbol is None:
         if unit:
             raise InvalidInput(f"{name} = {value!r} has the unit {unit!r}: write a number, {_examples(symbol)}")

@@ -141,7 +141,7 @@ def spoil(document: dict[str, Any], change: str) -> dict[str, Any]:
     ("change", "words"),
     [
         ("no loss", r"the table '.*table.json' lacks the field 'loss'"),
-        ("strange layer", "the table '.*' has an entry that cannot be read: .*colour"),
+        ("strange layer", "the table '.*', layers, row 0 has an entry that cannot be read: .*colour"),
         ("no shape", "has an entry that cannot be read: 'shape'"),
         ("no elements", r"layer 'a' has the shape \(0, 3\)"),
         ("layers", "has layers = 3: it must be a list"),

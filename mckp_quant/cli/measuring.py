@@ -37,7 +37,7 @@ def measure(
     data: DataOption,
     output: OutputOption,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
-    method: Annotated[str, typer.Option(help="The estimator: gauss_newton or hutchinson.")] = "gauss_newton",
+    method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
     likelihood: LikelihoodOption = "categorical",
     probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,

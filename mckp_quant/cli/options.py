@@ -8,13 +8,48 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..capabilities import TARGETS
+from ..choices import RUNTIME_TIES, TIE_RULES, find_ties
 from ..costs import RESOURCES
 from ..errors import InvalidInput
+from ..tables import Handling, read_costs, read_table
+from ..tables.findings import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A sensitivity table, as 'measure' writes it.")]
+    from ..cost_tables import CostTable
+    from ..sensitivity.table import SensitivityTable
+
+TableArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE", help="A sensitivity table: .json as 'measure' writes it, .csv (wide, long) or .npz."
+    ),
+]
+OnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="KIND=ANSWER",
+        help="What to do about odd cells of a .csv or .npz, such as missing=drop; may be repeated. "
+        + ", ".join(f"{kind}: {' '.join(answers)}" for kind, answers in ANSWERS.items())
+        + ".",
+    ),
+]
+AtLeastOption = Annotated[
+    list[str] | None,
+    typer.Option("--at-least", metavar="NAME=VALUE", help="A minimum, as a budget is a maximum; may be repeated."),
+]
+CostsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--costs",
+        metavar="NAME=FILE",
+        help="Measured costs, whole numbers per layer and format, as .csv or .json; NAME may then be a budget. "
+        "NAME:UNIT=FILE says what they count, ns by default. May be repeated.",
+    ),
+]
 BudgetOption = Annotated[
     list[str],
     typer.Option(
@@ -31,6 +66,25 @@ PinOption = Annotated[
 TieOption = Annotated[
     list[str] | None,
     typer.Option("--tie", metavar="LAYER,LAYER", help="Layers that must share one format; may be repeated."),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="RULE=FORMAT,FORMAT",
+        help="The only formats of a layer, a pattern, kind:linear, first or last; may be repeated, the last counts.",
+    ),
+]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", help=f"Only formats that this target takes: {', '.join(TARGETS)}.")
+]
+TieRuleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tie-rule",
+        metavar="RULE",
+        help=f"Tie layers by a rule: {', '.join([*TIE_RULES, *RUNTIME_TIES])}, or an expression with (?P<part>...).",
+    ),
 ]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
@@ -100,6 +154,30 @@ def sets(texts: Sequence[str] | None) -> list[list[str]]:
 def names(text: str) -> list[str]:
     """Split a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
+    """Read the table, doing about odd cells what ``--on`` says."""
+    return read_table(path, handling=Handling.of(pairs("--on", answers))).table
+
+
+def ties_from(table: SensitivityTable, texts: Sequence[str] | None, rules: Sequence[str] | None) -> list[Sequence[str]]:
+    """The sets of ``--tie``, and those that ``--tie-rule`` finds."""
+    return [*sets(texts), *find_ties(table.layers, rules or ())]
+
+
+def choices_from(texts: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read repeated ``--allow RULE=FORMAT,FORMAT`` options."""
+    return {rule: names(formats) for rule, formats in pairs("--allow", texts).items()}
+
+
+def costs_from(texts: Sequence[str] | None) -> list[CostTable]:
+    """Read repeated ``--costs NAME=FILE`` options."""
+    found = []
+    for said, file in pairs("--costs", texts).items():
+        name, _, unit = said.partition(":")
+        found.append(read_costs(file, name=name, unit=unit or "ns"))
+    return found
 
 
 def check_output(path: Path | None) -> None:

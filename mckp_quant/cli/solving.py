@@ -12,21 +12,29 @@ from ..comparison import compare_solvers
 from ..files import PREFIX
 from ..policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
-from ..sensitivity.table import SensitivityTable
 from .console import note, progress, show, show_json
 from .options import (
+    AllowOption,
+    AtLeastOption,
     BudgetOption,
+    CostsOption,
     JsonOption,
     MaybeOutputOption,
+    OnOption,
     PinOption,
     SecondsOption,
     SeedOption,
     TableArgument,
+    TargetOption,
     TieOption,
+    TieRuleOption,
     check_output,
+    choices_from,
+    costs_from,
     names,
     pairs,
-    sets,
+    table_from,
+    ties_from,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +47,12 @@ def solve(
     solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
     pin: PinOption = None,
     tie: TieOption = None,
+    tie_rule: TieRuleOption = None,
+    allow: AllowOption = None,
+    target: TargetOption = None,
+    at_least: AtLeastOption = None,
+    costs: CostsOption = None,
+    on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
     output: MaybeOutputOption = None,
@@ -46,18 +60,24 @@ def solve(
 ) -> None:
     """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
     check_output(output)
-    measured = SensitivityTable.load(table)
+    measured = table_from(table, on)
     with progress(f"solving with {solver}"):
         allocation = allocate(
             measured,
             pairs("--budget", budget),
             solver=solver,
             pinned=pairs("--pin", pin),
-            tied=sets(tie),
+            tied=ties_from(measured, tie, tie_rule),
+            choices=choices_from(allow),
+            target=target,
+            at_least=pairs("--at-least", at_least),
+            costs=costs_from(costs),
             seconds=seconds,
             seed=seed,
         )
     policy = allocation.policy
+    for each in allocation.notes:
+        note(each)
     if output is not None:
         policy.save(output)
         note(f"wrote {output}")
@@ -75,19 +95,29 @@ def compare(
     ] = None,
     pin: PinOption = None,
     tie: TieOption = None,
+    tie_rule: TieRuleOption = None,
+    allow: AllowOption = None,
+    target: TargetOption = None,
+    at_least: AtLeastOption = None,
+    costs: CostsOption = None,
+    on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Solve a table with every solver, and set side by side what each finds, how fast, and on what proof."""
-    measured = SensitivityTable.load(table)
+    measured = table_from(table, on)
     with progress("comparing solvers") as report:
         comparison = compare_solvers(
             measured,
             pairs("--budget", budget),
             solvers=None if solver is None else names(solver),
             pinned=pairs("--pin", pin),
-            tied=sets(tie),
+            tied=ties_from(measured, tie, tie_rule),
+            choices=choices_from(allow),
+            target=target,
+            at_least=pairs("--at-least", at_least),
+            costs=costs_from(costs),
             seconds=seconds,
             seed=seed,
             progress=report,

@@ -1,0 +1,27 @@
+"""Tables that were measured elsewhere: read, checked with one list of what is odd, and written in open formats."""
+
+from __future__ import annotations
+
+from .cost_files import read_costs
+from .findings import Finding, Handling, Place
+from .objects import table_from_arrays, table_from_records, table_to_frame
+from .published import Published, read_traces
+from .reading import read_table, write_table
+from .schemas import schema
+from .settling import Imported
+
+__all__ = [
+    "Finding",
+    "Handling",
+    "Imported",
+    "Place",
+    "Published",
+    "read_costs",
+    "read_table",
+    "read_traces",
+    "schema",
+    "table_from_arrays",
+    "table_from_records",
+    "table_to_frame",
+    "write_table",
+]

@@ -1,0 +1,100 @@
+"""The front door for tables in files: the ending says which kind of file it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput, unknown
+from ..sensitivity.table import SensitivityTable
+from .csv_files import read_csv, write_csv
+from .findings import Handling
+from .npz_files import read_npz, with_batches, write_npz
+from .settling import Imported, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..formats import Format
+    from ..layers import Layer
+
+_ERRORS = Handling()
+_TEXT = (".csv",)
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    layers: Iterable[Layer] = (),
+    formats: Iterable[Format] = (),
+    handling: Handling = _ERRORS,
+) -> Imported:
+    """Read a table from JSON, CSV (wide or long) or npz.
+
+    A JSON table is one that `SensitivityTable.save` wrote, or that follows its published schema: it says for itself
+    which numbers are missing, and they are taken as they are.
+
+    Parameters
+    ----------
+    path
+        The file; its ending says what it is.
+    layers
+        Facts about layers that the file does not give, such as what `discover` found.
+    formats
+        Formats that are neither built in nor described by the file.
+    handling
+        What to do about odd cells of CSV and npz.
+
+    Returns
+    -------
+    imported
+        The table, with the list of what was odd.
+
+    Raises
+    ------
+    InvalidInput
+        When the file cannot be read, with file, row and column; or a cell is odd about which nothing was said.
+    """
+    kind = Path(path).suffix.casefold()
+    if kind == ".json":
+        return Imported(SensitivityTable.load(path))
+    if kind in _TEXT:
+        return settle(read_csv(path), handling, layers=layers, formats=formats)
+    if kind == ".npz":
+        rough, batches = read_npz(path)
+        imported = settle(rough, handling, layers=layers, formats=formats)
+        if any(finding.answer not in ("keep", "error") for finding in imported.findings):
+            return imported  # what single batches contributed is no longer what the losses are made of
+        return Imported(with_batches(imported.table, batches, os.fspath(path)), imported.findings)
+    raise unknown("kind of table", kind or os.fspath(path), (".json", ".npz", *_TEXT))
+
+
+def write_table(table: SensitivityTable, path: str | os.PathLike[str], *, long: bool = False) -> None:
+    """Write a table as JSON, CSV or npz, whole or not at all.
+
+    Parameters
+    ----------
+    table
+        The table.
+    path
+        Where to write; its ending says as what.
+    long
+        CSV with one row per layer and format, instead of one per layer.
+
+    Raises
+    ------
+    InvalidInput
+        When the ending is none of these.
+    """
+    kind = Path(path).suffix.casefold()
+    if long and kind not in _TEXT:
+        raise InvalidInput(f"long = True is for CSV, and {os.fspath(path)!r} is {kind or 'of no known kind'}")
+    if kind == ".json":
+        table.save(path)
+    elif kind in _TEXT:
+        write_csv(table, path, long=long)
+    elif kind == ".npz":
+        write_npz(table, path)
+    else:
+        raise unknown("kind of table", kind or os.fspath(path), (".json", ".npz", *_TEXT))

@@ -1,0 +1,244 @@
+"""Tables whose rows are records: one per layer (wide), or one per layer and format (long)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput
+from . import cells
+from .findings import Place
+from .rough import FACTS, Cell, FormatFacts, LayerFacts, Rough
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+ALIASES = {
+    "layer": ("layer", "tensor", "module", "name", "tensor_name", "layer_name"),
+    "format": ("format", "qtype", "type", "quant", "quantization", "scheme"),
+    "loss": ("loss", "kld", "kl", "score", "sensitivity", "delta_loss", "value"),
+    "stderr": ("stderr", "loss_stderr", "kld_stderr", "std_error"),
+    "bytes": ("bytes", "n_bytes", "size_bytes"),
+    "stored_bits": ("stored_bits",),
+    "elements": ("elements", "weights", "parameters", "n_elements", "numel"),
+    "weight_bits": ("weight_bits",),
+    "activation_bits": ("activation_bits",),
+    "kind": ("kind",),
+    "shape": ("shape",),
+    "channels": ("channels",),
+    "macs": ("macs",),
+    "ties": ("ties",),
+}
+_MEANING = {alias: name for name, known in ALIASES.items() for alias in known}
+_SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row: what stands under each heading, and which line it is."""
+
+    line: int | str
+    entries: Mapping[str, object]
+
+
+def from_records(
+    source: str,
+    headings: Sequence[str],
+    records: Iterable[Record],
+    *,
+    about: Mapping[str, str] | None = None,
+    formats: Mapping[str, FormatFacts] | None = None,
+) -> Rough:
+    """Read records, whichever of the two shapes they have.
+
+    A heading for the format and one for the loss make a long table; otherwise every heading that is no fact of a layer
+    is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it.
+
+    Parameters
+    ----------
+    source
+        The file, or what the records came in.
+    headings
+        The headings, in order.
+    records
+        The rows.
+    about
+        Unit, method, samples and seed, where they are known.
+    formats
+        What is known of formats already.
+
+    Returns
+    -------
+    rough
+        What was found.
+
+    Raises
+    ------
+    InvalidInput
+        When headings are missing or stand twice, a row has no name, or facts of one layer disagree.
+    """
+    meaning = _headings(source, headings)
+    long = "format" in meaning.values() and "loss" in meaning.values()
+    if not long and "format" in meaning.values():
+        raise InvalidInput(
+            f"{source}, row 1: there is a column for the format but none for the loss; name it one of "
+            f"{', '.join(ALIASES['loss'])}"
+        )
+    reader = _Long(source, meaning) if long else _Wide(source, meaning)
+    for name, facts in (formats or {}).items():
+        reader.formats[name] = facts
+    for record in records:
+        reader.read(record)
+    order = [name for name in reader.found if name in reader.formats]
+    order += [name for name in reader.formats if name not in reader.found and name in {c.format for c in reader.cells}]
+    return Rough(
+        source=source,
+        layers=reader.layers,
+        formats={name: reader.formats[name] for name in order},
+        cells=tuple(reader.cells),
+        about=about or {},
+    )
+
+
+def _headings(source: str, headings: Sequence[str]) -> dict[str, str]:
+    """From each heading to what it means; a heading that means nothing known is a format."""
+    meaning: dict[str, str] = {}
+    for position, heading in enumerate(headings):
+        if not str(heading).strip():
+            raise InvalidInput(f"{source}, row 1, column {position + 1}: the heading is empty")
+        name = str(heading)
+        if name in meaning:
+            raise InvalidInput(f"{source}, row 1, column {position + 1}: the heading {name!r} stands twice")
+        known = _MEANING.get(name.casefold(), "")
+        if known and known in meaning.values():
+            raise InvalidInput(f"{source}, row 1, column {name!r}: there are two columns for the {known}")
+        meaning[name] = known
+    if "layer" not in meaning.values():
+        raise InvalidInput(
+            f"{source}, row 1, column 1: there is no column for the layer; name it one of {', '.join(ALIASES['layer'])}"
+        )
+    return meaning
+
+
+class _Reader:
+    """Collects what the rows say."""
+
+    def __init__(self, source: str, meaning: Mapping[str, str]) -> None:
+        self.source = source
+        self.meaning = meaning
+        self.column = {known: heading for heading, known in meaning.items() if known}
+        self.layers: dict[str, LayerFacts] = {}
+        self.formats: dict[str, FormatFacts] = {}
+        self.found: list[str] = []
+        self.cells: list[Cell] = []
+
+    def read(self, record: Record) -> None:
+        raise NotImplementedError
+
+    def place(self, record: Record, heading: str) -> Place:
+        return Place(self.source, record.line, heading)
+
+    def text(self, record: Record, known: str) -> str:
+        """A name that must be there."""
+        heading = self.column[known]
+        raw = record.entries.get(heading)
+        if not isinstance(raw, str) or not raw.strip():
+            raise InvalidInput(f"{self.place(record, heading)}: {raw!r} is no name of a {known}")
+        return raw.strip()
+
+    def layer(self, record: Record) -> str:
+        """The layer's name; its facts are kept, and must not differ from row to row."""
+        name = self.text(record, "layer")
+        facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
+        facts = {known: entry for known, entry in facts.items() if entry not in (None, "")}
+        if name not in self.layers:
+            self.layers[name] = LayerFacts(name, facts, self.source, record.line)
+            return name
+        first = self.layers[name]
+        for known, entry in facts.items():
+            if first.facts.get(known, entry) != entry:
+                raise InvalidInput(
+                    f"{self.place(record, self.column[known])}: {entry!r} is not what row {first.row} says of layer "
+                    f"{name!r}, {first.facts[known]!r}"
+                )
+        self.layers[name] = dataclasses.replace(first, facts={**facts, **first.facts})
+        return name
+
+
+class _Long(_Reader):
+    """One row per layer and format."""
+
+    def read(self, record: Record) -> None:
+        layer, name = self.layer(record), self.text(record, "format")
+        facts = FormatFacts(self._bits(record, "weight_bits"), self._bits(record, "activation_bits"))
+        known = self.formats.setdefault(name, facts)
+        for what in ("weight_bits", "activation_bits"):
+            said, before = getattr(facts, what), getattr(known, what)
+            if said is not None and before is not None and said != before:
+                raise InvalidInput(
+                    f"{self.place(record, self.column[what])}: {said} is not what an earlier row says of format "
+                    f"{name!r}, {before}"
+                )
+        if name not in self.found:
+            self.found.append(name)
+        bits, where = self._stored(record)
+        self.cells.append(
+            Cell(
+                layer,
+                name,
+                record.entries.get(self.column["loss"]),
+                self.place(record, self.column["loss"]),
+                record.entries.get(self.column["stderr"]) if "stderr" in self.column else None,
+                bits,
+                where,
+            )
+        )
+
+    def _bits(self, record: Record, known: str) -> int | None:
+        raw = record.entries.get(self.column[known]) if known in self.column else None
+        return None if raw in (None, "") else cells.whole(raw, self.place(record, self.column[known]), least=1)
+
+    def _stored(self, record: Record) -> tuple[object, Place | None]:
+        for known, size in (("stored_bits", 1), ("bytes", 8)):
+            raw = record.entries.get(self.column[known]) if known in self.column else None
+            if raw not in (None, "") and not cells.is_missing(raw, ()):
+                where = self.place(record, self.column[known])
+                return size * cells.whole(raw, where), where
+        return None, None
+
+
+class _Wide(_Reader):
+    """One row per layer, one column per format."""
+
+    def __init__(self, source: str, meaning: Mapping[str, str]) -> None:
+        super().__init__(source, meaning)
+        free = [heading for heading, known in meaning.items() if not known]
+        beside: dict[str, dict[str, str]] = {}
+        for heading in free:
+            match = _SUFFIXED.fullmatch(heading)
+            if match is not None and match["format"] in free:
+                beside.setdefault(match["format"], {})[match["what"]] = heading
+        taken = {heading for columns in beside.values() for heading in columns.values()}
+        self.found = [heading for heading in free if heading not in taken]
+        self.beside = beside
+        self.formats = {name: FormatFacts() for name in self.found}
+
+    def read(self, record: Record) -> None:
+        layer = self.layer(record)
+        for name in self.found:
+            beside = self.beside.get(name, {})
+            bits, where = self._stored(record, beside)
+            stderr = record.entries.get(beside["stderr"]) if "stderr" in beside else None
+            self.cells.append(
+                Cell(layer, name, record.entries.get(name), self.place(record, name), stderr, bits, where)
+            )
+
+    def _stored(self, record: Record, beside: Mapping[str, str]) -> tuple[object, Place | None]:
+        for what, size in (("bits", 1), ("bytes", 8)):
+            raw = record.entries.get(beside[what]) if what in beside else None
+            if raw not in (None, "") and not cells.is_missing(raw, ()):
+                where = self.place(record, beside[what])
+                return size * cells.whole(raw, where), where
+        return None, None
