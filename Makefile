@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 ALL := -c constraints.txt -e .[all,dev]
 
-.PHONY: install demo test check bench docs fuzz
+.PHONY: install demo test check bench docs fuzz prove
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -24,6 +24,9 @@ test: install
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz
+
+prove: install
+	$(BIN)/python -m benchmarks.best_known check
 
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
