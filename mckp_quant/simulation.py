@@ -129,8 +129,13 @@ class Simulator:
         """The policy without the layers whose weight an earlier one already stands for."""
         first: dict[Place, str] = {}
         kept: dict[str, Format] = {}
-        for name, entry in zip(policy.layers, policy.formats, strict=True):
-            self.layer(name)
+        for at, (name, entry) in enumerate(zip(policy.layers, policy.formats, strict=True)):
+            bits = entry.storage_bits(self.layer(name))
+            if policy.layer_bits and policy.layer_bits[at] != bits:
+                raise InvalidInput(
+                    f"layer {name!r} takes {bits:,} bits in {entry.name} here, but {policy.layer_bits[at]:,} in the "
+                    "policy: it was made for another network"
+                )
             other = first.setdefault(self._place(name), name)
             if kept.setdefault(other, entry) != entry:
                 raise InvalidInput(

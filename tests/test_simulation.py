@@ -183,3 +183,12 @@ def test_simulator_rounds_each_weight_to_each_format_once() -> None:
     for entry in ("w2", "w3", "w4"):
         simulator.apply(mq.Policy(("conv", "up"), (own, mq.Format.named(entry))))
     assert len(calls) == 1
+
+
+def test_a_policy_of_another_network_is_refused_by_its_bits() -> None:
+    small, large = nn.Sequential(nn.Linear(3, 4)), nn.Sequential(nn.Linear(3, 5))
+    table = mq.measure(small, [torch.randn(4, 3)], formats="w2")
+    policy = mq.Policy.on_table(table, as_formats("w2"))
+    mq.apply(small, policy)
+    with pytest.raises(mq.InvalidInput, match="layer '0' takes 190 bits in w2 here, but 152 in the policy"):
+        mq.apply(large, policy)

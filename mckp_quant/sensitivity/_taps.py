@@ -51,6 +51,7 @@ class Taps:
         self._samples = 0
         self._roots: list[Tensor] = []
         self._products: list[Tensor | None] = [None] * len(task.weights)
+        self._blind: set[int] = set()
         self._unordered: set[int] = set()
 
     @property
@@ -128,8 +129,15 @@ class Taps:
                 parameter.requires_grad_(True)
         self._samples = batch.size
         self._roots = []
+        self._blind.clear()
         with torch.enable_grad():
             logits = forward(self._task.model, batch, self._task.output)
+        if self._blind:
+            name = self._weights[min(self._blind)].layer.name
+            raise InvalidInput(
+                f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
+                "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
+            )
         if not logits.requires_grad:
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
@@ -152,7 +160,10 @@ class Taps:
 
     def _hook(self, row: int) -> Callable[..., Tensor | None]:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
-            if row in self.per_batch or not isinstance(output, Tensor) or not torch.is_grad_enabled():
+            if not torch.is_grad_enabled():
+                self._blind.add(row)
+                return None
+            if row in self.per_batch or not isinstance(output, Tensor):
                 return None
             inputs: Tensor = (args[0] if args else kwargs["input"]).detach()
             if not has_sample_rows(module, inputs, self._samples):

@@ -320,3 +320,18 @@ def test_dense_outputs_are_sequences_of_positions() -> None:
         assert table.unit == by_hand.unit
     chosen = measured(WithLogits(model), [inputs], "gauss_newton", class_dim=-3, output=lambda made: made.logits)
     np.testing.assert_array_equal(chosen.loss, measured(model, [inputs], "gauss_newton", class_dim=1).loss)
+
+
+def test_a_layer_under_no_grad_is_refused_by_name() -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = nn.Linear(3, 4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = self.backbone(x)
+            return self.head(features)
+
+    with pytest.raises(mq.InvalidInput, match=r"layer 'backbone' runs under torch.no_grad\(\) on batch 0"):
+        mq.measure(Frozen(), [torch.randn(4, 3)], formats="w2")
