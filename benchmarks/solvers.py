@@ -142,7 +142,8 @@ class Bench:
             writer = csv.DictWriter(file, (*FIELDS, *env), lineterminator="\n", restval="")
             if begins:
                 writer.writeheader()
-            writer.writerow({**record, "limit": row.seconds, **env})
+            times = {name: f"{record[name]:.6g}" for name in ("cpu", "wall")}
+            writer.writerow({**record, **times, "limit": row.seconds, **env})
 
 
 def _can_run(solver: str) -> bool:
