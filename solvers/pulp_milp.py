@@ -80,7 +80,8 @@ class Pulp:
             arguments += ["-threads", f"{self.threads}"]
         arguments += ["-randomSeed", f"{seed % 2**31}"]
         if self.reduce:
-            arguments += ["-ratio", "0", "-allow", "0"]
+            # Cuts are derived in floating point: on subset-sum-like cores they remove true optima.
+            arguments += ["-ratio", "0", "-allow", "0", "-cuts", "off"]
             # Not dualT: at 1e-9 CBC prunes true optima of subset-sum-like cores.
             for name in ("primalT", "integerT", "increment"):
                 arguments += [f"-{name}", f"{TOLERANCE:g}"]

@@ -331,7 +331,8 @@ def test_a_layer_under_no_grad_is_refused_by_name() -> None:
         def forward(self, x: Tensor) -> Tensor:
             with torch.no_grad():
                 features = self.backbone(x)
-            return self.head(features)
+            logits: Tensor = self.head(features)
+            return logits
 
     with pytest.raises(mq.InvalidInput, match=r"layer 'backbone' runs under torch.no_grad\(\) on batch 0"):
         mq.measure(Frozen(), [torch.randn(4, 3)], formats="w2")

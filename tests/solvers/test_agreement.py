@@ -178,3 +178,23 @@ def test_exact_stopped_by_its_memory_is_feasible_with_a_true_gap() -> None:
     assert solution.bound < best <= solution.value
     assert solution.gap > 0
     assert solved(problem, Exact()).value == best
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-12])
+@pytest.mark.parametrize("solver", COMPLETE)
+def test_values_that_almost_follow_costs_of_twelve_digits_are_told_apart(solver: str, scale: float) -> None:
+    # CBC with a dual tolerance of 1e-9 called a selection 0.2 % above the optimum optimal here.
+    cost = np.array(
+        [
+            [571767222894, 19406318368, 191854454263, 248779005498],
+            [211194219460, 519110351208, 199326302385, 570042683231],
+            [825841476147, 72629354795, 242899670715, 496705128947],
+            [46154172004, 143257779166, 574976259678, 399507880634],
+        ]
+    )
+    bonus = np.array([[1, 0, 1, 1], [0, 0, 0, 1], [1, 1, 1, 0], [1, 1, 0, 1]]) * 677.2404
+    value = (-1e-3 * cost + bonus) * scale
+    solution = solve(Problem.from_table(value, cost, 1667306534859), solver)
+    assert solution.status is Status.OPTIMAL
+    assert solution.choice is not None
+    assert solution.choice.tolist() == [3, 1, 3, 3]
