@@ -7,7 +7,8 @@ ties, dominated and repeated choices, common factors, huge costs and budgets at 
 the knapsack literature. Those with at most 20,000 selections are held against brute force, those whose budgets span at
 most 40,000 cells against a table over every budget; of larger ones budgets, proof and certificate are checked. All
 checks are made without the project's arithmetic. Block b of a run is drawn from (seed, b), so a failure, which is
-printed, can be repeated alone: --block b.
+printed, can be repeated alone: --block b. With --output a run that was stopped goes on where it was: what is finished
+waits beside FILE, in a file that ends in .part.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import collections
 import csv
 import io
 import itertools
+import json
 import math
 import multiprocessing
 import sys
@@ -191,8 +193,8 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
     return Fraction(certificate.bound) <= total
 
 
-def run_block(task: tuple[int, int, int]) -> Tally:
-    """The problems of one block: (seed, block, how many)."""
+def run_block(task: tuple[int, int, int]) -> tuple[int, Tally]:
+    """The block and what its problems showed, of (seed, block, how many)."""
     seed, block, problems = task
     began = time.process_time()
     rng = np.random.default_rng([seed, block])
@@ -210,7 +212,28 @@ def run_block(task: tuple[int, int, int]) -> Tally:
         counts.update((family, n_budgets, name) for name in found)
         if failing := [name for name in found if name in COUNTS[3:]]:
             failures.append(f"{where}: {', '.join(failing)}")
-    return Tally(dict(counts), failures, time.process_time() - began)
+    return block, Tally(dict(counts), failures, time.process_time() - began)
+
+
+def _keep(part: Path | None, seed: int, block: int, tally: Tally) -> None:
+    """Append a finished block to the file of a run that is under way."""
+    if part is not None:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        counts = [[*key, count] for key, count in tally.counts.items()]
+        with part.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([seed, block, counts, tally.failures, tally.seconds]) + "\n")
+
+
+def _finished(part: Path | None, seed: int) -> dict[int, Tally]:
+    """The blocks that a stopped run has finished."""
+    if part is None or not part.is_file():
+        return {}
+    lines = [json.loads(line) for line in part.read_text(encoding="utf-8").splitlines()]
+    return {
+        block: Tally({(family, budgets, name): count for family, budgets, name, count in counts}, failures, seconds)
+        for own, block, counts, failures, seconds in lines
+        if own == seed
+    }
 
 
 def as_csv(counts: dict[tuple[str, int, str], int], seed: int, seconds: float) -> str:
@@ -238,21 +261,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     blocks = range(-(-options.problems // BLOCK)) if options.block is None else [options.block]
     tasks = [(options.seed, block, min(BLOCK, options.problems - block * BLOCK)) for block in blocks]
-    counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
-    failures, seconds = 0, 0.0
+    part = None if options.output is None else options.output.with_suffix(".part")
+    tallies = _finished(part, options.seed)
+    tasks = [task for task in tasks if task[1] not in tallies]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for done, tally in enumerate(pool.imap_unordered(run_block, tasks), 1):
-            counts.update(tally.counts)
-            failures += len(tally.failures)
-            seconds += tally.seconds
+        for done, (block, tally) in enumerate(pool.imap_unordered(run_block, tasks), 1):
+            tallies[block] = tally
+            _keep(part, options.seed, block, tally)
             print("\n".join(tally.failures), end="\n" if tally.failures else "", flush=True)
             if done % 20 == 0:
-                print(f"{done} of {len(tasks)} blocks, {seconds:.0f} s of CPU", file=sys.stderr, flush=True)
+                print(f"{done} of {len(tasks)} blocks", file=sys.stderr, flush=True)
+    counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
+    for tally in tallies.values():
+        counts.update(tally.counts)
+    failures = sum(len(tally.failures) for tally in tallies.values())
+    seconds = sum(tally.seconds for tally in tallies.values())
     for name in COUNTS:
         print(f"{name}: {sum(count for key, count in counts.items() if key[2] == name):,}")
     print(f"seconds of CPU: {seconds:,.0f}")
-    if options.output is not None:
+    if options.output is not None and part is not None:
         write_text(options.output, as_csv(counts, options.seed, seconds))
+        part.unlink(missing_ok=True)
     return 1 if failures else 0
 
 

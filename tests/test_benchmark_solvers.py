@@ -163,6 +163,15 @@ def test_every_family_of_the_fuzz_can_be_drawn(script: Callable[[str], Any]) -> 
             assert fuzz.draw(rng, family, n_budgets).n_resources == n_budgets
 
 
+def test_a_fuzz_that_was_stopped_goes_on_where_it_was(script: Callable[[str], Any], tmp_path: Path) -> None:
+    fuzz, part = script("fuzz"), tmp_path / "fuzz.part"
+    tally = fuzz.Tally({("drawn", 2, "problems"): 7}, ["seed 1: wrong"], 0.5)
+    fuzz._keep(part, 1, 3, tally)
+    fuzz._keep(part, 2, 4, tally)
+    assert fuzz._finished(part, 1) == {3: tally}
+    assert fuzz._finished(tmp_path / "none.part", 1) == {}
+
+
 def test_raw_models_reach_the_optimum_of_a_plain_problem(script: Callable[[str], Any]) -> None:
     raw, problem = script("raw"), small(8)
     for name in ("raw cp_sat", "raw cp_sat 1e6", "raw cp_sat float", "raw highs", "raw highs default"):
