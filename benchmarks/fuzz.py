@@ -170,7 +170,8 @@ def _over_budget(problem: Problem, solution: Solution) -> bool:
 def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> bool:
     """Whether the price proves the stated bound, in rational numbers, and the bound is not above the optimum.
 
-    The bound leaves out choices that exceed a budget even when every other group costs its least.
+    The bound leaves out choices that exceed a budget even when every other group costs its least, and counts of each
+    budget what lies above the least cost in whole multiples of the common divisor of the costs above it.
     """
     certificate = solution.certificate
     if best is not None and best < math.inf:
@@ -180,10 +181,15 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
     if problem.n_choices > LARGEST_EXACT_BOUND or not math.isfinite(certificate.bound):
         return True
     price = [Fraction(each) for each in certificate.price.tolist()]
-    total = -sum((own * limit for own, limit in zip(price, problem.budget.tolist(), strict=True)), Fraction(0))
     values, costs = problem.value.tolist(), problem.cost.tolist()
-    room = [limit - least for limit, least in zip(problem.budget.tolist(), problem.least_cost, strict=True)]
-    for low, high in itertools.pairwise(problem.start.tolist()):
+    groups = list(itertools.pairwise(problem.start.tolist()))
+    total, room = Fraction(0), []
+    for own, row, limit in zip(price, costs, problem.budget.tolist(), strict=True):
+        least = sum(min(row[low:high]) for low, high in groups)
+        divisor = math.gcd(*(each - min(row[low:high]) for low, high in groups for each in row[low:high]))
+        room.append(limit - least - ((limit - least) % divisor if divisor else 0))
+        total -= own * (least + room[-1])
+    for low, high in groups:
         most = [left + min(row[low:high]) for left, row in zip(room, costs, strict=True)]
         total += min(
             Fraction(values[at]) + sum((own * row[at] for own, row in zip(price, costs, strict=True)), Fraction(0))

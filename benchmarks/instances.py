@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BITS = {4: (2, 3, 4, 8), 7: (2, 3, 4, 5, 6, 7, 8), 16: tuple(range(1, 17))}
 SHARES = (0.2, 0.5, 0.8)
 SEEDS = (0, 1, 2)
+FRESH_SEED = 10  # of problems with several budgets on which nothing was tuned
 GROWING = (20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 100_000)
 FRONT_POINTS = 8
 TIGHTER = 0.97
@@ -147,6 +148,16 @@ def _several_budgets() -> Iterator[Instance]:
             for seed in SEEDS:
                 for share in SHARES:
                     yield _quantisation(f"{title}, {n_budgets} budgets", layers, columns, share, seed, n_budgets)
+    for title, layers, columns in (
+        ("ResNet-50 54x4", "resnet50()", 4),
+        ("ResNet-50 54x7", "resnet50()", 7),
+        ("LLM 224x4", "llm(224)", 4),
+        ("lognormal 54x4", f"lognormal(54, seed={FRESH_SEED})", 4),
+    ):
+        for n_budgets in (2, 3):
+            for share in SHARES:
+                family = f"{title}, {n_budgets} budgets, fresh"
+                yield _quantisation(family, layers, columns, share, FRESH_SEED, n_budgets)
     for seed in SEEDS:
         family = "several_budgets 30x10, 5 budgets"
         yield Instance(

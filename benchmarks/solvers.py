@@ -65,7 +65,10 @@ def plan() -> list[Row]:
         rows.append(Row(family, ("exact", *GENERAL), only="seed 0"))
     for network in ("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x4"):
         for n_budgets in (2, 3):
-            rows.append(Row(f"{network}, {n_budgets} budgets", ("exact", *REDUCED, *GENERAL), rounds=3))
+            for family in (f"{network}, {n_budgets} budgets", f"{network}, {n_budgets} budgets, fresh"):
+                rows.append(Row(family, ("exact", *REDUCED, *GENERAL), rounds=3))
+    for n_budgets in (2, 3):
+        rows.append(Row(f"lognormal 54x4, {n_budgets} budgets, fresh", ("exact", *REDUCED, *GENERAL), rounds=3))
     rows.append(
         Row("several_budgets 30x10, 5 budgets", ("exact", "cp_sat", "raw cp_sat", "raw highs"), rounds=1, seconds=5.0)
     )

@@ -9,24 +9,27 @@ if __name__ != "mckp_quant.solvers":
     )
 
 from ._solve import available, solve
-from .cp_sat import CpSat
+from .backends.cp_sat import CpSat
+from .backends.highs import Highs
+from .backends.pulp_milp import Pulp
+from .backends.scip import Scip
 from .dual import LeastCost, least_cost
 from .errors import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
 from .evolve import Evolve
 from .exact import Enumerate, Exact
-from .explanation import Explanation, Shortfall, Worth, explain
+from .explanation import Explanation, Worth, explain
 from .files import read_problem, write_problem
 from .greedy import Greedy
-from .highs import Highs
 from .monotone import Monotone
+from .pairs import Pairs
+from .pairwise import Pairwise
 from .pareto import Front, front
 from .problem import Problem
-from .pulp_milp import Pulp
 from .ranking import k_best
 from .relax import Relax
 from .resolving import Resolved, resolve
 from .rows import Rows
-from .scip import Scip
+from .shortfall import Shortfall
 from .solution import Answer, Certificate, Solution, Solver, Status
 
 __all__ = [
@@ -44,6 +47,8 @@ __all__ = [
     "LeastCost",
     "Monotone",
     "NoSolution",
+    "Pairs",
+    "Pairwise",
     "Problem",
     "Pulp",
     "Relax",

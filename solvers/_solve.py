@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import INT64_MAX
+from .backends.cp_sat import CpSat
+from .backends.highs import Highs
+from .backends.pulp_milp import Pulp
+from .backends.scip import Scip
 from .certify import TOLERANCE, certify, certify_infeasible, total_value
-from .cp_sat import CpSat
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable, missing
 from .evolve import Evolve
 from .exact import Enumerate, Exact
 from .greedy import Greedy
-from .highs import Highs
 from .monotone import Monotone
 from .normal import normalise
+from .pairwise import Pairwise
 from .problem import Problem
-from .pulp_milp import Pulp
 from .reduce import reduce
 from .relax import Relax
-from .scip import Scip
 from .solution import GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Solution, Solver, Status
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "highs": Highs,
     "pulp": Pulp,
     "scip": Scip,
+    "pairwise": Pairwise,
 }
+
+_MANY_BUDGETS = 16  # such as the steps of a peak: state lists grow with each of them, cuts of a general solver do not
 
 
 def solve(
@@ -65,8 +69,8 @@ def solve(
     problem
         The problem.
     solver
-        ``"auto"`` (exact, or CP-SAT where there are further rows), the name of a solver, or a solver with its options,
-        such as ``Exact(max_states=10**6)``.
+        ``"auto"`` (exact; SCIP or else HiGHS for more than eight budgets, CP-SAT where there are further rows, pairwise
+        where there are pairs), the name of a solver, or a solver with its options, such as ``Exact(max_states=10**6)``.
     seconds
         Wall time that the solver may take.
     seed
@@ -116,6 +120,10 @@ def _check_limits(seconds: object, seed: object) -> None:
 
 def _named(solver: Solver | str, problem: Problem) -> Solver:
     if solver == "auto":
+        if problem.pairs is not None:
+            return Pairwise()
+        if problem.rows is None and problem.n_resources > _MANY_BUDGETS:
+            return Scip() if missing("pyscipopt") is None else Highs()
         exact = Exact()
         return exact if exact.supports(problem) is None else CpSat()
     if not isinstance(solver, str):
@@ -304,7 +312,7 @@ def _least_budgets(problem: Problem) -> tuple[int | None, ...]:
         unlimited = problem.budget.copy()
         unlimited[resource] = INT64_MAX
         value = problem.cost[resource].astype(np.float64)
-        relaxed = dataclasses.replace(problem, value=value, budget=unlimited)
+        relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
         _, cheapest = _certified(relaxed, _named("auto", relaxed), _LEAST_BUDGET_SECONDS, 0, None)
         least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
     return tuple(least)

@@ -74,6 +74,13 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
     return np.array(array, dtype=np.int64)
 
 
+def run_bounds(entries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(n_runs + 1,)`` int64 where each run of equal entries begins, and where the last one ends."""
+    edge = np.ones(len(entries) + 1, dtype=bool)
+    np.not_equal(entries[1:], entries[:-1], out=edge[1:-1])
+    return edge.nonzero()[0]
+
+
 def place(name: str, array: NDArray[Any], flat: int) -> str:
     """How the caller would write the entry at a flat index, such as ``cost[0, 3]``."""
     index = np.unravel_index(flat, array.shape)

@@ -9,6 +9,7 @@ import numpy as np
 from .errors import require
 from .hull import Hull, lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
+from .normal import fitting
 from .price import dual_price
 
 if TYPE_CHECKING:
@@ -17,14 +18,19 @@ if TYPE_CHECKING:
 
     from .problem import Problem
 
+_FEW = 16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
 
-def best_price(problem: Problem) -> NDArray[np.float64]:
+
+def best_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """The multipliers of the linear relaxation, which maximise the Lagrangian bound.
 
     Parameters
     ----------
     problem
         A problem in which every budget by itself can be met.
+    counts
+        ``(n_choices,)`` which choices there are, at least one in each group; by default those that can be within the
+        budgets, as no others can be in a selection.
 
     Returns
     -------
@@ -32,11 +38,41 @@ def best_price(problem: Problem) -> NDArray[np.float64]:
         ``(n_resources,)`` float64, at least 0. Any price gives a valid bound, so errors of the relaxation cost
         sharpness, never truth; where it cannot meet the budgets together, all prices are 0.
     """
+    if counts is None:
+        counts = fitting(problem)
     if problem.n_resources == 1:
         position = undominated(problem.value, problem.cost[0], problem.start)
+        position = position[counts[position]]
         return np.array([relax_one_budget(problem, position)[1]])
-    price = dual_price(problem)
+    price = _relaxed_price(problem, counts) if problem.n_resources > _FEW else None
+    if price is None:
+        price = dual_price(problem, counts)
     return np.zeros(problem.n_resources) if price is None else price
+
+
+def _relaxed_price(problem: Problem, counts: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """The multipliers of the linear relaxation from a general solver; None where it finds none.
+
+    Its tolerances are absolute, so values count in the largest difference within a group.
+    """
+    rows, unit = _budget_rows(problem)
+    value = np.where(counts, problem.value, np.inf)
+    value = np.where(counts, value - np.minimum.reduceat(value, problem.start[:-1])[problem.group], 0.0)
+    scale = float(value.max()) or 1.0
+    result = require("scipy.optimize", None).linprog(
+        value / scale,
+        A_ub=rows,
+        b_ub=problem.budget / unit,
+        A_eq=_one_per_group(problem),
+        b_eq=np.ones(problem.n_groups),
+        bounds=np.column_stack([np.zeros(len(counts)), np.where(counts, np.inf, 0.0)]),
+        method="highs-ds",
+    )
+    if result.status != 0:
+        return None
+    dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
+    price: NDArray[np.float64] = np.maximum(-dual, 0.0) * scale / unit
+    return price
 
 
 def relax_one_budget(problem: Problem, undominated_position: NDArray[np.int64]) -> tuple[Hull, float]:

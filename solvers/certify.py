@@ -52,10 +52,10 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
     if answer.choice is None:
         return _without_selection(problem, answer, solver)
     value = total_value(problem, answer.choice)
-    tolerance = TOLERANCE * math.fsum(np.abs(problem.value[answer.choice]).tolist())
-    price = _sound_price(problem, answer.price)
-    bound = lagrangian_bound(problem, price)
-    if answer.complete and witness and problem.rows is None:
+    tolerance = TOLERANCE * math.fsum(map(abs, problem.terms(answer.choice)))
+    price, split = _sound_price(problem, answer.price), _sound_split(problem, answer.split)
+    bound = lagrangian_bound(problem, price, split)
+    if answer.complete and witness and problem.rows is None and problem.pairs is None:
         known = reduce(normalise(problem).problem).incumbent
         if known is not None and total_value(problem, known) < value - max(tolerance, answer.resolution):
             raise SolverFailure(
@@ -63,10 +63,10 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
                 f"{total_value(problem, known)}"
             )
     if value - bound <= tolerance:
-        return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance, value)
+        return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance, value, split)
     if answer.complete:
-        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution), value)
-    return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance, value)
+        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution), value, split)
+    return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance, value, split)
 
 
 def _without_selection(problem: Problem, answer: Answer, solver: str) -> Certificate:
@@ -105,4 +105,11 @@ def _best_price(problem: Problem) -> NDArray[np.float64]:
 
 def total_value(problem: Problem, choice: NDArray[np.int64]) -> float:
     """The sum of the chosen values, rounded once."""
-    return math.fsum(problem.value[choice].tolist())
+    return math.fsum(problem.terms(choice))
+
+
+def _sound_split(problem: Problem, split: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    if problem.pairs is None or split is None:
+        return None
+    sound = np.asarray(split, dtype=np.float64)
+    return sound if sound.shape == (problem.n_groups, problem.n_choices) and np.isfinite(sound).all() else None

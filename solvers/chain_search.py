@@ -150,9 +150,14 @@ class _Search:
         none = np.zeros(1, dtype=np.int64)
         states = _States(none, np.zeros(1), np.zeros((len(table.room), 1), dtype=np.int64), none)
         trail: list[_States] = []
+        pace = 0.0  # seconds for each state that the last group made
         for group in range(len(table.value)):
             parts: list[_States] = []
-            for level in np.flatnonzero(self.alive[group] & self.onward.reached[group + 1]).tolist():
+            levels = np.flatnonzero(self.alive[group] & self.onward.reached[group + 1]).tolist()
+            began, made = time.perf_counter(), len(states.level) * len(levels)
+            if began + pace * made > self.deadline:
+                return False
+            for level in levels:
                 if time.perf_counter() > self.deadline:
                     return False
                 n = int(np.searchsorted(states.level, level, side="right"))
@@ -172,6 +177,7 @@ class _Search:
                 return True
             self.kept += len(states.level)
             trail.append(states)
+            pace = (time.perf_counter() - began) / made
         return True
 
     def _promising(self, states: _States, group: int) -> NDArray[np.bool_]:

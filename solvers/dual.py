@@ -93,6 +93,8 @@ def least_cost(
         When no selection stays within the limit; the message gives the least value there is.
     """
     check_resource(problem, resource)
+    if problem.pairs is not None:
+        raise InvalidProblem("least_cost takes no pairwise terms: leave them out, or solve one budget after another")
     if not math.isfinite(max_value):
         raise InvalidProblem(f"max_value = {max_value}: it must be a finite number")
     search = _Search(problem, resource, solver, time.perf_counter() + seconds)

@@ -5,25 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._solve import solve
 from .bound import best_price
 from .dual import least_cost
 from .errors import InvalidProblem, NoSolution
+from .shortfall import Shortfall, least_factor, shortfall_of
 from .solution import Solution, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
     from .problem import Problem
     from .solution import Solver
-
-_CHECK_EVERY = 4  # of so many trials one asks whether the best factor so far is the least; the others bisect
-_NAMED = 3  # groups named in a sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,55 +63,6 @@ class Worth:
             lines.append(
                 f"{name}: the next budget that helps is {self.next_budget:,}, {more:,} more; "
                 f"it saves {self.saving:.3g}, {self.saving / more:.3g} per unit."
-            )
-        return lines
-
-
-@dataclasses.dataclass(frozen=True)
-class Shortfall:
-    """What one budget has to do with it that nothing is feasible.
-
-    Attributes
-    ----------
-    budget
-        The limit.
-    least
-        The least cost of any selection, whatever the other budgets say.
-    least_budget
-        The least budget that works while the others stay; None where they rule every selection out.
-    pinned
-        The groups whose single choice costs something, by falling cost.
-    pinned_cost
-        What these cost together.
-    """
-
-    budget: int
-    least: int
-    least_budget: int | None
-    pinned: tuple[int, ...]
-    pinned_cost: int
-
-    @property
-    def forced(self) -> bool:
-        """Whether the groups with a single choice exceed the budget on their own."""
-        return self.pinned_cost > self.budget
-
-    def sentences(self, name: str, groups: Sequence[str] | None = None) -> list[str]:
-        """The same in words; `name` is what the budget is called, `groups` what the groups are."""
-        if self.least_budget is None:
-            lines = [f"{name}: no budget works while the others stay (it is {self.budget:,})."]
-        else:
-            more = self.least_budget - self.budget
-            lines = [
-                f"{name}: the budget is {self.budget:,}; the least that works while the others stay is "
-                f"{self.least_budget:,}, {more:,} more."
-            ]
-        if self.pinned:
-            named = ", ".join(f"group {each}" if groups is None else groups[each] for each in self.pinned[:_NAMED])
-            lines.append(
-                f"{name}: {len(self.pinned)} groups have a single choice and cost {self.pinned_cost:,} of the least "
-                f"possible {self.least:,}{', more than the budget on their own' if self.forced else ''}; "
-                f"the dearest: {named}."
             )
         return lines
 
@@ -206,22 +154,24 @@ def explain(
     Raises
     ------
     InvalidProblem
-        When the solution is not of this problem.
+        When the solution is not of this problem, or the problem has pairwise terms.
     """
     if solution.budget != tuple(problem.budget.tolist()):
         raise InvalidProblem(
             f"the solution is for the budgets {list(solution.budget)}, the problem has {problem.budget.tolist()}"
         )
+    if problem.pairs is not None:
+        raise InvalidProblem("explain takes no pairwise terms: leave them out, or solve under other budgets")
     deadline = time.perf_counter() + seconds
     basics = Explanation(solution.status, solution.value, solution.bound)
     if solution.status is Status.INFEASIBLE:
-        shortfalls = tuple(_shortfall(problem, solution, resource) for resource in range(problem.n_resources))
-        return dataclasses.replace(basics, shortfalls=shortfalls, least_factor=_least_factor(problem, solver, deadline))
+        shortfalls = tuple(shortfall_of(problem, solution, resource) for resource in range(problem.n_resources))
+        return dataclasses.replace(basics, shortfalls=shortfalls, least_factor=least_factor(problem, solver, deadline))
     if solution.choice is None:
         return basics
     problem.position(solution.choice)
     # Not the certificate's prices: those leave out choices that a larger budget would let in.
-    prices = best_price(problem)
+    prices = best_price(problem, np.ones(problem.n_choices, dtype=bool))
     worths = tuple(
         _worth(problem, solution, each, float(prices[each]), solver, deadline) for each in range(len(prices))
     )
@@ -243,57 +193,6 @@ def _worth(
     if least.cost <= worth.budget:  # a difference that the certificate counts as rounding
         return worth
     return dataclasses.replace(worth, next_budget=least.cost, saving=solution.value - least.solution.value)
-
-
-def _shortfall(problem: Problem, solution: Solution, resource: int) -> Shortfall:
-    single = np.flatnonzero(problem.size == 1)
-    cost = problem.cost[resource, problem.start[single]]
-    dearest = np.argsort(-cost, kind="stable")[: np.count_nonzero(cost)]
-    return Shortfall(
-        budget=solution.budget[resource],
-        least=problem.least_cost[resource],
-        least_budget=solution.least_budget[resource],
-        pinned=tuple(single[dearest].tolist()),
-        pinned_cost=sum(cost.tolist()),
-    )
-
-
-def _least_factor(problem: Problem, solver: Solver | str, deadline: float) -> Fraction | None:
-    """Bisection; a factor is the least when budgets one unit short of it do not work."""
-    budget = problem.budget.tolist()
-    most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1).tolist()
-    positive = [resource for resource, limit in enumerate(budget) if limit > 0]
-    if any(least > limit for least, limit in zip(problem.least_cost, budget, strict=True) if limit <= 0):
-        return None
-    share = np.zeros(problem.n_choices)
-    for resource in positive:
-        share += problem.cost[resource] / budget[resource]
-    guide = dataclasses.replace(problem, value=share)
-
-    def factor_of(limits: dict[int, int]) -> Fraction | None:
-        grown = [min(limits.get(resource, limit), most[resource]) for resource, limit in enumerate(budget)]
-        found = solve(guide.with_budget(grown), solver, seconds=max(deadline - time.perf_counter(), 0.01))
-        if found.choice is None:
-            return None
-        return max(Fraction(found.cost[resource], budget[resource]) for resource in positive)
-
-    high = factor_of({resource: most[resource] for resource in positive}) if positive else None
-    low = max((Fraction(problem.least_cost[each], budget[each]) for each in positive), default=Fraction(0))
-    if high is None:
-        return None
-    step = 0
-    while high > low:
-        trial = (low + high) / 2 if step else low
-        if step % _CHECK_EVERY == _CHECK_EVERY - 1:
-            found = factor_of({each: math.ceil(high * budget[each]) - 1 for each in positive})
-            if found is None:
-                break
-            high = found
-        else:
-            found = factor_of({each: math.floor(trial * budget[each]) for each in positive})
-            low, high = (trial, high) if found is None else (low, found)
-        step += 1
-    return high
 
 
 def _name(resources: Sequence[str] | None, index: int) -> str:

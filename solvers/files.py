@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arrays import INT64_MAX
 from .errors import InvalidProblem
+from .pairs import Pairs
 from .problem import Problem
 from .rows import Rows
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SCHEMA = "mckp-quant/problem/1"
 _ARRAYS = ("value", "cost", "budget", "start", "label")
 _ROWS = ("indptr", "indices", "coefficients", "lower", "upper")
+_PAIRS = ("first", "second", "value")
 _TERMS = 6  # in a line of an LP file: readers differ in how long a line they take
 
 
@@ -38,11 +40,13 @@ def write_problem(problem: Problem, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InvalidProblem
-        When the ending is none of these.
+        When the ending is none of these, or the problem has pairwise terms and it is not ``.json``.
     """
     kind = Path(path).suffix.casefold()
     if kind not in _WRITERS:
         raise InvalidProblem(f"{os.fspath(path)!r} has the ending {kind!r}: known are {', '.join(_WRITERS)}")
+    if problem.pairs is not None and kind != ".json":
+        raise InvalidProblem(f"{os.fspath(path)!r} cannot hold pairwise terms: write the problem as .json")
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -89,7 +93,9 @@ def read_problem(path: str | os.PathLike[str]) -> Problem:
         rows = document.get("rows")
         arrays = {name: document[name] for name in _ARRAYS}
         further = None if rows is None else Rows(**{name: rows[name] for name in (*_ROWS, "n_auxiliary")})
-        return Problem(**arrays, rows=further)
+        pairs = document.get("pairs")
+        terms = None if pairs is None else Pairs(**{name: pairs[name] for name in _PAIRS})
+        return Problem(**arrays, rows=further, pairs=terms)
     except (KeyError, TypeError) as error:
         raise InvalidProblem(f"{source!r} lacks an array, or has one that is none: {error}") from error
     except InvalidProblem as error:
@@ -102,6 +108,8 @@ def _json(problem: Problem) -> Iterator[str]:
     if problem.rows is not None:
         document["rows"] = {name: getattr(problem.rows, name).tolist() for name in _ROWS}
         document["rows"]["n_auxiliary"] = problem.rows.n_auxiliary
+    if problem.pairs is not None:
+        document["pairs"] = {name: getattr(problem.pairs, name).tolist() for name in _PAIRS}
     yield json.dumps(document, allow_nan=False)
 
 

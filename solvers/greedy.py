@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+import math
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
 
 Direction = Literal["both", "ascend", "descend"]
 
+_WALKS = 12  # with several budgets
+_SHARPNESS = 4.0  # how much heavier a resource becomes that was used up more
+_LEAST_SHARE = 0.01
+
 
 @dataclasses.dataclass(frozen=True)
 class Greedy:
     """Take the hull steps that save most per cost, from the cheapest selection up, or from the best one down.
 
-    With several budgets the cost is a surrogate: each resource counts as a share of its budget.
+    With several budgets the cost is a surrogate: each resource counts as a share of what its budget leaves above the
+    least costs. The walk is repeated with those resources weighing more that it used up most (after Toyoda 1975, *A
+    simplified algorithm for obtaining approximate solutions to zero-one programming problems*), and the best one kept.
 
     Attributes
     ----------
@@ -52,9 +60,26 @@ class Greedy:
         return refusal(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
-        """Solve; deterministic and fast, so seed, limit and warm start are not used."""
-        surrogate = _surrogate(problem)
-        hull = lower_hull(problem.value, surrogate, problem.group, undominated(problem.value, surrogate, problem.start))
+        """Solve; deterministic, so the seed is not used, nor the warm start."""
+        deadline = time.perf_counter() + seconds
+        room = np.maximum(np.array(problem.room, dtype=np.float64), 1.0)
+        weight = 1.0 / room
+        best, least, steps = None, math.inf, 0
+        for _ in range(_WALKS if problem.n_resources > 1 else 1):
+            hull = _hull(problem, weight)
+            steps += len(hull.rate)
+            found = self._walked(problem, hull)
+            value = math.inf if found is None else float(problem.value[found].sum())
+            if value < least:
+                best, least = found, value
+            used = problem.above[:, hull.point[hull.first] if found is None else found].sum(axis=1) / room
+            weight = weight * np.maximum(used, _LEAST_SHARE) ** _SHARPNESS
+            if time.perf_counter() > deadline:
+                break
+        return Answer(best, stats={"steps": steps})
+
+    def _walked(self, problem: Problem, hull: Hull) -> NDArray[np.int64] | None:
+        """The better of the selections that the walks along some hulls lead to, or None."""
         order = np.argsort(-hull.rate, kind="stable")
         starts = []
         if self.direction != "descend":
@@ -63,16 +88,13 @@ class Greedy:
             starts.append(_descend(problem, hull, order))
         walked = [_ascend(problem, hull, order, at) for at in starts]
         found = [hull.point[at] for at in walked if at is not None]
-        best = min(found, key=lambda selection: float(problem.value[selection].sum()), default=None)
-        return Answer(best, stats={"steps": len(hull.rate)})
+        return min(found, key=lambda selection: float(problem.value[selection].sum()), default=None)
 
 
-def _surrogate(problem: Problem) -> NDArray[np.int64] | NDArray[np.float64]:
-    if problem.n_resources == 1:
-        exact: NDArray[np.int64] = problem.cost[0]
-        return exact
-    share: NDArray[np.float64] = (1.0 / np.maximum(problem.budget, 1)) @ problem.cost
-    return share
+def _hull(problem: Problem, weight: NDArray[np.float64]) -> Hull:
+    """The hulls of value over cost; of several costs over their weighted sum."""
+    cost: NDArray[Any] = problem.cost[0] if problem.n_resources == 1 else weight @ problem.above
+    return lower_hull(problem.value, cost, problem.group, undominated(problem.value, cost, problem.start))
 
 
 def _descend(problem: Problem, hull: Hull, order: NDArray[np.int64]) -> NDArray[np.int64]:

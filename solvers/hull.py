@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import run_bounds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -41,6 +43,11 @@ def undominated(value: NDArray[np.float64], cost: NDArray[Any], start: NDArray[n
     """
     order = _by_cost(value, cost, start)
     sorted_value = value[order]
+    falls = np.ones(len(order), dtype=bool)
+    np.less(sorted_value[1:], sorted_value[:-1], out=falls[1:])
+    falls[start[:-1]] = True
+    if falls.all():
+        return order
     size = np.diff(start)
     rank = np.arange(len(order)) - np.repeat(start[:-1], size)
     best = sorted_value.copy()
@@ -97,6 +104,11 @@ class Hull:
     rate: NDArray[np.float64]
     weight: NDArray[Any]
 
+    def split(self, rate: float) -> NDArray[np.int64]:
+        """``(n_groups,)`` int64 index into `point` where each group stands after all steps of a higher rate."""
+        at: NDArray[np.int64] = self.first + np.bincount(self.group[self.rate > rate], minlength=len(self.first))
+        return at
+
 
 def lower_hull(
     value: NDArray[np.float64], cost: NDArray[Any], group: NDArray[np.int64], position: NDArray[np.int64]
@@ -135,8 +147,8 @@ def lower_hull(
         keep = np.ones(len(point), dtype=bool)
         keep[1:-1] = ~above
         point = point[keep]
-    tail = np.flatnonzero(joined)
-    first = np.concatenate([[0], np.flatnonzero(~joined) + 1])
+    tail = joined.nonzero()[0]
+    first = run_bounds(g)[:-1]
     return Hull(point, first, tail, g[tail], rate[tail], weight[tail])
 
 
@@ -178,5 +190,5 @@ def multiplier(rate: NDArray[np.float64], weight: NDArray[np.int64], room: int) 
         if inside.all():  # all the rates left are equal
             break
         rate, weight = rate[inside], weight[inside]
-    order = np.argsort(-rate, kind="stable")
-    return float(rate[order[np.searchsorted(np.cumsum(weight[order]), room, side="right")]])
+    order = (-rate).argsort(kind="stable")
+    return float(rate[order[weight[order].cumsum().searchsorted(room, side="right")]])

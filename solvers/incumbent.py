@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,12 @@ PAIRS_UP_TO = 50_000  # with more choices than this, looking at pairs costs more
 
 
 def repair(
-    problem: Problem, selection: NDArray[np.int64], price: NDArray[np.float64], *, allowed: NDArray[np.int64]
+    problem: Problem,
+    selection: NDArray[np.int64],
+    price: NDArray[np.float64],
+    *,
+    allowed: NDArray[np.int64],
+    deadline: float = math.inf,
 ) -> NDArray[np.int64] | None:
     """Change groups one by one until every budget is met: each time the least reduced cost per overrun removed.
 
@@ -31,11 +38,13 @@ def repair(
         ``(n_resources,)`` float64.
     allowed
         int64 positions that may be chosen.
+    deadline
+        `time.perf_counter` reading at which to stop.
 
     Returns
     -------
     selection
-        ``(n_groups,)`` int64 positions within every budget, or None where this road leads nowhere.
+        ``(n_groups,)`` int64 positions within every budget, or None where this road leads nowhere in time.
     """
     chosen = selection.copy()
     group = problem.group[allowed]
@@ -51,7 +60,7 @@ def repair(
         after = np.maximum(over + change, 0) / unit
         removed = before.sum(axis=0) - after.sum(axis=0)
         useful = np.flatnonzero(removed > 0)
-        if not len(useful):
+        if not len(useful) or time.perf_counter() > deadline:
             return None
         current = problem.value[chosen] + price @ problem.cost[:, chosen]
         rise = penalised[useful] - current[group[useful]]
@@ -78,11 +87,11 @@ def fill(problem: Problem, hull: Hull, rate: float) -> NDArray[np.int64]:
     selection
         ``(n_groups,)`` int64 positions within the budget.
     """
-    at = hull.first + np.bincount(hull.group[hull.rate > rate], minlength=problem.n_groups)
+    at = hull.split(rate)
     room = int(problem.budget[0]) - int(problem.cost[0, hull.point[at]].sum())
-    tied = np.flatnonzero(hull.rate == rate)
+    tied = (hull.rate == rate).nonzero()[0]
     weight = hull.weight[tied]
-    prefix = int(np.searchsorted(np.cumsum(weight), room, side="right"))
+    prefix = int(weight.cumsum().searchsorted(room, side="right"))
     room -= int(weight[:prefix].sum())
     taken = [*range(prefix)]
     for index, each in enumerate(weight[prefix:].tolist(), start=prefix):
@@ -94,8 +103,10 @@ def fill(problem: Problem, hull: Hull, rate: float) -> NDArray[np.int64]:
     return filled
 
 
-def improve(problem: Problem, selection: NDArray[np.int64], *, allowed: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Make the best change of one group, or of two together, while one lowers the value within the budgets.
+def improve(
+    problem: Problem, selection: NDArray[np.int64], *, allowed: NDArray[np.int64], deadline: float = math.inf
+) -> NDArray[np.int64]:
+    """Make the best change of one group (with one budget also of two together) while one lowers the value.
 
     Parameters
     ----------
@@ -105,6 +116,8 @@ def improve(problem: Problem, selection: NDArray[np.int64], *, allowed: NDArray[
         ``(n_groups,)`` int64 positions within every budget.
     allowed
         int64 positions that may be chosen.
+    deadline
+        `time.perf_counter` reading at which to stop.
 
     Returns
     -------
@@ -113,40 +126,55 @@ def improve(problem: Problem, selection: NDArray[np.int64], *, allowed: NDArray[
     """
     chosen = selection.copy()
     group = problem.group[allowed]
+    in_pairs = problem.n_resources == 1 and len(allowed) <= PAIRS_UP_TO
     for _ in range(_ROUNDS):
-        slack = (problem.budget - problem.cost[:, chosen].sum(axis=1))[:, None]
-        gain = problem.value[chosen[group]] - problem.value[allowed]
-        change = problem.cost[:, allowed] - problem.cost[:, chosen[group]]
-        fits = (change <= slack).all(axis=0) & (gain > 0)
-        single = np.flatnonzero(fits)
-        if len(single):
-            best = int(single[np.argmax(gain[single])])
-            chosen[group[best]] = allowed[best]
-            continue
-        pair = _best_pair(gain, change[0], group, int(slack[0, 0])) if problem.n_resources == 1 else None
-        if pair is None:
+        if time.perf_counter() > deadline:
             break
-        for index in pair:
-            chosen[group[index]] = allowed[index]
+        slack = (problem.budget - problem.cost[:, chosen].sum(axis=1))[:, None]
+        value = problem.value[allowed] - problem.value[chosen[group]]
+        change = problem.cost[:, allowed] - problem.cost[:, chosen[group]]
+        if in_pairs:
+            best = best_changes(value, change[0], group, int(slack[0, 0]))
+        else:
+            value[(change > slack).any(axis=0)] = np.inf
+            best = np.array([int(value.argmin())])
+        if not value[best].sum() < 0:
+            break
+        chosen[group[best]] = allowed[best]
     return chosen
 
 
-def _best_pair(
-    gain: NDArray[np.float64], change: NDArray[np.int64], group: NDArray[np.int64], slack: int
-) -> tuple[int, int] | None:
-    """Two changes that together fit and gain; for each change only the best partner of its prefix is tried."""
-    if len(gain) > PAIRS_UP_TO:
-        return None
-    order = np.argsort(change, kind="stable")
-    cost, won = change[order], gain[order]
-    running = np.maximum.accumulate(won)
-    is_best = won >= running
-    best_so_far = np.maximum.accumulate(np.where(is_best, np.arange(len(won)), 0))
-    reach = np.searchsorted(cost, slack - cost, side="right") - 1
-    partner = np.where(reach >= 0, best_so_far[np.maximum(reach, 0)], -1)
-    total = np.where(partner >= 0, won + won[partner], -np.inf)
-    total[group[order] == group[order[partner]]] = -np.inf
-    first = int(np.argmax(total))
-    if not total[first] > 0:
-        return None
-    return int(order[first]), int(order[partner[first]])
+def best_changes(
+    value: NDArray[np.float64], cost: NDArray[np.int64], group: NDArray[np.int64], slack: int
+) -> NDArray[np.int64]:
+    """The change of one group, or of two together, that fits and adds least; with the prefix of partners that fit.
+
+    Parameters
+    ----------
+    value, cost
+        ``(n,)`` float64 and int64, what each change adds.
+    group
+        ``(n,)`` int64 its group. For each change only the best partner is tried, which may be of its own group.
+    slack
+        What a change may cost.
+
+    Returns
+    -------
+    best
+        int64 index of two changes, of one, or of none where none fits.
+    """
+    # A change of nothing in no group stands for the missing partner.
+    value, cost, group = (np.concatenate([each, [last]]) for each, last in ((value, 0.0), (cost, 0), (group, -1)))
+    order = cost.argsort(kind="stable")
+    cost, own, group = cost[order], value[order], group[order]
+    is_least = own <= np.minimum.accumulate(own)
+    least_so_far = np.maximum.accumulate(np.where(is_least, np.arange(len(own)), 0))
+    reach = cost.searchsorted(slack - cost, side="right") - 1
+    partner = least_so_far[np.maximum(reach, 0)]
+    total = own + own[partner]
+    total[(reach < 0) | (group == group[partner])] = np.inf
+    first = int(total.argmin())
+    if total[first] == np.inf:
+        return order[:0]
+    both = order[[first, int(partner[first])]]
+    return both[both < len(value) - 1]

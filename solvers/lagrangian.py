@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .normal import above_least, fitting
+from .normal import fitting
+from .pairs import shared_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 EPS = float(np.finfo(np.float64).eps)
 
 
-def lagrangian_bound(problem: Problem, price: NDArray[np.float64]) -> float:
+def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArray[np.float64] | None = None) -> float:
     """The Lagrangian dual function at a price, less its rounding error.
 
     ``L(price) = sum_g min_j (value_j + price . cost_j) - price . budget`` bounds the value of every feasible selection
@@ -32,20 +33,23 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64]) -> float:
         The problem.
     price
         ``(n_resources,)`` float64, at least 0: value per unit of cost.
+    split
+        Of a problem with pairwise terms: how these are shared out, see `shared_out`.
 
     Returns
     -------
     bound
         A number that the exact dual value does not fall below; ``-inf`` where the terms overflow.
     """
-    above, room = above_least(problem)
-    fits = fitting(problem, above, room)
+    above, room = problem.above, problem.room
+    fits = fitting(problem)
+    value, rest = (problem.value, 0.0) if problem.pairs is None else shared_out(problem, split, fits)
     with np.errstate(over="ignore", invalid="ignore"):
-        charge = _charge(price, above)
-        slip = (problem.n_resources + 2) * EPS * (np.abs(problem.value) + charge)
-        lowest = np.where(fits, problem.value + charge - slip, np.inf)
+        priced = charge(price, above)
+        slip = (problem.n_resources + 2) * EPS * (np.abs(value) + priced)
+        lowest = np.where(fits, value + priced - slip, np.inf)
         least = np.minimum.reduceat(lowest, problem.start[:-1])
-    return _sum_below([*least.tolist(), *_budget_terms(price, room)])
+    return _sum_below([*least.tolist(), rest, *_budget_terms(price, room)])
 
 
 def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
@@ -64,25 +68,38 @@ def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
         ``sum_g min_j price . cost_j - price . budget`` less its rounding error; positive proves infeasibility (the
         lemma of Farkas). With a single positive price the sign is exact.
     """
-    above, room = above_least(problem)
+    above, room = problem.above, problem.room
     used = np.flatnonzero(price)
     if len(used) == 1:
         return float(-room[used[0]]) * float(price[used[0]])
     with np.errstate(over="ignore", invalid="ignore"):
-        charge = _charge(price, above)
-        least = np.minimum.reduceat(charge * (1 - (problem.n_resources + 2) * EPS), problem.start[:-1])
+        priced = charge(price, above)
+        least = np.minimum.reduceat(priced * (1 - (problem.n_resources + 2) * EPS), problem.start[:-1])
     return _sum_below([*least.tolist(), *_budget_terms(price, room)])
 
 
-def _charge(price: NDArray[np.float64], above: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``price @ above``, summed resource by resource: the same rounding on every machine."""
-    total = np.zeros(above.shape[1])
-    for each, row in zip(price, above, strict=True):
+def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``price @ cost``, summed resource by resource: the same rounding on every machine.
+
+    Parameters
+    ----------
+    price
+        ``(n_resources,)`` float64.
+    cost
+        ``(n_resources, n)`` int64.
+
+    Returns
+    -------
+    charge
+        ``(n,)`` float64.
+    """
+    total: NDArray[np.float64] = price[0] * cost[0]
+    for each, row in zip(price[1:], cost[1:], strict=True):
         total += each * row
     return total
 
 
-def _budget_terms(price: NDArray[np.float64], room: list[int]) -> list[float]:
+def _budget_terms(price: NDArray[np.float64], room: tuple[int, ...]) -> list[float]:
     terms = [-float(each) * float(left) for each, left in zip(price, room, strict=True)]
     return [term - 3 * EPS * abs(term) for term in terms]
 

@@ -47,12 +47,15 @@ class Normal:
 
     def restore(self, answer: Answer) -> Answer:
         """An answer to the normal problem as one to the original problem."""
+        if not self.exponent:
+            return answer
         price = answer.price
         if price is not None and np.asarray(price).dtype == np.float64:
             price = self.price(price)
         return dataclasses.replace(
             answer,
             price=price,
+            split=None if answer.split is None else np.ldexp(answer.split, self.exponent),
             resolution=math.ldexp(answer.resolution, self.exponent),
             figures={name: float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
         )
@@ -71,33 +74,32 @@ def normalise(problem: Problem) -> Normal:
     normal
         The normal problem and the unit of its values.
     """
-    above, room = above_least(problem)
-    fits = fitting(problem, above, room)
+    fits = fitting(problem)
     value = problem.value
     if not fits.all():
         most = np.maximum.reduceat(np.where(fits, value, -np.inf), problem.start[:-1])
         value = np.where(fits, value, most[problem.group])
-    exponent = math.frexp(float(np.abs(value).max()))[1]
+    largest = max(float(value.max()), -float(value.min()))
+    if problem.pairs is not None:
+        largest = max(largest, float(np.abs(problem.pairs.value).max(initial=0)))
+    exponent = math.frexp(largest)[1]
     exponent = exponent if abs(exponent) > _LARGEST_EXPONENT else 0
-    budget = np.array(room, dtype=np.int64)
-    return Normal(problem.equivalent(value=np.ldexp(value, -exponent), cost=above, budget=budget), exponent)
+    if exponent:
+        value = np.ldexp(value, -exponent)
+    budget = np.array(problem.room, dtype=np.int64)
+    twin = problem.equivalent(value=value, cost=problem.above, budget=budget)
+    if exponent and problem.pairs is not None:
+        twin = twin.with_pairs(problem.pairs.scaled(-exponent))
+    return Normal(twin, exponent)
 
 
-def above_least(problem: Problem) -> tuple[NDArray[np.int64], list[int]]:
-    """``(n_resources, n_choices)`` costs above the least of their group, and what each budget leaves above them."""
-    least = np.minimum.reduceat(problem.cost, problem.start[:-1], axis=1)
-    above = problem.cost - np.repeat(least, problem.size, axis=1)
-    room = [int(budget) - total for budget, total in zip(problem.budget, problem.least_cost, strict=True)]
-    return above, room
-
-
-def fitting(problem: Problem, above: NDArray[np.int64], room: list[int]) -> NDArray[np.bool_]:
+def fitting(problem: Problem) -> NDArray[np.bool_]:
     """``(n_choices,)`` whether a choice is within every budget when all other groups cost their least.
 
     In a group of which nothing fits, every choice counts as fitting: the problem is infeasible, and others say so.
     """
-    fits = np.ones(problem.n_choices, dtype=bool)
-    for row, left in zip(above, room, strict=True):
+    fits: NDArray[np.bool_] = problem.above[0] <= problem.room[0]
+    for row, left in zip(problem.above[1:], problem.room[1:], strict=True):
         fits &= row <= left
     if fits.all():
         return fits

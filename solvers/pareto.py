@@ -177,6 +177,8 @@ def _check(problem: Problem, resource: int, max_points: int | None, epsilon: flo
     check_resource(problem, resource)
     if problem.rows is not None:
         raise InvalidProblem("a front takes no further rows: leave them out, or solve one budget after another")
+    if problem.pairs is not None:
+        raise InvalidProblem("a front takes no pairwise terms: leave them out, or solve one budget after another")
     if max_points is not None and max_points < 2:
         raise InvalidProblem(f"max_points = {max_points}: it must be at least 2")
     if epsilon is not None and not 0 < epsilon < math.inf:

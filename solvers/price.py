@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .lagrangian import EPS
+from .normal import fitting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ _NEGLIGIBLE = 1e-11  # prices that are rounding, beside the largest in the same 
 _OVERRUN = 1e7  # overrun that cannot be avoided at this cost, in the largest value of each group, cannot be at all
 
 
-def dual_price(problem: Problem) -> NDArray[np.float64] | None:
+def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64] | None:
     """The multipliers that maximise the Lagrangian bound, by the decomposition of Dantzig and Wolfe.
 
     The linear relaxation is a mixture of whole selections that meets the budgets on average: a linear programme with
@@ -33,6 +34,9 @@ def dual_price(problem: Problem) -> NDArray[np.float64] | None:
     ----------
     problem
         A problem in which every budget by itself can be met.
+    counts
+        ``(n_choices,)`` which choices there are, at least one in each group; by default those that can be within the
+        budgets.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def dual_price(problem: Problem) -> NDArray[np.float64] | None:
         ``(n_resources,)`` float64, at least 0, the best of all prices that were tried; None where the relaxation could
         not meet the budgets together.
     """
-    tables = _Tables(problem)
+    tables = _Tables(problem, fitting(problem) if counts is None else counts)
     n = problem.n_resources
     best, excess = tables.cheapest(np.zeros(n))
     basis = np.zeros((n + 1, n + 1))
@@ -106,13 +110,15 @@ class _Tables:
         ``(n_resources,)`` what one unit of each cost is.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, counts: NDArray[np.bool_]) -> None:
         width = int(problem.size.max())
         self._shape = (problem.n_groups, width)
         begin = problem.start[:-1]
-        value = problem.value - np.repeat(np.minimum.reduceat(problem.value, begin), problem.size)
+        # A choice that does not count is in no selection: no price need keep it out.
+        value = np.where(counts, problem.value, np.inf)
+        value = value - np.repeat(np.minimum.reduceat(value, begin), problem.size)
         cost = problem.cost - np.repeat(np.minimum.reduceat(problem.cost, begin, axis=1), problem.size, axis=1)
-        self.scale = float(value.max()) or 1.0
+        self.scale = float(value.max(where=np.isfinite(value), initial=0.0)) or 1.0
         self.unit: NDArray[np.float64] = np.maximum(cost.max(axis=1), 1).astype(np.float64)
         self._value = value / self.scale
         self._cost = cost / self.unit[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,11 +10,13 @@ import numpy as np
 
 from .arrays import INT64_MAX, as_array, at_least_1d, floats, integers, place
 from .errors import InvalidProblem
+from .pairs import check_pairs
 from .rows import check_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from .pairs import Pairs
     from .rows import Rows
 
 
@@ -42,6 +43,9 @@ class Problem:
     rows
         Further linear constraints on the choices, or None. Only some solvers take them (``supports`` says which), and
         the bound of a certificate does without them: it holds, but it is not as sharp.
+    pairs
+        Terms that are added to the value where two choices are both made, or None. Only `Pairwise` and `Enumerate`
+        take them.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class Problem:
     start: NDArray[np.int64]
     label: NDArray[np.int64]
     rows: Rows | None = None
+    pairs: Pairs | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze the arrays."""
@@ -67,6 +72,8 @@ class Problem:
         _check_entries(start, value, cost, label)
         if self.rows is not None:
             check_rows(self.rows, len(value))
+        if self.pairs is not None:
+            check_pairs(self.pairs, np.repeat(np.arange(len(start) - 1), np.diff(start)))
         for name, array in (("value", value), ("cost", cost), ("budget", budget), ("start", start), ("label", label)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -138,7 +145,7 @@ class Problem:
     @cached_property
     def size(self) -> NDArray[np.int64]:
         """``(n_groups,)`` how many choices each group has."""
-        return np.diff(self.start)
+        return self.start[1:] - self.start[:-1]
 
     @cached_property
     def group(self) -> NDArray[np.int64]:
@@ -150,6 +157,28 @@ class Problem:
         """The sum over groups of the least cost, resource by resource: no budget below it can be met."""
         least = np.minimum.reduceat(self.cost, self.start[:-1], axis=1)
         return tuple(int(total) for total in least.sum(axis=1))
+
+    @cached_property
+    def above(self) -> NDArray[np.int64]:
+        """``(n_resources, n_choices)`` costs above the least of their group."""
+        least = np.minimum.reduceat(self.cost, self.start[:-1], axis=1)
+        above = least.repeat(self.size, axis=1)
+        np.subtract(self.cost, above, out=above)
+        above.setflags(write=False)
+        return above
+
+    @cached_property
+    def room(self) -> tuple[int, ...]:
+        """What each budget leaves above the least costs; negative where it cannot be met.
+
+        It is rounded down to a multiple of the common divisor of the costs above the least of their group: the rest
+        cannot be spent, and a price on it would only widen the gap (a rounding cut in the sense of Chvatal and Gomory).
+        """
+        room = []
+        for row, budget, total in zip(self.above, self.budget.tolist(), self.least_cost, strict=True):
+            left, divisor = budget - total, int(np.gcd.reduce(row))
+            room.append(left - left % divisor if divisor else left)
+        return tuple(room)
 
     def position(self, labels: ArrayLike) -> NDArray[np.int64]:
         """Where a selection given by labels lies in the flat arrays.
@@ -182,18 +211,39 @@ class Problem:
             )
         return np.flatnonzero(hit)
 
+    def terms(self, choice: NDArray[np.int64]) -> list[float]:
+        """What the value of a selection, given as ``(n_groups,)`` positions, is the sum of."""
+        own: list[float] = self.value[choice].tolist()
+        return own if self.pairs is None else own + self.pairs.among(choice)
+
     def equivalent(self, *, value: NDArray[np.float64], cost: NDArray[np.int64], budget: NDArray[np.int64]) -> Problem:
-        """The same groups, labels and rows with other numbers of the same shapes, which are taken as sound."""
-        twin = copy.copy(self)
-        twin.__dict__.pop("least_cost", None)
+        """The same groups, labels, rows and pairs with other numbers of the same shapes, which are taken as sound."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        if cost is not self.cost:
+            twin.__dict__.pop("least_cost", None)
+            twin.__dict__.pop("above", None)
+        if cost is not self.cost or budget is not self.budget:
+            twin.__dict__.pop("room", None)
         for name, array in (("value", value), ("cost", cost), ("budget", budget)):
             array.setflags(write=False)
             object.__setattr__(twin, name, array)
         return twin
 
+    def with_pairs(self, pairs: Pairs | None) -> Problem:
+        """The same problem with other pairwise terms, or with none."""
+        if pairs is not None:
+            check_pairs(pairs, self.group)
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        object.__setattr__(twin, "pairs", pairs)
+        return twin
+
     def with_budget(self, budget: ArrayLike) -> Problem:
         """The same problem under other budgets, ``(n_resources,)`` integers."""
-        return dataclasses.replace(self, budget=integers("budget", at_least_1d("budget", budget), 1))
+        limits = integers("budget", at_least_1d("budget", budget), 1)
+        _check_shapes(self.start, self.value, self.cost, limits, self.label)
+        return self.equivalent(value=self.value, cost=self.cost, budget=limits)
 
 
 def _check_shapes(

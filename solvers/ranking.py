@@ -20,12 +20,10 @@ import numpy as np
 from .bound import best_price
 from .certify import TOLERANCE, total_value
 from .errors import InvalidProblem
-from .hull import undominated
-from .incumbent import improve, repair
-from .lagrangian import EPS, lagrangian_bound
+from .lagrangian import lagrangian_bound
 from .normal import normalise
 from .partition import rank_by_partition
-from .reduce import gap_of
+from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of
 from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Certificate, Solution, Status
 from .states import States, nondominated
 
@@ -38,24 +36,6 @@ if TYPE_CHECKING:
 _GROWTH = ((200, 4.0), (2000, 2.0))
 _LEAST_GROWTH = 1.3
 _LATE = 1000  # states kept for each group once the time is up
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Relative:
-    """The choices of a problem, relative to the cheapest selection at a price.
-
-    `value`, `cost` and `reduced` are ``(n_choices,)``, `reference` is ``(n_groups,)`` positions, `slack` what the
-    reference leaves of the budget. Every selection is worth ``value`` more than the reference; adding ``price *
-    slack`` gives its distance from the Lagrangian bound.
-    """
-
-    price: float
-    reference: NDArray[np.int64]
-    value: NDArray[np.float64]
-    cost: NDArray[np.int64]
-    reduced: NDArray[np.float64]
-    slack: int
-    useful: NDArray[np.bool_]  # not dominated within the group
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,13 +83,15 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     Raises
     ------
     InvalidProblem
-        When k is not positive, or the problem has further rows.
+        When k is not positive, or the problem has further rows or pairwise terms.
     """
     started = time.perf_counter()
     if k < 1:
         raise InvalidProblem(f"k = {k}: it must be at least 1")
     if problem.rows is not None:
         raise InvalidProblem("k_best takes no further rows: leave them out")
+    if problem.pairs is not None:
+        raise InvalidProblem("k_best takes no pairwise terms: leave them out")
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return []
     normal = normalise(problem)
@@ -118,9 +100,9 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if problem.n_resources > 1:
         found, proved, steps = rank_by_partition(problem, k, price, started + seconds)
     else:
-        relative = _relative(normal.problem, normal_price)
+        relative = regrets_of(normal.problem, normal_price)
         found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
-        noise = math.ldexp(_noise(normal.problem, relative), normal.exponent)
+        noise = math.ldexp(noise_of(normal.problem, relative), normal.exponent)
     certain = {choice.tobytes() for choice in proved}
     bound = lagrangian_bound(problem, price)
     solutions = []
@@ -133,11 +115,11 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
 
 
 def _search(
-    problem: Problem, relative: _Relative, k: int, max_states: int, deadline: float
+    problem: Problem, relative: Regrets, k: int, max_states: int, deadline: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     """Positions of good selections, of those among them that are proved to be the best, and the states it took."""
-    noise, highest = _noise(problem, relative), _highest(problem, relative)
-    limit = _first_limit(problem, relative)
+    noise, highest = noise_of(problem, relative), highest_regret(problem, relative)
+    limit = first_limit(problem, relative)
     proved = np.zeros((0, problem.n_groups), dtype=np.int64)
     states = 0
     while True:
@@ -155,47 +137,7 @@ def _search(
         limit = limit * growth if limit > 0 else math.inf
 
 
-def _relative(problem: Problem, price: NDArray[np.float64]) -> _Relative:
-    penalised = problem.value + price @ problem.cost
-    least = np.minimum.reduceat(penalised, problem.start[:-1])
-    at = np.where(penalised == least[problem.group], np.arange(problem.n_choices), problem.n_choices)
-    reference = np.minimum.reduceat(at, problem.start[:-1])
-    value = problem.value - problem.value[reference][problem.group]
-    cost = problem.cost[0] - problem.cost[0, reference][problem.group]
-    reduced = np.maximum(value + price[0] * cost, 0.0)
-    slack = int(problem.budget[0]) - sum(problem.cost[0, reference].tolist())
-    useful = np.zeros(problem.n_choices, dtype=bool)
-    useful[undominated(problem.value, problem.cost[0], problem.start)] = True
-    useful[reference] = True
-    return _Relative(float(price[0]), reference, value, cost, reduced, slack, useful)
-
-
-def _noise(problem: Problem, relative: _Relative) -> float:
-    """A few roundings of the largest term of each group."""
-    terms = np.abs(relative.value) + relative.price * np.abs(relative.cost)
-    return 4 * EPS * float(np.maximum.reduceat(terms, problem.start[:-1]).sum())
-
-
-def _highest(problem: Problem, relative: _Relative) -> float:
-    """No selection is further above the bound."""
-    unused = relative.slack + int(np.maximum.reduceat(-relative.cost, problem.start[:-1]).sum())
-    dearest = float(np.maximum.reduceat(relative.reduced, problem.start[:-1]).sum())
-    return (dearest + relative.price * max(unused, 0)) * (1 + 1e-9)
-
-
-def _first_limit(problem: Problem, relative: _Relative) -> float:
-    """A little more than a good selection needs; where that is nothing, the least that changes anything."""
-    price, allowed = np.array([relative.price]), np.flatnonzero(relative.useful)
-    incumbent = repair(problem, relative.reference, price, allowed=allowed)
-    positive = relative.reduced[relative.reduced > 0]
-    limit = float(positive.min()) if len(positive) else 0.0
-    if incumbent is not None:
-        incumbent = improve(problem, incumbent, allowed=allowed)
-        limit = max(limit, 1.1 * gap_of(problem, incumbent, relative.reference, price))
-    return limit
-
-
-def _forward(problem: Problem, relative: _Relative, limit: float, max_states: int, deadline: float) -> _Pass:
+def _forward(problem: Problem, relative: Regrets, limit: float, max_states: int, deadline: float) -> _Pass:
     """Lists of nondominated states, less what cannot come within the limit of the bound."""
     alive = relative.reduced <= limit
     order, up, down, shed = _tails(problem, relative, alive)
@@ -224,7 +166,7 @@ def _forward(problem: Problem, relative: _Relative, limit: float, max_states: in
 
 
 def _tails(
-    problem: Problem, relative: _Relative, alive: NDArray[np.bool_]
+    problem: Problem, relative: Regrets, alive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """The groups that have a choice, likeliest to leave their reference first, and what each tail of them can do.
 
@@ -248,7 +190,7 @@ def _tails(
     return order, up, down, shed
 
 
-def _backward(relative: _Relative, stages: list[_Stage], k: int, limit: float) -> NDArray[np.int64]:
+def _backward(relative: Regrets, stages: list[_Stage], k: int, limit: float) -> NDArray[np.int64]:
     """``(n, n_groups)`` positions of the k best selections within the limit, or of all where there are fewer."""
     offset = relative.price * relative.slack
     cost, value = np.zeros(1, dtype=np.int64), np.zeros(1)

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .arrays import run_bounds
 from .bound import best_price, relax_one_budget
-from .hull import undominated
-from .incumbent import PAIRS_UP_TO, fill, improve, repair
-from .lagrangian import EPS
+from .dominance import undominated_choices
+from .incumbent import PAIRS_UP_TO, best_changes, fill, improve, repair
+from .lagrangian import EPS, charge
 from .lattice import least_total
+from .relative import Relative
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .problem import Problem
 
-_PAIRS_AT_ONCE = 2_000_000  # pairs of choices compared in one go when looking for dominated ones
+_GRACE = 0.1  # seconds past the deadline that finding a first selection is worth
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ class Reduction:
         return selection
 
 
-def reduce(problem: Problem, warm: NDArray[np.int64] | None = None) -> Reduction:
+def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: float = math.inf) -> Reduction:
     """Reduce a problem in which every budget by itself can be met.
 
     Parameters
@@ -115,6 +117,8 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None) -> Reduction
         The problem.
     warm
         ``(n_groups,)`` int64 positions of a selection to start from, or None; used where it is within the budgets.
+    deadline
+        `time.perf_counter` reading from which on selections are improved no further, nor, a moment later, looked for.
 
     Returns
     -------
@@ -122,36 +126,30 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None) -> Reduction
         Price, incumbent, gap and core. Every selection within the budgets that is better than the incumbent by more
         than the noise lies in the core.
     """
-    allowed = _undominated(problem)
+    allowed = undominated_choices(problem)
     starts = [] if warm is None else [warm]
     if problem.n_resources == 1:
         hull, rate = relax_one_budget(problem, allowed)
-        price = np.array([rate])
-        starts.append(fill(problem, hull, rate))
+        price, reference = np.array([rate]), fill(problem, hull, rate)  # of tied choices each is as cheap as the other
+        del hull  # with a million groups every array counts
     else:
         price = best_price(problem)
-    reference, relative_value, relative_cost, reduced = _reduced_costs(problem, allowed, price)
-    slack = problem.budget - problem.cost[:, reference].sum(axis=1)
-    if problem.n_resources > 1:
-        repaired = repair(problem, reference, price, allowed=allowed)
+        reference = _cheapest(problem, allowed, price)
+        repaired = repair(problem, reference, price, allowed=allowed, deadline=deadline + _GRACE)
         starts += [] if repaired is None else [repaired]
-    incumbent = _incumbent(problem, reference, price, allowed, reduced, starts)
-    gap = float("inf")
+    relative = Relative.of(problem, allowed, reference, price)
+    incumbent, gap = _incumbent(problem, relative, starts, deadline)
+    core = _core(problem, relative, gap)
+    noise = _noise(core, relative.price)
+    least_gain = noise
     if incumbent is not None:
-        gap = gap_of(problem, incumbent, reference, price)
-    alive = reduced <= gap
-    noise = _noise(problem.group[allowed[alive]], relative_value[alive], price @ np.abs(relative_cost[:, alive]))
-    least_gain, unit = noise, 0.0
-    if incumbent is not None:
-        own = problem.value[incumbent] - problem.value[reference]
-        unit = _unit(np.concatenate([relative_value[alive], own]))
+        own = problem.value[incumbent] - problem.value[relative.reference]
+        unit = _unit(np.concatenate([core.value, own]))
         least_gain = max(noise, unit - 2 * noise)
-    alive = reduced <= gap - least_gain
-    core = _core(problem, allowed, alive, reference, relative_value, relative_cost, reduced, slack)
-    if problem.n_resources == 1 and least_gain > noise and len(core.position):
-        least = least_total(core.value, core.cost[0], float(price[0]), core.slack[0], unit)
-        core = dataclasses.replace(core, least_total=max(least - 2 * noise, 0.0))
-    return Reduction(price, reference, incumbent, gap, noise, least_gain, core)
+        if problem.n_resources == 1 and least_gain > noise and len(core.position):
+            least = least_total(core.value, core.cost[0], float(relative.price[0]), core.slack[0], unit)
+            core = dataclasses.replace(core, least_total=max(least - 2 * noise, 0.0))
+    return Reduction(relative.price, relative.reference, incumbent, gap, noise, least_gain, core)
 
 
 def gap_of(
@@ -175,83 +173,59 @@ def gap_of(
     gap
         float, at least 0.
     """
-    value = problem.value[selection] - problem.value[reference]
-    cost = problem.cost[:, selection] - problem.cost[:, reference]
+    changed = (selection != reference).nonzero()[0]
+    new, old = selection[changed], reference[changed]
+    regret = problem.value[new] - problem.value[old] + charge(price, problem.cost[:, new] - problem.cost[:, old])
     slack = problem.budget - problem.cost[:, selection].sum(axis=1)
-    return float(np.maximum(value + price @ cost, 0.0).sum() + price @ slack)
+    return float(np.maximum(regret, 0.0).sum() + price @ slack)
 
 
-def _undominated(problem: Problem) -> NDArray[np.int64]:
-    if problem.n_resources == 1:
-        return undominated(problem.value, problem.cost[0], problem.start)
-    keep = np.ones(problem.n_choices, dtype=bool)
-    for size in np.unique(problem.size):
-        begin = problem.start[:-1][problem.size == size]
-        block = max(1, _PAIRS_AT_ONCE // int(size) ** 2)
-        for at in range(0, len(begin), block):
-            index = begin[at : at + block, None] + np.arange(size)
-            keep[index.ravel()] = ~_dominated(problem.value[index], problem.cost[:, index]).ravel()
-    return np.flatnonzero(keep)
-
-
-def _dominated(value: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which choices of equal-sized groups are beaten or equalled throughout; of equal ones the first stays."""
-    size = value.shape[1]
-    no_worse = value[:, None, :] <= value[:, :, None]
-    equal = value[:, None, :] == value[:, :, None]
-    for row in cost:
-        no_worse &= row[:, None, :] <= row[:, :, None]
-        equal &= row[:, None, :] == row[:, :, None]
-    earlier = np.arange(size)[None, :] < np.arange(size)[:, None]
-    result: NDArray[np.bool_] = (no_worse & (~equal | earlier)).any(axis=2)
-    return result
-
-
-def _reduced_costs(
-    problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Reference selection, and value, cost and reduced cost of the allowed choices relative to it."""
+def _cheapest(problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.float64]) -> NDArray[np.int64]:
+    """``(n_groups,)`` positions of the cheapest allowed choice of each group at a price; of equal ones the first."""
     group = problem.group[allowed]
-    begin = np.flatnonzero(np.diff(group, prepend=-1))
-    penalised = problem.value[allowed] + price @ problem.cost[:, allowed]
-    least = np.minimum.reduceat(penalised, begin)
-    at = np.where(penalised == least[group], np.arange(len(allowed)), len(allowed))
-    reference = allowed[np.minimum.reduceat(at, begin)]
-    # Differences first: they cancel exactly what the group has in common, so small groups keep their digits.
-    value = problem.value[allowed] - problem.value[reference][group]
-    cost = problem.cost[:, allowed] - problem.cost[:, reference][:, group]
-    return reference, value, cost, np.maximum(value + price @ cost, 0.0)
+    penalised = problem.value[allowed] + charge(price, problem.cost[:, allowed])
+    least = np.minimum.reduceat(penalised, run_bounds(group)[:-1])
+    at = (penalised == least[group]).nonzero()[0][::-1]
+    reference = np.empty(problem.n_groups, dtype=np.int64)
+    reference[group[at]] = allowed[at]
+    return reference
 
 
 def _incumbent(
-    problem: Problem,
-    reference: NDArray[np.int64],
-    price: NDArray[np.float64],
-    allowed: NDArray[np.int64],
-    reduced: NDArray[np.float64],
-    starts: list[NDArray[np.int64]],
-) -> NDArray[np.int64] | None:
-    """The best start within the budgets, improved by the choices that can be part of anything better."""
+    problem: Problem, relative: Relative, starts: list[NDArray[np.int64]], deadline: float
+) -> tuple[NDArray[np.int64] | None, float]:
+    """The best start within the budgets, improved by the choices that can be part of anything better, and its gap."""
     gap, best = float("inf"), None
+    if problem.n_resources == 1:
+        gap, best = float(relative.price[0] * relative.slack[0]), relative.reference
     for start in starts:
         if (problem.cost[:, start].sum(axis=1) <= problem.budget).all():
-            own = gap_of(problem, start, reference, price)
+            own = gap_of(problem, start, relative.reference, relative.price)
             if own < gap or best is None:
                 gap, best = own, start
-    if best is None:
-        return None
-    near = np.flatnonzero(reduced <= gap)
+    if best is None or gap <= 0:
+        return best, gap
+    near = (relative.reduced <= gap).nonzero()[0]
+    if problem.n_resources == 1:
+        near = near[~relative.is_reference[near]]
     if len(near) > PAIRS_UP_TO:
-        near = np.sort(near[np.argpartition(reduced[near], PAIRS_UP_TO)[:PAIRS_UP_TO]])
-    return improve(problem, best, allowed=allowed[near])
+        near = np.sort(near[np.argpartition(relative.reduced[near], PAIRS_UP_TO)[:PAIRS_UP_TO]])
+    if problem.n_resources == 1:
+        some = relative.value[near], relative.cost[0, near], relative.group[near]
+        improved = relative.with_changes(near[best_changes(*some, relative.slack[0])])
+    else:
+        improved = improve(problem, best, allowed=relative.position[near], deadline=deadline)
+    own = gap_of(problem, improved, relative.reference, relative.price)
+    return (improved, own) if own < gap else (best, gap)
 
 
-def _noise(group: NDArray[np.int64], value: NDArray[np.float64], charge: NDArray[np.float64]) -> float:
+def _noise(core: Core, price: NDArray[np.float64]) -> float:
     """A few roundings of the largest term of each group that can still change."""
-    if not len(group):
+    if not len(core.group):
         return 0.0
-    begin = np.flatnonzero(np.diff(group, prepend=-1))
-    return 4 * EPS * float(np.maximum.reduceat(np.abs(value) + charge, begin).sum())
+    size = charge(price, np.abs(core.cost))
+    size += np.abs(core.value)
+    return 4 * EPS * float(np.maximum.reduceat(size, core.start[:-1]).sum())
 
 
 def _unit(value: NDArray[np.float64]) -> float:
@@ -267,31 +241,28 @@ def _unit(value: NDArray[np.float64]) -> float:
     return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
-def _core(
-    problem: Problem,
-    allowed: NDArray[np.int64],
-    alive: NDArray[np.bool_],
-    reference: NDArray[np.int64],
-    value: NDArray[np.float64],
-    cost: NDArray[np.int64],
-    reduced: NDArray[np.float64],
-    slack: NDArray[np.int64],
-) -> Core:
-    group = problem.group[allowed]
-    is_reference = allowed == reference[group]
-    other = alive & ~is_reference
+def _core(problem: Problem, relative: Relative, gap: float) -> Core:
+    """The groups in which a choice other than the reference is within the gap, references first."""
+    other = relative.reduced <= gap
+    other &= ~relative.is_reference
     members = np.zeros(problem.n_groups, dtype=bool)
-    members[group[other]] = True
-    keep = np.flatnonzero(other | (is_reference & members[group]))
-    keep = keep[np.lexsort((~is_reference[keep], group[keep]))]
-    kept_group = group[keep]
-    begin = np.flatnonzero(np.diff(kept_group, prepend=-1))
+    members[relative.group[other]] = True
+    kept = (other | (relative.is_reference & members[relative.group])).nonzero()[0]
+    group, is_reference = relative.group[kept], relative.is_reference[kept]
+    start = run_bounds(group)
+    # The reference moves to the front of its group, those before it one place on.
+    own = is_reference.nonzero()[0]
+    place = np.arange(len(kept))
+    place += place < own.repeat(start[1:] - start[:-1])
+    place[own] = start[:-1]
+    order = np.empty(len(kept), dtype=np.int64)
+    order[place] = kept
     return Core(
-        group=kept_group[begin],
-        start=np.append(begin, len(keep)),
-        position=allowed[keep],
-        value=value[keep],
-        cost=cost[:, keep],
-        reduced=reduced[keep],
-        slack=tuple(int(left) for left in slack),
+        group=group[start[:-1]],
+        start=start,
+        position=relative.position[order],
+        value=relative.value[order],
+        cost=relative.cost[:, order],
+        reduced=relative.reduced[order],
+        slack=relative.slack,
     )

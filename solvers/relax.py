@@ -15,7 +15,7 @@ from .errors import require
 from .hull import lower_hull, multiplier, undominated
 from .incumbent import improve, repair
 from .lagrangian import lagrangian_bound
-from .normal import above_least, fitting
+from .normal import fitting
 from .rows import refusal
 from .solution import Answer
 
@@ -92,7 +92,7 @@ def _one_budget(problem: Problem) -> _Mixture:
     room = int(problem.budget[0]) - problem.least_cost[0]
     price = multiplier(hull.rate, hull.weight, room)
     taken = hull.rate > price
-    at = hull.first + np.bincount(hull.group[taken], minlength=problem.n_groups)
+    at = hull.split(price)
     room -= int(hull.weight[taken].sum())
     tied = np.flatnonzero(hull.rate == price)  # one step of a group at most: rates fall strictly within it
     within = np.cumsum(hull.weight[tied]) <= room
@@ -110,7 +110,7 @@ def _several_budgets(problem: Problem, deadline: float) -> _Mixture:
     price = best_price(problem)
     begin = problem.start[:-1]
     relative = problem.value - np.repeat(np.minimum.reduceat(problem.value, begin), problem.size)
-    fits = fitting(problem, *above_least(problem))
+    fits = fitting(problem)
     penalised = np.where(fits, relative + price @ problem.cost, np.inf)
     reduced = penalised - np.repeat(np.minimum.reduceat(penalised, begin), problem.size)
     scale = float(relative.max()) or 1.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import integers
 from .errors import InvalidProblem
+from .pairs import no_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,9 +190,9 @@ def check_rows(rows: object, n_choices: int) -> None:
 
 
 def refusal(problem: Problem, name: str) -> str | None:
-    """Why a solver that knows nothing of rows cannot take a problem, or None."""
+    """Why a solver that knows nothing of rows and pairs cannot take a problem, or None."""
     if problem.rows is None:
-        return None
+        return no_pairs(problem, name)
     return f"{name} takes no further rows, the problem has {problem.rows.n_rows}: use 'cp_sat', 'highs' or 'pulp'"
 
 

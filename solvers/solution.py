@@ -56,6 +56,8 @@ class Answer:
     restricted
         The selection keeps to a rule of the solver's own, beyond the problem; a better one that breaks the rule, such
         as a warm start, does not take its place.
+    split
+        ``(n_groups, n_choices)`` float64, how the pairwise terms are shared out, for the certificate; or None.
     reason
         Why there is no choice, where it is for another reason than the problem or a limit.
     """
@@ -68,6 +70,7 @@ class Answer:
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
     auxiliary: NDArray[np.int64] | None = None
     restricted: bool = False
+    split: NDArray[np.float64] | None = None
     reason: str = ""
 
 
@@ -94,7 +97,8 @@ class Certificate:
 
     For any ``price >= 0``, no feasible selection has a value below
     ``sum_g min_j (value + price . cost) - price . budget``, the minimum over the choices that fit when all other groups
-    cost their least (Lagrangian duality; Everett 1963, *Generalized Lagrange
+    cost their least, and of each budget only as much as costs can add up to: the least total plus a multiple of the
+    common divisor of the costs above the least of their group (Lagrangian duality; Everett 1963, *Generalized Lagrange
     multiplier method for solving problems of optimum allocation of resources*).
 
     Attributes
@@ -113,6 +117,10 @@ class Certificate:
         Values closer than this count as equal: rounding of the sum of values.
     value
         The value of the selection that the certificate is for; nan where there is none.
+    split
+        Of a problem with pairwise terms: ``(n_groups, n_choices)`` float64, how these are shared out among single
+        choices. The price then bounds the values with their shares, and what the shares leave of the terms between two
+        groups is at least its minimum, see `pairs.shared_out`.
     """
 
     status: Status
@@ -121,6 +129,7 @@ class Certificate:
     bound: float
     tolerance: float
     value: float = float("nan")
+    split: NDArray[np.float64] | None = None
 
     def holds(self, problem: Problem) -> bool:
         """Whether the price proves for this problem what the certificate states on the ground of a price.
@@ -140,6 +149,10 @@ class Certificate:
         price = np.asarray(self.price)
         if price.shape != (problem.n_resources,) or not (np.isfinite(price).all() and (price >= 0).all()):
             return False
+        if self.split is not None and (
+            self.split.shape != (problem.n_groups, problem.n_choices) or not np.isfinite(self.split).all()
+        ):
+            return False
         if self.status is Status.INFEASIBLE:
             if self.bound != float("inf"):
                 return False
@@ -148,7 +161,7 @@ class Certificate:
             return farkas_excess(problem, price) > 0
         if self.ground == GROUND_DUAL and not self.value - self.bound <= self.tolerance:
             return False
-        return self.bound <= lagrangian_bound(problem, price)
+        return self.bound <= lagrangian_bound(problem, price, self.split)
 
 
 def _cheapest_fits(problem: Problem) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -125,12 +126,18 @@ def least_budgets(problem: Problem) -> tuple[int | None, ...]:
 
 
 def dual(problem: Problem, price: NDArray[np.float64]) -> Fraction:
-    """The Lagrangian dual function over the choices that can fit, in exact rational arithmetic."""
+    """The Lagrangian dual function over what can fit and what can be spent, in exact rational arithmetic."""
     exact = exactly(problem)
     rate = [Fraction(each) for each in price.tolist()]
-    total = -sum((own * limit for own, limit in zip(rate, exact.budget, strict=True)), Fraction(0))
     least = [[min(cost[at] for _, cost in group) for at in range(len(rate))] for group in exact.groups]
-    room = [limit - sum(own[at] for own in least) for at, limit in enumerate(exact.budget)]
+    total, room = Fraction(0), []
+    for at, limit in enumerate(exact.budget):
+        lowest = sum(own[at] for own in least)
+        pairs = zip(exact.groups, least, strict=True)
+        divisor = math.gcd(*(cost[at] - low[at] for group, low in pairs for _, cost in group))
+        left = limit - lowest
+        room.append(left - (left % divisor if divisor else 0))
+        total -= rate[at] * (room[at] + lowest)
     for group, own_least in zip(exact.groups, least, strict=True):
         fits = [
             (value, cost)

@@ -21,11 +21,13 @@ from mckp_quant.solvers import (
     Pulp,
     SolverUnavailable,
     available,
+    greedy,
+    instances,
     solve,
 )
 
 from . import oracle
-from .checks import SOLVERS, verified
+from .checks import SOLVERS, here, verified
 from .families import quantisation
 
 if TYPE_CHECKING:
@@ -139,14 +141,27 @@ def test_greedy_is_feasible_in_every_direction(direction: Any) -> None:
         verified(problem, solve(problem, Greedy(direction=direction)))
 
 
-@pytest.mark.parametrize(("solver", "package"), [("cp_sat", "ortools"), ("highs", "scipy"), ("pulp", "pulp")])
+@pytest.mark.parametrize("n_budgets", [2, 3])
+def test_greedy_weighs_those_budgets_more_that_run_out_first(n_budgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = instances.quantisation(instances.resnet50(), range(2, 9), share=0.5, seed=1, n_budgets=n_budgets)
+    often = verified(problem, solve(problem, "greedy"))
+    monkeypatch.setattr(greedy, "_WALKS", 1)
+    once = verified(problem, solve(problem, "greedy"))
+    best = solve(problem, "exact").value
+    assert best <= often.value < once.value
+    assert often.value - best < (once.value - best) / 4
+
+
+@pytest.mark.parametrize(
+    ("solver", "package"), [("cp_sat", "ortools"), ("highs", "scipy"), ("pulp", "pulp"), ("scip", "pyscipopt")]
+)
 def test_missing_package_is_named_before_and_at_the_call(
     solver: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     value = [[10.0, 12.0, 19.0], [14.0, 12.0, 10.0], [11.0, 18.0, 5.0], [16.0, 13.0, 0.0]]
     cost = [[17, 13, 10], [6, 6, 1], [2, 1, 4], [16, 13, 18]]
     problem = Problem.from_table(value, cost, 35)  # reduction leaves a core, so the backend is called
-    assert available()[solver] is None
+    here(solver)
     for module in [name for name in sys.modules if name == package or name.startswith(package + ".")]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, package, None)

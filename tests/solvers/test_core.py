@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Exact, Problem, Status
-from mckp_quant.solvers import exact as exact_module
 from mckp_quant.solvers.bound import relax_one_budget
+from mckp_quant.solvers.core_search import combinations, dynamic, one_budget
+from mckp_quant.solvers.core_search.combinations import combine
+from mckp_quant.solvers.core_search.remaining import Choices, Remaining
 from mckp_quant.solvers.hull import undominated
 from mckp_quant.solvers.incumbent import fill
+from mckp_quant.solvers.instances import weakly_correlated
 from mckp_quant.solvers.lattice import least_total
 from mckp_quant.solvers.reduce import reduce
 
@@ -92,9 +95,10 @@ def test_filling_stays_within_the_budget_and_takes_every_step_above_the_rate(pro
 @settings(max_examples=300)
 def test_both_ways_to_search_find_the_optimum(problem: Problem) -> None:
     best = oracle.optimum(problem)
-    for states in ((10**7, 0), (-(10**6), 10**7)):
+    for first, lists in ((10**7, 0), (-(10**6), 10**7)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exact_module, "_ONE_BUDGET_STATES", states)
+            patch.setattr(one_budget, "_FIRST_STATES", first)
+            patch.setattr(one_budget, "_STATES_OF_LISTS", lists)
             agrees(problem, solved(problem, "exact"), best)
 
 
@@ -103,7 +107,8 @@ def test_second_search_takes_over_where_the_first_one_grows(seed: int) -> None:
     problem = quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=0.5, seed=seed)
     first = solved(problem, "exact")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_module, "_ONE_BUDGET_STATES", (-(10**6), 10**7))
+        patch.setattr(one_budget, "_FIRST_STATES", -(10**6))
+        patch.setattr(one_budget, "_STATES_OF_LISTS", 10**7)
         second = solved(problem, "exact")
     assert first.status is second.status is Status.OPTIMAL
     assert first.value == second.value
@@ -133,3 +138,52 @@ def test_one_state_is_no_proof() -> None:
     solution = solved(problem, Exact(max_states=1))
     assert solution.status is Status.FEASIBLE
     assert solution.certificate.bound <= best <= solution.value
+
+
+@given(problem=problems(budgets=("between", "hit")))
+@settings(max_examples=200)
+def test_neither_grouping_nor_screening_loses_the_optimum(problem: Problem) -> None:
+    best = oracle.optimum(problem)
+    for at_once, screen in ((1, 0), (1, 2**16), (2**12, 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dynamic, "_AT_ONCE", at_once)
+            patch.setattr(dynamic, "_SCREEN", screen)
+            agrees(problem, solved(problem, "exact"), best)
+
+
+@pytest.mark.parametrize("filter_from", [0, 10**6])
+@pytest.mark.parametrize("seed", range(4))
+def test_combinations_are_all_changes_within_the_limit(
+    seed: int, filter_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(combinations, "_FILTER_FROM", filter_from)
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(4), [1, 3, 2, 2])
+    cost, reduced = rng.integers(-9, 10, 8), rng.random(8)
+    cost[cost == 0] = 1
+    price = 0.75
+    index = rng.permutation(100)[:8]
+    choices = Choices(index, group, cost, reduced - price * cost, reduced, reduced / np.abs(cost))
+    most = 1.2
+    made, after = combine(Remaining.of(choices, price), 1, 10**6, price, most)
+    assert after == 4
+    members = [(None, 1, 2, 3), (None, 4, 5), (None, 6, 7)]
+    ways = [[at for at in way if at is not None] for way in itertools.product(*members)]
+    wanted = {
+        frozenset(index[way].tolist()): (int(cost[way].sum()), float((reduced - price * cost)[way].sum()))
+        for way in ways
+        if filter_from or reduced[way].sum() <= most
+    }
+    found = {frozenset(made.chosen(at)): at for at in range(len(made))}
+    assert found.keys() == wanted.keys()
+    assert found[frozenset()] == 0
+    for way, at in found.items():
+        assert (int(made.cost[at]), float(made.value[at])) == pytest.approx(wanted[way])
+    few, after = combine(Remaining.of(choices, price), 1, 5, price, math.inf)
+    assert (len(few), after) == (4, 2)  # a group enters whole, however few are wanted
+
+
+def test_what_is_left_of_weakly_correlated_data_is_filled_before_lists_grow() -> None:
+    solution = solved(weakly_correlated(1000, 10, seed=0, reach=10_000), "exact")
+    assert solution.status is Status.OPTIMAL
+    assert solution.stats["states"] < 10**5

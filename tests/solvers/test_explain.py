@@ -42,7 +42,7 @@ def test_next_useful_budget_is_the_least_that_lowers_the_value(problem: Problem)
         truth = next_useful(problem, resource, solution.value)
         assert (worth.budget, worth.used) == (solution.budget[resource], solution.cost[resource])
         assert worth.slack == worth.budget - worth.used >= 0
-        assert worth.price == best_price(problem)[resource]
+        assert worth.price == best_price(problem, np.ones(problem.n_choices, dtype=bool))[resource]
         if truth is None:
             assert worth.next_budget is worth.saving is None
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,9 +17,13 @@ import numpy as np
 import pytest
 
 from mckp_quant.solvers import Problem, Rows, Status, available, solve
-from mckp_quant.solvers.core_model import CoreModel, Outcome, solve_raw, solve_reduced
-from mckp_quant.solvers.interrupt import interruptible
-from mckp_quant.solvers.row_model import solve_general
+from mckp_quant.solvers.backends.core_model import CoreModel, Outcome
+from mckp_quant.solvers.backends.interrupt import interruptible
+from mckp_quant.solvers.backends.row_model import solve_general
+from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
+from mckp_quant.solvers.core_search.dynamic import _Search as Search
+from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.reduce import reduce
 
 from .checks import here, verified
 from .families import with_share
@@ -107,12 +112,46 @@ def test_interrupt_inside_the_package_is_an_answer(solver: str, monkeypatch: pyt
         raise KeyboardInterrupt
 
     _, module, hook = CALLS[solver]
-    monkeypatch.setattr(f"mckp_quant.solvers.{module}.{hook}", interrupted)
+    monkeypatch.setattr(f"mckp_quant.solvers.backends.{module}.{hook}", interrupted)
     problem = hard(20, 5, 3)
     solution = verified(problem, solve(problem, solver))
     assert solution.status is Status.FEASIBLE
     assert solution.stats["interrupted"] is True
     assert solution.bound < solution.value
+
+
+def test_interrupt_inside_the_search_of_a_core_keeps_the_best_selection_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(resnet50(), range(2, 9), share=0.2, seed=2)
+    reduction = reduce(problem)
+    assert reduction.incumbent is not None
+    extend, calls = Search._extend, itertools.count()
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return extend(*arguments)
+
+    monkeypatch.setattr(Search, "_extend", interrupted)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert next(calls) == 2  # no other search was begun
+    assert solution.bound < solution.value < float(problem.value[reduction.incumbent].sum())
+
+
+def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(resnet50(), range(2, 9), share=0.2, seed=2)
+    reduction = reduce(problem)
+    assert reduction.incumbent is not None
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "run", interrupted)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert solution.value == math.fsum(problem.value[reduction.incumbent].tolist())
 
 
 IN_ANOTHER_PROCESS = """
@@ -125,7 +164,7 @@ cost = rng.integers(1, 1000, (5, 100, 10))
 value = -(cost.sum(axis=0) + rng.integers(0, 100, (100, 10)))
 least, most = cost.min(axis=2).sum(axis=1), cost.max(axis=2).sum(axis=1)
 problem = Problem.from_table(value.astype(float), cost, [int(a) + int(0.5 * int(b - a)) for a, b in zip(least, most)])
-from mckp_quant.solvers import {module} as adapter
+from mckp_quant.solvers.backends import {module} as adapter
 before = adapter.{hook}
 def hooked(*arguments):
     print("searching", file=sys.stderr, flush=True)
@@ -211,7 +250,7 @@ def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPa
 
 PRINTS = """
 import ctypes, os, sys, threading
-from mckp_quant.solvers.interrupt import output_to_errors
+from mckp_quant.solvers.backends.interrupt import output_to_errors
 print("before")
 other = threading.Event()
 if len(sys.argv) > 1:
@@ -240,7 +279,7 @@ def test_beside_other_threads_the_standard_output_is_left_alone() -> None:
 
 def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
     script = (
-        "import os\nfrom mckp_quant.solvers.interrupt import output_to_errors\n"
+        "import os\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
         "try:\n    with output_to_errors():\n        raise KeyboardInterrupt\n"
         "except KeyboardInterrupt:\n    os.write(1, b'here')\n"
     )
@@ -250,7 +289,7 @@ def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
 
 def test_closed_standard_output_is_no_error() -> None:
     script = (
-        "import os, sys\nfrom mckp_quant.solvers.interrupt import output_to_errors\n"
+        "import os, sys\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
         "os.close(1)\nwith output_to_errors():\n    print('here', file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from scipy.optimize import linprog
 
 from mckp_quant.solvers import Exact, Problem, Status, solve
-from mckp_quant.solvers import exact as exact_module
-from mckp_quant.solvers import lists as lists_module
-from mckp_quant.solvers import partial as partial_module
 from mckp_quant.solvers.bound import best_price
+from mckp_quant.solvers.core_search import lists as lists_module
+from mckp_quant.solvers.core_search import partial as partial_module
+from mckp_quant.solvers.core_search import several as several_module
+from mckp_quant.solvers.core_search.lists import search_lists
+from mckp_quant.solvers.core_search.tails import tails_of
 from mckp_quant.solvers.lagrangian import lagrangian_bound
-from mckp_quant.solvers.lists import search_lists
 from mckp_quant.solvers.price import dual_price
 from mckp_quant.solvers.reduce import reduce
-from mckp_quant.solvers.tails import tails_of
 
 from . import oracle
 from .checks import agrees, solved
@@ -35,7 +35,10 @@ SMALL_COSTS = ("few", "wide", "common factor", "quantisation")
 
 
 def linear_relaxation(problem: Problem) -> float | None:
-    """The value of the linear relaxation by a general solver; None where it is infeasible."""
+    """The value of the linear relaxation by a general solver, without choices that fit beside no others; or None."""
+    least = np.minimum.reduceat(problem.cost, problem.start[:-1], axis=1)
+    room = problem.budget - np.array(problem.least_cost)
+    fits = (problem.cost - least[:, problem.group] <= room[:, None]).all(axis=0)
     one = (problem.group[None] == np.arange(problem.n_groups)[:, None]).astype(float)
     unit = np.maximum(problem.cost.max(axis=1), 1)
     scale = float(np.abs(problem.value).max()) or 1.0
@@ -45,6 +48,7 @@ def linear_relaxation(problem: Problem) -> float | None:
         b_ub=problem.budget / unit,
         A_eq=one,
         b_eq=np.ones(problem.n_groups),
+        bounds=[(0, None if each else 0) for each in fits],
         method="highs-ds",
     )
     return None if result.fun is None else float(result.fun) * scale
@@ -55,9 +59,10 @@ def linear_relaxation(problem: Problem) -> float | None:
 )
 @settings(max_examples=200)
 def test_price_is_the_dual_of_the_linear_relaxation(problem: Problem) -> None:
-    relaxed = linear_relaxation(problem)
+    rounded = problem.with_budget([sum(each) for each in zip(problem.least_cost, problem.room, strict=True)])
+    relaxed = linear_relaxation(rounded)
     if relaxed is not None:
-        bound = lagrangian_bound(problem, best_price(problem))
+        bound = lagrangian_bound(rounded, best_price(rounded))
         largest = float(np.abs(problem.value).sum())
         assert bound == pytest.approx(relaxed, rel=1e-6, abs=1e-6 * largest)
 
@@ -85,10 +90,10 @@ def test_exact_finds_the_optimum_of_several_budgets(problem: Problem) -> None:
 def test_lists_alone_and_general_solver_alone_find_the_same_value(problem: Problem) -> None:
     best = oracle.optimum(problem)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_module, "missing", lambda package: f"no {package} here")
+        patch.setattr(several_module, "missing", lambda package: f"no {package} here")
         agrees(problem, solved(problem, "exact"), best)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_module, "_FIRST_STATES", 1)
+        patch.setattr(several_module, "_FIRST_STATES", {False: 1, True: 1})
         agrees(problem, solved(problem, "exact"), best)
 
 

@@ -4,12 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mckp_quant.solvers import Problem, Status, solve
+from mckp_quant.solvers.lagrangian import lagrangian_bound
 from mckp_quant.solvers.normal import normalise
 
 from . import oracle
 from .checks import COMPLETE
+from .drawn import FEASIBLE, problems
 
 
 def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -66,3 +70,37 @@ def test_normal_problem_counts_from_the_least() -> None:
     assert normal.problem.budget.tolist() == [8]
     assert normal.problem.value.tolist() == [1.0, 2.0, 3.0, 3.0]
     assert problem.value.tolist() == [1.0, 2.0, -9.0, 3.0]
+
+
+@given(problem=problems(max_groups=5, max_budgets=2, budgets=FEASIBLE), thin=st.integers(1, 5))
+@settings(max_examples=150)
+def test_room_is_the_budget_above_the_least_costs_in_whole_multiples_of_what_can_be_spent(
+    problem: Problem, thin: int
+) -> None:
+    fits = problem.cost.max() < 2**50
+    problem = Problem(problem.value, problem.cost * (thin if fits else 1), problem.budget, problem.start, problem.label)
+    spent = {one.cost for one in oracle.feasible(problem)}
+    for resource, (room, least, limit) in enumerate(zip(problem.room, problem.least_cost, problem.budget, strict=True)):
+        above = problem.above[resource].tolist()
+        divisor = math.gcd(*above)
+        assert room <= limit - least
+        assert all(cost[resource] - least <= room for cost in spent)
+        assert not divisor or (room % divisor == 0 and limit - least - room < divisor)
+
+
+def test_bound_does_not_count_what_cannot_be_spent() -> None:
+    value, cost = [[4.0, 1.0, 0.0], [8.0, 3.0, 0.0]], [[7, 14, 21], [0, 7, 28]]
+    loose, tight = Problem.from_table(value, cost, 34), Problem.from_table(value, cost, 28)
+    price = np.array([0.5])
+    assert lagrangian_bound(loose, price) == lagrangian_bound(tight, price)
+    assert lagrangian_bound(tight, price) <= oracle.dual(tight, price) == oracle.dual(loose, price)
+
+
+def test_a_twin_forgets_what_was_derived_from_other_numbers() -> None:
+    problem = Problem.from_table([[1.0, 2.0], [4.0, 3.0]], [[4, 2], [6, 8]], 13)
+    assert (problem.room, problem.least_cost) == ((4,), (8,))
+    other = problem.with_budget(11)
+    assert (other.room, other.least_cost, other.above is problem.above) == ((2,), (8,), True)
+    dearer = problem.equivalent(value=problem.value, cost=problem.cost * 2, budget=problem.budget)
+    assert (dearer.room, dearer.least_cost) == ((-4,), (16,))
+    assert dearer.above.tolist() == [[4, 0, 0, 4]]

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..errors import require
+from ..lagrangian import EPS
+from ..pairs import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
-from .errors import require
 from .interrupt import interruptible, output_to_errors
-from .lagrangian import EPS
 from .milp import as_milp
 from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .problem import Problem
-    from .solution import Answer
+    from ..problem import Problem
+    from ..solution import Answer
 
 _TOLERANCE = 1e-6  # on rows and on integrality; SciPy does not let it be set
 _CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4: "other"}
@@ -44,8 +45,8 @@ class Highs:
     reference: ClassVar[str] = "Huangfu and Hall (2018), Parallelizing the dual revised simplex method, MPC 10, 119-142"
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: every problem is taken."""
-        return None
+        """Give the reason why not, or None: every problem without pairwise terms is taken."""
+        return no_pairs(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""

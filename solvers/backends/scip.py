@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..errors import require
+from ..lagrangian import EPS
+from ..pairs import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
-from .errors import require
 from .interrupt import interruptible
-from .lagrangian import EPS
 from .milp import as_milp
 from .row_model import solve_general
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ..problem import Problem
+    from ..solution import Answer
     from .milp import Milp
-    from .problem import Problem
-    from .solution import Answer
 
 _TOLERANCE = 1e-9  # on rows and on integrality; SCIP's default is 1e-6
 
@@ -48,8 +49,8 @@ class Scip:
     )
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: every problem is taken."""
-        return None
+        """Give the reason why not, or None: every problem without pairwise terms is taken."""
+        return no_pairs(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..errors import InvalidProblem, require
+from ..pairs import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
-from .errors import InvalidProblem, require
 from .milp import Milp, as_milp
 from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .problem import Problem
-    from .solution import Answer
+    from ..problem import Problem
+    from ..solution import Answer
 
 TOLERANCE = 1e-9  # what CBC is told to allow on rows and on integrality
 _GRACE = 5.0  # seconds that CBC has to write its best selection once the user stopped it
@@ -55,8 +56,8 @@ class Pulp:
             raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: every problem is taken."""
-        return None
+        """Give the reason why not, or None: every problem without pairwise terms is taken."""
+        return no_pairs(problem, self.name)
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""

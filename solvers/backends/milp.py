@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..rows import IntegerRow
     from .core_model import CoreModel
-    from .rows import IntegerRow
 
 _DIGITS = 12  # digits of an integer that survive in a float and in a file
 _HEADROOM = 1e14  # largest term of a row over the tolerance on it; doubles carry 1e16

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bound import best_price
-from .core_model import gap_model, search, solve_raw, solve_reduced
-from .lagrangian import EPS
-from .reduce import Core, gap_of
-from .solution import Answer
+from ..bound import best_price
+from ..lagrangian import EPS
+from ..reduce import Core, gap_of
+from ..solution import Answer
+from .gap_units import gap_model
+from .solving import search, solve_raw, solve_reduced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..problem import Problem
+    from ..rows import IntegerRow, Rows
     from .core_model import Backend, Outcome
-    from .problem import Problem
-    from .rows import IntegerRow, Rows
 
 _SHARP = 1e-13  # a resolution below this share of the values chosen is fine enough
 _ROUNDS = 3

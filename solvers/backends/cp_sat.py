@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..errors import InvalidProblem, require
+from ..pairs import no_pairs
 from .core_model import CoreModel, Outcome
-from .errors import InvalidProblem, require
 from .interrupt import interruptible
 from .row_model import solve_general
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .problem import Problem
-    from .solution import Answer
+    from ..problem import Problem
+    from ..solution import Answer
 
 _OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
 _LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint
@@ -48,7 +49,9 @@ class CpSat:
             raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
 
     def supports(self, problem: Problem) -> str | None:
-        """Give the reason why not, or None: costs whose sum needs more than 61 bits are refused."""
+        """Give the reason why not, or None: no pairwise terms, and no costs whose sum needs more than 61 bits."""
+        if problem.pairs is not None:
+            return no_pairs(problem, self.name)
         largest = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1, dtype=np.float64)
         if float(largest.max()) >= _LARGEST_SUM:
             return f"cp_sat takes costs that add up to less than 2**61, not {largest.max():.3g}: choose a larger unit"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .reduce import Core
+    from ..reduce import Core
     from .tails import Tails
 
 _BLOCK = 2**20  # states times choices extended in one go
@@ -66,7 +67,8 @@ def extend(
     threshold: float,
     tails: Tails,
     rank: int,
-) -> PartialSelections:
+    deadline: float,
+) -> PartialSelections | None:
     """Every state with every choice that can still meet the budgets and the threshold.
 
     Parameters
@@ -87,16 +89,20 @@ def extend(
         Bounds for the groups that follow.
     rank
         The place in the order of the first group that follows.
+    deadline
+        `time.perf_counter` reading at which to stop.
 
     Returns
     -------
     states
-        The list with the group.
+        The list with the group, or None where time ran out.
     """
     parts = []
     block = max(1, _BLOCK // len(states))
     shed, fill = tails.shed[:, rank, None], tails.fill[:, rank, None]
     for at in range(0, len(choice), block):
+        if time.perf_counter() > deadline:
+            return None
         some = choice[at : at + block]
         regret = (core.reduced[some, None] + states.regret).ravel()
         index = np.flatnonzero(regret <= threshold)

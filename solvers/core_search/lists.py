@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core import CoreResult
+from .dynamic import CoreResult
 from .partial import PartialSelections, extend, thinned
 from .tails import tails_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .reduce import Core
+    from ..reduce import Core
 
 _DOMINANCE_FROM = 1000
 _FIRST_GROUPS = 12  # the first trial limit lets about so many groups leave their reference
@@ -47,71 +46,125 @@ class _Step:
     taken: NDArray[np.int32]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class _Walk:
-    """What one trial found: the best total not above its limit and its selection, or None.
+    """How one trial ended.
 
-    `exhausted` says that nothing was left out, `stopped` that states or time ran out.
+    `found` says that it found a selection, `exhausted` that nothing was left out, `stopped` that states or time ran
+    out.
     """
 
-    total: float
-    position: NDArray[np.int64] | None
+    found: bool
     exhausted: bool
     stopped: bool
     states: int
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Search:
-    """What all trials on a core have in common."""
+    """The search of one core; `position` and `gap` are sound whenever it stops.
 
-    core: Core
-    price: NDArray[np.float64]
-    least_gain: float
-    deadline: float
+    Attributes
+    ----------
+    gap
+        Value of the best selection known less the Lagrangian bound.
+    position
+        ``(n_core,)`` int64 its positions; None while it is the incumbent.
+    kept
+        How many states were kept over all trials.
+    """
 
-    def walk(self, limit: float, width: int, max_states: int) -> _Walk:
+    def __init__(
+        self, core: Core, price: NDArray[np.float64], gap: float, least_gain: float, max_states: int, deadline: float
+    ) -> None:
+        self.gap = gap
+        self.position: NDArray[np.int64] | None = None
+        self.kept = 0
+        self._core, self._price = core, price
+        self._slack = np.array(core.slack, dtype=np.int64)[:, None]
+        self._ceiling = gap - least_gain  # what is known, or better than that by as much as counts
+        self._least_gain = least_gain if math.isfinite(gap) else 0.0
+        self._max_states, self._deadline = max_states, deadline
+
+    def run(self) -> bool:
+        """Trial after trial under limits that rise; whether nothing is left that is better than the best found."""
+        highest = _highest_total(self._core, self._price)
+        trial, width = _first_limit(self._core), _WIDTH
+        while self._ceiling >= self._core.least_total:
+            if trial >= min(self._ceiling, highest):
+                trial = self._ceiling
+            walk = self._walk(trial, width)
+            if walk.exhausted and (walk.found or trial >= self._ceiling):
+                return True
+            if walk.exhausted:
+                trial *= next((growth for few, growth in _GROWTH if walk.states < few), _LEAST_GROWTH)
+                continue
+            if width == _WIDTH:
+                self._climb(trial)
+            if walk.stopped or self.kept >= self._max_states or width >= _MOST_WIDTH:
+                return False
+            width *= 4
+            trial = min(trial, self._ceiling)
+        return True
+
+    def _climb(self, trial: float) -> None:
+        """A good selection: short lists, under limits that rise until there is one and then fall with what is found."""
+        found = False
+        while trial < self._ceiling or found:
+            walk = self._walk(min(trial, self._ceiling), _BEAM)
+            if walk.stopped or (found and not walk.found):
+                break
+            found = found or walk.found
+            trial = self._ceiling if found else 2 * trial
+
+    def _walk(self, limit: float, width: int) -> _Walk:
         """List the selections whose total is at most the limit, keeping the `width` states of least bound."""
-        core, price = self.core, self.price
-        slack = np.array(core.slack, dtype=np.int64)[:, None]
+        core, price, slack = self._core, self._price, self._slack
         order = _order(core, price, limit)
         tails = tails_of(core, order, price, limit)
         states = PartialSelections.none(len(price))
         steps: list[_Step] = []
-        position: NDArray[np.int64] | None = None
-        total, kept, cut, stopped = limit, 0, False, False
+        threshold, kept, found, cut, stopped = limit, 0, False, False, False
         if (slack >= 0).all() and float(price @ slack[:, 0]) <= limit:
-            position, total = core.position[core.start[:-1]], float(price @ slack[:, 0])
+            found = self._note(float(price @ slack[:, 0]), steps, 0)
         for rank, group in enumerate(order):
-            if total < _REFRESH * tails.limit:
-                tails = tails_of(core, order, price, total)
-            threshold = total if position is None else total - max(tails.noise, self.least_gain)
+            if found:
+                threshold = self.gap - max(tails.noise, self._least_gain)
+                if self.gap < _REFRESH * tails.limit:
+                    tails = tails_of(core, order, price, self.gap)
             if threshold < core.least_total:
                 break
             own = np.arange(core.start[group], core.start[group + 1])
             choice = own[core.reduced[own] <= threshold]
             if len(choice) == 1:
                 continue
-            if time.perf_counter() > self.deadline:
+            grown = extend(core, choice, states, price, slack, threshold, tails, rank + 1, self._deadline)
+            if grown is None:
                 stopped = True
                 break
-            states = extend(core, choice, states, price, slack, threshold, tails, rank + 1)
+            states = grown
             if len(states) > _DOMINANCE_FROM:
                 states = thinned(states, price, slack, tails, rank + 1)
             if len(states) > width:
                 states = states.at(np.sort(np.argpartition(states.bound, width)[:width]))
                 cut = True
-            kept += len(states)
-            if kept > max_states:
-                kept, stopped = kept - len(states), True
+            if self.kept + kept + len(states) > self._max_states:
+                stopped = True
                 break
+            kept += len(states)
             steps.append(_Step(int(group), choice, states.parent, states.taken))
             if not len(states):
                 break
             reached, state = _finished(states, price, slack)
             if reached <= threshold and reached < math.inf:
-                total, position = reached, _selection(core, steps, state)
-        return _Walk(total, position, not (cut or stopped), stopped, kept)
+                found = self._note(reached, steps, state)
+        self.kept += kept
+        return _Walk(found, not (cut or stopped), stopped, kept)
+
+    def _note(self, total: float, steps: list[_Step], state: int) -> bool:
+        """Keep a selection that is better than what is known."""
+        self.gap = self._ceiling = total
+        self.position = _selection(self._core, steps, state)
+        return True
 
 
 def search_lists(
@@ -142,52 +195,16 @@ def search_lists(
     Returns
     -------
     result
-        Incomplete where a limit was hit; without a position, and complete, nothing is better than the incumbent.
+        Incomplete where a limit was hit or the user interrupted, then with the best selection so far; without a
+        position, and complete, nothing is better than the incumbent.
     """
-    search = _Search(core, price, least_gain if math.isfinite(gap) else 0.0, deadline)
-    ceiling, best, kept = gap - least_gain, None, 0
-    highest = _highest_total(core, price)
-    trial, width = _first_limit(core), _WIDTH
-    while ceiling >= core.least_total:
-        if trial >= min(ceiling, highest):
-            trial = ceiling
-        walk = search.walk(trial, width, max_states - kept)
-        kept += walk.states
-        if walk.position is not None:
-            gap = ceiling = walk.total
-            best = walk.position
-        if walk.exhausted and (walk.position is not None or trial >= ceiling):
-            return CoreResult(best, gap, True, kept)
-        if walk.exhausted:
-            trial *= next((growth for few, growth in _GROWTH if walk.states < few), _LEAST_GROWTH)
-            continue
-        if width == _WIDTH:
-            found = _climb(search, trial, ceiling, max_states - kept)
-            kept += found.states
-            if found.position is not None:
-                gap = ceiling = found.total
-                best = found.position
-        if walk.stopped or kept >= max_states or width >= _MOST_WIDTH:
-            return CoreResult(best, gap, False, kept)
-        width *= 4
-        trial = min(trial, ceiling)
-    return CoreResult(best, gap, True, kept)
-
-
-def _climb(search: _Search, trial: float, ceiling: float, max_states: int) -> _Walk:
-    """A good selection: short lists, under limits that rise until there is one and then fall with what is found."""
-    best = _Walk(ceiling, None, exhausted=False, stopped=False, states=0)
-    kept = 0
-    while trial < ceiling or best.position is not None:
-        trial = min(trial, best.total)
-        walk = search.walk(trial, _BEAM, max_states - kept)
-        kept += walk.states
-        if walk.position is not None and walk.total < best.total:
-            best = walk
-        elif best.position is not None or walk.stopped:
-            break
-        trial = best.total if best.position is not None else 2 * trial
-    return dataclasses.replace(best, states=kept)
+    search = _Search(core, price, gap, least_gain, max_states, deadline)
+    complete = interrupted = False
+    try:
+        complete = search.run()
+    except KeyboardInterrupt:
+        interrupted = True
+    return CoreResult(search.position, search.gap, complete, search.kept, interrupted)
 
 
 def _highest_total(core: Core, price: NDArray[np.float64]) -> float:

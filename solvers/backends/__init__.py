@@ -1,0 +1,1 @@
+"""The general solvers: what they are given, how they are asked, and one adapter each."""
