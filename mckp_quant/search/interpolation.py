@@ -1,0 +1,105 @@
+"""A network whose weights lie between two formats, differentiable in where."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from ..batches import forward
+from ..discovery import modules
+from ..errors import InvalidInput
+from ..quantizers import perturbations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..batches import Batch
+    from ..sensitivity.table import SensitivityTable
+    from .space import Space
+
+
+class Interpolated:
+    """A network in which every group of layers stands at a continuous rank.
+
+    Parameters
+    ----------
+    model
+        The float network; it is untouched.
+    table
+        Its layers.
+    space
+        The groups, and the formats of each by rank. All weights are held once in every format.
+
+    Raises
+    ------
+    InvalidInput
+        When a format also quantises activations: there is nothing between two ranges.
+    """
+
+    def __init__(self, model: nn.Module, table: SensitivityTable, space: Space) -> None:
+        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+        users = modules(self._model, table.layers)
+        self._groups = space.groups
+        self._stacks: dict[str, Tensor] = {}
+        self._users: dict[str, list[nn.Module]] = {}
+        for layer in table.layers:
+            formats = space.formats(self._groups[layer.name])
+            with_activations = [entry.name for entry in formats if entry.activation_bits is not None]
+            if with_activations:
+                raise InvalidInput(
+                    f"format {with_activations[0]!r} quantises activations, which cannot be interpolated: search "
+                    "weight formats"
+                )
+            weight = users[layer.name].weight
+            assert isinstance(weight, Tensor)
+            self._stacks[layer.name] = perturbations(weight, formats, layer) + weight.detach()
+            self._users[layer.name] = [users[name] for name in (layer.name, *layer.ties)]
+        for found in {module for some in self._users.values() for module in some}:
+            del found.weight  # a plain tensor takes the parameter's place, so that gradients flow through it
+
+    def __call__(self, rank: Tensor, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:
+        """The logits at these ranks.
+
+        Parameters
+        ----------
+        rank
+            ``(n_groups,)`` float64, each from 0 to the group's last rank; gradients flow to it.
+        batch
+            The inputs.
+        output
+            From what the model returns to its logits.
+
+        Returns
+        -------
+        logits
+            At whole ranks those of the quantised network itself.
+        """
+        for name, stack in self._stacks.items():
+            weight = between(stack, rank[self._groups[name]])
+            for module in self._users[name]:
+                module.weight = weight
+        return forward(self._model, batch, output)
+
+
+def between(stack: Tensor, rank: Tensor) -> Tensor:
+    """The entry of a stack at a continuous rank: linear between its neighbours, and exactly theirs at whole ranks.
+
+    Parameters
+    ----------
+    stack
+        ``(n, ...)`` floating point, finite.
+    rank
+        A scalar from 0 to n - 1, with or without gradient.
+
+    Returns
+    -------
+    entry
+        ``stack.shape[1:]``. Its slope at the last rank is that below it, so that descent can leave it.
+    """
+    if len(stack) == 1:
+        return stack[0] + 0 * rank.to(stack.dtype)
+    floor = min(int(rank.detach().floor()), len(stack) - 2)
+    share = (rank - floor).to(stack.dtype)
+    return (1 - share) * stack[floor] + share * stack[floor + 1]

@@ -1,0 +1,62 @@
+"""A small trained-like network, its data, and its table, for all tests of the searches."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import mckp_quant as mq
+from mckp_quant.batches import Batch, as_batches
+from mckp_quant.search.space import Space
+
+FORMATS = "w2,w3,w4,w8"
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(36, 12),
+        nn.ReLU(),
+        nn.Linear(12, 3, bias=False),
+    )
+    model.load_state_dict(
+        {name: 4 * value if name == "8.weight" else value for name, value in model.state_dict().items()}
+    )
+    return model.eval()
+
+
+def data(seed: int = 1, samples: int = 48) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(samples, 1, 7, 7, generator=generator)
+    return list(zip(inputs.split(16), (inputs.sum(dim=(1, 2, 3)) > 0).long().split(16), strict=True))
+
+
+def batches() -> list[Batch]:
+    return list(as_batches(data()))
+
+
+@functools.cache
+def table() -> mq.SensitivityTable:
+    return mq.measure(network(), data(), formats=FORMATS)
+
+
+def space(budget: str = "45%") -> Space:
+    problem, index = mq.build(table(), {"weight_bytes": budget})
+    return Space(table(), problem, index)
+
+
+def state(model: nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
+
+
+def same(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> bool:
+    return before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
