@@ -1,0 +1,110 @@
+"""The commands about artefacts of toolchains: export and audit. They import torch when a target needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InvalidInput
+from ..export import audit as audit_policy
+from ..export import export as export_policy
+from ..export import read_policy
+from ..export._export import EXPORTERS
+from ..files import PREFIX
+from ..policy import Policy
+from ..report.exported import audit_report, export_report
+from .console import note, progress, show, show_json
+from .load import load_batches
+from .networks import CHECKPOINT, MODEL_HELP
+from .options import (
+    BatchSizeOption,
+    FolderOption,
+    JsonOption,
+    OnOption,
+    PolicyArgument,
+    SecondsOption,
+    TargetOption,
+    check_output,
+    table_from,
+)
+
+_TARGETS = ", ".join(EXPORTERS)
+
+
+def export(
+    policy: PolicyArgument,
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=f"One of {_TARGETS}.")],
+    output: FolderOption,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf also a float .gguf file.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Batches, as for measure, for targets that trace or calibrate: onnxruntime."),
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="For gguf: llama.cpp's name for the kind of network, such as llama.")
+    ] = None,
+    batch_size: BatchSizeOption = 32,
+    json: JsonOption = False,
+) -> None:
+    """Write a policy and its weights in the form of a toolchain, and read them back; exit code 1 if they differ."""
+    chosen = Policy.load(policy)
+    check_output(output / "export.json")
+    batches = [] if data is None else load_batches(data, batch_size)
+    network = None if model is None else _model(model)
+    with progress(f"exporting to {to}"):
+        report = export_policy(chosen, _target(to, architecture), model=network, output=output, batches=batches)
+    note(f"wrote {output}")
+    for each in report.notes:
+        note(each)
+    if json:
+        show_json({"schema": f"{PREFIX}/export/1", **report.document()})
+    else:
+        show(export_report(report))
+
+
+def audit(
+    artefact: Annotated[
+        Path, typer.Argument(metavar="ARTEFACT", help="A policy, .onnx, .gguf, or a folder that export or a tool made.")
+    ],
+    table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
+    target: TargetOption = None,
+    on: OnOption = None,
+    seconds: SecondsOption = 60.0,
+    json: JsonOption = False,
+) -> None:
+    """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
+    found = read_policy(artefact)
+    with progress("comparing with the optimum"):
+        result = audit_policy(found, table_from(table, on), target=target, seconds=seconds)
+    if result.left_out:
+        note(f"not in the table and left out: {', '.join(result.left_out)}")
+    if json:
+        show_json({"schema": f"{PREFIX}/audit/1", **result.document()})
+    else:
+        show(audit_report(result))
+
+
+def _target(to: str, architecture: str | None) -> Any:
+    if architecture is None:
+        return to
+    if to != "gguf":
+        raise InvalidInput(f"--architecture is for the target 'gguf', not for {to!r}")
+    from ..export import Gguf
+
+    return Gguf(architecture)
+
+
+def _model(spec: str) -> Any:
+    if spec.endswith(".gguf"):
+        return Path(spec)
+    if spec.startswith(CHECKPOINT):
+        from ..huggingface import load_model as load_checkpoint
+
+        return load_checkpoint(spec.removeprefix(CHECKPOINT))
+    from .load import load_model
+
+    return load_model(spec)

@@ -1,0 +1,103 @@
+"""How far an existing policy is from the best one of its size, and from the smallest one of its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..allocation import allocate
+from ..builder import build
+from ..errors import InvalidInput
+from ..policy import Policy
+from ..solvers import least_cost
+
+if TYPE_CHECKING:
+    from ..sensitivity.table import SensitivityTable
+
+_BYTES = "weight_bytes"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A policy between the best of its size and the smallest of its loss.
+
+    Attributes
+    ----------
+    policy
+        The policy, predicted on the table.
+    best
+        The policy of least predicted loss that takes no more bytes.
+    least_bytes
+        The fewest bytes at which the predicted loss is no larger.
+    proved
+        Whether one byte less is proved not to do.
+    left_out
+        Layers of the policy that the table does not have.
+    """
+
+    policy: Policy
+    best: Policy
+    least_bytes: int
+    proved: bool
+    left_out: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The comparison in one sentence."""
+        size = self.policy.costs[_BYTES]
+        return (
+            f"this policy: {size:,} bytes, predicted loss {self.policy.predicted:.4g} {self.policy.unit}; best at "
+            f"{size:,} bytes: {self.best.predicted:.4g}; same loss at {self.least_bytes:,} bytes"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The audit in plain types, for JSON."""
+        return {
+            "policy": self.policy.document(),
+            "best": self.best.document(),
+            "least_bytes": self.least_bytes,
+            "proved": self.proved,
+            "left_out": list(self.left_out),
+        }
+
+
+def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None, seconds: float = 60.0) -> Audit:
+    """Compare a policy with the optimum on a table.
+
+    Parameters
+    ----------
+    policy
+        The policy, such as `read_policy` gives it. Layers that the table does not have are left out of the comparison.
+    table
+        Measured sensitivities of the same network.
+    target
+        The export target to which the other policies are confined.
+    seconds
+        The time limit of each of the two searches.
+
+    Returns
+    -------
+    audit
+        The policy, the best one of its size, and the size of the smallest one of its loss.
+
+    Raises
+    ------
+    InvalidInput
+        When the policy lacks a layer of the table, or the table a format of the policy.
+    """
+    known = {entry.name.lower(): entry for entry in table.formats}
+    formats = []
+    for name in table.layer_names:
+        entry = policy[name]
+        if entry.name.lower() not in known:
+            raise InvalidInput(
+                f"layer {name!r} has the format {entry.name!r}, which the table does not have: measure it, with "
+                f"formats={','.join([*(each.name for each in table.formats), entry.name])}"
+            )
+        formats.append(known[entry.name.lower()])
+    own = Policy.on_table(table, formats)
+    size = own.costs[_BYTES]
+    best = allocate(table, {_BYTES: size}, target=target, seconds=seconds).policy
+    problem, _ = build(table, {_BYTES: size}, target=target)
+    least = least_cost(problem, own.predicted, seconds=seconds)
+    left_out = tuple(name for name in policy.layers if name not in table.layer_names)
+    return Audit(own, best, least.cost, least.proved, left_out)

@@ -1,0 +1,112 @@
+"""Policies from artefacts that exist already: which formats the layers of a file have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput
+from ..files import PREFIX
+from ..policy import KIND as POLICY_KIND
+from ..policy import Policy
+from . import from_compressed_tensors, from_gguf, from_onnx, from_torchao
+from .to_json import DOCUMENT, KIND, formats_in
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from ..formats import Format
+
+
+def read_policy(path: str | os.PathLike[str]) -> Policy:
+    """Read the formats of an artefact, whoever made it.
+
+    Parameters
+    ----------
+    path
+        An ONNX graph with QDQ or MatMulNBits, a GGUF file, a policy or a ``quantization.json``; or a folder with one of
+        these, or with a checkpoint of torchao (``torchao_config.json`` or a Hugging Face ``config.json``, and
+        ``model.safetensors``) or compressed-tensors.
+
+    Returns
+    -------
+    policy
+        A format for every weight of two or more dimensions, without predictions and costs.
+
+    Raises
+    ------
+    InvalidInput
+        When there is nothing of these kinds, or a layer has a format that is not built in.
+    SolverUnavailable
+        When a package is missing that reads the artefact.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise InvalidInput(f"{str(place)!r} does not exist: name an artefact, a file or a folder")
+    if place.is_dir():
+        return _policy(_in_folder(place), place)
+    if place.suffix == ".onnx":
+        return _policy(_formats(from_onnx.stored_layers(from_onnx.load(place))), place)
+    if place.suffix == ".gguf":
+        tensors = from_gguf.stored_tensors(place, weights=False)
+        return _policy({name.removesuffix(".weight"): each.format for name, each in tensors.items()}, place)
+    if place.suffix == ".json":
+        schema = str(_json(place).get("schema"))
+        if schema.startswith(f"{PREFIX}/{POLICY_KIND}/"):
+            return Policy.load(place)
+        if schema.startswith(f"{PREFIX}/{KIND}/"):
+            return _policy(formats_in(place), place)
+    raise InvalidInput(
+        f"{str(place)!r} is no artefact that can be read: expected .onnx, .gguf, a policy, a {DOCUMENT}, or a folder "
+        "of torchao or compressed-tensors"
+    )
+
+
+def _in_folder(folder: Path) -> Mapping[str, Format]:
+    found = [*sorted(folder.glob("*.onnx")), *sorted(folder.glob("*.gguf"))]
+    if len(found) == 1:
+        read = read_policy(found[0])
+        return dict(zip(read.layers, read.formats, strict=True))
+    if (folder / DOCUMENT).exists():
+        return formats_in(folder / DOCUMENT)
+    if (folder / from_torchao.CONFIG).exists():
+        return _torchao(folder, from_torchao.read_config(folder / from_torchao.CONFIG))
+    config = _json(folder / "config.json") if (folder / "config.json").exists() else {}
+    said = config.get("quantization_config") or {}
+    if said.get("quant_method") == "torchao":
+        return _torchao(folder, said["quant_type"]["default"])
+    if said.get("quant_method") == "compressed-tensors":
+        state: dict[str, Any] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            state |= from_compressed_tensors.read_state(file)
+        return _formats(from_compressed_tensors.stored_layers(state, said))
+    raise InvalidInput(
+        f"the folder {str(folder)!r} holds no artefact that can be read: one .onnx, one .gguf, {DOCUMENT}, "
+        f"{from_torchao.CONFIG}, or a config.json with a quantization_config of torchao or compressed-tensors"
+    )
+
+
+def _torchao(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Format]:
+    return _formats(from_torchao.stored_layers(from_torchao.read_state(folder / from_torchao.STATE), config))
+
+
+def _formats(stored: Mapping[str, Any]) -> Mapping[str, Format]:
+    return {name: each.format for name, each in stored.items()}
+
+
+def _policy(formats: Mapping[str, Format], place: Path) -> Policy:
+    if not formats:
+        raise InvalidInput(f"{str(place)!r} holds no weight of two or more dimensions")
+    return Policy(tuple(formats), tuple(formats.values()), status=f"read from {place.name}")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInput(f"cannot read {str(path)!r}: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{str(path)!r} holds no JSON object")
+    return document

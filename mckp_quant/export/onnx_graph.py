@@ -1,0 +1,235 @@
+"""ONNX graphs: the float graph of a network, and the changes that quantised weights and inputs mean for it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidInput
+from ..solvers.errors import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from ..layers import Layer
+
+EXTRA = "onnx"
+OPSET = 21  # the first with four-bit integers
+MODEL = "model.onnx"
+_PASS_ON = ("Transpose", "Identity")
+_TOKENS = 2  # dimensions of token numbers: sequences and their length
+
+
+def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
+    """Export a network to ONNX with its weights under their own names.
+
+    Parameters
+    ----------
+    model
+        The float network; it runs in eval mode and is given back as it was.
+    batches
+        Example inputs, of which the first is traced. Its first dimension, and the length of sequences of tokens, stay
+        free.
+
+    Returns
+    -------
+    proto
+        An ``onnx.ModelProto`` of opset `OPSET`.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no example input.
+    """
+    require("onnxscript", EXTRA)
+    torch = require("torch", EXTRA)
+    from ..batches import as_batches, evaluating
+
+    if not batches:
+        raise InvalidInput("this target traces the network: give batches=[...], of which the first is enough")
+    inputs = next(iter(as_batches(batches, model))).inputs
+    tensors = {} if isinstance(inputs, torch.Tensor) else dict(inputs)
+    arguments: dict[str, Any] = dict(tensors)
+    shapes: dict[str, Any] = {name: _free(tensor) for name, tensor in arguments.items()}
+    if hasattr(getattr(model, "config", None), "use_cache"):
+        arguments["use_cache"], shapes["use_cache"] = False, None
+    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
+        # torch 2.13 warns of its own use of torch.utils._pytree, and of constants among the arguments.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "# ONNX model has different number of inputs than the flatten", UserWarning)
+        program = torch.onnx.export(
+            model,
+            () if tensors else (inputs,),
+            kwargs=arguments,
+            dynamo=True,
+            optimize=False,  # which would transpose weights and lose their names
+            opset_version=OPSET,
+            dynamic_shapes=shapes if tensors else (_free(inputs), *shapes.values()),
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def _free(tensor: Any) -> dict[int, str]:
+    """The dimensions that are not fixed to those of the example, with their names."""
+    if tensor.is_floating_point() or tensor.ndim < _TOKENS:
+        return {0: "batch"}
+    return {0: "batch", 1: "tokens"}
+
+
+class Graph:
+    """An ONNX graph that is being changed.
+
+    Parameters
+    ----------
+    proto
+        The ``onnx.ModelProto``; it is changed in place.
+    """
+
+    def __init__(self, proto: Any) -> None:
+        self.proto = proto
+        self._onnx = require("onnx", EXTRA)
+        self.initializers = {each.name: each for each in proto.graph.initializer}
+
+    def weight_of(self, layer: Layer) -> str:
+        """The name of the initializer of a layer's weight; raises InvalidInput where the graph has none."""
+        for name in (layer.name, *layer.ties):
+            if f"{name}.weight" in self.initializers:
+                return f"{name}.weight"
+        raise InvalidInput(
+            f"layer {layer.name!r} has no weight in the exported graph: the traced call does not use it; leave it out "
+            "of the policy"
+        )
+
+    def users(self, tensor: str) -> list[Any]:
+        """The nodes that compute with a tensor, past those that only transpose it."""
+        found = []
+        for node in self.proto.graph.node:
+            if tensor in node.input:
+                found += self.users(node.output[0]) if node.op_type in _PASS_ON else [node]
+        return found
+
+    def maker(self, tensor: str) -> Any:
+        """The node that makes a tensor, past those that only transpose it; None for inputs and initializers."""
+        node = next((each for each in self.proto.graph.node if tensor in each.output), None)
+        return self.maker(node.input[0]) if node is not None and node.op_type in _PASS_ON else node
+
+    def add(self, name: str, array: NDArray[Any], bits: int | None = None, *, signed: bool = True) -> str:
+        """Add an initializer.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        array
+            Its numbers.
+        bits
+            4 to pack integers two in a byte; otherwise the array's own type is stored.
+        signed
+            Whether packed integers have a sign.
+
+        Returns
+        -------
+        name
+            The same name.
+        """
+        if bits == 4:
+            kind = self._onnx.TensorProto.INT4 if signed else self._onnx.TensorProto.UINT4
+            made = self._onnx.TensorProto(
+                name=name, data_type=kind, dims=array.shape, raw_data=pack(array.reshape(1, -1), 4).tobytes()
+            )
+        else:
+            made = self._onnx.numpy_helper.from_array(array, name)
+        self.proto.graph.initializer.append(made)
+        self.initializers[name] = made
+        return name
+
+    def add_scalar(self, name: str, number: int, kind: int) -> str:
+        """Add one number of an ONNX type as an initializer."""
+        made = self._onnx.helper.make_tensor(name, kind, [], [number])
+        self.proto.graph.initializer.append(made)
+        self.initializers[name] = made
+        return name
+
+    def insert(self, kind: str, inputs: Iterable[str], output: str, before: Any, **attributes: Any) -> Any:
+        """Put a node before another one."""
+        node = self._onnx.helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes)
+        at = next(at for at, each in enumerate(self.proto.graph.node) if each is before or each == before)
+        self.proto.graph.node.insert(at, node)
+        return node
+
+    def first_user(self, tensor: str) -> Any:
+        """The first node that takes a tensor, whatever it does."""
+        return next(node for node in self.proto.graph.node if tensor in node.input)
+
+    def remove(self, initializer: str) -> None:
+        """Take an initializer out."""
+        self.proto.graph.initializer.remove(self.initializers.pop(initializer))
+
+    def prune(self) -> None:
+        """Take out nodes and initializers that nothing needs any more."""
+        graph = self.proto.graph
+        while True:
+            used = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+            idle = [node for node in graph.node if not used & set(node.output)]
+            if not idle:
+                break
+            for node in idle:
+                graph.node.remove(node)
+        for name in [name for name in self.initializers if name not in used]:
+            self.remove(name)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The numbers of an initializer; four-bit integers as int8."""
+        array: NDArray[Any] = self._onnx.numpy_helper.to_array(self.initializers[name])
+        return array if array.dtype.kind in "fiu" and array.dtype.itemsize > 1 else array.astype(_wide(array))
+
+    def size(self, name: str) -> int:
+        """Bytes of an initializer in the file."""
+        made = self.initializers[name]
+        return len(made.raw_data) or self._onnx.numpy_helper.to_array(made).nbytes
+
+
+def _wide(array: NDArray[Any]) -> type[np.generic]:
+    import numpy as np
+
+    return np.uint8 if array.dtype.name.startswith("uint") else np.int8
+
+
+def pack(rows: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Pack integers into bytes, the first in the lowest bits; each row begins a byte of its own.
+
+    Parameters
+    ----------
+    rows
+        ``(..., n)`` integers; only their lowest `bits` bits count.
+    bits
+        2, 4 or 8.
+
+    Returns
+    -------
+    packed
+        ``(..., ceil(n * bits / 8))`` uint8.
+    """
+    import numpy as np
+
+    per_byte = 8 // bits
+    low = rows.astype(np.uint8) & np.uint8(2**bits - 1)
+    padded = np.pad(low, [(0, 0)] * (low.ndim - 1) + [(0, -low.shape[-1] % per_byte)])
+    parts = padded.reshape(*low.shape[:-1], -1, per_byte) << (np.arange(per_byte, dtype=np.uint8) * np.uint8(bits))
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(parts, axis=-1).astype(np.uint8)
+    return packed
+
+
+def unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Undo `pack`: ``(..., n)`` bytes become ``(..., n * 8 / bits)`` integers without a sign."""
+    import numpy as np
+
+    per_byte = 8 // bits
+    shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+    parts = (packed[..., None] >> shifts) & np.uint8(2**bits - 1)
+    return parts.reshape(*packed.shape[:-1], -1)

@@ -1,0 +1,110 @@
+"""What an export reports: for each layer what was asked, what the artefact says, and the bytes of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KIND = "export"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer of an artefact.
+
+    Attributes
+    ----------
+    layer
+        The layer's name in the policy.
+    place
+        Its name in the artefact.
+    asked
+        The name of the format that the policy gives it.
+    found
+        The name of the format that the artefact says it has; equal to `asked`, or the export fails.
+    asked_bytes
+        Bytes that the format takes, scales counted, as in the policy's ``weight_bytes``.
+    stored_bytes
+        Bytes that the layer takes in the artefact.
+    """
+
+    layer: str
+    place: str
+    asked: str
+    found: str
+    asked_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written, after it was read back and compared.
+
+    Attributes
+    ----------
+    target
+        The exporter's name.
+    output
+        The folder that holds the artefact.
+    files
+        The names of its files.
+    layers
+        One record per layer of the policy.
+    container
+        Why a layer may take more or less in the artefact than its format does.
+    versions
+        The packages that wrote and read the artefact, with their versions.
+    notes
+        Sentences about what the artefact does not hold or the target does otherwise.
+    """
+
+    target: str
+    output: Path
+    files: tuple[str, ...]
+    layers: tuple[LayerRecord, ...]
+    container: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def asked_bytes(self) -> int:
+        """Bytes of the policy's weights: its ``weight_bytes``."""
+        return sum(each.asked_bytes for each in self.layers)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the same weights in the artefact."""
+        return sum(each.stored_bytes for each in self.layers)
+
+    @property
+    def overhead_bytes(self) -> int:
+        """By how much the artefact's weights are larger than the policy's; negative where they are smaller."""
+        return self.stored_bytes - self.asked_bytes
+
+    def document(self) -> dict[str, Any]:
+        """The report in plain types, for JSON."""
+        return {
+            "target": self.target,
+            "files": list(self.files),
+            "asked_bytes": self.asked_bytes,
+            "stored_bytes": self.stored_bytes,
+            "overhead_bytes": self.overhead_bytes,
+            "container": self.container,
+            "versions": dict(self.versions),
+            "notes": list(self.notes),
+            "layers": [
+                {
+                    "layer": each.layer,
+                    "place": each.place,
+                    "asked": each.asked,
+                    "found": each.found,
+                    "asked_bytes": each.asked_bytes,
+                    "stored_bytes": each.stored_bytes,
+                }
+                for each in self.layers
+            ],
+        }

@@ -1,0 +1,93 @@
+"""What is exported: the layers of a network that a policy names, and what must hold before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from ..quantizers import quantize
+from ..simulation import Simulator
+from ..weight_uses import uses_in
+from .contract import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..formats import Format
+    from ..layers import Layer
+    from ..policy import Policy
+
+ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
+
+
+def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
+    """Find the policy's layers in a network.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+    model
+        The float network.
+    batches
+        Example inputs.
+
+    Returns
+    -------
+    job
+        Its layers are in the policy's order.
+
+    Raises
+    ------
+    InvalidInput
+        When `model` is no network, or has no such layer; when the policy was made for another network, gives two
+        formats to one weight, or names one weight twice.
+    """
+    if not isinstance(model, nn.Module):
+        raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
+    simulator = Simulator(model)
+    simulator.weight_bytes(policy)  # refuses foreign policies and weights with two formats
+    uses = uses_in(model)
+    users: dict[int, list[str]] = {}
+    for name, use in uses.items():
+        users.setdefault(use.weight.data_ptr(), []).append(name)
+    found: list[Layer] = []
+    for name in policy.layers:
+        facts = simulator.layer(name)
+        names = users[uses[name].weight.data_ptr()]
+        twice = next((each.name for each in found if each.name in names), None)
+        if twice is not None:
+            raise InvalidInput(f"layers {twice!r} and {name!r} share one weight: name one of them in the policy")
+        found.append(replace(facts, ties=tuple(each for each in names if each != name)))
+    return Job(policy, tuple(found), model, lambda name: uses[name].weight.detach(), batches)
+
+
+def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
+    """Say how a weight of an artefact differs from the network's weight in a format.
+
+    Parameters
+    ----------
+    own
+        The float weight.
+    layer
+        The layer.
+    entry
+        Its format.
+    weight
+        The weight as the target computes with it.
+
+    Returns
+    -------
+    words
+        Empty where every entry is equal up to the rounding of its type.
+    """
+    if tuple(weight.shape) != layer.shape:
+        return f"has the shape {tuple(weight.shape)} in the artefact, not {layer.shape}"
+    asked = (own if entry.weights is None else quantize(own.float(), entry, layer)).double()
+    off = (weight.detach().double() - asked).abs()
+    wrong = int((off > ROUNDINGS * torch.finfo(own.dtype).eps * asked.abs()).sum())
+    return f"differs in {wrong:,} of {layer.elements:,} entries, by up to {float(off.max()):.3g}" if wrong else ""

@@ -1,0 +1,45 @@
+"""Exports and audits as plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from .text import BLANK, table_of
+
+if TYPE_CHECKING:
+    from ..export import Audit, ExportReport
+
+
+def export_report(report: ExportReport) -> Group:
+    """What was written: the files, and for each layer its format and its bytes."""
+    lines = [f"{report.target}: {', '.join(report.files)} in {report.output}"]
+    if report.layers:
+        lines.append(f"weights of the policy     {report.asked_bytes:,} bytes")
+        lines.append(f"weights in the artefact   {report.stored_bytes:,} bytes, as read back")
+    if report.overhead_bytes and report.container:
+        lines.append(f"the difference            {report.container}")
+    rows = [
+        (each.layer, each.place, each.found, f"{each.asked_bytes:,}", f"{each.stored_bytes:,}")
+        for each in report.layers
+    ]
+    if not rows:
+        return Group(Text("\n".join(lines)))
+    table = table_of(("layer", "in the artefact", "format", "bytes asked", "bytes stored"), rows, left=3)
+    return Group(Text("\n".join(lines)), BLANK, table)
+
+
+def audit_report(audit: Audit) -> Group:
+    """A policy beside the best of its size, layer by layer where they differ."""
+    rows = [
+        (layer, audit.policy[layer].name, audit.best[layer].name)
+        for layer in audit.policy.layers
+        if audit.policy[layer] != audit.best[layer]
+    ]
+    proof = "" if audit.proved else " (not proved least)"
+    parts: list[Text] = [Text(f"{audit}{proof}"), Text(f"the best is {audit.best.status}")]
+    if not rows:
+        return Group(*parts)
+    return Group(*parts, BLANK, table_of(("layer", "this policy", "best"), rows, left=3))

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mckp_quant import Format, InvalidInput, Policy, allocate
+from mckp_quant.cli import main
+from mckp_quant.export import audit, export
+
+from ..tables import make_table, tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mckp_quant import SensitivityTable
+
+TABLE = make_table([[9.0, 4.0, 1.0], [8.0, 3.0, 0.5], [20.0, 6.0, 0.1]])
+
+
+@given(tables(own=False), st.integers(0, 2**31))
+def test_audited_policies_lie_between_the_best_of_their_size_and_the_smallest_of_their_loss(
+    table: SensitivityTable, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    columns = [int(rng.choice(np.flatnonzero(~np.isnan(row)))) for row in table.loss]
+    policy = Policy.on_table(table, [table.formats[column] for column in columns])
+    found = audit(Policy(policy.layers, policy.formats), table)
+    assert found.policy.predicted == policy.predicted
+    assert found.best.predicted <= policy.predicted
+    assert found.best.costs["weight_bytes"] <= policy.costs["weight_bytes"]
+    assert found.least_bytes <= policy.costs["weight_bytes"]
+    again = allocate(table, {"weight_bytes": found.least_bytes}).policy
+    assert again.predicted <= np.nextafter(policy.predicted, np.inf)
+
+
+def test_layers_and_formats_that_the_table_lacks_are_named() -> None:
+    w4, w3 = Format.named("w4"), Format.named("w3")
+    found = audit(Policy(("a", "b", "c", "embedding"), (w4, w4, w4, w4)), TABLE)
+    assert found.left_out == ("embedding",)
+    with pytest.raises(InvalidInput, match="unknown layer 'c'"):
+        audit(Policy(("a", "b"), (w4, w4)), TABLE)
+    with pytest.raises(InvalidInput, match="layer 'b' has the format 'w3', which the table does not have: measure it"):
+        audit(Policy(("a", "b", "c"), (w4, w3, w4)), TABLE)
+
+
+def test_audit_on_the_command_line_says_it_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    TABLE.save(tmp_path / "table.json")
+    formats = tuple(map(Format.named, ("w8", "w4", "w2")))
+    export(Policy(("a", "b", "c"), formats), "json", output=tmp_path / "made")
+    assert main(["audit", str(tmp_path / "made"), "--table", str(tmp_path / "table.json")]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "this policy: 299 bytes, predicted loss 24 nats per sample; best at 299 bytes: 18; same loss at 249 bytes"
+        in out
+    )
+    assert "the best is proved optimal" in out
+    assert main(["audit", str(tmp_path / "made"), "--table", str(tmp_path / "table.json"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mckp-quant/audit/1"
+    assert document["proved"] is True
+    assert document["least_bytes"] == 249

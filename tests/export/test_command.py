@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mckp_quant import Format, Policy
+from mckp_quant.cli import main
+from mckp_quant.export import read_policy
+
+from .networks import digits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+
+def saved(folder: Path, name: str) -> Path:
+    layers = digits().layers
+    Policy.uniform(layers, name).save(folder / "policy.json")
+    return folder / "policy.json"
+
+
+def test_command_exports_and_reports_what_it_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], needs: Callable[[str], None]
+) -> None:
+    needs("torchao")
+    made = tmp_path / "made"
+    arguments = ["export", str(saved(tmp_path, "w4")), "--to", "torchao", "--model", "mckp_quant.demo:model"]
+    assert main([*arguments, "-o", str(made)]) == 0
+    out, messages = capsys.readouterr()
+    assert "torchao: model.safetensors, torchao_config.json in " in out
+    assert "bytes, as read back" in out
+    assert "codes and zero points take a byte each" in out
+    assert "blocks.0.conv1" in out
+    assert f"wrote {made}" in messages
+    assert read_policy(made) == Policy.load(tmp_path / "policy.json")
+    assert main([*arguments, "-o", str(tmp_path / "again"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mckp-quant/export/1"
+    assert document["stored_bytes"] > document["asked_bytes"] > 0
+
+
+def test_command_refuses_what_the_target_cannot_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], needs: Callable[[str], None]
+) -> None:
+    needs("torchao")
+    arguments = ["export", str(saved(tmp_path, "w1")), "--to", "torchao", "--model", "mckp_quant.demo:model"]
+    assert main([*arguments, "-o", str(tmp_path / "made")]) == 2
+    assert "torchao cannot take layer 'stem' in format 'w1'" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+    assert main([*arguments, "-o", str(tmp_path / "made"), "--architecture", "llama"]) == 2
+    assert "--architecture is for the target 'gguf', not for 'torchao'" in capsys.readouterr().err
+
+
+def test_command_needs_neither_network_nor_torch_for_plain_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = Policy(("a",), (Format.named("w4g128"),))
+    policy.save(tmp_path / "policy.json")
+    assert main(["export", str(tmp_path / "policy.json"), "--to", "json", "-o", str(tmp_path / "made")]) == 0
+    assert "json: quantization.json in " in capsys.readouterr().out
+    assert read_policy(tmp_path / "made") == policy

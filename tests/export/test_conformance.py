@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mckp_quant import Format, Policy, SensitivityTable, allocate, apply
+from mckp_quant.capabilities import capability
+from mckp_quant.export import Gguf, export, read_policy
+
+from .networks import NAMES, NETWORKS, Network, sqnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mckp_quant.export import Exporter, ExportReport
+
+# For each target the networks that are exported to it, and the seeds of their policies.
+CASES: list[tuple[str, str, int]] = [
+    ("torchao", "mixed", 0),
+    ("torchao", "digits", 1),
+    ("hf_torchao", "llama", 2),
+    ("compressed_tensors", "mixed", 3),
+    ("hf", "llama", 4),
+    ("onnxruntime", "digits", 5),
+    ("onnxruntime", "mixed", 6),
+    ("onnxruntime_nbits", "llama", 7),
+    ("gguf", "mixed", 8),
+    ("gguf", "llama", 9),
+]
+_ACCURATE = 100.0  # dB: the same integers and scales, summed in another order
+
+
+def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") -> np.ndarray[Any, Any]:
+    """What the target's own runtime makes of the artefact; ONNX Runtime's default level rounds inputs of MatMul."""
+    if target == "torchao":
+        from mckp_quant.export.from_torchao import read_state
+
+        model = type(network.model)().eval()
+        model.load_state_dict(read_state(folder / "model.safetensors"), assign=True)
+        return network.run(model)
+    if target in ("hf", "hf_torchao"):
+        kind: Any = type(network.model)
+        return network.run(kind.from_pretrained(folder))
+    if target == "compressed_tensors":
+        return network.run(_decompressed(network, folder))
+    if target == "gguf":
+        from mckp_quant.export.from_gguf import open_file, weight_of
+
+        tensors = {each.name: weight_of(each) for each in open_file(folder / "model.gguf").tensors}
+        model = _copy(network)
+        model.load_state_dict(tensors, strict=False)
+        return network.run(model)
+    runtime = __import__("onnxruntime")
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", accuracy_level)
+    session = runtime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    output: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: network.inputs.numpy()})[0]
+    return output.astype(np.float64)
+
+
+def _copy(network: Network) -> torch.nn.Module:
+    import copy
+
+    return copy.deepcopy(network.model)
+
+
+def _decompressed(network: Network, folder: Path) -> torch.nn.Module:
+    """The network as compressed-tensors itself builds it from the checkpoint."""
+    from compressed_tensors.compressors import ModelCompressor
+    from compressed_tensors.quantization import QuantizationConfig, apply_quantization_config
+
+    said = json.loads((folder / "config.json").read_text())["quantization_config"]
+    model = _copy(network)
+    config = QuantizationConfig(**said)
+    apply_quantization_config(model, config, run_compressed=False)
+    compressor = ModelCompressor(quantization_config=config)
+    compressor.compress_model(model)
+    left = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    assert not left.unexpected_keys
+    assert not left.missing_keys
+    return model
+
+
+def exported(target: str, network: Network, policy: Policy, folder: Path) -> ExportReport:
+    to: str | Exporter = Gguf() if target == "gguf" else target
+    return export(policy, to, model=network.model, output=folder, batches=network.batches)
+
+
+@pytest.mark.parametrize(("target", "name", "seed"), CASES, ids=[f"{target}-{name}" for target, name, _ in CASES])
+def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_promised(
+    target: str, name: str, seed: int, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    network = NETWORKS[name]()
+    row = {"hf": "compressed_tensors", "hf_torchao": "torchao"}.get(target, target)
+    policy = network.policy(row, seed)
+    before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
+    report = exported(target, network, policy, tmp_path / "made")
+
+    assert [each.layer for each in report.layers] == list(policy.layers)
+    for each, layer, entry in zip(report.layers, network.layers, policy.formats, strict=True):
+        assert each.asked == each.found == entry.name
+        assert each.asked_bytes == entry.storage_bytes(layer)
+        if entry.name != "float":
+            assert each.stored_bytes == capability(row).stored_bytes(layer, entry)
+    assert report.overhead_bytes == 0 or report.container
+    assert json.loads((tmp_path / "made" / "export.json").read_text())["stored_bytes"] == report.stored_bytes
+    assert Policy.load(tmp_path / "made" / "policy.json") == policy
+
+    wanted, got = network.run(apply(network.model, policy)), run(target, network, tmp_path / "made")
+    # An input on the border between two codes falls to either side with the last bit of a sum.
+    borders = any(entry.activations is not None for entry in policy.formats)
+    assert sqnr(wanted, got) > (30 if borders else _ACCURATE)
+    if target == "onnxruntime":
+        assert sqnr(wanted, run(target, network, tmp_path / "made", "4")) > 30
+    assert sqnr(network.run(network.model), got) < _ACCURATE  # a policy that took no effect would be exact
+    after = network.model.state_dict()
+    assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
+    assert read_policy(tmp_path / "made") == _as_stored(policy, report)
+
+
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf"])
+def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that_were_budgeted(
+    target: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    network = NETWORKS["llama"]()
+    formats = tuple(map(Format.named, NAMES))
+    rng = np.random.default_rng(0)
+    bits = np.array([entry.weight_bits for entry in formats])
+    loss = rng.random((len(network.layers), 1)) * 4.0**-bits * rng.uniform(0.5, 1, (len(network.layers), len(formats)))
+    table = SensitivityTable(network.layers, formats, loss, np.full(loss.shape, np.nan))
+    policy = allocate(table, {"weight_bytes": "40%"}, target=target).policy
+    assert len({entry.name for entry in policy.formats}) > 1
+    if target == "vllm":
+        assert any("q_proj" in name for names in policy.ties for name in names)
+    report = exported(target, network, network.with_ranges(policy), tmp_path / "made")
+    assert report.stored_bytes == policy.costs["weight_bytes"] <= policy.budgets[0].limit
+
+
+def _as_stored(policy: Policy, report: ExportReport) -> Policy:
+    """The policy with the names that layers have in the artefact."""
+    places = {each.layer: each.place for each in report.layers}
+    if report.target == "gguf":
+        return Policy(tuple(places[layer].removesuffix(".weight") for layer in policy.layers), policy.formats)
+    return policy

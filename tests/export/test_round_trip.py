@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import copy
+import functools
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mckp_quant import Format, InvalidInput, Policy
+from mckp_quant.calibration import calibrate_ranges
+from mckp_quant.export import export, read_policy
+from mckp_quant.export import to_onnxruntime as target_module
+from mckp_quant.export.onnx_graph import float_graph
+
+from .networks import mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEEDS = st.integers(0, 2**31)
+
+
+@functools.cache
+def traced() -> Any:
+    return float_graph(mixed().model, mixed().batches)
+
+
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf", "json", "onnxruntime"])
+def test_policies_that_the_target_takes_come_back_from_their_artefacts(
+    target: str, needs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(target)
+    if target == "onnxruntime":  # tracing takes seconds and does not depend on the policy
+        graph = traced()
+        monkeypatch.setattr(target_module, "float_graph", lambda model, batches: copy.deepcopy(graph))
+
+    @settings(max_examples=8)
+    @given(SEEDS)
+    def check(seed: int) -> None:
+        network = mixed()
+        policy = network.policy(target, seed)
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "made"
+            report = export(policy, target, model=network.model, output=output, batches=network.batches)
+            assert read_policy(output) == policy
+            assert [each.found for each in report.layers] == [entry.name for entry in policy.formats]
+
+    check()
+
+
+def test_ranges_that_a_policy_lacks_are_calibrated_and_kept(
+    tmp_path: Path, needs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnxruntime")
+    graph, network = traced(), mixed()
+    monkeypatch.setattr(target_module, "float_graph", lambda model, batches: copy.deepcopy(graph))
+    policy = Policy(("fc", "fc1"), (Format.named("w8a8"), Format.named("w4")))
+    export(policy, "onnxruntime", model=network.model, output=tmp_path / "made", batches=network.batches)
+    assert read_policy(tmp_path / "made")["fc"].name == "w8a8"
+    wanted = calibrate_ranges(network.model, network.batches, "w8a8")
+    scheme = Format.named("w8a8").activations
+    assert scheme is not None
+    kept = Policy.load(tmp_path / "made" / "policy.json").ranges
+    assert kept is not None
+    assert kept.of("fc", scheme) == wanted.of("fc", scheme)
+
+
+def test_policies_of_our_own_json_need_no_network(tmp_path: Path) -> None:
+    policy = Policy(("a", "b"), (Format.named("w4g32"), Format.named("fp8_e4m3a8d")))
+    report = export(policy, "json", output=tmp_path / "made")
+    assert report.files == ("quantization.json",)
+    assert read_policy(tmp_path / "made") == policy
+    assert read_policy(tmp_path / "made" / "quantization.json") == policy
+    assert read_policy(tmp_path / "made" / "policy.json") == policy
+
+
+def test_places_without_an_artefact_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"'.*nothing' does not exist: name an artefact"):
+        read_policy(tmp_path / "nothing")
+    with pytest.raises(InvalidInput, match=r"holds no artefact that can be read: one \.onnx, one \.gguf"):
+        read_policy(tmp_path)
+    (tmp_path / "a.bin").write_text("")
+    with pytest.raises(InvalidInput, match=r"is no artefact that can be read: expected \.onnx, \.gguf, a policy"):
+        read_policy(tmp_path / "a.bin")
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(InvalidInput, match="holds no JSON object"):
+        read_policy(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InvalidInput, match=r"cannot read '.*a.json': Expecting"):
+        read_policy(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(("suffix", "target"), [("gguf", "gguf"), ("onnx", "onnxruntime")])
+def test_files_of_another_kind_are_refused(
+    suffix: str, target: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(b"this is a letter to a friend, and no network at all")
+    with pytest.raises(InvalidInput, match=r"cannot read the GGUF file|is no ONNX graph|holds no weight"):
+        read_policy(path)
