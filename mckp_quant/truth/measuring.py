@@ -1,0 +1,157 @@
+"""Runs a network under many policies, remembers what was measured, and counts what it cost."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidInput
+from ..files import read_document, write_document
+from ..policy import Policy
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from ..allocation import Allocation
+    from ..evaluation import Evaluator
+    from ..sensitivity.table import SensitivityTable
+    from .racing import Scores
+
+KIND = "refinement"
+VERSION = 1
+_MODELS = 16  # quantised copies of the network that are kept
+_WORTH_WRITING = 0.1  # of all measurements, that have to be new
+
+
+class Measurements:
+    """What selections of a problem do on a list of batches.
+
+    Parameters
+    ----------
+    evaluator
+        The evaluator, with all batches.
+    table, allocation
+        Of which the selections are.
+    order
+        Positions of the batches to search on, in the order of measuring; then those to confirm on.
+    search
+        How many of these are for the search.
+    checkpoint
+        A file to remember measurements in, or None.
+    settings
+        What a checkpoint must have been written with.
+
+    Attributes
+    ----------
+    spent
+        Passes over the batches of the search so far, in parts where only some were read.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        table: SensitivityTable,
+        allocation: Allocation,
+        order: NDArray[np.int64],
+        search: int,
+        checkpoint: str | os.PathLike[str] | None,
+        settings: str,
+    ) -> None:
+        self.spent = 0.0
+        self.search = search
+        self._evaluator = evaluator
+        self._table = table
+        self._allocation = allocation
+        self._order = order.tolist()
+        self._sizes: list[int] = [evaluator.sizes[at] for at in self._order]
+        self._known: dict[bytes, dict[int, Scores]] = {}
+        self._models: dict[bytes, nn.Module] = {}
+        self._path = None if checkpoint is None else Path(checkpoint)
+        self._settings = settings
+        self._held = 0  # measurements, each of one selection on one batch
+        self._fresh = 0  # of these, not yet in the file
+        if self._path is not None and self._path.exists():
+            self._load(self._path)
+
+    @property
+    def confirming(self) -> float:
+        """What measuring one selection on the batches for confirmation costs, in passes over those of the search."""
+        held: int = sum(self._sizes[self.search :])
+        return held / sum(self._sizes[: self.search])
+
+    def measure(self, choice: NDArray[np.int64], position: int) -> Scores:
+        """Measure a selection on the batch at a position of the order."""
+        self.spent += self._sizes[position] / sum(self._sizes[: self.search])
+        known = self._known.setdefault(choice.tobytes(), {})
+        if position not in known:
+            totals, counts = self._evaluator.on_batches(self._model(choice), [self._order[position]])[0]
+            known[position] = totals[0], counts[0]
+            self._held += 1
+            self._fresh += 1
+        return known[position]
+
+    def on_search(self, choice: NDArray[np.int64]) -> list[Scores]:
+        """Measure a selection on all batches of the search."""
+        return [self.measure(choice, position) for position in range(self.search)]
+
+    def on_rest(self, choice: NDArray[np.int64]) -> list[Scores]:
+        """Measure a selection on the batches that the search does not see."""
+        return [self.measure(choice, position) for position in range(self.search, len(self._order))]
+
+    def policy(self, choice: NDArray[np.int64]) -> Policy:
+        """The formats of a selection."""
+        problem, index = self._allocation.problem, self._allocation.index
+        return Policy.on_table(self._table, index.policy_formats(problem.label[choice]))
+
+    def save(self, *, all_of_it: bool = False) -> None:
+        """Write the checkpoint, where there is one and a tenth of it would be new; or whatever is new."""
+        if self._path is None or self._fresh <= (0 if all_of_it else _WORTH_WRITING * self._held):
+            return
+        self._fresh = 0
+        counts: dict[int, Any] = {}
+        measured = []
+        for key, known in self._known.items():
+            counts |= {position: own for position, (_, own) in known.items()}
+            choice = np.frombuffer(key, dtype=np.int64)
+            measured.append({"choice": choice, "kl": {position: totals for position, (totals, _) in known.items()}})
+        document = {"settings": self._settings, "counts": counts, "measured": measured}
+        write_document(self._path, KIND, VERSION, document)
+
+    def _model(self, choice: NDArray[np.int64]) -> nn.Module:
+        key = choice.tobytes()
+        if key not in self._models:
+            if len(self._models) >= _MODELS:
+                del self._models[next(iter(self._models))]
+            self._models[key] = self._evaluator.simulator.apply(self.policy(choice))
+        return self._models[key]
+
+    def _load(self, path: Path) -> None:
+        document = read_document(path, KIND, VERSION)
+        if document.get("settings") != self._settings:
+            raise InvalidInput(
+                f"the checkpoint {str(path)!r} was written with other arguments, another table or other batches: "
+                "resume with the same ones, or remove it"
+            )
+        try:
+            counts = {int(position): np.array(own, dtype=np.float64) for position, own in document["counts"].items()}
+            for entry in document["measured"]:
+                key = np.array(entry["choice"], dtype=np.int64).tobytes()
+                self._known[key] = {
+                    int(position): (_finite_or_inf(totals), counts[int(position)])
+                    for position, totals in entry["kl"].items()
+                }
+            self._held = sum(map(len, self._known.values()))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInput(f"the checkpoint {str(path)!r} has an entry that cannot be read: {error}") from error
+
+
+def _finite_or_inf(totals: Iterable[float | None]) -> NDArray[np.float64]:
+    """What was written as null was infinite: a network that overflowed."""
+    return np.array([math.inf if each is None else each for each in totals], dtype=np.float64)

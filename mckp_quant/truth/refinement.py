@@ -1,0 +1,185 @@
+"""Improves a policy by measuring: candidates raced on the network, and a table corrected by what they did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..allocation import Allocation, allocate
+from ..errors import InvalidInput
+from ..evaluation import Evaluator
+from .correction import Correction
+from .measuring import Measurements
+from .racing import mean_kl
+from .refined import Refinement
+from .rounds import Search
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from ..sensitivity.table import SensitivityTable
+    from ..units import Amount
+    from .quadratic import Interactions
+
+
+def refine(
+    model: nn.Module,
+    table: SensitivityTable,
+    budgets: Mapping[str, Amount] | Allocation,
+    batches: Iterable[object],
+    *,
+    evaluations: float = 200,
+    interactions: Interactions | None = None,
+    confirm: float = 0.25,
+    candidates: int = 6,
+    patience: int = 30,
+    output: Callable[..., object] | None = None,
+    likelihood: str = "categorical",
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> Refinement:
+    """Improve the measured KL of a policy within the same budgets.
+
+    In every round candidates come from the corrected table and from exchanges (`propose`), are raced against the
+    incumbent on growing parts of the batches (`race`), and what they did corrects the table (`Correction`). A candidate
+    that is better on the whole by more than a paired standard error becomes the incumbent. In the end the incumbent has
+    to be no worse than the start on batches that were held back all the time; otherwise the ones before it are tried.
+
+    Parameters
+    ----------
+    model
+        The float network; it is left as it was.
+    table
+        The sensitivities to start from, in nats.
+    budgets
+        Budgets as for `allocate`; or what `allocate` made of this table, with whatever else it was asked for.
+    batches
+        Calibration data as for `measure`, not the data that will judge the policy; targets are not used.
+    evaluations
+        How many passes over the batches of the search may be spent, those for the confirmation included.
+    interactions
+        Terms between layers; how much they count is corrected too.
+    confirm
+        The share of the batches that is held back.
+    candidates
+        How many to race in a round.
+    patience
+        After how many rounds without a new incumbent to stop.
+    output, likelihood
+        As for `measure`.
+    seed
+        Of the split of the batches and all draws.
+    checkpoint
+        A file that is written now and then, and when the search ends or is stopped; with the same arguments and
+        batches, what it holds is not measured again. More evaluations may be asked for then.
+    progress
+        Called after each round with the evaluations spent and their limit.
+
+    Returns
+    -------
+    refinement
+        The policy, what was measured of it, and a record of every round.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument cannot be used, or there are too few batches to hold some back.
+    NoSolution
+        When no policy is within the budgets.
+    """
+    _check(evaluations, confirm, candidates, patience)
+    allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else budgets
+    if allocation.policy.table != table.digest:
+        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
+    unit = evaluator.reference.unit
+    if table.unit != unit:
+        raise InvalidInput(
+            f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
+            "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    order, search = _split(len(evaluator.sizes), confirm, seed)
+    settings = repr(
+        (table.digest, allocation.problem.budget.tolist(), confirm, seed, evaluator.sizes, evaluator.digest)
+    )
+    measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings)
+    problem = allocation.problem
+    if interactions is not None:
+        problem = interactions.on(problem, allocation.index, 1.0)
+    run = Search(measured, Correction(problem), allocation, evaluations, candidates, patience, seed)
+    try:
+        run.start(problem.position(_labels(allocation)))
+        while run.stopped == "":
+            run.round()
+            measured.save()
+            if progress is not None:
+                progress(run.spent, evaluations)
+        place, confirmed, stderr = run.confirm()
+    finally:
+        measured.save(all_of_it=True)
+    spent, chosen = run.spent, run.incumbents[place]
+    return Refinement(
+        policy=run.policy(table, chosen) if place else allocation.policy,
+        start=allocation.policy,
+        kl=mean_kl(measured.on_search(chosen))[0],
+        start_kl=run.start_kl,
+        confirmed=confirmed,
+        confirmed_stderr=stderr,
+        steps=tuple(run.steps),
+        evaluations=spent,
+        stopped=run.stopped,
+        corrected=_corrected(table, run.correction, allocation),
+        unit=unit,
+    )
+
+
+def _labels(allocation: Allocation) -> NDArray[np.int64]:
+    choice = allocation.solution.require().choice
+    assert choice is not None
+    return choice
+
+
+def _check(evaluations: float, confirm: float, candidates: int, patience: int) -> None:
+    if not evaluations >= 1:
+        raise InvalidInput(f"evaluations is {evaluations}: give at least 1, such as 200")
+    if not 0 < confirm < 1:
+        raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.25")
+    for name, number in (("candidates", candidates), ("patience", patience)):
+        if number < 1:
+            raise InvalidInput(f"{name} is {number}: it must be at least 1")
+
+
+def _split(batches: int, confirm: float, seed: int) -> tuple[NDArray[np.int64], int]:
+    """An order of the batches, and how many of them are searched on."""
+    if batches < 2:
+        raise InvalidInput("there is 1 batch: give at least 2, so that one can be held back from the search")
+    held = min(batches - 1, max(1, round(confirm * batches)))
+    return np.random.default_rng([seed, 1]).permutation(batches), batches - held
+
+
+def _corrected(table: SensitivityTable, correction: Correction, allocation: Allocation) -> SensitivityTable:
+    """The table with every entry scaled as that of its group is; contributions of batches go with it."""
+    problem, index = correction.problem, allocation.index
+    value = correction.posterior().value
+    ratio = np.divide(value, problem.value, out=np.ones_like(value), where=problem.value != 0)
+    factors = np.ones_like(table.loss)
+    for group, rows in enumerate(index.groups):
+        own = slice(problem.start[group], problem.start[group + 1])
+        for row in rows:
+            factors[row, problem.label[own]] = ratio[own]
+    return dataclasses.replace(
+        table,
+        loss=table.loss * factors,
+        stderr=np.full_like(table.loss, np.nan),
+        contributions=None,
+        weights=None,
+        method=f"{table.method}, corrected by measuring policies",
+    )

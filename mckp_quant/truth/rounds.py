@@ -1,0 +1,181 @@
+"""The search of `refine`, round by round: propose, race, correct."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..allocation import as_policy
+from ..errors import InvalidInput
+from ..solvers import Status
+from .proposals import propose
+from .racing import mean_kl, paired, race, stages
+from .refined import Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..allocation import Allocation
+    from ..policy import Policy
+    from ..sensitivity.table import SensitivityTable
+    from .correction import Correction
+    from .measuring import Measurements
+    from .racing import Scores
+
+logger = logging.getLogger(__name__)
+
+_CLEAR = 1.0  # paired standard errors by which a candidate has to be better to take the incumbent's place
+
+
+class Search:
+    """The state of a search between rounds."""
+
+    def __init__(
+        self,
+        measured: Measurements,
+        correction: Correction,
+        allocation: Allocation,
+        evaluations: float,
+        candidates: int,
+        patience: int,
+        seed: int,
+    ) -> None:
+        self.correction = correction
+        self.incumbents: list[NDArray[np.int64]] = []
+        self.steps: list[Step] = []
+        self.stopped = ""
+        self.start_kl = math.nan
+        self._measured = measured
+        self._allocation = allocation
+        self._limit = evaluations
+        self._candidates = candidates
+        self._patience = patience
+        self._rng = np.random.default_rng([seed, 2])
+        self._scores: list[Scores] = []
+        self._known: set[bytes] = set()
+        self._seed = seed
+
+    @property
+    def spent(self) -> float:
+        """Passes over the batches of the search."""
+        return self._measured.spent
+
+    @property
+    def kl(self) -> float:
+        """Of the incumbent, on these batches."""
+        return mean_kl(self._scores)[0]
+
+    def start(self, choice: NDArray[np.int64]) -> None:
+        """Measure the selection to start from; raises InvalidInput where its network overflows."""
+        self._scores = self._measured.on_search(choice)
+        self.incumbents = [choice]
+        self._known.add(choice.tobytes())
+        self.start_kl = self.kl
+        if not math.isfinite(self.kl):
+            raise InvalidInput(
+                f"the policy to start from has a KL of {self.kl}: its network overflows; allow the layers more bits"
+            )
+        self.correction.observe(choice, self.kl, 0.0)
+
+    def round(self) -> None:
+        """Race candidates once, or say why not."""
+        count = self._affordable()
+        if count < 1:
+            self.stopped = "the evaluations are spent"
+            return
+        quiet = next((at for at, step in enumerate(reversed(self.steps)) if step.accepted), len(self.steps))
+        if quiet >= self._patience:
+            self.stopped = f"nothing improved in {quiet} rounds"
+            return
+        chosen = propose(self.correction.posterior(), self.incumbents[-1], self._known, count, self._rng)
+        if not chosen:
+            self.stopped = "no other policy within the budgets is left"
+            return
+        entrants = race(chosen, self._scores, self._measured.measure)
+        for entrant in entrants:
+            self._known.add(entrant.choice.tobytes())
+            if math.isfinite(entrant.difference) and math.isfinite(entrant.stderr):
+                # The error over samples counts even where all were seen: other samples will judge the policy.
+                self.correction.observe(entrant.choice, self.kl + entrant.difference, entrant.stderr**2)
+        whole = [entrant for entrant in entrants if entrant.batches == self._measured.search]
+        best = min(whole, key=lambda entrant: entrant.difference, default=None)
+        accepted = best is not None and best.difference < -_CLEAR * (0 if math.isnan(best.stderr) else best.stderr)
+        before = self.incumbents[-1]
+        if best is not None and accepted:
+            self.incumbents.append(best.choice)
+            self._scores = [self._measured.measure(best.choice, at) for at in range(self._measured.search)]
+            self._measured.spent -= 1  # these had been paid for in the race
+        self.steps.append(
+            Step(
+                evaluations=self.spent,
+                candidates=len(chosen),
+                difference=math.nan if best is None else best.difference,
+                stderr=math.nan if best is None else best.stderr,
+                accepted=accepted,
+                kl=self.kl,
+                changes=self._changes(before, self.incumbents[-1]),
+            )
+        )
+        logger.info("%.1f evaluations: KL %.4g, %s", self.spent, self.kl, "better" if accepted else "no better")
+
+    def confirm(self) -> tuple[int, float, float]:
+        """The last incumbent that is no worse than the start on batches held back, and its difference there."""
+        if len(self.incumbents) == 1:
+            return 0, 0.0, 0.0
+        start = self._measured.on_rest(self.incumbents[0])
+        for place in range(len(self.incumbents) - 1, 0, -1):
+            if place < len(self.incumbents) - 1 and self.spent + self._measured.confirming > self._limit:
+                break
+            difference, stderr = paired(self._measured.on_rest(self.incumbents[place]), start)
+            if difference <= 0:
+                return place, difference, stderr
+        logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
+        return 0, 0.0, 0.0
+
+    def policy(self, table: SensitivityTable, choice: NDArray[np.int64]) -> Policy:
+        """The policy of a selection, with its costs, prediction and origin."""
+        problem = self._allocation.problem
+        solution = dataclasses.replace(
+            self._allocation.solution,
+            choice=problem.label[choice],
+            value=math.fsum(problem.terms(choice)),
+            cost=tuple(problem.cost[:, choice].sum(axis=1).tolist()),
+            status=Status.FEASIBLE,
+        )
+        policy = as_policy(table, solution, self._allocation.index)
+        return dataclasses.replace(
+            policy,
+            status="improved by measuring, predicted loss not optimal",
+            ground="none",
+            solver=f"refine after {self._allocation.policy.solver}",
+            seed=self._seed,
+        )
+
+    def _affordable(self) -> int:
+        """How many candidates a round can race so that enough is left for the confirmation."""
+        left = self._limit - self.spent - 2 * self._measured.confirming
+        count = self._candidates
+        while count > 0 and _cost(count, self._measured.search) > left:
+            count -= 1
+        return count
+
+    def _changes(self, before: NDArray[np.int64], after: NDArray[np.int64]) -> tuple[str, ...]:
+        old, new = self._measured.policy(before), self._measured.policy(after)
+        return tuple(
+            f"{layer}: {first.name} -> {second.name}"
+            for layer, first, second in zip(old.layers, old.formats, new.formats, strict=True)
+            if first != second
+        )
+
+
+def _cost(count: int, batches: int) -> float:
+    """Passes over the batches that a race of so many candidates takes at most."""
+    cost, before = 0, 0
+    for stage in stages(batches):
+        cost += count * (stage - before)
+        before, count = stage, (count + 1) // 2
+    return cost / batches

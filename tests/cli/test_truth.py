@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from mckp_quant import Policy, SensitivityTable, allocate
+from mckp_quant.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NET = """
+import torch
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(6, 24), torch.nn.Tanh(), torch.nn.Linear(24, 8), torch.nn.Linear(8, 3))
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a network, data, and a table measured from both."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    generator = torch.Generator().manual_seed(0)
+    np.savez(tmp_path / "data.npz", inputs=torch.randn(80, 6, generator=generator).numpy())
+    measured = ["measure", "net.py:model", "--data", "data.npz", "--formats", "w2,w3,w4,w8", "-o", "table.json"]
+    assert main([*measured, "--batch-size", "8"]) == 0
+    return tmp_path
+
+
+def test_stability_says_how_sure_and_writes_the_robust_policy(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    arguments = ["stability", "table.json", "--budget", "weight_bytes=50%", "--draws", "40", "--pin", "3=w8"]
+    assert main([*arguments, "-o", "robust.json"]) == 0
+    text = capsys.readouterr().out
+    assert "40 draws of the table's batches" in text
+    assert "the policy is the best one" in text
+    robust = Policy.load(here / "robust.json")
+    assert robust["3"].name == "w8"
+    assert main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mckp-quant/stability/1"
+    assert document["robust"]["formats"] == {layer: robust[layer].name for layer in robust.layers}
+    assert [entry["layer"] for entry in document["layers"]] == ["0", "2", "3"]
+    assert document["layers"][2]["kept"] == 1
+
+
+def test_doubts_about_a_table_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((here / "table.json").read_text())
+    document["loss"][1][3] = -1.0
+    (here / "odd.json").write_text(json.dumps(document))
+    capsys.readouterr()
+    assert main(["stability", "odd.json", "--budget", "weight_bytes=50%", "--draws", "10"]) == 0
+    assert "layer '2', format 'w8': the loss is -1, below zero" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("extra", [[], ["--interactions"]])
+def test_refine_writes_a_policy_within_the_budget(
+    here: Path, capsys: pytest.CaptureFixture[str], extra: list[str]
+) -> None:
+    capsys.readouterr()
+    arguments = ["refine", "table.json", "--budget", "weight_bytes=50%", "--model", "net.py:model"]
+    arguments += ["--data", "data.npz", "--evaluations", "12", "--batch-size", "8", "-o", "better.json", *extra]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "stopped: " in text
+    table, policy = SensitivityTable.load(here / "table.json"), Policy.load(here / "better.json")
+    limit = allocate(table, {"weight_bytes": "50%"}).problem.budget[0]
+    assert policy.costs["weight_bytes"] <= limit
+    assert main([*arguments, "--json", "--checkpoint", "kept.json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mckp-quant/refinement/1"
+    assert document["kl"] <= document["start_kl"]
+    assert (here / "kept.json").exists()
+
+
+def test_wrong_input_is_exit_code_2(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["stability", "table.json", "--budget", "weight_bytes=50%", "--rule", "wurst"]) == 2
+    assert "unknown rule 'wurst'" in capsys.readouterr().err
+    refine = ["refine", "table.json", "--budget", "weight_bytes=50%", "--model", "net.py:model", "-o", "x.json"]
+    assert main([*refine, "--data", "data.npz", "--confirm", "2"]) == 2
+    assert "confirm is 2.0" in capsys.readouterr().err
+    assert not (here / "x.json").exists()
+    assert main(["stability", "table.json", "--budget", "weight_bytes=1"]) == 1

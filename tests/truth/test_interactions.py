@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mckp_quant as mq
+from mckp_quant.errors import InvalidInput
+from mckp_quant.formats import as_formats
+from mckp_quant.quantizers import perturbations
+from mckp_quant.truth.cross_layer import interactions
+from mckp_quant.truth.quadratic import Interactions, with_interactions
+
+GENERATOR = torch.Generator().manual_seed(1)
+BATCHES = [torch.randn(7, 5, generator=GENERATOR, dtype=torch.float64) for _ in range(3)]
+FORMATS = "w2,w3,w4"
+
+
+def network(classes: int = 2) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, classes))
+    return model.double()
+
+
+def dense_matrix(model: nn.Module, batches: list[Tensor]) -> np.ndarray:
+    """The form by a dense Jacobian of the logits in each entry's direction."""
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    parameters = {name: each.detach() for name, each in model.named_parameters()}
+    directions = []
+    for name in names:
+        module = model.get_submodule(name)
+        assert isinstance(module, nn.Linear)
+        layer = mq.Layer(name, "linear", tuple(module.weight.shape), module.weight.shape[0], 0)
+        directions += [(f"{name}.weight", each) for each in perturbations(module.weight, as_formats(FORMATS), layer)]
+    total = torch.zeros(len(directions), len(directions), dtype=torch.float64)
+    inputs = torch.cat(batches)
+
+    def logits(steps: Tensor) -> Tensor:
+        changed = dict(parameters)
+        for step, (name, direction) in zip(steps, directions, strict=True):
+            changed[name] = changed[name] + step * direction.to(torch.float64)
+        made: Tensor = torch.func.functional_call(model, changed, (inputs,))
+        return made
+
+    start = torch.zeros(len(directions), dtype=torch.float64)
+    jacobians = torch.autograd.functional.jacobian(logits, start)
+    for jacobian, p in zip(jacobians, logits(start).softmax(dim=1), strict=True):
+        total += jacobian.T @ (torch.diag(p) - torch.outer(p, p)) @ jacobian / 2
+    return (total / len(inputs)).detach().numpy()
+
+
+def test_with_two_classes_one_probe_gives_the_dense_form() -> None:
+    """Of two classes the probe has one direction, so there is nothing left to chance."""
+    got = interactions(network(), BATCHES, formats=FORMATS)
+    np.testing.assert_allclose(got.matrix, dense_matrix(network(), BATCHES), rtol=1e-6, atol=1e-14)
+
+
+def test_with_many_classes_probes_give_the_dense_form_on_average() -> None:
+    model = network(4)
+    wanted = dense_matrix(model, BATCHES[:1])
+    draws = np.array([interactions(model, BATCHES[:1], formats=FORMATS, seed=seed).matrix for seed in range(60)])
+    error = draws.std(axis=0, ddof=1) / math.sqrt(60)
+    distance = np.abs(draws.mean(axis=0) - wanted) / np.maximum(error, 1e-15)
+    assert np.quantile(distance, 0.9) < 2.5
+
+
+@pytest.mark.parametrize("probes", [1, 3])
+def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
+    model = network(4)
+    got = interactions(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
+    table = mq.measure(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
+    np.testing.assert_allclose(got.loss, table.loss, rtol=1e-9)
+    assert got.layers == table.layer_names
+    assert got.unit == table.unit
+    assert table.contributions is not None
+    diagonals = got.parts.diagonal(axis1=1, axis2=2).reshape(table.contributions.shape)
+    np.testing.assert_allclose(diagonals, table.contributions, rtol=1e-9)
+
+
+def test_tiny_steps_are_predicted_by_the_whole_form_and_not_by_its_diagonal() -> None:
+    """The Kullback-Leibler divergence of small perturbations is the whole form to second order."""
+    model = network()
+    got = interactions(model, BATCHES, formats=FORMATS)
+    small = 1e-3
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    inputs = torch.cat(BATCHES)
+    before = model(inputs).log_softmax(dim=1).detach()
+    columns = np.array([0, 1, 0])
+    for layer, module, column in zip(got.layers, layers, columns, strict=True):
+        facts = mq.Layer(layer, "linear", tuple(module.weight.shape), module.weight.shape[0], 0)
+        with torch.no_grad():
+            module.weight += small * perturbations(module.weight, as_formats(FORMATS), facts)[column]
+    after = model(inputs).log_softmax(dim=1).detach()
+    kl = float((before.exp() * (before - after)).sum(dim=1).mean()) / small**2
+    assert got.predict(columns) == pytest.approx(kl, rel=0.01)
+    assert abs(got.predict(columns, 0.0) / kl - 1) > 0.05
+
+
+def test_layer_known_only_as_a_sum_over_the_batch_is_unbiased() -> None:
+    class Direct(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(5, 6).double(), nn.Linear(6, 3).double()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = torch.tanh(nn.functional.linear(inputs, self.first.weight) + 0 * self.first(inputs))
+            made: Tensor = self.last(hidden)
+            return made
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Direct()
+    batch = BATCHES[0][:3]
+    wanted = interactions(reference(model), [batch], formats=FORMATS, probes=300).matrix
+    draws = np.array([interactions(model, [batch], formats=FORMATS, seed=seed).matrix for seed in range(60)])
+    error = draws.std(axis=0, ddof=1) / math.sqrt(60)
+    assert np.quantile(np.abs(draws.mean(axis=0) - wanted) / np.maximum(error, 1e-15), 0.8) < 3
+
+
+def reference(model: nn.Module) -> nn.Module:
+    first, last = model.get_submodule("first"), model.get_submodule("last")
+    assert isinstance(first, nn.Linear)
+    plain = nn.Linear(5, 6, bias=False).double()
+    plain.weight = first.weight
+    made = nn.Module()
+    made.first, made.last = plain, last
+    made.forward = lambda inputs: last(torch.tanh(plain(inputs)))
+    return made
+
+
+def test_more_batches_than_parts_still_make_up_the_whole() -> None:
+    inputs = torch.cat(BATCHES)
+    single = [inputs[at : at + 1] for at in range(21)]
+    got = interactions(network(), single, formats=FORMATS)
+    assert len(got.weights) == 16
+    assert sorted(got.weights.tolist()) == [1.0] * 11 + [2.0] * 5
+    whole = interactions(network(), [inputs], formats=FORMATS)
+    np.testing.assert_allclose(got.matrix, whole.matrix, rtol=1e-9, atol=1e-15)
+
+
+def drawn(parts: int, samples: int, strength: float, seed: int = 0) -> Interactions:
+    """Four layers in two formats whose errors share a part on every sample."""
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(size=8))
+    made = []
+    for _ in range(parts):
+        shared = rng.normal(size=(samples, 1))
+        errors = sizes * (math.sqrt(strength) * shared + math.sqrt(1 - strength) * rng.normal(size=(samples, 8)))
+        made.append(errors.T @ errors / (2 * samples))
+    return Interactions(tuple("abcd"), ("w2", "w4"), np.array(made), np.ones(parts))
+
+
+def test_factor_is_one_for_what_repeats_and_zero_for_noise() -> None:
+    assert drawn(6, 4000, 0.5).shrinkage() > 0.95
+    noise = [drawn(6, 20, 0.0, seed).shrinkage() for seed in range(20)]
+    assert np.mean(noise) < 0.35
+    few, many = (np.mean([drawn(6, n, 0.05, seed).shrinkage() for seed in range(20)]) for n in (20, 400))
+    assert few < many
+
+
+def test_factor_does_not_depend_on_the_units_of_layers() -> None:
+    got = drawn(5, 50, 0.2)
+    units = np.repeat([1.0, 10.0, 0.1, 3.0], 2)
+    other = dataclasses.replace(got, parts=got.parts * units[:, None] * units[None, :])
+    assert other.shrinkage() == pytest.approx(got.shrinkage())
+
+
+def allocation(
+    got: Interactions, tied: list[tuple[str, ...]] | None = None
+) -> tuple[mq.SensitivityTable, mq.Allocation]:
+    layers = tuple(mq.Layer(name, "linear", (2, 50 * (at + 1)), 2, 10) for at, name in enumerate(got.layers))
+    table = mq.SensitivityTable(layers, as_formats(got.formats), got.loss, np.zeros_like(got.loss))
+    return table, mq.allocate(table, {"weight_bytes": "75%"}, tied=tied or [])
+
+
+@pytest.mark.parametrize("tied", [None, [("a", "c")]])
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0])
+def test_best_policy_is_that_of_trying_everything(tied: list[tuple[str, ...]] | None, factor: float) -> None:
+    got = drawn(3, 30, 0.4)
+    table, first = allocation(got, tied)
+    solved = with_interactions(table, first, got, factor=factor)
+    values = {}
+    for columns in itertools.product(range(2), repeat=4):
+        policy = mq.Policy.on_table(table, [table.formats[column] for column in columns])
+        if policy.costs["weight_bytes"] <= first.problem.budget[0] and (not tied or columns[0] == columns[2]):
+            values[columns] = got.predict(np.array(columns), factor)
+    best = min(values, key=lambda columns: values[columns])
+    assert [entry.name for entry in solved.policy.formats] == [table.formats[column].name for column in best]
+    assert solved.policy.predicted == pytest.approx(values[best])
+    assert solved.policy.status == "proved optimal"
+
+
+def test_what_cannot_be_used_is_refused_in_words() -> None:
+    got = drawn(3, 30, 0.4)
+    table, first = allocation(got)
+    with pytest.raises(InvalidInput, match=re.escape("factor is 1.5: it must be from 0 (no interactions) to 1")):
+        with_interactions(table, first, got, factor=1.5)
+    with pytest.raises(InvalidInput, match="of other layers or formats: measure both on the same ones"):
+        with_interactions(table, first, dataclasses.replace(got, layers=tuple("abce")), factor=0.5)
+    with pytest.raises(InvalidInput, match="the allocation was made from another table"):
+        with_interactions(dataclasses.replace(table, loss=2 * table.loss), first, got, factor=0.5)
+    with pytest.raises(InvalidInput, match="one part only: measure them on at least 2 batches"):
+        drawn(1, 10, 0.0).shrinkage()
+    with pytest.raises(
+        InvalidInput, match=re.escape("parts have the shape (3, 8, 8): 3 weights, 4 layers and 1 formats")
+    ):
+        dataclasses.replace(got, formats=("w2",))
+    with pytest.raises(InvalidInput, match="unknown likelihood 'poisson'"):
+        interactions(network(), BATCHES, formats=FORMATS, likelihood="poisson")
+    with pytest.raises(InvalidInput, match="interactions are of weights, and format 'w4a8' rounds activations too"):
+        interactions(network(), BATCHES, formats="w4,w4a8")
+    with pytest.raises(InvalidInput, match="probes is 0: it must be at least 1"):
+        interactions(network(), BATCHES, formats=FORMATS, probes=0)
+
+
+def test_model_is_given_back_as_it_was() -> None:
+    model = network().train()
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    interactions(model, BATCHES, formats=FORMATS)
+    assert model.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
