@@ -4,7 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(shell command -v uv 2>/dev/null)
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-ALL := -c constraints.txt -e .[all,dev]
+# EXTRAS=,export also installs the packages of all export targets; tests skip those that are missing, and say so.
+ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
+# What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
+ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
 .PHONY: install demo test check bench docs fuzz prove
 install: .venv/installed
@@ -14,6 +17,7 @@ install: .venv/installed
 	$(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
 	$(PIP) $(INDEX) -c constraints.txt torch
 	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(INDEX) $(ALL),$(PIP) $(ALL))
+	$(PIP) --no-deps -c constraints.txt $(ORACLES)
 	touch $@
 
 demo: install

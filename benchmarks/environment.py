@@ -17,10 +17,10 @@ PACKAGES = ("numpy", "scipy", "ortools", "pulp", "pyscipopt")
 
 
 @cache
-def environment() -> dict[str, str]:
+def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Date, commit, versions and processor, for a line of a CSV file."""
     versions = [f"python {platform.python_version()}"]
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:

@@ -1,238 +1,209 @@
-"""What every sensitivity estimator costs, and how well it ranks layers and policies on data it has not seen.
+"""What every sensitivity estimator costs and holds, and how well it ranks layers and policies on data it has not seen.
 
-    python -m benchmarks.sensitivity [--data FOLDER] [--network demo|resnet20|chargpt|all] [--part cost|accuracy|all]
+    python -m benchmarks.sensitivity [--data FOLDER] [--network digits|resnet20|chargpt|all] [--part PART] [--page]
 
-Without --data only the demo network runs; FOLDER is that of benchmarks/networks.py. Prints markdown tables.
+Says first what it is going to do and about how long that takes. Results go to a CSV file, line by line; what is there
+already is not run again, so that a run that was stopped goes on. --page writes the tables of docs/sensitivity.md from
+that file. Without --data only the digits network runs; FOLDER is that of benchmarks/networks.py.
 
-Cost: CPU time of one thread for all layers in four formats, divided by that of one gradient evaluation (a forward and a
-backward pass to all parameters) on the same batches, in the same process, in alternating order; medians over rounds.
-Rounding the weights, done once before the batches, is left out. Estimators that take a second derivative for every
-layer run once, on one batch. The three that take one backward pass read four batches, the others two of half the size.
+Everything runs in other processes, one thread each: every cost and every memory figure in a process of its own.
 
-Accuracy: Spearman's rank correlation with the KL divergence measured on held-out inputs, over layers within each
-format, and over mixed policies of equal size, whose predicted loss is the sum over layers. Three seeds choose the
-calibration inputs, the probes and the policies.
+- cost: CPU time for all layers in four formats, divided by that of one gradient evaluation (a forward and a backward
+  pass to all parameters) on the same batches, in turns; medians over rounds. Rounding the weights, done once before
+  the batches, is left out; checking the hooks on the first batch is in. Estimators of many passes read one batch.
+- memory: the most that one batch takes beyond the model and the batch, rounding errors of the weights included.
+- accuracy: Spearman's rank correlation with the KL divergence measured on as many held-out inputs, over the layers
+  within each format, and over mixed policies of equal size, whose predicted loss is the sum over layers. A seed draws
+  the calibration inputs, the probes and the policies. Estimators of many passes have one seed.
+- spread: how much plain probes and Hutch++ spread on one layer's trace, with equally many products.
+- trace: PyHessian's run on the whole network, with its own stop rule, beside `gauss_newton` on the same inputs.
+
+PyHessian and curvlinops take part where they are installed. Both ask for torchvision, which they do not need and which
+cannot be imported beside the CPU build of torch: install them, and what curvlinops needs besides, with --no-deps.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import csv
 import functools
-import platform
-import statistics
+import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from scipy.stats import spearmanr
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-import mckp_quant as mq
-from benchmarks.networks import FILES, HELP, load_networks
-from mckp_quant import demo
-from mckp_quant.batches import as_batches, evaluating
-from mckp_quant.discovery import discover
-from mckp_quant.evaluation import Evaluator
-from mckp_quant.formats import as_formats
-from mckp_quant.sensitivity._estimator import Task
-from mckp_quant.sensitivity._measure import DATA_FREE, ESTIMATORS, layer_weights
-from mckp_quant.sensitivity.likelihood import Categorical
+from benchmarks.environment import between_markers, environment
+from benchmarks.networks import HELP
+from benchmarks.sensitivity_pages import pages
+from benchmarks.sensitivity_rivals import PRODUCTS, RIVALS, missing
+from benchmarks.sensitivity_studies import FAMILIES, NEEDED, NETWORKS, study
+from benchmarks.sensitivity_worker import PARTS, PASSES, PRODUCTS_A_TRACE, SEEDS, SLOW, VARIANTS, gradients, timed
+from mckp_quant.files import write_text
+from mckp_quant.sensitivity._measure import DATA_FREE, ESTIMATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from benchmarks.sensitivity_studies import Study
 
-    from mckp_quant.sensitivity._estimator import LayerWeight
-
-FORMATS = "w8,w4,w3,w2"
-ONE_BACKWARD = ["gauss_newton", "empirical_fisher", "first_order"]
-SLOW = {"hessian_form", "hutchinson_blockwise"}
-COSTED = [name for name in ESTIMATORS if name != "metric"]
-JUDGED = ["gauss_newton", "measured_kl", "measured_loss", "empirical_fisher", "first_order", "hutchinson"]
-JUDGED += ["weight_mse", "sqnr"]
-FREE_OF_DATA = set(DATA_FREE)
-SEEDS = (0, 1, 2)
-POLICIES = 16
-AVERAGE_BITS = 3
-
-
-@dataclass(frozen=True)
-class Study:
-    """A network, inputs to measure on, and other inputs to judge on."""
-
-    name: str
-    model: nn.Module
-    pool: tuple[Tensor, Tensor]
-    held_out: list[tuple[Tensor, Tensor]]
-    calibration: int  # inputs drawn from the pool for each seed
-    batch: int
-
-    def drawn(self, seed: int) -> list[tuple[Tensor, Tensor]]:
-        picks = torch.randperm(len(self.pool[0]), generator=torch.Generator().manual_seed(seed))[: self.calibration]
-        return batched((self.pool[0][picks], self.pool[1][picks]), self.batch)
-
-
-def studies(options: argparse.Namespace) -> Iterator[Study]:
-    if options.network in {"demo", "all"}:
-        images, labels = (torch.cat(each) for each in zip(*demo.calibration(), strict=True))
-        yield Study("demo", demo.model(), (images, labels), demo.held_out(), 256, 32)
-    if options.data is None:
-        return
-    networks = load_networks(options.data)
-    if options.network in {"resnet20", "all"}:
-        images, labels = networks.cifar10(options.data, "test")
-        held_out = batched((images[512:640], labels[512:640]), 32)
-        pool = (images[:512], labels[:512])
-        yield Study("ResNet-20", networks.resnet20(options.data), pool, held_out, 256, 32)
-    if options.network in {"chargpt", "all"}:
-        inputs, targets = networks.shakespeare(options.data, "validation")
-        held_out = batched((inputs[-32:], targets[-32:]), 8)
-        pool = (inputs[:256], targets[:256])
-        yield Study("character transformer", networks.chargpt(options.data), pool, held_out, 64, 8)
-
-
-def batched(data: tuple[Tensor, Tensor], size: int) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(data[0].split(size), data[1].split(size), strict=True))
-
-
-def costs(study: Study, rounds: int) -> dict[str, float]:
-    """Gradient evaluations that each estimator takes."""
-    whole = study.drawn(0)[:4]
-    halves = [(x[: study.batch // 2], y[: study.batch // 2]) for x, y in whole[:2]]
-    weights = layer_weights(study.model, discover(study.model, whole[0]), as_formats(FORMATS))
-    found: dict[str, float] = {}
-    for names, batches in ((ONE_BACKWARD, whole), ([name for name in COSTED if name not in ONE_BACKWARD], halves)):
-        quick = {name: reading(study.model, weights, name, batches) for name in names if name not in SLOW}
-        seconds = timed({"gradient": functools.partial(gradients, study.model, batches), **quick}, rounds)
-        unit = seconds.pop("gradient")
-        found |= {name: value / unit for name, value in seconds.items()}
-        for name in SLOW.intersection(names):
-            began = time.process_time()
-            reading(study.model, weights, name, batches[:1])()
-            found[name] = (time.process_time() - began) * len(batches) / unit
-    return {name: found[name] for name in COSTED}
-
-
-def gradients(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> None:
-    """One forward and backward pass to all parameters for each batch: the unit of cost."""
-    for inputs, targets in batches:
-        loss = F.cross_entropy(model(inputs).flatten(0, -2), targets.flatten())
-        torch.autograd.grad(loss, list(model.parameters()))
-
-
-def reading(
-    model: nn.Module, weights: tuple[LayerWeight, ...], method: str, batches: list[tuple[Tensor, Tensor]]
-) -> Callable[[], None]:
-    def read_all() -> None:
-        task = Task(model, weights, Categorical(), None, 0, 1)
-        with evaluating(model), ESTIMATORS[method](task) as read:
-            for batch in as_batches(batches):
-                read(batch)
-
-    return read_all
-
-
-def timed(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds; the order alternates, and a first round warms up uncounted."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
-        for name in list(tasks) if number % 2 else list(reversed(tasks)):
-            began = time.process_time()
-            tasks[name]()
-            if number:
-                seconds[name].append(time.process_time() - began)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "sensitivity.csv"
+PAGE = ROOT / "docs" / "sensitivity.md"
+COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
+PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
+MEASURING = [name for name in ESTIMATORS if name != "metric"]
+COSTED = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
+HELD = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
+JUDGED = [*MEASURING, *DATA_FREE, *RIVALS]
+TOO_LONG = {("curvlinops ggn", "resnet20"), ("curvlinops ggn", "chargpt")}  # to judge: a quarter of an hour each
+ONCE = {*SLOW, *DATA_FREE, "measured_loss"}  # judged with one seed
+START_SECONDS = 4.0  # CPU time of a process before it begins
+FORWARD = 0.35  # of a gradient evaluation
+# About how many gradient evaluations a method takes, to say how long a run will be.
+GRADIENTS = {
+    "measured_kl": 36.0,
+    "measured_loss": 36.0,
+    "hessian_form": 120.0,
+    "hutchinson": 6.0,
+    "hutchinson_blockwise": 30.0,
+    "hutch_plus_plus": 90.0,
+    "pyhessian by layer": 40.0,
+    "curvlinops ggn": 300.0,
+    "pyhessian": 250.0,
+}
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Rank correlations with what is measured on held-out inputs, and the median of predicted over measured."""
+class Process:
+    """What one process does."""
 
-    within: NDArray[np.float64]  # (seeds, formats)
-    ratio: NDArray[np.float64]  # (seeds, formats)
-    policies: NDArray[np.float64]  # (seeds,)
-
-
-def accuracies(study: Study, methods: Sequence[str]) -> dict[str, Accuracy]:
-    truth = mq.measure(study.model, study.held_out, formats=FORMATS, method="measured_kl")
-    evaluator = Evaluator(study.model, study.held_out)
-    families = [equal_size_policies(truth, seed) for seed in SEEDS]
-    measured = [np.array([evaluator.evaluate(policy_of(truth, picks)).kl for picks in family]) for family in families]
-    found = {}
-    for method in methods:
-        say(f"{study.name}: {method}")
-        within: list[list[float]] = []
-        ratio: list[NDArray[np.float64]] = []
-        policies: list[float] = []
-        for number, seed in enumerate(SEEDS):
-            if seed and method in FREE_OF_DATA:
-                within.append(within[0])
-                ratio.append(ratio[0])
-            else:
-                loss = mq.measure(study.model, study.drawn(seed), formats=FORMATS, method=method, seed=seed).loss
-                within.append([rank_correlation(loss[:, f], truth.loss[:, f]) for f in range(loss.shape[1])])
-                ratio.append(np.median(loss / truth.loss, axis=0))
-            predicted = np.array([loss[np.arange(len(loss)), picks].sum() for picks in families[number]])
-            policies.append(rank_correlation(predicted, measured[number]))
-        found[method] = Accuracy(np.array(within), np.array(ratio), np.array(policies))
-        say(accuracy_table({method: found[method]})[-1])
-    return found
+    part: str
+    network: str
+    jobs: tuple[tuple[str, int], ...]
 
 
-def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    return float(spearmanr(one, other).statistic)
+def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, str, str, int]]) -> Iterator[Process]:
+    """Whatever has no result yet, an estimator after the other on all networks, so that slow minutes hit all alike."""
+
+    def left(part: str, network: str, jobs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        return tuple(job for job in jobs if (part, network, *job) not in done and missing(job[0]) is None)
+
+    alone = [("cost", method) for method in COSTED] + [("memory", method) for method in HELD]
+    alone += [("trace", "pyhessian"), ("trace", "gauss_newton"), ("truth", "truth")]
+    alone += [("spread", "hutchinson_blockwise"), ("spread", "hutch_plus_plus")]
+    for part, method in alone:
+        for network in networks if part in parts else ():
+            if jobs := left(part, network, [(method, 0)]):
+                yield Process(part, network, jobs)
+    for network in networks if "accuracy" in parts else ():
+        if jobs := left(
+            "accuracy",
+            network,
+            [(m, s) for m in JUDGED if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
+        ):
+            yield Process("accuracy", network, jobs)
 
 
-def equal_size_policies(table: mq.SensitivityTable, seed: int) -> list[NDArray[np.int64]]:
-    """Random formats below 8 bits for all layers, changed at random until they take an average of `AVERAGE_BITS`."""
-    generator = np.random.default_rng(seed)
-    bits = np.array([entry.weight_bits for entry in table.formats])
-    sizes = np.array([layer.elements for layer in table.layers])
-    low = np.flatnonzero(bits < 8)
-    goal = AVERAGE_BITS * sizes.sum()
-    found: list[NDArray[np.int64]] = []
-    while len(found) < POLICIES:
-        picks = generator.choice(low, len(sizes))
-        for _ in range(2000):
-            excess = (bits[picks] * sizes).sum() - goal
-            if abs(excess) <= 0.01 * goal:
-                found.append(picks)
-                break
-            changed = picks.copy()
-            changed[generator.integers(len(sizes))] = generator.choice(low)
-            if abs((bits[changed] * sizes).sum() - goal) < abs(excess):
-                picks = changed
-    return found
+def say_plan(processes: Sequence[Process], options: argparse.Namespace) -> None:
+    """How many processes, and about how much CPU time."""
+    total = START_SECONDS * len(processes)
+    for network in dict.fromkeys(process.network for process in processes):
+        chosen = study(network, options.data, options.images)
+        batch = chosen.timed[:1]
+        unit = timed({"gradient": functools.partial(gradients, chosen.model, batch)}, 1)["gradient"]
+        passes = [passes_of(each, chosen, options) for each in processes if each.network == network]
+        total += unit * sum(passes)
+    say(f"{len(processes)} processes, about {total / 60:.0f} minutes of CPU time")
 
 
-def policy_of(table: mq.SensitivityTable, picks: NDArray[np.int64]) -> mq.Policy:
-    return mq.Policy(layers=table.layer_names, formats=tuple(table.formats[f] for f in picks))
+def passes_of(process: Process, chosen: Study, options: argparse.Namespace) -> float:
+    """About how many gradient evaluations of one batch a process takes."""
+    judged = chosen.calibration / chosen.batch
+    if process.part == "truth":
+        runs: float = judged * (GRADIENTS["measured_kl"] + FORWARD * len(FAMILIES) * len(SEEDS) * options.policies)
+        return runs
+    if process.part == "spread":
+        return PASSES * sum(PRODUCTS_A_TRACE) * len(chosen.traced[0]) / 4 / chosen.batch
+    passes = 0.0
+    for method, _ in process.jobs:
+        times = {
+            "cost": 1.0 if method in SLOW else (options.rounds + 1) * len(chosen.timed),
+            "memory": 1.0,
+            "accuracy": judged,
+            "trace": len(chosen.traced[0]) / chosen.batch * (1 if method == "pyhessian" else PASSES),
+        }
+        passes += times[process.part] * GRADIENTS.get(VARIANTS.get(method, (method, ""))[0], 1.5)
+    return passes
 
 
-def cost_table(found: dict[str, dict[str, float]]) -> list[str]:
-    rows = [["estimator", *found], ["---", *["---:"] * len(found)]]
-    rows += [[f"`{method}`", *(f"{costs[method]:.2f}" for costs in found.values())] for method in COSTED]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+def run(
+    process: Process, options: argparse.Namespace, truth: dict[str, float]
+) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Start the process and pass on the figures of each method and seed."""
+    order = {
+        "part": process.part,
+        "network": process.network,
+        "jobs": process.jobs,
+        "folder": None if options.data is None else str(options.data),
+        "images": options.images,
+        "rounds": options.rounds,
+        "policies": options.policies,
+        "truth": truth,
+    }
+    command = [sys.executable, "-m", "benchmarks.sensitivity_worker"]
+    # Freed memory goes back to the system at once, so that resident memory is memory in use.
+    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    surroundings = surroundings if process.part == "memory" else dict(os.environ)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(order))
+        child.stdin.close()
+        for line in child.stdout:
+            found = json.loads(line)
+            say(f"  {process.part} {process.network} {found['method']}, seed {found['seed']}: {found['cpu']:.1f} s")
+            yield found["method"], found["seed"], found["figures"]
+    if child.returncode:
+        say(f"  {process.part} {process.network} failed; its process has said why")
 
 
-def accuracy_table(found: dict[str, Accuracy]) -> list[str]:
-    names = FORMATS.split(",")
-    rows = [["estimator", *names, "worst", "policies", "worst", "predicted / measured at " + FORMATS]]
-    rows.append(["---", *["---:"] * (len(names) + 4)])
-    for method, accuracy in found.items():
-        within = [f"{value:.2f}" for value in np.median(accuracy.within, axis=0)]
-        policies = [f"{np.median(accuracy.policies):.2f}", f"{accuracy.policies.min():.2f}"]
-        ratio = " ".join(f"{value:.2g}" for value in np.median(accuracy.ratio, axis=0))
-        shown = "" if method in FREE_OF_DATA else ratio
-        rows.append([f"`{method}`", *within, f"{accuracy.within.min():.2f}", *policies, shown])
-    return ["| " + " | ".join(row) + " |" for row in rows]
+def recorded(path: Path) -> list[dict[str, str]]:
+    """The lines of a results file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def truth_of(rows: Sequence[dict[str, str]], network: str) -> dict[str, float]:
+    """What was measured on the inputs to judge on."""
+    return {row["name"]: float(row["value"]) for row in rows if (row["part"], row["network"]) == ("truth", network)}
+
+
+def work(processes: Sequence[Process], options: argparse.Namespace) -> None:
+    """Run all, writing down what comes."""
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    for number, process in enumerate(processes):
+        say(f"{number + 1} of {len(processes)}, {time.monotonic() - began:.0f} s")
+        rows = recorded(options.results)
+        truth = truth_of(rows, process.network) if process.part == "accuracy" else {}
+        stamp = environment(PACKAGES)
+        with options.results.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if not rows:
+                writer.writeheader()
+            for method, seed, figures in run(process, options, truth):
+                place = {"part": process.part, "network": process.network, "method": method, "seed": seed}
+                lines = [{**stamp, **place, "name": name, "value": repr(value)} for name, value in figures.items()]
+                writer.writerows(lines)
+                file.flush()
 
 
 def say(text: str) -> None:
@@ -242,30 +213,39 @@ def say(text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="the trained networks and their data")
-    parser.add_argument("--network", choices=["demo", "resnet20", "chargpt", "all"], default="all")
-    parser.add_argument("--part", choices=["cost", "accuracy", "all"], default="all")
-    parser.add_argument("--methods", default=",".join(JUDGED), help="the estimators to judge")
+    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="all")
+    parser.add_argument("--part", choices=[*PARTS, "all", "none"], default="all")
+    parser.add_argument("--only", metavar="METHOD", help="processes that begin with this method, or with its variants")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of timing")
+    parser.add_argument("--images", type=int, default=256, help="to measure on, and as many to judge on")
+    parser.add_argument("--policies", type=int, default=32, help="of each family and seed")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="the CSV file")
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/sensitivity.md")
     options = parser.parse_args(arguments)
-    wanted = [name for name in FILES if options.network in {name, "all"} and (options.data or options.network == name)]
-    missing = [
-        file for name in wanted for file in FILES[name] if options.data is None or not (options.data / file).is_file()
+    given = options.data is not None
+    wanted = [
+        name
+        for name in NETWORKS
+        if options.network == name or (options.network == "all" and (given or name == "digits"))
     ]
-    if missing:
-        say(f"{options.data or 'without --data'}: {', '.join(dict.fromkeys(missing))} missing.\n{HELP}")
+    needed = dict.fromkeys(file for name in wanted for file in NEEDED[name])
+    lacking = [file for file in needed if not given or not (options.data / file).is_file()]
+    if lacking:
+        say(f"{options.data or 'without --data'}: {', '.join(lacking)} missing.\n{HELP}")
         return 2
-    torch.set_num_threads(1)
-    print(
-        f"{datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}, mckp-quant {mq.__version__}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.machine()}, 1 thread"
-    )
-    chosen = list(studies(options))
-    if options.part != "accuracy":
-        found = {study.name: costs(study, options.rounds) for study in chosen}
-        print(f"\nGradient evaluations for all layers in {FORMATS}:\n", *cost_table(found), sep="\n")
-    for study in chosen if options.part != "cost" else []:
-        lines = accuracy_table(accuracies(study, options.methods.split(",")))
-        print(f"\n{study.name}, measured on {study.calibration} inputs:\n", *lines, sep="\n", flush=True)
+    parts = list(PARTS) if options.part == "all" else [options.part]
+    done = {(row["part"], row["network"], row["method"], int(row["seed"])) for row in recorded(options.results)}
+    processes = [
+        each for each in planned(parts, wanted, done) if options.only is None or options.only in each.jobs[0][0]
+    ]
+    if processes:
+        say_plan(processes, options)
+        work(processes, options)
+    tables = pages(recorded(options.results))
+    print("\n\n".join(tables.values()))
+    if options.page:
+        for name, text in tables.items():
+            write_text(PAGE, between_markers(PAGE, name, text))
     return 0
 
 

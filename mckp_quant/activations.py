@@ -1,16 +1,20 @@
-"""Peak memory of activations: which tensors live together at each step of the execution, one limit for each step."""
+"""Peak memory of activations: which tensors live together at each step of the execution, and what they take."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .costs import Budget, cost_matrix
+from .costs import PEAKS, Budget
 from .errors import InvalidInput, unknown
-from .formats import FLOAT_BITS
+from .grouping import merge
+from .layers import Activation
+from .peaks import Cut, conflicts, undominated
+from .schemes import FLOAT_BITS
 from .units import read
 
 if TYPE_CHECKING:
@@ -19,47 +23,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .formats import Format
+    from .grouping import Groups
     from .sensitivity.table import SensitivityTable
     from .units import Amount
 
-PEAKS = ("activation_bytes", "total_bytes")
+__all__ = ["PEAKS", "Activation", "Peak", "chain", "cuts", "peak", "peak_limit", "shared_inputs"]
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An activation tensor and when it lives.
-
-    Attributes
-    ----------
-    elements
-        Its entries, per sample.
-    first, last
-        The steps of the execution order, from the one that makes it to the last one that reads it, both included.
-    readers
-        The layers that read it: it is stored in the activation bits of their format, once where they are tied or alone
-        and once for each of them otherwise. None (an empty tuple) means that it stays in floating point.
-
-    Raises
-    ------
-    InvalidInput
-        When there are no elements, or the steps do not follow each other.
-    """
-
-    elements: int
-    first: int
-    last: int
-    readers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse tensors that cannot be."""
-        if self.elements < 1 or not 0 <= self.first <= self.last:
-            raise InvalidInput(
-                f"tensor with elements = {self.elements}, first = {self.first}, last = {self.last}: "
-                "give at least one element, and steps from 0 on with last no earlier than first"
-            )
-
-
-def chain(table: SensitivityTable, elements: Sequence[int]) -> tuple[Tensor, ...]:
+def chain(table: SensitivityTable, elements: Sequence[int]) -> tuple[Activation, ...]:
     """The tensors of a network whose layers run one after the other, each reading what the last one wrote.
 
     Parameters
@@ -84,20 +55,100 @@ def chain(table: SensitivityTable, elements: Sequence[int]) -> tuple[Tensor, ...
         raise InvalidInput(f"{len(elements)} sizes for {len(names)} layers: give the input's and one per output")
     last = len(names) - 1
     inputs = tuple(
-        Tensor(size, max(at - 1, 0), at, (name,)) for at, (size, name) in enumerate(zip(elements, names, strict=False))
+        Activation(size, max(at - 1, 0), at, (name,))
+        for at, (size, name) in enumerate(zip(elements, names, strict=False))
     )
-    return (*inputs, Tensor(elements[-1], last, last))
+    return (*inputs, Activation(elements[-1], last, last))
 
 
-def peak_budgets(
-    name: str, asked: Amount, table: SensitivityTable, groups: Sequence[Sequence[int]], tensors: Sequence[Tensor]
-) -> list[tuple[Budget, NDArray[np.int64]]]:
-    """A limit on the peak as one limit on every step that can be the peak.
+def shared_inputs(tensors: Sequence[Activation]) -> tuple[tuple[str, ...], ...]:
+    """The sets of layers that read one tensor: tied, it is stored once, in one format.
+
+    These are the layers at the start of a residual block, fused query, key and value projections, gate and up
+    projections, whatever they are called.
+
+    Parameters
+    ----------
+    tensors
+        The activation tensors.
+
+    Returns
+    -------
+    sets
+        Sets of at least two layers, for `tied`; tensors that share a reader make one set.
+    """
+    owner: dict[str, tuple[str, ...]] = {}
+    for tensor in tensors:
+        parts = [owner.get(name, (name,)) for name in tensor.readers]
+        members = tuple(dict.fromkeys(name for part in parts for name in part))
+        owner |= dict.fromkeys(members, members)
+    return tuple(members for members in dict.fromkeys(owner.values()) if len(members) > 1)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A limit on the peak, and what it is the peak of.
+
+    Attributes
+    ----------
+    budget
+        The limit.
+    cuts
+        What lives at each step that can be the peak, by group.
+    weights
+        ``(n_groups, n_formats)`` int64 bytes that the weights add to every step, or None.
+    """
+
+    budget: Budget
+    cuts: tuple[Cut, ...]
+    weights: NDArray[np.int64] | None = None
+
+    def rows(self, barred: NDArray[np.bool_], *, tight: bool) -> list[tuple[Budget, NDArray[np.int64], int]]:
+        """The limit as resources of a problem.
+
+        Parameters
+        ----------
+        barred
+            ``(n_groups, n_formats)`` bool, the choices that there are not.
+        tight
+            Whether steps may be replaced by conflicts, see `peaks.conflicts`: the same selections, a sharper bound.
+
+        Returns
+        -------
+        rows
+            The budget, ``(n_groups, n_formats)`` int64 costs and their limit, of each resource. Steps that cannot
+            exceed the limit are left out; the largest one stands for the budget where none can.
+        """
+        limit = self.budget.limit
+        found: list[tuple[Budget, NDArray[np.int64], int]] = []
+        rest = undominated(self.cuts, barred)
+        if tight and self.weights is None:
+            rows, rest = conflicts(rest, limit, barred)
+            found = [(self.budget, row, most) for row, most in rows]
+        weights = np.zeros(barred.shape, dtype=np.int64) if self.weights is None else self.weights
+        kept = [cut for cut in rest if cut.most(barred, weights) > limit]
+        if not kept and not found:
+            kept = [max(self.cuts, key=lambda cut: cut.most(barred, weights))]
+        for cut in kept:
+            budget = replace(self.budget, fixed=cut.fixed)
+            found.append((budget, cut.dense(barred.shape) + weights, limit - cut.fixed))
+        return found
+
+
+def peak_limit(
+    name: str,
+    asked: Amount,
+    table: SensitivityTable,
+    groups: Groups,
+    tensors: Sequence[Activation],
+    weights: NDArray[np.int64] | None = None,
+) -> Peak:
+    """Read a limit on the peak.
 
     Parameters
     ----------
     name
-        ``"activation_bytes"``, or ``"total_bytes"``: the weights and the activations of the step.
+        One of `PEAKS`.
     asked
         An amount of bytes, or a percentage of the peak in the costliest formats that the table allows.
     table
@@ -106,40 +157,39 @@ def peak_budgets(
         The rows of the layers that each group decides.
     tensors
         The activation tensors.
+    weights
+        ``(n_layers, n_formats)`` int64 bytes of the weights, which count at every step; None where they do not.
 
     Returns
     -------
-    budgets
-        For each step at which the peak can exceed the limit, or else for the largest: the budget and
-        ``(n_layers, n_formats)`` int64 bytes.
+    peak
+        The limit.
 
     Raises
     ------
     InvalidInput
         When the amount cannot be read, a reader is no layer, or there is no tensor.
     """
-    costs, fixed = cuts(table, groups, tensors)
-    if name == "total_bytes":
-        costs = [cost + cost_matrix("weight_bytes", table) for cost in costs]
     quantity = read(f"budget {name}", asked, "B")
-    largest = [
-        still + int(np.where(np.isnan(table.loss), 0, cost).max(axis=1).sum())
-        for cost, still in zip(costs, fixed, strict=True)
-    ]
-    limit = math.floor(quantity.of(max(largest) if quantity.percent else 1))
-    weights = sum(layer.elements for layer in table.layers)
-    # A step that stays within the limit whatever is chosen says nothing; the largest one stands for the budget.
-    kept = [at for at, most in enumerate(largest) if most > limit] or [int(np.argmax(largest))]
-    asked_for = str(asked).strip()
-    return [(Budget(name, asked_for, limit, weights, "bytes", fixed=fixed[at]), costs[at]) for at in kept]
+    steps = cuts(table, groups, tensors)
+    missing = np.isnan(table.loss)
+    beside = np.zeros(missing.shape, dtype=np.int64) if weights is None else weights
+    most = max(cut.most(missing, beside) for cut in steps)
+    limit = math.floor(quantity.of(most if quantity.percent else 1))
+    elements = sum(layer.elements for layer in table.layers)
+    budget = Budget(name, str(asked).strip(), limit, elements, "bytes", whole=most)
+    group_of = {row: at for at, rows in enumerate(groups) for row in rows}
+    own = None if weights is None else merge(weights, groups)
+    return Peak(budget, tuple(cut.renamed(group_of) for cut in steps), own)
 
 
 def peak(
     name: str,
     table: SensitivityTable,
-    groups: Sequence[Sequence[int]],
-    tensors: Sequence[Tensor],
+    groups: Groups,
+    tensors: Sequence[Activation],
     formats: Sequence[Format],
+    weight_bytes: int,
 ) -> int:
     """The peak under a choice of formats.
 
@@ -155,23 +205,23 @@ def peak(
         The activation tensors.
     formats
         One per layer.
+    weight_bytes
+        What the weights take in these formats.
 
     Returns
     -------
     peak
         Bytes.
     """
-    costs, fixed = cuts(table, groups, tensors)
     columns = [table.column(entry.name) for entry in formats]
-    rows = np.arange(len(columns))
-    most = max(int(cost[rows, columns].sum()) + still for cost, still in zip(costs, fixed, strict=True))
-    pairs = zip(table.layers, formats, strict=True)
-    return most + (sum(entry.storage_bytes(layer) for layer, entry in pairs) if name == "total_bytes" else 0)
+    most = max(
+        cut.fixed + sum(int(cost[columns[row]]) for row, cost in cut.cost.items())
+        for cut in cuts(table, groups, tensors)
+    )
+    return most + (weight_bytes if name == "total_bytes" else 0)
 
 
-def cuts(
-    table: SensitivityTable, groups: Sequence[Sequence[int]], tensors: Sequence[Tensor]
-) -> tuple[list[NDArray[np.int64]], list[int]]:
+def cuts(table: SensitivityTable, groups: Groups, tensors: Sequence[Activation]) -> list[Cut]:
     """What lives at each step, as costs of the choices: the peak is the largest of the sums.
 
     Parameters
@@ -185,10 +235,8 @@ def cuts(
 
     Returns
     -------
-    costs
-        For each step that can be the peak ``(n_layers, n_formats)`` int64 bytes, rounded up per tensor.
-    fixed
-        The bytes of tensors without readers at each of these steps.
+    cuts
+        Each step that can be the peak, by rows of the table; bytes are rounded up per tensor.
 
     Raises
     ------
@@ -198,29 +246,45 @@ def cuts(
     if not tensors:
         raise InvalidInput("no activation tensors given: activation_bytes and total_bytes need them")
     rows = {name: row for row, layer in enumerate(table.layers) for name in (*layer.ties, layer.name)}
-    group_of = {row: group for group, members in enumerate(groups) for row in members}
-    bits = [entry.activation_bits or FLOAT_BITS for entry in table.formats]
-    costs, fixed = [], []
+    group_of = {row: at for at, members in enumerate(groups) for row in members}
+    bits = np.array([entry.activation_bits or FLOAT_BITS for entry in table.formats], dtype=np.int64)
+    stored: list[tuple[tuple[int, ...], int]] = []  # where each tensor counts, and its entries
+    for tensor in tensors:
+        missing = next((name for name in tensor.readers if name not in rows), None)
+        if missing is not None:
+            raise unknown("layer that reads an activation", missing, table.layer_names)
+        copies = {group_of[rows[name]]: rows[name] for name in reversed(tensor.readers)}
+        stored.append((tuple(copies.values()), tensor.elements))
+    found = []
     for alive in _maximal(tensors):
-        cost = np.zeros((len(table.layers), len(bits)), dtype=np.int64)
-        still = 0
-        for tensor in (tensors[at] for at in sorted(alive)):
-            missing = next((name for name in tensor.readers if name not in rows), None)
-            if missing is not None:
-                raise unknown("layer that reads an activation", missing, table.layer_names)
-            copies = {group_of[rows[name]]: rows[name] for name in reversed(tensor.readers)}
-            for row in copies.values():
-                cost[row] += [-(-tensor.elements * each // 8) for each in bits]
-            still += 0 if copies else -(-tensor.elements * FLOAT_BITS // 8)
-        costs.append(cost)
-        fixed.append(still)
-    return costs, fixed
+        cost: dict[int, NDArray[np.int64]] = {}
+        fixed = 0
+        for places, elements in (stored[at] for at in sorted(alive)):
+            size = -(-elements * bits // 8)
+            for row in places:
+                cost[row] = cost[row] + size if row in cost else size
+            fixed += 0 if places else -(-elements * FLOAT_BITS // 8)
+        found.append(Cut(cost, fixed))
+    return found
 
 
-def _maximal(tensors: Sequence[Tensor]) -> list[frozenset[int]]:
-    """The sets of tensors that live together, without those that another one contains."""
-    steps = sorted({tensor.first for tensor in tensors})
-    alive = dict.fromkeys(
-        frozenset(at for at, tensor in enumerate(tensors) if tensor.first <= step <= tensor.last) for step in steps
-    )
-    return [each for each in alive if not any(each < other for other in alive)]
+def _maximal(tensors: Sequence[Activation]) -> list[frozenset[int]]:
+    """The sets of tensors that live together, without those that another one contains.
+
+    What lives when a tensor is made is contained in what lives later only if nothing has died in between, so it is
+    enough to look where the next death comes before the next birth.
+    """
+    births = sorted({tensor.first for tensor in tensors})
+    ends = sorted({tensor.last for tensor in tensors})
+    found = []
+    alive: set[int] = set()
+    order = sorted(range(len(tensors)), key=lambda at: tensors[at].first)
+    entered = 0
+    for step, after in zip(births, [*births[1:], None], strict=True):
+        while entered < len(order) and tensors[order[entered]].first <= step:
+            alive.add(order[entered])
+            entered += 1
+        alive = {at for at in alive if tensors[at].last >= step}
+        if after is None or bisect_left(ends, step) < bisect_left(ends, after):
+            found.append(frozenset(alive))
+    return found

@@ -8,21 +8,25 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .activations import PEAKS, peak
-from .builder import build
-from .costs import RESOURCES
-from .explanation import impossible, useless
+from .activations import peak
+from .builder import build_request
+from .costs import PEAKS, RESOURCES, resource
+from .explanation import least_peaks, require_each_budget, useless, why_none
 from .policy import Policy
+from .pricing import totals
+from .request import Request
 from .solvers import NoSolution, Status, solve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .activations import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .builder import Index
     from .cost_tables import CostTable
-    from .costs import Budget
     from .formats import Format
+    from .layers import Activation
     from .sensitivity.table import SensitivityTable
     from .solvers import Problem, Solution, Solver
     from .structure import Structure
@@ -68,7 +72,7 @@ def allocate(
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
     structure: Structure | None = None,
-    activations: Sequence[Tensor] = (),
+    activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
 ) -> Allocation:
@@ -79,8 +83,8 @@ def allocate(
     table
         The sensitivities.
     budgets
-        From ``"weight_bytes"``, ``"bits_per_weight"`` or ``"bops"`` to an amount such as ``90_000``, ``"90kB"`` or
-        ``"25%"``.
+        From names such as ``"weight_bytes"``, ``"bits_per_weight"``, ``"bops"``, ``"activation_bytes"`` or
+        ``"total_bytes"`` to an amount such as ``90_000``, ``"90kB"`` or ``"25%"``.
     solver
         A solver's name, or a solver with its options.
     pinned
@@ -95,11 +99,13 @@ def allocate(
         From layers, patterns such as ``"blocks.*.mlp.*"``, ``"kind:linear"``, ``"first"`` or ``"last"`` to the names of
         the formats that these may have; the last rule that matches counts.
     target
-        The export target that must take the formats, such as ``"torchao"``.
+        The export target, such as ``"torchao"``: only formats that it takes, layers that it fuses tied, and weights
+        counted as it stores them.
     structure
         Constraints on the policy as a whole, such as a limit on distinct formats; only some solvers take them.
     activations
-        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``.
+        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``; by default those that the
+        table holds.
     seconds
         The time limit of the solver.
     seed
@@ -117,23 +123,63 @@ def allocate(
     NoSolution
         When no policy is within the budgets, with the least budgets that work; or none was found in time.
     """
-    problem, index = build(
-        table,
+    request = Request(
         budgets,
+        at_least=at_least,
         pinned=pinned,
         tied=tied,
-        at_least=at_least,
         costs=costs,
         choices=choices,
         target=target,
         structure=structure,
         activations=activations,
     )
+    problem, index = build_request(table, request)
     require_each_budget(problem, index)
+    return solve_request(table, request, problem, index, solver, seconds, seed)
+
+
+def solve_request(
+    table: SensitivityTable,
+    request: Request,
+    problem: Problem,
+    index: Index,
+    solver: Solver | str,
+    seconds: float,
+    seed: int,
+    warm: NDArray[np.int64] | None = None,
+) -> Allocation:
+    """Solve a request whose problem is built.
+
+    Parameters
+    ----------
+    table
+        The table.
+    request
+        What is asked.
+    problem, index
+        What `build_request` made of it.
+    solver, seconds, seed
+        As for `allocate`.
+    warm
+        ``(n_groups,)`` labels at which to start, or None.
+
+    Returns
+    -------
+    allocation
+        The policy with its proof.
+
+    Raises
+    ------
+    NoSolution
+        When there is none, or none was found in time.
+    """
     notes = useless(problem, index)
     for note in notes:
         logger.info("%s", note)
-    solution = solve(problem, solver, seconds=seconds, seed=seed)
+    solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
+    if solution.status is Status.INFEASIBLE and any(name in PEAKS for name in request.budgets):
+        raise NoSolution(why_none(solution, index, least_peaks(table, request, index)))
     return Allocation(as_policy(table, solution, index), solution, problem, index, notes)
 
 
@@ -161,78 +207,31 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     """
     if solution.choice is None:
         raise NoSolution(why_none(solution, index))
-    policy = Policy.on_table(table, index.policy_formats(solution.choice))
-    others: dict[str, int] = {}
+    formats = index.policy_formats(solution.choice)
+    policy = Policy.on_table(table, formats)
+    costs = totals(table.layers, formats, target=index.target)
     for budget, most, used in zip(index.budgets, solution.budget, solution.cost, strict=True):
         if budget.name in PEAKS:
-            others[budget.name] = peak(budget.name, table, index.groups, index.activations, policy.formats)
+            weights = costs["weight_bytes"]
+            costs[budget.name] = peak(budget.name, table, index.groups, index.activations, formats, weights)
         elif budget.name not in RESOURCES:
-            others[budget.name] = budget.limit + most - used if budget.least else used
+            costs[budget.name] = budget.limit + most - used if budget.least else used
+    for each in index.conversions:
+        costs[resource(each.resource).counts if each.resource in RESOURCES else each.resource] += each.total(
+            dict(zip(index.layers, formats, strict=True))
+        )
     return dataclasses.replace(
         policy,
-        costs={**policy.costs, **others},
+        costs=costs,
         predicted=solution.value,
         bound=solution.bound if math.isfinite(solution.bound) else math.nan,
         status=solution.status.value,
         ground=solution.certificate.ground,
+        tolerance=solution.certificate.tolerance,
         solver=solution.solver,
         seed=solution.seed,
-        budgets=tuple(dict.fromkeys(dataclasses.replace(each, fixed=0) for each in index.budgets)),
+        budgets=tuple(dict.fromkeys(dataclasses.replace(each, fixed=0, whole=0) for each in index.budgets)),
         ties=index.tied,
         pinned=index.pinned,
+        target=index.target or "",
     )
-
-
-def require_each_budget(problem: Problem, index: Index) -> None:
-    """Refuse budgets that cannot be met even alone, before any search.
-
-    Parameters
-    ----------
-    problem
-        The problem.
-    index
-        Its index, for the names.
-
-    Raises
-    ------
-    NoSolution
-        When the cheapest formats exceed a budget; with the least that works for each such budget.
-    """
-    words = impossible(problem, index)
-    if words:
-        raise NoSolution("; ".join(words))
-
-
-def why_none(solution: Solution, index: Index) -> str:
-    """Say in the words of networks why there is no selection, and which budgets would do.
-
-    Parameters
-    ----------
-    solution
-        An answer without a selection.
-    index
-        The index of its problem.
-
-    Returns
-    -------
-    reason
-        One sentence.
-    """
-    if solution.status is not Status.INFEASIBLE:
-        return (
-            f"{solution.solver} {solution.status.value} after {solution.seconds:.1f} seconds: give it more seconds, "
-            "or use the solver 'exact'"
-        )
-    words = [
-        f"{budget}: {_what_works(budget, most, least)}"
-        for budget, most, least in zip(index.budgets, solution.budget, solution.least_budget, strict=True)
-    ]
-    return "no policy is within all the budgets together; " + "; ".join(words)
-
-
-def _what_works(budget: Budget, most: int, least: int | None) -> str:
-    if least is None:
-        return "no amount works while the others stay as they are"
-    if budget.least:
-        return f"the most that works while the others stay is {budget.in_units(budget.limit + most - least)}"
-    return f"the least that works while the others stay is {budget.in_units(least + budget.fixed, up=True)}"

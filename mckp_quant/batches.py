@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ACCEPTED = "a batch is a tensor, a dict of tensors (the model's keywords), or a pair (inputs, targets)"
+_MASK, _LABELS = "attention_mask", "labels"
+# Keywords of Hugging Face models that hold a row for every sample. Of others with as many rows nobody knows.
+_PER_SAMPLE = {_MASK, _LABELS, "input_ids", "inputs_embeds", "token_type_ids", "pixel_values", "input_features"}
+IGNORED_TARGET = -100  # PyTorch's own mark for positions that the loss leaves out
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +44,38 @@ class Batch:
     index: int = 0
 
     def head(self, count: int) -> Batch:
-        """Only the first `count` samples; keywords without a sample dimension stay whole."""
+        """Only the first `count` samples, or all where a keyword may or may not have a row for every sample."""
         if count >= self.size:
             return self
         if isinstance(self.inputs, Tensor):
             inputs: Tensor | Mapping[str, Tensor] = self.inputs[:count]
         else:
-            inputs = {
-                name: value[:count] if _size(value) == self.size else value for name, value in self.inputs.items()
-            }
+            first = next(iter(self.inputs))
+            sampled = {name for name, value in self.inputs.items() if _size(value) == self.size}
+            if not sampled <= {first, *_PER_SAMPLE}:
+                return self
+            inputs = {name: value[:count] if name in sampled else value for name, value in self.inputs.items()}
         targets = None if self.targets is None else self.targets[:count]
         return replace(self, inputs=inputs, targets=targets, size=count)
+
+    def counted(self, logits: Tensor) -> Tensor | None:
+        """Which positions are no padding, by the keyword ``attention_mask``.
+
+        Parameters
+        ----------
+        logits
+            What the model gave for this batch.
+
+        Returns
+        -------
+        counted
+            ``(size, tokens)`` bool on the logits' device; None where all positions count, because there is no mask or
+            it is not one of the logits' tokens.
+        """
+        mask = None if isinstance(self.inputs, Tensor) else self.inputs.get(_MASK)
+        if mask is None or logits.ndim != 3 or mask.shape != logits.shape[:2]:
+            return None
+        return mask.to(logits.device) != 0
 
     @property
     def shape(self) -> str:
@@ -60,14 +85,16 @@ class Batch:
         return ", ".join(f"{name} {tuple(value.shape)}" for name, value in self.inputs.items())
 
 
-def as_batches(batches: Iterable[object]) -> Iterator[Batch]:
+def as_batches(batches: Iterable[object], model: nn.Module | None = None) -> Iterator[Batch]:
     """Read batches one by one, as tensors, ``(inputs, targets)`` pairs, or dicts of keywords.
 
     Parameters
     ----------
     batches
-        A list, a DataLoader, a generator (consumed once), ... Dicts are passed to the model whole; targets for them
-        come as ``(dict, targets)``. `Batch` objects pass through.
+        A list, a DataLoader, a generator (consumed once), ... Dicts are passed to the model as its keywords; targets
+        for them come as ``(dict, targets)``, or as ``labels`` (see `with_targets`). `Batch` objects pass through.
+    model
+        The model that they are for: it says what ``labels`` mean.
 
     Yields
     ------
@@ -85,7 +112,8 @@ def as_batches(batches: Iterable[object]) -> Iterator[Batch]:
         )
     index = -1
     for index, entry in enumerate(batches):
-        yield as_batch(entry, index)
+        batch = as_batch(entry, index)
+        yield batch if model is None else with_targets(batch, model)
     if index < 0:
         raise InvalidInput("there are zero batches: give at least one (has a generator been used up already?)")
 
@@ -136,6 +164,51 @@ def as_batch(entry: object, index: int = 0) -> Batch:
     if targets is not None and _size(targets) != size:
         raise InvalidInput(f"batch {index} has {_size(targets)} targets for {size} samples")
     return batch
+
+
+def with_targets(batch: Batch, model: nn.Module) -> Batch:
+    """Take Hugging Face's keyword ``labels`` out of the inputs, as targets of the logits at the same positions.
+
+    A causal language model is trained to predict the label of the next position, so its labels are shifted by one and
+    the last position has no target; any other model's are not. The model would compute a loss from them, which is not
+    used. Targets given as ``(dict, targets)`` are those of the logits at the same positions already. Targets of
+    padding, which ``attention_mask`` tells, are marked as ignored.
+
+    Parameters
+    ----------
+    batch
+        The batch.
+    model
+        The model that it is for.
+
+    Returns
+    -------
+    batch
+        With targets; as it was where it has none, or has no labels.
+    """
+    if isinstance(batch.inputs, Tensor) or not {_LABELS, _MASK} & set(batch.inputs):
+        return batch
+    inputs = {name: value for name, value in batch.inputs.items() if name != _LABELS}
+    mask, labels, targets = inputs.get(_MASK), batch.inputs.get(_LABELS), batch.targets
+    if targets is None and labels is not None and _size(labels) == batch.size:
+        targets = _unpadded(labels, mask)
+        if _is_causal(model) and labels.ndim == 2:
+            targets = torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED_TARGET)], dim=1)
+    if targets is not None:
+        targets = _unpadded(targets, mask)
+    return replace(batch, inputs=inputs or batch.inputs, targets=targets)
+
+
+def _unpadded(targets: Tensor, mask: Tensor | None) -> Tensor:
+    """Class numbers with those of padding marked as ignored."""
+    if mask is None or mask.shape != targets.shape or targets.is_floating_point():
+        return targets
+    return targets.masked_fill(mask.to(targets.device) == 0, IGNORED_TARGET)
+
+
+def _is_causal(model: nn.Module) -> bool:
+    name = getattr(model, "loss_type", None)
+    return "CausalLM" in (name if isinstance(name, str) else type(model).__name__)
 
 
 def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:

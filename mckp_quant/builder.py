@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .activations import PEAKS, peak_budgets
-from .choices import allowed
-from .costs import as_budget, cost_matrix
-from .errors import InvalidInput, unknown
-from .formats import Format
+from .activations import PEAKS, Peak, peak_limit
+from .capabilities import capability
+from .choices import allowed, find_ties
+from .costs import RESOURCES, VARIANTS, as_budget, cost_matrix
+from .errors import InvalidInput
+from .grouping import group, merge, pins, values
+from .request import Request
 from .solvers import InvalidProblem, NoSolution, Problem
 
 if TYPE_CHECKING:
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .activations import Tensor
+    from .conversions import Conversion
     from .cost_tables import CostTable
     from .costs import Budget
+    from .formats import Format
+    from .grouping import Groups
+    from .layers import Activation
     from .sensitivity.table import SensitivityTable
     from .structure import Structure
     from .units import Amount
-
-_SAFE = 2.0**62  # sums below it fit in 64 bits however they are rounded on the way
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Index:
         Layer and format name of every layer that was pinned.
     activations
         The activation tensors, where a budget limits their peak.
+    target
+        The export target whose storage the costs count, or None.
+    conversions
+        The costs between neighbours of different formats.
     """
 
     layers: tuple[str, ...]
@@ -56,7 +62,9 @@ class Index:
     groups: tuple[tuple[int, ...], ...]
     budgets: tuple[Budget, ...]
     pinned: tuple[tuple[str, str], ...] = ()
-    activations: tuple[Tensor, ...] = ()
+    activations: tuple[Activation, ...] = ()
+    target: str | None = None
+    conversions: tuple[Conversion, ...] = ()
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -108,7 +116,7 @@ def build(
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
     structure: Structure | None = None,
-    activations: Sequence[Tensor] = (),
+    activations: Sequence[Activation] = (),
 ) -> tuple[Problem, Index]:
     """Make the problem: one group per layer or tied set, one choice per format that is allowed there.
 
@@ -120,8 +128,7 @@ def build(
     table
         The table; a nan loss marks a format that is not allowed.
     budgets
-        From ``"weight_bytes"``, ``"bits_per_weight"`` or ``"bops"`` to an amount such as ``90_000``, ``"90kB"`` or
-        ``"25%"``.
+        From names such as ``"weight_bytes"`` or ``"bops"`` to an amount such as ``90_000``, ``"90kB"`` or ``"25%"``.
     pinned
         From layers to the format that each must have.
     tied
@@ -134,12 +141,13 @@ def build(
     choices
         From layers, patterns or ``"kind:linear"`` to the names of the formats that these may have, see `allowed`.
     target
-        The export target that must take the formats, see `capabilities.TARGETS`.
+        The export target that must take the formats, see `capabilities.TARGETS`: it narrows the choices, ties the
+        layers that it fuses, and says what weights take in storage.
     structure
         Constraints on the policy as a whole, which only some solvers take.
     activations
-        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``: these limit the peak over
-        the execution order and make one resource of each step that can be the peak.
+        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``, which limit the peak over
+        the execution order; by default those of the table.
 
     Returns
     -------
@@ -155,156 +163,132 @@ def build(
     NoSolution
         When a minimum is more than the costliest formats take, or activations in floating point exceed a peak.
     """
-    if not budgets and not at_least:
-        raise InvalidInput("no budget given: name at least one, such as weight_bytes='90kB'")
-    groups = _groups(table, tied)
-    limits = _limits(table, groups, budgets, at_least or {}, costs, activations)
-    if choices or target is not None:
+    request = Request(
+        budgets,
+        at_least=at_least,
+        pinned=pinned,
+        tied=tied,
+        costs=costs,
+        choices=choices,
+        target=target,
+        structure=structure,
+        activations=activations,
+    )
+    return build_request(table, request)
+
+
+def build_request(table: SensitivityTable, request: Request, *, tight: bool = True) -> tuple[Problem, Index]:
+    """Make the problem of a request, as `build` does.
+
+    Parameters
+    ----------
+    table
+        The table.
+    request
+        What is asked.
+    tight
+        Whether a peak may be stated by conflicts between choices where these say the same and bound more sharply; the
+        resources of a problem that is not tight all count what their budgets count.
+
+    Returns
+    -------
+    problem
+        The problem.
+    index
+        What its groups, labels and resources mean.
+
+    Raises
+    ------
+    InvalidInput
+        As `build` does.
+    NoSolution
+        When a minimum is more than the costliest formats take, or activations in floating point exceed a peak.
+    """
+    fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
+    groups = group(table, request.tied, fused)
+    built_in = {
+        name: cost_matrix(name, table, target=request.target)
+        for name in _needed(request)
+        if name in RESOURCES | VARIANTS and not any(each.name == name for each in request.costs)
+    }
+    limits = _limits(table, groups, request, built_in)
+    if request.choices or request.target is not None:
         # Amounts in percent are of the whole table, so they were read before its choices were narrowed.
-        table = dataclasses.replace(table, loss=np.where(allowed(table, choices, target), table.loss, np.nan))
-    pins = _pins(table, groups, pinned or {})
-    columns = range(len(table.formats))
-    value = np.array([[_sum(table.loss[list(rows), column]) for column in columns] for rows in groups])
-    for group, column in pins.items():
-        value[group, np.arange(len(table.formats)) != column] = np.nan
-    _check_choices(table, groups, value)
-    prices, most = [], []
-    for limit, cost in limits:
-        price = _merged(cost_matrix(limit.name, table, costs) if cost is None else cost, groups)
-        bound = limit.limit - limit.fixed
-        if limit.least:
-            price, bound = _complement(price, bound, np.isnan(value))
-        _check_bound(limit, bound)
-        prices.append(price)
-        most.append(bound)
+        mask = allowed(table, request.choices, request.target)
+        table = dataclasses.replace(table, loss=np.where(mask, table.loss, np.nan))
+    pinned = pins(table, groups, request.pinned or {})
+    value = values(table, groups, pinned)
+    rows: list[tuple[Budget, NDArray[Any], int]] = []
+    for limit in limits:
+        if isinstance(limit, Peak):
+            rows += limit.rows(np.isnan(value), tight=tight)
+            continue
+        cost = built_in[limit.name] if limit.name in built_in else cost_matrix(limit.name, table, request.costs)
+        price = merge(cost, groups)
+        rows.append(
+            (limit, *_complement(price, limit.limit, np.isnan(value))) if limit.least else (limit, price, limit.limit)
+        )
+    for budget, _, bound in rows:
+        _check_bound(budget, bound)
     try:
-        problem = Problem.from_table(value, np.array(prices), most)
+        problem = Problem.from_table(value, np.array([cost for _, cost, _ in rows]), [bound for _, _, bound in rows])
     except InvalidProblem as error:
-        names = ", ".join(f"resource {at} is {limit.name}" for at, (limit, _) in enumerate(limits))
+        names = ", ".join(f"resource {at} is {budget.name}" for at, (budget, _, _) in enumerate(rows))
         raise InvalidInput(f"the table makes no problem: {error} ({names})") from error
     index = Index(
         layers=table.layer_names,
         formats=table.formats,
         groups=groups,
-        budgets=tuple(limit for limit, _ in limits),
+        budgets=tuple(budget for budget, _, _ in rows),
         pinned=tuple(
             (table.layers[row].name, table.formats[column].name)
-            for group, column in sorted(pins.items())
-            for row in groups[group]
+            for at, column in sorted(pinned.items())
+            for row in groups[at]
         ),
-        activations=tuple(activations),
+        activations=request.tensors(table),
+        target=request.target,
+        conversions=() if request.structure is None else tuple(request.structure.conversions),
     )
-    rows = None if structure is None else structure.rows(problem, index)
-    return (problem if rows is None else dataclasses.replace(problem, rows=rows)), index
+    further = None if request.structure is None else request.structure.rows(problem, index)
+    return (problem if further is None else dataclasses.replace(problem, rows=further)), index
+
+
+def _needed(request: Request) -> list[str]:
+    """The resources whose costs are needed."""
+    names = dict.fromkeys([*request.budgets, *(request.at_least or {})])
+    return ["weight_bytes" if name == "total_bytes" else name for name in names]
 
 
 def _limits(
-    table: SensitivityTable,
-    groups: tuple[tuple[int, ...], ...],
-    budgets: Mapping[str, Amount],
-    at_least: Mapping[str, Amount],
-    costs: Sequence[CostTable],
-    activations: Sequence[Tensor],
-) -> list[tuple[Budget, NDArray[np.int64] | None]]:
-    """Every budget, with its costs where these are more than a function of layer and format."""
-    found: list[tuple[Budget, NDArray[np.int64] | None]] = []
-    for name, asked in budgets.items():
+    table: SensitivityTable, groups: Groups, request: Request, built_in: Mapping[str, NDArray[np.int64]]
+) -> list[Budget | Peak]:
+    """What is limited, in the order in which it was asked."""
+
+    def budget(name: str, asked: Amount, *, least: bool) -> Budget:
+        return as_budget(name, asked, table, request.costs, least=least, target=request.target, cost=built_in.get(name))
+
+    found: list[Budget | Peak] = []
+    for name, asked in request.budgets.items():
         if name in PEAKS:
-            found += peak_budgets(name, asked, table, groups, activations)
+            weights = built_in["weight_bytes"] if name == "total_bytes" else None
+            found.append(peak_limit(name, asked, table, groups, request.tensors(table), weights))
         else:
-            found.append((as_budget(name, asked, table, costs), None))
-    for name, asked in at_least.items():
+            found.append(budget(name, asked, least=False))
+    for name, asked in (request.at_least or {}).items():
         if name in PEAKS:
             raise InvalidInput(f"a peak has no minimum: {name} can be limited from above only")
-        found.append((as_budget(name, asked, table, costs, least=True), None))
+        found.append(budget(name, asked, least=True))
     return found
 
 
-def _check_bound(limit: Budget, bound: int) -> None:
+def _check_bound(budget: Budget, bound: int) -> None:
     if bound >= 0:
         return
-    if limit.least:
-        told = f"even the costliest formats take {limit.in_units(limit.limit + bound)}, the most that works"
+    if budget.least:
+        told = f"even the costliest formats take {budget.told(budget.limit + bound)}, the most that works"
     else:
-        told = f"activations that stay in floating point take {limit.in_units(limit.fixed)} by themselves"
-    raise NoSolution(f"budget {limit} cannot be met: {told}")
-
-
-def find_layer(table: SensitivityTable, name: str) -> int:
-    """The row of a layer, also by the name of another module that uses the same weight; raises InvalidInput."""
-    rows = {tie: row for row, layer in enumerate(table.layers) for tie in layer.ties}
-    rows.update({layer.name: row for row, layer in enumerate(table.layers)})
-    if name not in rows:
-        raise unknown("layer", name, table.layer_names)
-    return rows[name]
-
-
-def _groups(table: SensitivityTable, tied: Sequence[Sequence[str]]) -> tuple[tuple[int, ...], ...]:
-    owner: dict[int, tuple[int, ...]] = {}
-    for names in tied:
-        if isinstance(names, str):
-            raise InvalidInput(f"the tied set {names!r} is one text: give the names of its layers one by one")
-        rows = tuple(sorted({find_layer(table, name) for name in names}))
-        for row in rows:
-            if row in owner:
-                raise InvalidInput(
-                    f"layer {table.layers[row].name!r} stands in two tied sets: "
-                    "make them one set, or take it out of one"
-                )
-            owner[row] = rows
-    firsts = (owner.get(row, (row,)) for row in range(len(table.layers)))
-    return tuple(rows for row, rows in enumerate(firsts) if rows[0] == row)
-
-
-def _pins(
-    table: SensitivityTable, groups: tuple[tuple[int, ...], ...], pinned: Mapping[str, str | Format]
-) -> dict[int, int]:
-    group_of = {row: group for group, rows in enumerate(groups) for row in rows}
-    pins: dict[int, int] = {}
-    said: dict[int, str] = {}
-    for name, entry in pinned.items():
-        row, column = find_layer(table, name), table.column(entry.name if isinstance(entry, Format) else entry)
-        group = group_of[row]
-        if pins.setdefault(group, column) != column:
-            raise InvalidInput(
-                f"layer {name!r} is pinned to {table.formats[column].name!r} but {said[group]!r}, which must have the "
-                f"same format, is pinned to {table.formats[pins[group]].name!r}: pin both to one format"
-            )
-        said.setdefault(group, name)
-        for member in groups[group]:
-            if np.isnan(table.loss[member, column]):
-                raise InvalidInput(
-                    f"layer {name!r} is pinned to {table.formats[column].name!r}, which the table does not allow for "
-                    f"{table.layers[member].name!r} (its loss is nan): pin it to another format, or measure this one"
-                )
-    return pins
-
-
-def _check_choices(table: SensitivityTable, groups: tuple[tuple[int, ...], ...], value: NDArray[np.float64]) -> None:
-    for rows, row_value in zip(groups, value, strict=True):
-        if not np.isnan(row_value).all():
-            continue
-        for row in rows:
-            if np.isnan(table.loss[row]).all():
-                raise InvalidInput(
-                    f"layer {table.layers[row].name!r} has no format that is allowed (every loss is nan): "
-                    "measure it in at least one format, or leave it out of the table"
-                )
-        names = ", ".join(repr(table.layers[row].name) for row in rows)
-        raise InvalidInput(f"the tied layers {names} have no format that is allowed for all of them: untie them")
-
-
-def _sum(losses: NDArray[np.float64]) -> float:
-    return math.nan if np.isnan(losses).any() else math.fsum(losses.tolist())
-
-
-def _merged(cost: NDArray[np.int64], groups: tuple[tuple[int, ...], ...]) -> NDArray[Any]:
-    """Sums over tied sets, in Python's integers where they may leave 64 bits: Problem says so where they do."""
-    order = np.array([row for rows in groups for row in rows])
-    first = np.cumsum([0, *(len(rows) for rows in groups)])[:-1]
-    if cost.sum(axis=0, dtype=np.float64).max() < _SAFE:
-        return np.asarray(np.add.reduceat(cost[order], first, axis=0))
-    return np.array([[sum(cost[list(rows), at].tolist()) for at in range(cost.shape[1])] for rows in groups], object)
+        told = f"activations that stay in floating point take {budget.told(budget.fixed)} by themselves"
+    raise NoSolution(f"budget {budget} cannot be met: {told}")
 
 
 def _complement(price: NDArray[Any], least: int, barred: NDArray[np.bool_]) -> tuple[NDArray[Any], int]:

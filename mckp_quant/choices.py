@@ -26,6 +26,8 @@ TIE_RULES: dict[str, str] = {
     "qkv": r"(?:^|[._])(?P<part>(?:q|k|v)_proj|to_(?:q|k|v)|query|key|value)(?:$|\.)",
     "gate_up": r"(?:^|\.)(?P<part>gate_proj|up_proj|w1|w3)(?:$|\.)",
     "experts": r"\.experts\.(?P<part>.+)$",
+    # The convolutions at the start of a residual block and beside it read the same tensor.
+    "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
 RUNTIME_TIES: dict[str, tuple[str, ...]] = {
     "vllm": ("qkv", "gate_up"),
@@ -66,16 +68,20 @@ def allowed(
         if isinstance(names, str):
             raise InvalidInput(f"choices of {rule!r} are the text {names!r}: give a list of formats")
         columns = [table.column(name) for name in names]
-        for row in _matching(table.layers, rule):
+        for row in matching(table.layers, rule):
             mask[row] = False
             mask[row, columns] = True
     if target is not None:
-        takes = capability(target).takes
-        mask &= np.array([[takes(layer, entry) for entry in table.formats] for layer in table.layers])
+        refuses = capability(target).refuses
+        mask &= np.array([[not refuses(layer, entry) for entry in table.formats] for layer in table.layers])
     found: NDArray[np.bool_] = mask & ~np.isnan(table.loss)
     for layer, row, known in zip(table.layers, found, ~np.isnan(table.loss), strict=True):
         if known.any() and not row.any():
-            names = ", ".join(entry.name for entry, has in zip(table.formats, known, strict=True) if has)
+            names = ", ".join(
+                entry.name + (f": {why}" if target and (why := capability(target).refuses(layer, entry)) else "")
+                for entry, has in zip(table.formats, known, strict=True)
+                if has
+            )
             told = f"the target {target!r} takes none of its formats" if target else "the rules leave it no format"
             raise InvalidInput(
                 f"layer {layer.name!r} ({layer.kind}): {told} ({names}); measure another, or add the format 'float'"
@@ -83,7 +89,8 @@ def allowed(
     return found
 
 
-def _matching(layers: Sequence[Layer], rule: str) -> list[int]:
+def matching(layers: Sequence[Layer], rule: str) -> list[int]:
+    """The rows of the layers that a rule names, see `allowed`; raises InvalidInput where there is none."""
     names = [{layer.name, *layer.ties} for layer in layers]
     exact = [row for row, known in enumerate(names) if rule in known]
     if exact:
@@ -110,7 +117,7 @@ def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str,
     layers
         The layers.
     rules
-        Names of `TIE_RULES` (``"qkv"``, ``"gate_up"``, ``"experts"``), of `RUNTIME_TIES` (``"vllm"``, ...), or regular
+        Names of `TIE_RULES` (``"qkv"``, ``"residual"``, ...), of `RUNTIME_TIES` (``"vllm"``, ...), or regular
         expressions with a group ``(?P<part>...)``: layers whose names differ only in that part are one set.
 
     Returns

@@ -6,18 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .allocation import require_each_budget, why_none
 from .builder import build
 from .errors import InvalidInput, unknown
+from .explanation import require_each_budget, why_none
 from .solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from .activations import Tensor
     from .builder import Index
     from .cost_tables import CostTable
     from .formats import Format
+    from .layers import Activation
     from .sensitivity.table import SensitivityTable
     from .solvers import Problem, Solution, Solver
     from .structure import Structure
@@ -105,7 +105,7 @@ def compare_solvers(
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
     structure: Structure | None = None,
-    activations: Sequence[Tensor] = (),
+    activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
     progress: Callable[[int, int | None], None] | None = None,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .capabilities import capability
 from .cost_tables import NOT_MEASURED
 from .errors import InvalidInput, unknown
-from .formats import FLOAT_BITS
+from .schemes import FLOAT_BITS
 from .units import LIMIT, read
 
 if TYPE_CHECKING:
@@ -80,18 +81,16 @@ def bops(layer: Layer, entry: Format) -> int:
 def bops_uniq(layer: Layer, entry: Format) -> int:
     """Bit operations with the accumulator counted: MACs times (wa + w + a + log2 of the fan-in, rounded up).
 
-    Baskin et al. (2021), *UNIQ: Uniform noise injection for non-uniform quantization of neural networks*.
+    Baskin et al. (2021), *UNIQ: Uniform noise injection for non-uniform quantization of neural networks*, whose
+    logarithm is not rounded.
     """
     weight, activation = entry.weight_bits, entry.activation_bits or FLOAT_BITS
     fan_in = max(layer.elements // layer.channels, 1)
     return layer.macs * (weight * activation + weight + activation + (fan_in - 1).bit_length())
 
 
-def bops_clado(layer: Layer, entry: Format) -> int:
-    """Gate operations: MACs times (5wa - 5w - 3a + 3) for the multiplier plus (3w + 3a + 29) for the adder.
-
-    Deng et al. (2023), *Mixed-precision quantization with cross-layer dependencies*.
-    """
+def bops_gates(layer: Layer, entry: Format) -> int:
+    """Gate operations: MACs times (5wa - 5w - 3a + 3) for the multiplier plus (3w + 3a + 29) for the adder."""
     weight, activation = entry.weight_bits, entry.activation_bits or FLOAT_BITS
     multiply = 5 * weight * activation - 5 * weight - 3 * activation + 3
     return layer.macs * (multiply + 3 * weight + 3 * activation + 29)
@@ -102,6 +101,8 @@ _SCALES = (
     {"pJ": 1, "nJ": 10**3, "uJ": 10**6, "mJ": 10**9, "J": 10**12},
 )
 
+PEAKS = ("activation_bytes", "total_bytes")  # what `activations` limits
+
 RESOURCES: dict[str, Resource] = {
     "weight_bytes": Resource("weight_bytes", "bytes", weight_bytes, symbol="B"),
     "bits_per_weight": Resource("stored_bits", "bits per weight", stored_bits, per_weight=True),
@@ -111,7 +112,7 @@ RESOURCES: dict[str, Resource] = {
 # Other counts of the same thing: budgets may name them, but policies do not list them unless one does.
 VARIANTS: dict[str, Resource] = {
     "bops_uniq": Resource("bops_uniq", "bit operations per sample", bops_uniq, symbol=""),
-    "bops_clado": Resource("bops_clado", "gate operations per sample", bops_clado, symbol=""),
+    "bops_gates": Resource("bops_gates", "gate operations per sample", bops_gates, symbol=""),
 }
 
 
@@ -135,6 +136,8 @@ class Budget:
         Whether it is the least total allowed.
     fixed
         What is taken whatever is chosen, of `limit`.
+    whole
+        What 100 % is, in what the resource counts; 0 where it was not asked for in percent.
     """
 
     name: str
@@ -144,12 +147,22 @@ class Budget:
     unit: str = ""
     least: bool = False
     fixed: int = 0
+    whole: int = 0
 
     def __str__(self) -> str:
         """The budget as the user wrote it, with its meaning where that says more."""
         meaning = self.in_units(self.limit)
         sign = ">=" if self.least else "="
         return f"{self.name} {sign} {self.asked}" + (f" ({meaning})" if self.asked.endswith("%") else "")
+
+    def told(self, total: int, *, up: bool = False) -> str:
+        """A total in the user's unit, and in percent where the budget is; `up` rounds so that it is enough."""
+        shown = self.in_units(total, up=up)
+        if not (self.whole and self.asked.endswith("%")):
+            return shown
+        share = Fraction(total, self.whole) * 10_000  # of a hundredth of a percent
+        whole = (math.floor if self.least else math.ceil)(share)
+        return f"{shown} ({whole / 100:g}%)"
 
     def in_units(self, total: int, *, up: bool = False) -> str:
         """A total in the user's unit; `up` rounds averages so that what is shown is enough as a budget."""
@@ -161,8 +174,11 @@ class Budget:
         return f"{float(shown):.4f}".rstrip("0").rstrip(".") + f" {kind.unit}"
 
 
-def resource(name: str, costs: Sequence[CostTable] = ()) -> Resource:
-    """The resource of this name, of the given cost tables or built in; raises InvalidInput where there is none."""
+def resource(name: str, costs: Sequence[CostTable] = (), target: str | None = None) -> Resource:
+    """The resource of this name, of the given cost tables or built in; raises InvalidInput where there is none.
+
+    With a target, what weights take is what they take in its files.
+    """
     for each in costs:
         if each.name == name:
             if name in RESOURCES:
@@ -170,11 +186,17 @@ def resource(name: str, costs: Sequence[CostTable] = ()) -> Resource:
             return Resource.measured(each)
     known = RESOURCES | VARIANTS
     if name not in known:
-        raise unknown("budget", name, [*(each.name for each in costs), *known])
-    return known[name]
+        raise unknown("budget", name, [*(each.name for each in costs), *known, *PEAKS])
+    if target is None or name not in ("weight_bytes", "bits_per_weight"):
+        return known[name]
+    size = 1 if name == "weight_bytes" else 8
+    stored = capability(target).stored_bytes
+    return replace(known[name], cost=lambda layer, entry: size * stored(layer, entry))
 
 
-def cost_matrix(name: str, table: SensitivityTable, costs: Sequence[CostTable] = ()) -> NDArray[np.int64]:
+def cost_matrix(
+    name: str, table: SensitivityTable, costs: Sequence[CostTable] = (), *, target: str | None = None
+) -> NDArray[np.int64]:
     """Exact costs of every layer in every format.
 
     Parameters
@@ -185,6 +207,8 @@ def cost_matrix(name: str, table: SensitivityTable, costs: Sequence[CostTable] =
         The table whose layers and formats are priced.
     costs
         Costs that were measured, by which the resource may be named.
+    target
+        The export target whose storage counts; None for the formats' own.
 
     Returns
     -------
@@ -196,7 +220,7 @@ def cost_matrix(name: str, table: SensitivityTable, costs: Sequence[CostTable] =
     InvalidInput
         When the resource is unknown, or a cost is negative, beyond 64 bits, or not known for a format that is allowed.
     """
-    price = resource(name, costs).cost
+    price = resource(name, costs, target).cost
     rows = [[price(layer, entry) for entry in table.formats] for layer in table.layers]
     for at, (layer, row) in enumerate(zip(table.layers, rows, strict=True)):
         for column, (entry, cost) in enumerate(zip(table.formats, row, strict=True)):
@@ -217,7 +241,14 @@ def cost_matrix(name: str, table: SensitivityTable, costs: Sequence[CostTable] =
 
 
 def as_budget(
-    name: str, asked: Amount, table: SensitivityTable, costs: Sequence[CostTable] = (), *, least: bool = False
+    name: str,
+    asked: Amount,
+    table: SensitivityTable,
+    costs: Sequence[CostTable] = (),
+    *,
+    least: bool = False,
+    target: str | None = None,
+    cost: NDArray[np.int64] | None = None,
 ) -> Budget:
     """Turn what the user asked into an exact limit.
 
@@ -234,6 +265,10 @@ def as_budget(
         Costs that were measured, by which the resource may be named.
     least
         The amount is a minimum.
+    target
+        The export target whose storage counts; None for the formats' own.
+    cost
+        What `cost_matrix` gives, where the caller has it already.
 
     Returns
     -------
@@ -248,12 +283,16 @@ def as_budget(
     kind = resource(name, costs)
     quantity = read(f"budget {name}", asked, kind.symbol, kind.units)
     weights = sum(layer.elements for layer in table.layers)
+    whole = 0
     if quantity.percent:
-        allowed = np.where(np.isnan(table.loss), 0, cost_matrix(name, table, costs))
-        limit = quantity.of(sum(allowed.max(axis=1).tolist()))
+        cost = cost_matrix(name, table, costs, target=target) if cost is None else cost
+        allowed = np.where(np.isnan(table.loss), 0, cost)
+        whole = sum(allowed.max(axis=1).tolist())
+        limit = quantity.of(whole)
     else:
         limit = quantity.of(1) * (weights if kind.per_weight else 1)
     if limit >= LIMIT:
         raise InvalidInput(f"budget {name} = {asked!r} is beyond 2**63: no budget is that large")
-    whole = math.ceil(limit) if least else math.floor(limit)
-    return Budget(name, str(asked).strip(), whole, weights, "" if name in RESOURCES else kind.unit, least)
+    rounded = math.ceil(limit) if least else math.floor(limit)
+    unit = "" if name in RESOURCES else kind.unit
+    return Budget(name, str(asked).strip(), rounded, weights, unit, least, whole=whole)

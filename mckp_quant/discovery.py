@@ -13,38 +13,32 @@ from torch import Tensor, nn
 from .batches import as_batch, call, evaluating
 from .errors import InvalidInput, unknown
 from .layers import Layer
+from .weight_uses import KINDS, WeightUse, check_overlaps, is_layer, left_out, uses_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 logger = logging.getLogger(__name__)
 
-KINDS: dict[type[nn.Module], str] = {
-    nn.Conv1d: "conv1d",
-    nn.Conv2d: "conv2d",
-    nn.Conv3d: "conv3d",
-    nn.ConvTranspose1d: "conv_transpose1d",
-    nn.ConvTranspose2d: "conv_transpose2d",
-    nn.ConvTranspose3d: "conv_transpose3d",
-    nn.Linear: "linear",
-    nn.Embedding: "embedding",
-}
+__all__ = ["KINDS", "discover", "is_layer", "kind_of", "modules", "uses_of", "weight_of"]
 
 
 def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
     """Find every weight that can get a format of its own.
 
-    Subclasses of the layers in `KINDS` count as these. Modules that share a weight tensor are one layer. The attention
-    projections inside ``nn.MultiheadAttention`` are not modules that are called: they stay in floating point, which is
+    Subclasses of the layers in `KINDS` count as these. Modules that share a weight tensor are one layer. The weights of
+    all experts of a mixture, where a model holds them as one ``(experts, out, in)`` tensor, are one layer too: what
+    runs them as one takes one format for them. The attention projections inside ``nn.MultiheadAttention``, which are
+    not modules that are called, routers and other parameters that no layer uses stay in floating point, which is
     logged as a warning.
 
     Parameters
     ----------
     model
-        The model, left as it was.
+        The model, left as it was. On the meta device it will do: then the batch has to be there too.
     batch
-        One batch as for `measure`. The model runs on its first sample, in eval mode and without gradients, to count
-        operations; what depends on the input's size is counted at this size.
+        One batch as for `measure`. The model runs on its first sample (or on all, see `Batch.head`), in eval mode and
+        without gradients, to count operations; what depends on the input's size is counted at this size.
 
     Returns
     -------
@@ -55,44 +49,47 @@ def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
     Raises
     ------
     InvalidInput
-        When the model has nothing to quantise, holds a recurrent layer, or fails on the batch.
+        When the model has nothing to quantise, holds a recurrent layer or weights that overlap, or fails on the batch.
     """
-    names = _weight_names(model)
-    found = {name: model.get_submodule(name) for group in names for name in group}
-    macs: Counter[nn.Module] = Counter()
-    calls: Counter[nn.Module] = Counter()
+    uses = _uses(model)
+    groups = _shared(uses)
+    macs: Counter[WeightUse] = Counter()
+    called: set[nn.Module] = set()
 
     def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        calls[module] += 1
-        if isinstance(output, Tensor):
-            macs[module] += _operations(module, args[0] if args else kwargs["input"], output)
+        called.add(module)
+        for use in by_module[module]:
+            macs[use] += use.operations(args, kwargs, output)
 
+    by_module: defaultdict[nn.Module, set[WeightUse]] = defaultdict(set)
+    for use in uses.values():
+        by_module[use.module].add(use)
+    sample = as_batch(batch).head(1)
     with evaluating(model), contextlib.ExitStack() as hooks, torch.no_grad():
-        for module in set(found.values()):
+        for module in by_module:
             hooks.callback(module.register_forward_hook(count, with_kwargs=True).remove)
-        call(model, as_batch(batch).head(1))
+        call(model, sample)
 
     layers = []
-    for first, *ties in names:
-        users = {found[name] for name in (first, *ties)}
-        if not any(calls[module] or isinstance(module, nn.Embedding) for module in users):
+    for first, *ties in groups:
+        users = {uses[name] for name in (first, *ties)}
+        if not any(use.module in called or isinstance(use.module, nn.Embedding) for use in users):
             logger.warning("layer %r is never called as a module: its operations are counted as 0", first)
-        weight = weight_of(found[first])
         layers.append(
             Layer(
                 name=first,
-                kind=kind_of(found[first]),
-                shape=tuple(weight.shape),
-                channels=_channels(found[first]),
-                macs=sum(macs[module] for module in users),
+                kind=uses[first].kind,
+                shape=tuple(uses[first].weight.shape),
+                channels=uses[first].channels,
+                macs=-(-sum(macs[use] for use in users) // sample.size),
                 ties=tuple(ties),
             )
         )
     return tuple(layers)
 
 
-def modules(model: nn.Module, layers: Iterable[Layer]) -> dict[str, nn.Module]:
-    """Look up the modules that use the layers' weights.
+def uses_of(model: nn.Module, layers: Iterable[Layer]) -> dict[str, WeightUse]:
+    """Look up the modules and parameters of layers.
 
     Parameters
     ----------
@@ -103,21 +100,22 @@ def modules(model: nn.Module, layers: Iterable[Layer]) -> dict[str, nn.Module]:
 
     Returns
     -------
-    modules
+    uses
         By name: for each layer its own name and then those of its ties.
 
     Raises
     ------
     InvalidInput
-        When the model has no module of a name, or its weight has another shape: the layers are another model's.
+        When the model has no weight of a name, or it has another shape: the layers are another model's.
     """
-    known = dict(model.named_modules(remove_duplicate=False))
+    known = uses_in(model)
+    every = dict(model.named_modules(remove_duplicate=False))
     found = {}
     for layer in layers:
         for name in (layer.name, *layer.ties):
-            if name not in known:
-                raise unknown("layer", name, [entry for entry, module in known.items() if is_layer(module)])
-            shape = tuple(weight_of(known[name]).shape) if is_layer(known[name]) else None
+            if name not in known and name not in every:
+                raise unknown("layer", name, known)
+            shape = tuple(known[name].weight.shape) if name in known else None
             if shape != layer.shape:
                 raise InvalidInput(
                     f"layer {name!r} has the weight shape {layer.shape}, but in this model it is "
@@ -127,30 +125,23 @@ def modules(model: nn.Module, layers: Iterable[Layer]) -> dict[str, nn.Module]:
     return found
 
 
-def is_layer(module: nn.Module) -> bool:
-    """Whether the module is of a kind that can be quantised."""
-    return isinstance(module, tuple(KINDS))
+def modules(model: nn.Module, layers: Iterable[Layer]) -> dict[str, nn.Module]:
+    """Give the modules of `uses_of`."""
+    return {name: use.module for name, use in uses_of(model, layers).items()}
 
 
 def kind_of(module: nn.Module) -> str:
     """Give the `Layer.kind` of a module for which `is_layer` is true."""
-    return next(kind for base, kind in KINDS.items() if isinstance(module, base))
+    return WeightUse(module).kind
 
 
 def weight_of(module: nn.Module) -> nn.Parameter:
     """Give the weight parameter of a module for which `is_layer` is true."""
-    weight = module.weight
-    if not isinstance(weight, nn.Parameter):
-        raise InvalidInput(
-            f"the weight of a {type(module).__name__} is a {type(weight).__name__}, not a parameter: remove "
-            "parametrisations and weight norms before quantising"
-        )
-    return weight
+    return WeightUse(module).weight
 
 
-def _weight_names(model: nn.Module) -> list[list[str]]:
-    """Names of the modules that use each weight, in registration order."""
-    held = set()
+def _uses(model: nn.Module) -> dict[str, WeightUse]:
+    """All uses of weights, after a look at what has none."""
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             where = repr(name) if name else "the model itself"
@@ -160,15 +151,24 @@ def _weight_names(model: nn.Module) -> list[list[str]]:
             )
         if isinstance(module, nn.MultiheadAttention):
             logger.warning("the projections of %r (MultiheadAttention) stay in floating point", name)
-            held |= set(module.modules())
-    names: defaultdict[object, list[str]] = defaultdict(list)
-    for name, module in model.named_modules(remove_duplicate=False):
-        if is_layer(module) and module not in held:
-            names[_storage(weight_of(module))].append(name)
-    if not names:
+    uses = uses_in(model)
+    if not uses:
         raise InvalidInput(
             f"{type(model).__name__} has nothing to quantise: it holds no {', '.join(base.__name__ for base in KINDS)}"
         )
+    names = left_out(model, uses)
+    if names:
+        shown = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+        logger.warning("%d parameters that no layer uses stay in floating point: %s", len(names), shown)
+    return uses
+
+
+def _shared(uses: dict[str, WeightUse]) -> list[list[str]]:
+    """Names of the uses of each weight, in registration order."""
+    names: defaultdict[object, list[str]] = defaultdict(list)
+    for name, use in uses.items():
+        names[_storage(use.weight)].append(name)
+    check_overlaps({group[0]: uses[group[0]].weight for group in names.values()})
     return list(names.values())
 
 
@@ -177,19 +177,3 @@ def _storage(weight: Tensor) -> object:
     if weight.is_meta or not weight.numel():
         return id(weight)
     return (weight.device, weight.data_ptr(), weight.dtype, tuple(weight.shape), weight.stride())
-
-
-def _channels(module: nn.Module) -> int:
-    if isinstance(module, nn.modules.conv._ConvNd):
-        return module.out_channels
-    return int(weight_of(module).shape[0])
-
-
-def _operations(module: nn.Module, inputs: Tensor, output: Tensor) -> int:
-    """Multiply-accumulate operations of one call."""
-    if isinstance(module, nn.Embedding):
-        return 0
-    # Each output entry (of a transposed convolution: input entry) meets all weights of its channel once.
-    per_entry = weight_of(module)[0].numel()
-    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-    return (inputs if transposed else output).numel() * per_entry

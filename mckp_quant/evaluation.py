@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,7 @@ class Evaluation:
             In `unit`.
         """
         with np.errstate(invalid="ignore"):  # two overflows: their difference is unknown
-            return _mean(self.totals[0] - other.totals[0], self.counts[0])
+            return mean_and_error(self.totals[0] - other.totals[0], self.counts[0])
 
 
 def evaluate(
@@ -123,7 +124,7 @@ def evaluate(
     """
     scores = []
     with evaluating(model), evaluating(reference), torch.no_grad():
-        for batch in as_batches(batches):
+        for batch in as_batches(batches, model):
             wanted = forward(reference, batch, output)
             scores.append(score(forward(model, batch, output), wanted, batch, likelihood))
     return _summary(scores, unit(wanted))
@@ -163,7 +164,7 @@ class Evaluator:
         self.simulator = Simulator(model)
         self._output = output
         self._likelihood = likelihood
-        self._batches: list[Batch] = list(as_batches(batches))
+        self._batches: list[Batch] = list(as_batches(batches, model))
         with evaluating(model), torch.no_grad():
             self._logits = [forward(model, batch, output) for batch in self._batches]
         self.reference = self._summary(self._logits)
@@ -178,6 +179,41 @@ class Evaluator:
         with evaluating(model), torch.no_grad():
             return self._summary(forward(model, batch, self._output) for batch in self._batches)
 
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that change when the float network's logits on these batches do."""
+        content = hashlib.sha256()
+        for logits in self._logits:
+            content.update(logits.float().cpu().numpy().tobytes())
+        return content.hexdigest()[:16]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Samples in each batch."""
+        return tuple(batch.size for batch in self._batches)
+
+    def on_batches(self, model: nn.Module, positions: Iterable[int]) -> list[NDArray[np.float64]]:
+        """Measure another network on some batches only, so that a search can stop where it has seen enough.
+
+        Parameters
+        ----------
+        model
+            The network; it is given back as it was.
+        positions
+            Which batches.
+
+        Returns
+        -------
+        scores
+            For each of these batches ``(2, 4, samples)``, as `score` gives them.
+        """
+        made = []
+        with evaluating(model), torch.no_grad():
+            for at in positions:
+                logits = forward(model, self._batches[at], self._output)
+                made.append(score(logits, self._logits[at], self._batches[at], self._likelihood))
+        return made
+
     def _summary(self, logits: Iterable[Tensor]) -> Evaluation:
         pairs = zip(logits, self._logits, self._batches, strict=True)
         scores = [score(own, wanted, batch, self._likelihood) for own, wanted, batch in pairs]
@@ -188,12 +224,25 @@ def _summary(scores: list[NDArray[np.float64]], measured_in: str) -> Evaluation:
     totals, counts = np.concatenate(scores, axis=2)
     for array in (totals, counts):
         array.setflags(write=False)
-    kl, loss, accuracy, agreement = (_mean(*pair) for pair in zip(totals, counts, strict=True))
+    kl, loss, accuracy, agreement = (mean_and_error(*pair) for pair in zip(totals, counts, strict=True))
     return Evaluation(*kl, *loss, *accuracy, *agreement, totals.shape[1], measured_in, totals, counts)
 
 
-def _mean(totals: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean per token, and its standard error over samples, that of a ratio (Cochran, 1977, *Sampling Techniques*)."""
+def mean_and_error(totals: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean per token, and its standard error over samples, that of a ratio (Cochran, 1977, *Sampling Techniques*).
+
+    Parameters
+    ----------
+    totals
+        ``(samples,)`` float64, the sum over the tokens of each sample.
+    counts
+        ``(samples,)`` float64, how many tokens that is over.
+
+    Returns
+    -------
+    mean, stderr
+        nan where nothing counts, and for the error of a single sample.
+    """
     tokens = counts.sum()
     if tokens == 0:
         return float("nan"), float("nan")

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .builder import build_request
+from .costs import PEAKS
+from .solvers import NoSolution, Status, solve
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .builder import Index
-    from .solvers import Problem
+    from .costs import Budget
+    from .request import Request
+    from .sensitivity.table import SensitivityTable
+    from .solvers import Problem, Solution
 
 _NAMED = 3  # layers that a sentence names
+_HALVING_SECONDS = 2.0  # for each trial of another limit on a peak
 
 
 def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
@@ -28,19 +39,24 @@ def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
     sentences
         One per such budget; empty where each can be met alone.
     """
-    words = []
+    words: dict[str, str] = {}
+    worst: dict[str, int] = {}
     for at, (budget, least) in enumerate(zip(index.budgets, problem.least_cost, strict=True)):
         bound = int(problem.budget[at])
         if least <= bound:
             continue
         kind, best = ("costliest", "most") if budget.least else ("cheapest", "least")
         total = budget.limit + bound - least if budget.least else least + budget.fixed
-        shown = budget.in_units(total, up=not budget.least)
-        words.append(
-            f"budget {budget} cannot be met: even the {kind} formats take {shown}, the {best} that works"
+        said = str(budget)
+        if total <= worst.get(said, -1):  # a peak has several resources, and the largest says what would do
+            continue
+        worst[said] = total
+        shown = budget.told(total, up=not budget.least)
+        words[said] = (
+            f"budget {said} cannot be met: even the {kind} formats take {shown}, the {best} that works"
             + _forced(problem, index, at)
         )
-    return tuple(words)
+    return tuple(words.values())
 
 
 def useless(problem: Problem, index: Index) -> tuple[str, ...]:
@@ -60,7 +76,12 @@ def useless(problem: Problem, index: Index) -> tuple[str, ...]:
         all of them.
     """
     most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1)
-    idle = [at for at in range(problem.n_resources) if most[at] <= problem.budget[at]]
+    counted = {each.resource for each in index.conversions}  # rows hold these too
+    idle = [
+        at
+        for at in range(problem.n_resources)
+        if most[at] <= problem.budget[at] and index.budgets[at].name not in counted
+    ]
     felt = {str(index.budgets[at]) for at in range(problem.n_resources) if at not in idle}  # a peak has several rows
     told = dict.fromkeys(str(index.budgets[at]) for at in idle)
     words = [
@@ -70,10 +91,123 @@ def useless(problem: Problem, index: Index) -> tuple[str, ...]:
         int(first + np.argmin(problem.value[first:last]))
         for first, last in zip(problem.start[:-1], problem.start[1:], strict=True)
     ]
-    loose = len(idle) < problem.n_resources and bool((problem.cost[:, best].sum(axis=1) <= problem.budget).all())
+    loose = (
+        not counted
+        and len(idle) < problem.n_resources
+        and bool((problem.cost[:, best].sum(axis=1) <= problem.budget).all())
+    )
     if loose:
         words.append("no budget is felt: the formats with the least loss are within all of them")
     return tuple(words)
+
+
+def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] | None = None) -> str:
+    """Say in the words of networks why there is no selection, and which budgets would do.
+
+    Parameters
+    ----------
+    solution
+        An answer without a selection.
+    index
+        The index of its problem.
+    peaks
+        The least limit on each peak that works while the other budgets stay; None where none does. A peak is many
+        resources, so the answer cannot tell.
+
+    Returns
+    -------
+    reason
+        One sentence.
+    """
+    if solution.status is not Status.INFEASIBLE:
+        return (
+            f"{solution.solver} {solution.status.value} after {solution.seconds:.1f} seconds: give it more seconds, "
+            "or use the solver 'exact'"
+        )
+    words: dict[str, None] = {}
+    for budget, most, least in zip(index.budgets, solution.budget, solution.least_budget, strict=True):
+        if budget.name not in PEAKS:
+            words[f"{budget}: {_what_works(budget, most, least)}"] = None
+        elif peaks is not None and budget.name in peaks:
+            works = peaks[budget.name]
+            words[f"{budget}: {_what_works(dataclasses.replace(budget, fixed=0), budget.limit, works)}"] = None
+        else:
+            words[str(budget)] = None
+    return "no policy is within all the budgets together; " + "; ".join(words)
+
+
+def _what_works(budget: Budget, most: int, least: int | None) -> str:
+    if least is None:
+        return "no amount works while the others stay as they are"
+    if budget.least:
+        return f"the most that works while the others stay is {budget.told(budget.limit + most - least)}"
+    return f"the least that works while the others stay is {budget.told(least + budget.fixed, up=True)}"
+
+
+def least_peaks(table: SensitivityTable, request: Request, index: Index) -> dict[str, int | None]:
+    """The least limit on each peak that works while the other budgets stay, by halving.
+
+    Parameters
+    ----------
+    table
+        The table.
+    request
+        A request that no policy satisfies.
+    index
+        The index of its problem.
+
+    Returns
+    -------
+    least
+        Bytes by name; None where no limit works. A peak is missing where the time for its halvings ran out.
+    """
+    found: dict[str, int | None] = {}
+    for name, budget in {each.name: each for each in index.budgets if each.name in PEAKS}.items():
+        low, high = budget.limit, max(budget.whole, budget.limit)
+        if not _works(table, request, name, high):
+            found[name] = None
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            works = _works(table, request, name, middle)
+            if works is None:
+                break
+            low, high = (low, middle) if works else (middle, high)
+        else:
+            found[name] = high
+    return found
+
+
+def _works(table: SensitivityTable, request: Request, name: str, limit: int) -> bool | None:
+    """Whether there is a policy with another limit; None where that was not found out in time."""
+    try:
+        problem, index = build_request(table, dataclasses.replace(request, budgets={**request.budgets, name: limit}))
+    except NoSolution:
+        return False
+    if impossible(problem, index):
+        return False
+    solution = solve(problem, seconds=_HALVING_SECONDS)
+    return None if solution.status is Status.UNKNOWN else solution.choice is not None
+
+
+def require_each_budget(problem: Problem, index: Index) -> None:
+    """Refuse budgets that cannot be met even alone, before any search.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    index
+        Its index, for the names.
+
+    Raises
+    ------
+    NoSolution
+        When the cheapest formats exceed a budget; with the least that works for each such budget.
+    """
+    words = impossible(problem, index)
+    if words:
+        raise NoSolution("; ".join(words))
 
 
 def _forced(problem: Problem, index: Index, resource: int) -> str:

@@ -117,6 +117,13 @@ def entries(document: dict[str, Any], name: str, source: str) -> list[Any]:
     return found
 
 
+def whole(entry: object, name: str, source: str) -> int:
+    """A whole number of a document, never a rounded one; `source` says which file it is from."""
+    if isinstance(entry, bool) or not isinstance(entry, int):
+        raise InvalidInput(f"{source} has {name} = {entry!r}: it must be a whole number")
+    return entry
+
+
 def plain(entry: Any) -> Any:
     """The same in plain types for JSON: arrays as lists, nan and infinities as null, tuples as lists."""
     if hasattr(entry, "tolist"):

@@ -1,4 +1,4 @@
-"""Plain facts about the layers of a network: all that costs and problems need to know of it."""
+"""Plain facts about a network: its layers and its activation tensors, all that costs and problems need to know."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Layer:
         The module's full name in the network, such as ``"layer1.0.conv1"``; where several modules share one weight
         tensor, the first one's.
     kind
-        ``"conv1d"``, ``"conv2d"``, ``"conv3d"``, ``"conv_transpose1d"`` to ``"conv_transpose3d"``, ``"linear"`` or
-        ``"embedding"``.
+        ``"conv1d"``, ``"conv2d"``, ``"conv3d"``, ``"conv_transpose1d"`` to ``"conv_transpose3d"``, ``"linear"``,
+        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts.
     shape
         The shape of the weight.
     channels
-        How many scales a per-channel format stores: output channels, or rows of an embedding.
+        How many scales a per-channel format stores: output channels (of every expert), or rows of an embedding.
     macs
         Multiply-accumulate operations per sample (per sequence, for token models), over all calls of the layer and of
         its ties.
@@ -56,3 +56,54 @@ class Layer:
     def elements(self) -> int:
         """How many weights the layer has."""
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation tensor and when it lives.
+
+    Attributes
+    ----------
+    elements
+        Its entries, per sample.
+    first, last
+        The steps of the execution order, from the one that makes it to the last one that reads it, both included.
+    readers
+        The layers that read it: it is stored in the activation bits of their format, once where they are tied or alone
+        and once for each of them otherwise. None (an empty tuple) means that it stays in floating point.
+
+    Raises
+    ------
+    InvalidInput
+        When there are no elements, or the steps do not follow each other.
+    """
+
+    elements: int
+    first: int
+    last: int
+    readers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse tensors that cannot be."""
+        sizes = (self.elements, self.first, self.last)
+        if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
+            raise InvalidInput(f"activation with elements, first, last = {sizes}: give whole numbers")
+        if self.elements < 1 or not 0 <= self.first <= self.last:
+            raise InvalidInput(
+                f"activation with elements = {self.elements}, first = {self.first}, last = {self.last}: "
+                "give at least one element, and steps from 0 on with last no earlier than first"
+            )
+        object.__setattr__(self, "readers", tuple(self.readers))
+
+    @classmethod
+    def from_document(cls, entry: object, source: str) -> Activation:
+        """The tensor that a file describes; `source` says where, for the error, which is an InvalidInput."""
+        if not isinstance(entry, dict) or not {"elements", "first", "last"} <= set(entry) <= set(cls.__annotations__):
+            raise InvalidInput(f"{source}: {entry!r} must hold elements, first, last and, where there are any, readers")
+        readers = entry.get("readers", ())
+        if not isinstance(readers, list | tuple) or not all(isinstance(name, str) for name in readers):
+            raise InvalidInput(f"{source}: readers = {readers!r} must be a list of names of layers")
+        try:
+            return cls(entry["elements"], entry["first"], entry["last"], tuple(readers))
+        except InvalidInput as error:
+            raise InvalidInput(f"{source}: {error}") from error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .costs import Budget
     from .layers import Layer
+    from .ranges import ActivationRanges
 
 KIND = "policy"
 VERSION = 1
@@ -66,8 +67,15 @@ class Policy:
         The sets of layers that were made to share one format.
     pinned
         Layer and format name of every layer whose format was given.
+    tolerance
+        How far below it another policy might still lie where it is proved optimal, in `unit`; nan where nothing is
+        proved.
+    target
+        The export target whose storage its costs count; empty for the formats' own.
     table
         The digest of the table that it was made from.
+    ranges
+        The ranges of the inputs that its formats quantise; None where none has to be fixed, or they are not known.
     made_by
         The program and its version.
 
@@ -93,7 +101,10 @@ class Policy:
     seed: int = 0
     ties: tuple[tuple[str, ...], ...] = ()
     pinned: tuple[tuple[str, str], ...] = ()
+    tolerance: float = math.nan
+    target: str = ""
     table: str = ""
+    ranges: ActivationRanges | None = None
     made_by: str = MADE_BY
 
     def __post_init__(self) -> None:
@@ -172,6 +183,7 @@ class Policy:
             predicted_stderr=found.stderr,
             unit=table.unit,
             table=table.digest,
+            ranges=_ranges(table, formats),
         )
         return policy._with_costs(table.layers)
 
@@ -251,6 +263,19 @@ class Policy:
             When the file is missing, truncated, foreign, newer, or its content does not fit together.
         """
         return policy_from(cls, read_document(path, KIND, VERSION), f"the policy {str(path)!r}")
+
+
+def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRanges | None:
+    """Of the table's ranges those that the formats need; None where there are none."""
+    if table.ranges is None:
+        return None
+    wanted = [
+        (name, entry.activations)
+        for layer, entry in zip(table.layers, formats, strict=True)
+        if entry.activations is not None and entry.activations.calibrated
+        for name in (layer.name, *layer.ties)
+    ]
+    return table.ranges.only(wanted) if wanted else None
 
 
 def price(table: SensitivityTable, policy: Policy) -> Policy:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .costs import Budget
 from .errors import InvalidInput, unknown
-from .files import entries, field
+from .files import entries, field, whole
 from .formats import format_document, format_from
+from .ranges import ActivationRanges
 
 if TYPE_CHECKING:
     from .formats import Format
@@ -44,6 +45,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "made_by": policy.made_by,
         "status": policy.status,
         "ground": policy.ground,
+        "tolerance": policy.tolerance,
         "solver": policy.solver,
         "seed": policy.seed,
         "unit": policy.unit,
@@ -55,7 +57,9 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "weights": policy.weights,
         "bits_per_weight": policy.bits_per_weight,
         "budgets": [_budget(each) for each in policy.budgets],
+        "target": policy.target,
         "table": policy.table,
+        **({} if policy.ranges is None else {"activation_ranges": policy.ranges.document()}),
         "ties": [list(names) for names in policy.ties],
         "pinned": [{"layer": layer, "format": name} for layer, name in policy.pinned],
         "formats": [_format(policy, entry, bits) for entry in dict.fromkeys(policy.formats)],
@@ -97,21 +101,23 @@ def policy_from(kind: type[Policy], document: dict[str, Any], source: str) -> Po
         if missing is not None:
             raise unknown("format", missing, by_name)
         bits = tuple(row["stored_bits"] for row in rows)
-        weights = int(field(document, "weights", source))
+        weights = whole(field(document, "weights", source), "weights", source)
         return kind(
             layers=layers,
             formats=tuple(by_name[row["format"]] for row in rows),
             predicted=_number(document, "predicted", source),
             predicted_stderr=_number(document, "predicted_stderr", source),
             unit=str(field(document, "unit", source)),
-            layer_bits=() if None in bits else tuple(int(count) for count in bits),
+            layer_bits=() if None in bits else tuple(whole(count, "stored_bits", source) for count in bits),
             weights=weights,
-            costs={str(name): int(total) for name, total in field(document, "costs", source).items()},
+            costs={
+                str(name): whole(total, str(name), source) for name, total in field(document, "costs", source).items()
+            },
             budgets=tuple(
                 Budget(
                     str(each["name"]),
                     str(each["asked"]),
-                    int(each["limit"]),
+                    whole(each["limit"], "limit", source),
                     weights,
                     str(each.get("unit", "")),
                     bool(each.get("least", False)),
@@ -122,14 +128,19 @@ def policy_from(kind: type[Policy], document: dict[str, Any], source: str) -> Po
             status=str(field(document, "status", source)),
             ground=str(field(document, "ground", source)),
             solver=str(field(document, "solver", source)),
-            seed=int(field(document, "seed", source)),
+            seed=whole(field(document, "seed", source), "seed", source),
             ties=tuple(tuple(str(name) for name in names) for names in entries(document, "ties", source)),
             pinned=tuple((str(each["layer"]), str(each["format"])) for each in entries(document, "pinned", source)),
+            tolerance=_number({"tolerance": document.get("tolerance")}, "tolerance", source),
+            target=str(document.get("target") or ""),
             table=str(field(document, "table", source)),
+            ranges=None
+            if document.get("activation_ranges") is None
+            else ActivationRanges.from_document(document["activation_ranges"], source),
             made_by=str(field(document, "made_by", source)),
         )
     except InvalidInput as error:
-        raise InvalidInput(f"{source} does not fit together: {error}") from error
+        raise error if source in str(error) else InvalidInput(f"{source} does not fit together: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InvalidInput(
             f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "

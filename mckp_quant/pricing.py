@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .costs import RESOURCES
+from .costs import RESOURCES, resource
 from .errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Prediction:
     stderr: float
 
 
-def totals(layers: Sequence[Layer], formats: Sequence[Format]) -> dict[str, int]:
+def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | None = None) -> dict[str, int]:
     """Exact totals of every built-in resource, by what it counts.
 
     Parameters
@@ -45,6 +45,8 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format]) -> dict[str, int]
         The layers.
     formats
         One format per layer.
+    target
+        The export target whose storage counts; None for the formats' own.
 
     Returns
     -------
@@ -52,7 +54,8 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format]) -> dict[str, int]
         Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``.
     """
     pairs = list(zip(layers, formats, strict=True))
-    return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in RESOURCES.values()}
+    kinds = [resource(name, target=target) for name in RESOURCES]
+    return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
 
 
 def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:

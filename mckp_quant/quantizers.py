@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .errors import InvalidInput
+from .rounding import encode, tensor_scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .formats import Format
     from .layers import Layer
+    from .schemes import WeightScheme
 
-CLIP_STEPS = 40  # the clipping threshold is searched at k/40 of the largest magnitude of a channel, k = 1..40
-_CHUNK_ELEMENTS = 2**17  # channels are searched in chunks of about this size, which bounds memory and stays in cache
+_CHUNK_ELEMENTS = 2**17  # scales are searched in chunks of about this size, which bounds memory and stays in cache
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedWeight:
+    """A weight as a built-in format stores it, for programs that write it down.
+
+    Row ``c`` is output channel ``c``, see `schemes.WeightScheme`. Element ``(c, i)`` stands for
+    ``(elements[c, i] - zero_points[c, g]) * (scales[c, g] * tensor_scale)``, where ``g = i // group_size`` or, without
+    groups, 0; for ``"tensor"`` granularity there is one scale for all rows.
+
+    Attributes
+    ----------
+    elements
+        ``(channels, row)`` floating point: whole numbers, or numbers of the format's small floating-point type.
+    scales
+        ``(channels, groups)`` or ``(1, 1)``, rounded to what they are stored as.
+    zero_points
+        Whole numbers of the shape of `scales`; None for symmetric formats.
+    tensor_scale
+        The scale above the others, 1 where the format has none.
+    """
+
+    elements: Tensor
+    scales: Tensor
+    zero_points: Tensor | None
+    tensor_scale: float
 
 
 def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
     """Round a weight to what a format can store.
 
-    The built-in formats have one scale per output channel. From two bits on, codes run from -(2^(b-1) - 1) to
-    2^(b-1) - 1 and the scale is the one of `CLIP_STEPS` evenly spaced clipping thresholds with the least squared
-    error. One bit stores the sign (plus for 0) and the mean magnitude, which is the least-squares scale (Rastegari et
-    al., 2016, *XNOR-Net: ImageNet Classification Using Binary Convolutional Neural Networks*). A channel of zeros stays
-    zero.
+    Integers of two bits and more: codes from -(2^(b-1) - 1) to 2^(b-1) - 1, or with a zero point from 0 to 2^b - 1 on a
+    range that contains zero; of `rounding.CLIP_STEPS` evenly spaced clipping thresholds the one with the least squared
+    error is taken, for every scale on its own. One bit stores the sign (plus for 0) and the mean magnitude, which is
+    the least-squares scale (Rastegari et al., 2016, *XNOR-Net: ImageNet Classification Using Binary Convolutional
+    Neural Networks*). Small floating-point numbers are rounded to nearest, ties to even, with the largest magnitude
+    brought to the largest number; the blocks of ``mxfp4`` have the power of two that the OCP MX specification
+    prescribes. Zeros stay zero. Scales are rounded to what they are stored as before anything is divided by them.
 
     Parameters
     ----------
@@ -56,12 +86,53 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
             f"format {format.name!r} has no quantizer (a table read from a file keeps only its stored bits): "
             "give Format(..., quantize=...) to round weights to it"
         )
-    weight = weight.detach()
-    rows = _channel_rows(weight.to(_computed_in(weight.dtype)), layer)
-    round_rows = _sign_and_mean if format.weight_bits == 1 else _clipped
-    step = max(1, _CHUNK_ELEMENTS // rows.shape[1])
-    quantized = torch.cat([round_rows(chunk, format.weight_bits) for chunk in torch.split(rows, step)])
-    return _from_channel_rows(quantized, layer).to(weight.dtype)
+    if format.weights is None:
+        return weight.detach().clone()
+    rows, units = _units(weight, format.weights, layer)
+    tensor_scale = tensor_scale_of(rows) if format.weights.tensor_scale else None
+    values = [
+        torch.cat([encode(chunk, format.weights, tensor_scale).values for chunk in _chunks(unit)]) for unit in units
+    ]
+    return _from_channel_rows(_joined(values, rows), layer).to(weight.dtype)
+
+
+def encoded(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
+    """Give a weight as a built-in format stores it: what `quantize` gives, before it is multiplied out.
+
+    Parameters
+    ----------
+    weight, format, layer
+        As for `quantize`.
+
+    Returns
+    -------
+    encoded
+        Elements, scales and zero points.
+
+    Raises
+    ------
+    InvalidInput
+        When the weight does not fit, as for `quantize`, or the format is not built in or leaves weights float.
+    """
+    _check_weight(weight, layer)
+    scheme = format.weights
+    if scheme is None:
+        raise InvalidInput(f"format {format.name!r} has no codes: it leaves weights float, or is a user's own")
+    rows, units = _units(weight, scheme, layer)
+    above = tensor_scale_of(rows) if scheme.tensor_scale else None
+    parts = [[encode(chunk, scheme, above) for chunk in _chunks(unit)] for unit in units]
+    count = 1 if scheme.granularity == "tensor" else layer.channels
+    zeros = [
+        torch.cat([each.zero_point for each in part if each.zero_point is not None])
+        for part in parts
+        if not scheme.symmetric
+    ]
+    return EncodedWeight(
+        elements=_joined([torch.cat([each.elements for each in part]) for part in parts], rows),
+        scales=_joined([torch.cat([each.scale for each in part]) for part in parts], rows, count),
+        zero_points=_joined(zeros, rows, count) if zeros else None,
+        tensor_scale=1.0 if above is None else float(above),
+    )
 
 
 def perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
@@ -137,26 +208,26 @@ def _from_channel_rows(rows: Tensor, layer: Layer) -> Tensor:
     return grouped.transpose(1, 2).reshape(layer.shape)
 
 
-def _sign_and_mean(rows: Tensor, bits: int) -> Tensor:
-    mean = rows.abs().mean(dim=1, keepdim=True)
-    return torch.where(rows < 0, -mean, mean)
+def _units(weight: Tensor, scheme: WeightScheme, layer: Layer) -> tuple[Tensor, list[Tensor]]:
+    """The weight as ``(channels, row)``, and as matrices whose rows have one scale each.
+
+    There are two where groups do not divide the row: the whole groups, and the shorter ones at the ends of the rows.
+    """
+    weight = weight.detach()
+    rows = _channel_rows(weight.to(_computed_in(weight.dtype)), layer)
+    if scheme.granularity == "tensor":
+        return rows, [rows.reshape(1, -1)]
+    if scheme.group_size is None:
+        return rows, [rows]
+    whole = rows.shape[1] - rows.shape[1] % scheme.group_size
+    parts = [rows[:, :whole].reshape(-1, scheme.group_size), rows[:, whole:]]
+    return rows, [part for part in parts if part.numel()]
 
 
-def _clipped(rows: Tensor, bits: int) -> Tensor:
-    top = 2 ** (bits - 1) - 1
-    peak = rows.abs().amax(dim=1, keepdim=True)
-    best_scale = torch.ones_like(peak)
-    best_error = torch.full_like(peak, torch.inf)
-    # From wide to narrow, so that equal errors keep the wider threshold and a quantised weight keeps its own scale.
-    for step in range(CLIP_STEPS, 0, -1):
-        scale = peak * (step / (CLIP_STEPS * top))
-        scale = torch.where(scale > 0, scale, 1)  # zero channels, and scales that underflow
-        error = _rounded(rows, scale, top).sub_(rows).square_().sum(dim=1, keepdim=True)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, scale, best_scale)
-    return _rounded(rows, best_scale, top)
+def _chunks(unit: Tensor) -> Sequence[Tensor]:
+    return torch.split(unit, max(1, _CHUNK_ELEMENTS // unit.shape[1]))
 
 
-def _rounded(rows: Tensor, scale: Tensor, top: int) -> Tensor:
-    return (rows / scale).round_().clamp_(-top, top).mul_(scale)
+def _joined(parts: Sequence[Tensor], rows: Tensor, count: int | None = None) -> Tensor:
+    """Bring matrices with a row for each scale back to a row for each channel."""
+    return torch.cat([part.reshape(count or len(rows), -1) for part in parts], dim=1).reshape(count or len(rows), -1)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .batches import IGNORED_TARGET
 from .errors import InvalidInput, unknown
-from .sensitivity.likelihood import IGNORED_TARGET, LIKELIHOODS
+from .sensitivity.likelihood import LIKELIHOODS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +68,10 @@ def _categorical(logits: Tensor, reference: Tensor, batch: Batch) -> tuple[Tenso
     # A class that the float network rules out adds nothing, whatever the other network thinks of it.
     kl = torch.where(likely > 0, likely * (wanted - own), 0).sum(dim=-1)
     agreement = (own.argmax(dim=-1) == wanted.argmax(dim=-1)).double()
-    every = torch.ones_like(kl)
+    counted = batch.counted(logits)
+    every = torch.ones_like(kl) if counted is None else counted.double()
+    if counted is not None:  # what a network makes of padding is nobody's business, not even where it overflows
+        kl, agreement = kl.where(counted, 0), agreement * every
     if batch.targets is None:
         loss, hits, labelled = torch.zeros_like(kl), torch.zeros_like(kl), torch.zeros_like(kl)
     else:

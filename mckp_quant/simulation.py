@@ -1,4 +1,4 @@
-"""Puts a network under a policy: a copy whose weights are rounded to what the policy's formats can store."""
+"""Puts a network under a policy: a copy whose weights and activations are rounded to what its formats can store."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
-from .discovery import is_layer, kind_of, weight_of
 from .errors import InvalidInput, unknown
+from .input_rounding import InputRounding
 from .layers import Layer
 from .quantizers import quantize
+from .weight_uses import EXPERTS, uses_in
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .formats import Format
     from .policy import Policy
+    from .ranges import ActivationRanges
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
-def apply(model: nn.Module, policy: Policy) -> nn.Module:
+def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
     """Make a fake-quantised copy of a network.
 
-    Weights are rounded to what the formats can store and kept in their own floating-point type; activations, biases
-    and everything that the policy does not name stay as they are.
+    Weights are rounded to what the formats can store and kept in their own floating-point type. Where a format stores
+    activations, the layer's input is rounded by a hook before every call; of whole numbers, which an embedding takes,
+    nothing is rounded. Biases, outputs and everything that the policy does not name stay as they are.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def apply(model: nn.Module, policy: Policy) -> nn.Module:
     policy
         One format for each layer it names. Modules that share a weight are rounded once and go on sharing it, whichever
         of them the policy names.
+    ranges
+        The ranges of the layers' inputs, such as `calibrate_ranges` gives; by default those of the policy.
 
     Returns
     -------
@@ -44,9 +50,9 @@ def apply(model: nn.Module, policy: Policy) -> nn.Module:
     ------
     InvalidInput
         When the policy names a layer that the network does not have or that cannot be quantised, gives two formats to
-        one weight, or holds a format without a quantizer.
+        one weight, or holds a format without a quantizer; or when a range that a format needs is not known.
     """
-    return Simulator(model).apply(policy)
+    return Simulator(model).apply(policy, ranges)
 
 
 class Simulator:
@@ -64,20 +70,47 @@ class Simulator:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._modules = dict(model.named_modules(remove_duplicate=False))
+        self._uses = uses_in(model)
         self._rounded: dict[tuple[str, Format], Tensor] = {}
 
-    def apply(self, policy: Policy) -> nn.Module:
+    def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
         made = copy.deepcopy(self._model)
+        ranges = policy.ranges if ranges is None else ranges
+        copied = uses_in(made)
         users = self._users()
         with torch.no_grad():
+            rounded: set[nn.Module] = set()
             for name, entry in self._distinct(policy).items():
-                weight = weight_of(made.get_submodule(name))
-                weight.copy_(self._round(self.layer(name), entry))
+                weight = copied[name].weight
+                weight.copy_(self._round(self.layer(name), entry.weights_only))
                 # A deep copy keeps a shared parameter shared, but not two parameters that lie in the same memory.
                 for user in users[self._place(name)]:
-                    made.get_submodule(user).register_parameter("weight", weight)
+                    copied[user].module.register_parameter(copied[user].attribute, weight)
+                    if copied[user].module not in rounded:  # one module may have several names
+                        self._round_input(copied[user].module, user, entry, ranges)
+                        rounded.add(copied[user].module)
         return made
+
+    def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
+        if entry.activations is None or isinstance(module, nn.Embedding):
+            return
+        if self._uses[name].kind == EXPERTS:
+            raise InvalidInput(
+                f"layer {name!r} holds experts, whose inputs are not all seen from outside, and cannot take "
+                f"{entry.name!r}: give it a format of weights, such as {entry.weights_only.name!r}"
+            )
+        if not entry.activations.calibrated:
+            rounding = InputRounding(entry.activations)
+        elif ranges is None:
+            raise InvalidInput(
+                f"the policy stores the input of layer {name!r} in {entry.name!r}, but has no range for it: give "
+                "apply(..., ranges=calibrate_ranges(model, batches, formats)), or make the policy from a table that "
+                "measure made"
+            )
+        else:
+            rounding = InputRounding(entry.activations, *ranges.of(name, entry.activations))
+        module.register_forward_pre_hook(rounding, with_kwargs=True)
 
     def layer(self, name: str) -> Layer:
         """The facts about one layer, without its operations and ties.
@@ -95,18 +128,17 @@ class Simulator:
         Raises
         ------
         InvalidInput
-            When the network has no module of that name, or it has no weight that can be quantised.
+            When the network has no layer of that name, or it has no weight that can be quantised.
         """
-        if name not in self._modules:
-            raise unknown("layer", name, [entry for entry, module in self._modules.items() if is_layer(module)])
-        module = self._modules[name]
-        if not is_layer(module):
+        if name not in self._uses:
+            if name not in self._modules:
+                raise unknown("layer", name, self._uses)
             raise InvalidInput(
-                f"layer {name!r} is a {type(module).__name__}, which cannot be quantised: take it out of the policy"
+                f"layer {name!r} is a {type(self._modules[name]).__name__}, which cannot be quantised: take it out of "
+                "the policy"
             )
-        shape = tuple(weight_of(module).shape)
-        channels = int(getattr(module, "out_channels", shape[0]))  # convolutions, transposed and grouped ones too
-        return Layer(name, kind_of(module), shape, channels, macs=0)
+        use = self._uses[name]
+        return Layer(name, use.kind, tuple(use.weight.shape), use.channels, macs=0)
 
     def weight_bytes(self, policy: Policy) -> int:
         """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once."""
@@ -117,7 +149,7 @@ class Simulator:
         return sum(weight.numel() * weight.element_size() for weight in map(self._weight, self._distinct(policy)))
 
     def _weight(self, name: str) -> nn.Parameter:
-        return weight_of(self._modules[name])
+        return self._uses[name].weight
 
     def _round(self, layer: Layer, entry: Format) -> Tensor:
         key = (layer.name, entry)
@@ -147,9 +179,8 @@ class Simulator:
     def _users(self) -> dict[Place, list[str]]:
         """The names of the modules that use each weight."""
         users: dict[Place, list[str]] = {}
-        for name, module in self._modules.items():
-            if is_layer(module):
-                users.setdefault(self._place(name), []).append(name)
+        for name in self._uses:
+            users.setdefault(self._place(name), []).append(name)
         return users
 
     def _place(self, name: str) -> Place:

@@ -1,4 +1,4 @@
-"""Constraints beyond budgets, stated as rows over the choices: few distinct formats, few changes, monotone chains."""
+"""Constraints beyond budgets, stated as rows over the choices: few formats, few changes, chains, conversions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .conversions import NO_LIMIT, conversion_rows
 from .errors import InvalidInput, unknown
 from .solvers import Rows
 
@@ -15,11 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .builder import Index
+    from .conversions import Conversion, Row
     from .policy import Policy
     from .solvers import Problem
-
-_Row = tuple[dict[int, int], int, int]  # coefficients by variable, lower and upper limit
-_NONE = 2**63 - 1  # stands for no limit in Rows
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class Structure:
         At most so many layers may have another format than in this policy; both or neither.
     falling
         Lists of layers along which weight bits must never rise.
+    rising
+        Lists of layers along which they must never fall.
+    conversions
+        Costs where neighbours have different formats; they count in a budget.
 
     Raises
     ------
@@ -45,6 +48,8 @@ class Structure:
     previous: Policy | None = None
     max_changes: int | None = None
     falling: Sequence[Sequence[str]] = ()
+    rising: Sequence[Sequence[str]] = ()
+    conversions: Sequence[Conversion] = ()
 
     def __post_init__(self) -> None:
         """Refuse limits that make no sense."""
@@ -54,7 +59,7 @@ class Structure:
             given = getattr(self, name)
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 raise InvalidInput(f"{name} = {given!r}: it must be a whole number that is at least {least}")
-        for names in self.falling:
+        for names in (*self.falling, *self.rising):
             if isinstance(names, str):
                 raise InvalidInput(f"the chain {names!r} is one text: give the names of its layers one by one")
 
@@ -71,21 +76,25 @@ class Structure:
         Returns
         -------
         rows
-            The rows, or None where there are none. `max_formats` brings one auxiliary binary per format.
+            The rows, or None where there are none. `max_formats` brings one auxiliary binary per format, and each edge
+            of `conversions` one for each pair of formats that convert in another way.
 
         Raises
         ------
         InvalidInput
-            When a layer is unknown.
+            When a layer or a format is unknown, or conversions count in what has no budget.
         """
-        found: list[_Row] = []
+        found: list[Row] = []
         extra = 0
         if self.max_formats is not None:
             found, extra = _distinct(problem, self.max_formats)
         if self.previous is not None and self.max_changes is not None:
             found.append(_changes(problem, index, self.previous, self.max_changes))
-        for names in self.falling:
+        for names in (*self.falling, *(names[::-1] for names in self.rising)):
             found += _falling(problem, index, names)
+        if self.conversions:
+            more, taken = conversion_rows(problem, index, self.conversions, problem.n_choices + extra)
+            found, extra = found + more, extra + taken
         if not found:
             return None
         return Rows(
@@ -98,16 +107,16 @@ class Structure:
         )
 
 
-def _distinct(problem: Problem, most: int) -> tuple[list[_Row], int]:
+def _distinct(problem: Problem, most: int) -> tuple[list[Row], int]:
     """A binary per format, at least every choice of it; their sum is limited."""
     labels = np.unique(problem.label).tolist()
     binary = {label: problem.n_choices + number for number, label in enumerate(labels)}
-    rows = [({at: 1, binary[label]: -1}, -_NONE, 0) for at, label in enumerate(problem.label.tolist())]
-    rows.append((dict.fromkeys(binary.values(), 1), -_NONE, most))
+    rows = [({at: 1, binary[label]: -1}, -NO_LIMIT, 0) for at, label in enumerate(problem.label.tolist())]
+    rows.append((dict.fromkeys(binary.values(), 1), -NO_LIMIT, most))
     return rows, len(labels)
 
 
-def _changes(problem: Problem, index: Index, previous: Policy, most: int) -> _Row:
+def _changes(problem: Problem, index: Index, previous: Policy, most: int) -> Row:
     """How many layers each choice would change."""
     known = dict(zip(previous.layers, previous.formats, strict=True))
     missing = next((name for name in index.layers if name not in known), None)
@@ -118,17 +127,17 @@ def _changes(problem: Problem, index: Index, previous: Policy, most: int) -> _Ro
         changed = sum(known[index.layers[each]].name != index.formats[label].name for each in index.groups[group])
         if changed:
             row[at] = changed
-    return row, -_NONE, most
+    return row, -NO_LIMIT, most
 
 
-def _falling(problem: Problem, index: Index, names: Sequence[str]) -> list[_Row]:
+def _falling(problem: Problem, index: Index, names: Sequence[str]) -> list[Row]:
     """For each two neighbours of different groups: bits before less bits after are at least 0."""
     group_of = {index.layers[row]: group for group, rows in enumerate(index.groups) for row in rows}
     for name in names:
         if name not in group_of:
             raise unknown("layer", name, index.layers)
     chain = [group_of[name] for name in names]
-    rows: list[_Row] = []
+    rows: list[Row] = []
     for before, after in itertools.pairwise(chain):
         if before != after:
             row = {
@@ -136,5 +145,5 @@ def _falling(problem: Problem, index: Index, names: Sequence[str]) -> list[_Row]
                 for group, sign in ((before, 1), (after, -1))
                 for at in range(problem.start[group], problem.start[group + 1])
             }
-            rows.append((row, 0, _NONE))
+            rows.append((row, 0, NO_LIMIT))
     return rows

@@ -79,6 +79,14 @@ def read(name: str, value: Amount, symbol: str | None = None, units: Mapping[str
     return quantity
 
 
+def bytes_of(name: str, value: Amount) -> int:
+    """Read a number of bytes, rounded down; raises InvalidInput as `read` does, and for a percentage."""
+    quantity = read(name, value, "B")
+    if quantity.percent:
+        raise InvalidInput(f"{name} = {value!r} is a percentage, but of nothing: write bytes, such as '500MB'")
+    return int(quantity.number)
+
+
 def _from_number(name: str, value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise InvalidInput(f"{name} = {value!r} is no amount: give a number, or text such as '90kB' or '25%'")

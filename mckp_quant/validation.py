@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import InvalidInput
 from .evaluation import Evaluator
 from .files import plain
+from .truth.carriers import find_carriers, uniform_of_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from .evaluation import Evaluation
     from .policy import Policy
+    from .sensitivity.table import SensitivityTable
+    from .truth.carriers import Carriers
 
 ERRORS = 2.0  # standard errors within which two figures count as equal
 
@@ -69,6 +73,8 @@ class Validation:
         Predicted over measured KL of the policy; nan where there is no prediction in nats.
     unit
         Of the measured KL and loss.
+    carriers
+        The layers by themselves, measured beside predicted; None where that was not asked for.
     """
 
     rows: tuple[Row, ...]
@@ -76,6 +82,7 @@ class Validation:
     holds: bool | None
     ratio: float
     unit: str
+    carriers: Carriers | None = None
 
     @property
     def policy(self) -> Row:
@@ -113,6 +120,7 @@ class Validation:
                 "unit": self.unit,
                 "samples": self.policy.measured.samples,
                 "rows": rows,
+                "carriers": None if self.carriers is None else dataclasses.asdict(self.carriers),
             }
         )
         return document
@@ -125,8 +133,10 @@ def validate(
     *,
     output: Callable[..., object] | None = None,
     likelihood: str = "categorical",
-    against: Sequence[Policy] | Mapping[str, Policy] = (),
+    against: Sequence[Policy] | Mapping[str, Policy] | None = None,
     factor: float = 2.0,
+    table: SensitivityTable | None = None,
+    by_layer: bool | None = None,
 ) -> Validation:
     """Run the network under a policy and set the predicted loss beside the measured one.
 
@@ -146,10 +156,17 @@ def validate(
     likelihood
         ``"categorical"``, or ``"gaussian"`` for regression.
     against
-        Other policies to run for comparison, such as uniform ones of the same size; with a mapping, under these names.
+        Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
+        that takes no more bytes.
     factor
         How far a prediction that is outside its error may be off, either way, and still count as holding. It comes from
         a quadratic form of single layers: half or double is what it is good for, and what choosing formats needs.
+    table
+        The table that the prediction comes from. With it the verdict on a prediction that fails says which layers carry
+        the difference; each layer is then run by itself, which takes as many passes over the batches as there are
+        layers.
+    by_layer
+        Whether to do that; by default where there is a table and the prediction fails.
 
     Returns
     -------
@@ -159,10 +176,13 @@ def validate(
     Raises
     ------
     InvalidInput
-        When the policies do not fit the model, the batches do not, the likelihood is unknown, or `factor` is below 1.
+        When the policies or the table do not fit the model, the batches do not, the likelihood is
+        unknown, or `factor` is below 1.
     """
     if not factor >= 1:
         raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
+    if by_layer and table is None:
+        raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
     own = evaluator.evaluate(policy)
 
@@ -182,12 +202,20 @@ def validate(
             kl_difference_stderr=stderr,
         )
 
+    if against is None:
+        uniform = uniform_of_size(policy, evaluator.simulator)
+        against = () if uniform is None else (uniform,)
     others = against if isinstance(against, Mapping) else {_name(other, i): other for i, other in enumerate(against)}
     rows = [row("float", None, evaluator.reference)]
     rows += [row(name, other, evaluator.evaluate(other)) for name, other in others.items()]
     rows.append(row("policy", policy, own))
     verdict, holds = _verdict(policy, own, factor)
-    return Validation(tuple(rows), verdict, holds, _ratio(rows[-1].predicted, own.kl), own.unit)
+    carriers = None
+    if table is not None and (by_layer or (by_layer is None and holds is False)):
+        carriers = find_carriers(evaluator, policy, table, own)
+        if holds is False:
+            verdict = f"{verdict}; {carriers.words}"
+    return Validation(tuple(rows), verdict, holds, _ratio(rows[-1].predicted, own.kl), own.unit, carriers)
 
 
 def _name(policy: Policy, index: int) -> str:

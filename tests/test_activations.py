@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -10,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import Format, InvalidInput, Layer, SensitivityTable, allocate, build
-from mckp_quant.activations import Tensor, chain, peak_budgets
+from mckp_quant.activations import chain
+from mckp_quant.builder import build_request
+from mckp_quant.layers import Activation
+from mckp_quant.request import Request
 from mckp_quant.solvers import NoSolution
 
 
@@ -21,7 +25,7 @@ def by_weight(layer: Layer) -> int:
 JOINT = tuple(Format(f"x{w}a{a}", w, a, stored_bits=by_weight) for w in (2, 4) for a in (4, 8))
 
 
-def network(rng: np.random.Generator) -> tuple[SensitivityTable, list[Tensor]]:
+def network(rng: np.random.Generator) -> tuple[SensitivityTable, list[Activation]]:
     """A net of some layers, with tensors that skip over others and are read by several."""
     n = int(rng.integers(1, 5))
     layers = tuple(Layer(f"l{at}", "linear", (2, int(rng.integers(1, 9))), 2, 16) for at in range(n))
@@ -30,12 +34,12 @@ def network(rng: np.random.Generator) -> tuple[SensitivityTable, list[Tensor]]:
     for _ in range(int(rng.integers(1, 6))):
         first = int(rng.integers(0, n))
         readers = tuple(f"l{at}" for at in rng.permutation(n)[: int(rng.integers(0, 3))])
-        tensors.append(Tensor(int(rng.integers(1, 50)), first, int(rng.integers(first, n)), readers))
+        tensors.append(Activation(int(rng.integers(1, 50)), first, int(rng.integers(first, n)), readers))
     return table, tensors
 
 
-def peak(tensors: list[Tensor], formats: dict[str, Format], tied: list[list[str]], steps: int) -> int:
-    """The largest sum of bytes that live at a step, tensor by tensor: from the words of `Tensor`."""
+def peak(tensors: list[Activation], formats: dict[str, Format], tied: list[list[str]], steps: int) -> int:
+    """The largest sum of bytes that live at a step, tensor by tensor: from the words of `Activation`."""
     most = 0
     for step in range(steps):
         alive = [tensor for tensor in tensors if tensor.first <= step <= tensor.last]
@@ -104,17 +108,24 @@ def test_chain_has_input_and_output_of_a_layer_alive_together() -> None:
         chain(table, [1, 2, 3])
 
 
-def test_steps_that_can_never_be_the_peak_are_no_constraint() -> None:
+@pytest.mark.parametrize(("limit", "resources"), [(8, 3), (9, 2), (19, 2), (49, 1), (99, 1)])
+def test_steps_that_can_never_be_the_peak_are_no_constraint(limit: int, resources: int) -> None:
     table = SensitivityTable((Layer("a", "linear", (2, 8), 2, 16),), JOINT, np.ones((1, 4)), np.ones((1, 4)))
-    tensors = [Tensor(10, 0, 3, ("a",)), Tensor(10, 1, 1, ("a",)), Tensor(10, 2, 3), Tensor(9, 4, 4, ("a",))]
-    assert [len(peak_budgets("activation_bytes", limit, table, [[0]], tensors)) for limit in (8, 9, 19, 49, 99)] == [
-        3,
-        2,
-        2,
-        1,
-        1,
+    tensors = [
+        Activation(10, 0, 3, ("a",)),
+        Activation(10, 1, 1, ("a",)),
+        Activation(10, 2, 3),
+        Activation(9, 4, 4, ("a",)),
     ]
-    assert allocate(table, {"activation_bytes": 99}, activations=tensors).policy.costs["activation_bytes"] in (45, 50)
+    request = Request({"activation_bytes": limit}, activations=tensors)
+    if limit < 40:
+        with pytest.raises(NoSolution, match="activations that stay in floating point take 40 bytes by themselves"):
+            build_request(table, request, tight=False)
+        tensors.pop(2)
+    problem, _ = build_request(table, dataclasses.replace(request, activations=tensors), tight=False)
+    assert problem.n_resources <= resources
+    if limit == 99:
+        assert allocate(table, {"activation_bytes": 99}, activations=tensors).policy.costs["activation_bytes"] <= 99
 
 
 def test_what_cannot_be_limited_is_refused() -> None:
@@ -123,11 +134,11 @@ def test_what_cannot_be_limited_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no activation tensors given: activation_bytes and total_bytes need them"):
         build(table, {"activation_bytes": 5})
     with pytest.raises(InvalidInput, match="unknown layer that reads an activation 'b'"):
-        build(table, {"activation_bytes": 5}, activations=[Tensor(1, 0, 0, ("b",))])
+        build(table, {"activation_bytes": 5}, activations=[Activation(1, 0, 0, ("b",))])
     with pytest.raises(InvalidInput, match="a peak has no minimum: total_bytes can be limited from above only"):
-        build(table, {}, at_least={"total_bytes": 5}, activations=[Tensor(1, 0, 0, ("a",))])
+        build(table, {}, at_least={"total_bytes": 5}, activations=[Activation(1, 0, 0, ("a",))])
     with pytest.raises(NoSolution, match="activations that stay in floating point take 40 bytes by themselves"):
-        build(table, {"activation_bytes": 39}, activations=[Tensor(10, 0, 0)])
+        build(table, {"activation_bytes": 39}, activations=[Activation(10, 0, 0)])
     for wrong in ((0, 0, 0), (1, 2, 1), (1, -1, 0)):
         with pytest.raises(InvalidInput, match="give at least one element, and steps from 0 on"):
-            Tensor(*wrong)
+            Activation(*wrong)

@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate, build
-from mckp_quant.allocation import as_policy, why_none
+from mckp_quant.allocation import as_policy
 from mckp_quant.costs import RESOURCES, as_budget
+from mckp_quant.explanation import why_none
 from mckp_quant.solvers import Enumerate, Greedy, InvalidProblem, NoSolution, Status, solve
 
 from .tables import make_table, tables
@@ -135,5 +136,5 @@ def test_unknown_solver_suggests_the_nearest() -> None:
 
 
 def test_wrong_input_is_named_before_anything_is_solved() -> None:
-    with pytest.raises(InvalidInput, match="unknown budget 'bytes': did you mean 'weight_bytes'"):
-        allocate(make_table([[1.0, 2.0, 3.0]]), {"bytes": 1})
+    with pytest.raises(InvalidInput, match="unknown budget 'weigth_bytes': did you mean 'weight_bytes'"):
+        allocate(make_table([[1.0, 2.0, 3.0]]), {"weigth_bytes": 1})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mckp_quant import InvalidInput
-from mckp_quant.batches import Batch, as_batch, as_batches, evaluating, forward
+from mckp_quant.batches import IGNORED_TARGET, Batch, as_batch, as_batches, evaluating, forward, with_targets
 
 X = torch.arange(12.0).reshape(4, 3)
 Y = torch.arange(4)
@@ -43,6 +43,12 @@ def test_the_head_of_a_batch_cuts_everything_with_a_sample_dimension() -> None:
     assert batch.targets.equal(Y[:2])
     assert batch.size == 2
     assert as_batch(X).head(9).size == 4
+
+
+def test_a_dict_with_a_keyword_that_may_or_may_not_have_rows_for_samples_is_not_cut() -> None:
+    batch = as_batch({"x": torch.zeros(4, 4), "scale": torch.ones(4)})
+    assert batch.head(2) is batch
+    assert as_batch({"input_ids": X, "attention_mask": X, "labels": X}).head(2).size == 2
 
 
 @pytest.mark.parametrize(
@@ -150,3 +156,47 @@ def test_a_model_held_for_evaluation_is_given_back_as_it_was() -> None:
     assert [id(buffer) for buffer in model.buffers()] == identities
     torch.testing.assert_close(dict(model.named_buffers()), buffers, rtol=0, atol=0)
     assert torch.rand(3).equal(expected)
+
+
+class TinyForCausalLM(nn.Module):
+    pass
+
+
+class TinyForTokenClassification(nn.Module):
+    loss_type = "ForTokenClassification"
+
+
+TOKENS = torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+
+
+def test_labels_become_targets_shifted_for_causal_models_only_and_none_for_padding() -> None:
+    ignored = IGNORED_TARGET
+    for model, expected in (
+        (TinyForCausalLM(), [[6, 7, 8, ignored], [6, ignored, ignored, ignored]]),
+        (TinyForTokenClassification(), [[5, 6, 7, 8], [5, 6, ignored, ignored]]),
+    ):
+        (batch,) = as_batches([{"input_ids": TOKENS, "attention_mask": MASK, "labels": TOKENS}], model)
+        assert isinstance(batch.inputs, dict)
+        assert set(batch.inputs) == {"input_ids", "attention_mask"}
+        assert batch.targets is not None
+        assert batch.targets.tolist() == expected
+
+
+def test_targets_of_their_own_are_not_shifted_and_win_over_labels() -> None:
+    entry = ({"input_ids": TOKENS, "attention_mask": MASK, "labels": TOKENS + 1}, TOKENS)
+    batch = with_targets(as_batch(entry), TinyForCausalLM())
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [[5, 6, 7, 8], [5, 6, IGNORED_TARGET, IGNORED_TARGET]]
+    plain = as_batch((X, Y))
+    assert with_targets(plain, TinyForCausalLM()) is plain
+
+
+def test_padding_does_not_count_where_the_mask_is_one_of_the_logits_tokens() -> None:
+    batch = as_batch({"input_ids": TOKENS, "attention_mask": MASK})
+    counted = batch.counted(torch.zeros(2, 4, 3))
+    assert counted is not None
+    assert counted.tolist() == (MASK == 1).tolist()
+    assert batch.counted(torch.zeros(2, 3)) is None
+    assert batch.counted(torch.zeros(2, 5, 3)) is None
+    assert as_batch(X).counted(torch.zeros(4, 3, 3)) is None

@@ -76,6 +76,7 @@ def test_targets_narrow_the_choices_to_what_they_take_and_leave_the_rest_in_floa
     for layer, row in zip(table.layers, allowed(table, target=target), strict=True):
         for entry, has in zip(table.formats, row, strict=True):
             takes = layer.kind in can.kinds and entry.weight_bits in can.weight_bits and None in can.activation_bits
+            takes = takes and "channel" in can.granularities
             assert has == (entry == FLOAT or takes)
 
 
@@ -83,7 +84,7 @@ def test_activation_bits_that_a_target_does_not_compute_with_are_no_choice() -> 
     joint = [Format(f"x{w}a{a}", w, a, stored_bits=lambda layer: layer.elements) for w in (4, 8) for a in (4, 8)]
     layer = Layer("fc", "linear", (2, 8), 2, 16)
     table = SensitivityTable((layer,), (*joint, FLOAT), np.ones((1, 5)), np.ones((1, 5)))
-    assert chosen(table, target="torchao") == {"fc": "x4a8 x8a8 float"}
+    assert chosen(table, target="compressed_tensors") == {"fc": "x4a8 x8a8 float"}
     assert chosen(table, target="onnxruntime_qdq") == {"fc": "x4a4 x4a8 x8a4 x8a8 float"}
 
 
@@ -162,7 +163,7 @@ def test_the_users_own_pattern_ties_what_differs_in_its_part_only() -> None:
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
-        (["qvk"], "the tie rule 'qvk' is neither one of qkv, gate_up, experts, vllm"),
+        (["qvk"], "the tie rule 'qvk' is neither one of qkv, gate_up, experts, residual, vllm"),
         (["(?P<part>"], "the tie rule .* is no regular expression"),
         ("qkv", "the rules are one text, 'qkv': give a list"),
     ],

@@ -66,7 +66,8 @@ def test_every_solver_that_can_run_here_has_a_row_and_highs_is_the_last() -> Non
     assert set(names) == set(available()) - {"auto"}
     assert names[-1] == "highs"
     assert (comparison.reference, comparison.proved, comparison.unit) == ("exact", True, SMALL.unit)
-    assert all(not row.reason for row in comparison.rows if available()[row.solver] is None)
+    can = [row for row in comparison.rows if available()[row.solver] is None]
+    assert {row.solver for row in can if row.reason} <= {"pairwise"}  # there are no pairs
 
 
 @settings(max_examples=25)

@@ -100,14 +100,14 @@ def test_amounts_of_time_may_say_their_unit(asked: Any, limit: int) -> None:
 @given(tables(own=False))
 def test_variants_of_bit_operations_are_their_formulas(table: SensitivityTable) -> None:
     for layer, uniq, clado in zip(
-        table.layers, cost_matrix("bops_uniq", table), cost_matrix("bops_clado", table), strict=True
+        table.layers, cost_matrix("bops_uniq", table), cost_matrix("bops_gates", table), strict=True
     ):
         fan_in = math.prod(layer.shape[1:])
         for entry, first, second in zip(table.formats, uniq.tolist(), clado.tolist(), strict=True):
             w, a = entry.weight_bits, 32
             assert first == layer.macs * (w * a + w + a + math.ceil(math.log2(fan_in)))
             assert second == layer.macs * (5 * w * a - 2 * w + 32)
-    assert set(VARIANTS) == {"bops_uniq", "bops_clado"}
+    assert set(VARIANTS) == {"bops_uniq", "bops_gates"}
 
 
 def test_costs_that_were_not_measured_matter_only_where_the_format_is_allowed() -> None:

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mckp_quant import InvalidInput, Layer
 from mckp_quant.discovery import discover, modules
+from mckp_quant.weight_uses import check_usable, uses_in
 
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...], str, int]] = {
     "conv1d": (nn.Conv1d(4, 6, 3, stride=2), (4, 11), "conv1d", 6),
@@ -146,3 +147,122 @@ def test_modules_are_found_again_under_the_names_of_layers_and_ties() -> None:
 def test_layers_of_another_model_are_refused(layer: Layer, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         modules(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), [layer])
+
+
+class Experts(nn.Module):
+    """Three experts in one tensor for each of their two weights; every token goes to one of them."""
+
+    def __init__(self, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.num_experts = 3
+        self.is_transposed = transposed
+        self.gate_up_proj = nn.Parameter(torch.randn(3, 8, 5))
+        self.down_proj = nn.Parameter(torch.randn(3, 5, 4))
+
+    def forward(self, tokens: Tensor, chosen: Tensor) -> Tensor:
+        gate, up = torch.einsum("ni,noi->no", tokens, self.gate_up_proj[chosen]).chunk(2, dim=1)
+        return torch.einsum("ni,noi->no", torch.sigmoid(gate) * up, self.down_proj[chosen])
+
+
+class Mixture(nn.Module):
+    def __init__(self, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.router = nn.Parameter(torch.randn(5, 3))
+        self.experts = Experts(transposed=transposed)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(0, 1)
+        logits: Tensor = self.head(self.experts(tokens, (tokens @ self.router).argmax(dim=1)).reshape(x.shape))
+        return logits
+
+
+def test_all_experts_are_one_layer_with_the_operations_of_those_that_are_chosen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "mckp_quant"):
+        layers = discover(Mixture(), torch.randn(2, 7, 5))
+    assert layers[:2] == (
+        Layer("experts.gate_up_proj", "experts", (3, 8, 5), 24, 7 * 8 * 5),
+        Layer("experts.down_proj", "experts", (3, 5, 4), 15, 7 * 5 * 4),
+    )
+    assert "1 parameters that no layer uses stay in floating point: 'router'" in caplog.text
+
+
+def test_experts_whose_channels_are_not_rows_stay_float_and_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    model = Mixture(transposed=True)
+    assert list(uses_in(model)) == ["head"]
+    with caplog.at_level(logging.WARNING, "mckp_quant"):
+        discover(model, torch.randn(2, 7, 5))
+    assert "'experts.gate_up_proj', 'experts.down_proj'" in caplog.text
+
+
+def test_operations_of_a_batch_that_cannot_be_cut_are_those_of_one_sample() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor, scale: Tensor) -> Tensor:
+            out: Tensor = self.layer(x * scale)
+            return out
+
+    (layer,) = discover(Scaled(), {"x": torch.zeros(4, 4), "scale": torch.ones(4)})
+    assert layer.macs == 12
+
+
+def test_a_model_on_the_meta_device_has_the_layers_of_the_real_one() -> None:
+    batch = torch.zeros(2, 3, 5, 5)
+    real = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 2))
+    assert discover(real.to("meta"), batch) == discover(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 2)), batch
+    )
+
+
+def overlapping(view: str) -> nn.Module:
+    first, second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+    weight = first.weight.detach()
+    views = {"transposed": weight.T, "reshaped": weight.view(2, 8), "part": weight[1:3]}
+    second.weight = nn.Parameter(views[view])
+    return nn.Sequential(first, second)
+
+
+@pytest.mark.parametrize("view", ["transposed", "reshaped", "part"])
+def test_weights_that_overlap_in_memory_without_being_the_same_are_refused(view: str) -> None:
+    with pytest.raises(InvalidInput, match="layers '0' and '1' share memory under different shapes or strides"):
+        discover(overlapping(view), torch.zeros(2, 4))
+
+
+def test_weights_side_by_side_in_one_piece_of_memory_are_two_layers() -> None:
+    whole = torch.randn(8, 4)
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[0].weight, model[1].weight = nn.Parameter(whole[:4]), nn.Parameter(whole[4:])
+    assert len(discover(model, torch.zeros(2, 4))) == 2
+
+
+def made_in_inference_mode() -> nn.Module:
+    with torch.inference_mode():
+        return nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.LazyLinear(2), "parameter 'weight' has no shape yet: run the model once"),
+        (nn.Linear(3, 2, device="meta"), "parameter 'weight' is on the meta device and holds no numbers"),
+        (made_in_inference_mode(), r"parameter 'weight' was made under torch.inference_mode\(\)"),
+    ],
+)
+def test_models_whose_parameters_cannot_be_used_are_refused(model: nn.Module, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        check_usable(model)
+
+
+def test_measuring_in_inference_mode_is_refused() -> None:
+    with torch.inference_mode(), pytest.raises(InvalidInput, match=r"call it outside torch.inference_mode\(\)"):
+        check_usable(nn.Linear(3, 2))
+
+
+def test_a_lazy_layer_has_no_shape_to_discover() -> None:
+    with pytest.raises(InvalidInput, match="the weight of a LazyLinear has no shape yet"):
+        discover(nn.Sequential(nn.LazyLinear(2)), torch.zeros(1, 3))

@@ -40,7 +40,7 @@ def test_impossible_budget_names_what_would_do_and_the_layers_that_force_it() ->
     (words,) = impossible(problem, index)
     assert words.startswith("budget weight_bytes = 20% (308 bytes) cannot be met: even the cheapest formats take ")
     least = sum(min(problem.cost[0, slice(*pair)]) for pair in zip(problem.start, problem.start[1:], strict=False))
-    assert f"take {least:,} bytes, the least that works" in words
+    assert f"take {least:,} bytes (75.65%), the least that works" in words
     pinned = sum(problem.cost[0, problem.start[:-1]][np.diff(problem.start) == 1])
     assert f"layers with a single format take {pinned:,} bytes of it ('e', 'd', 'c' and 1 more)" in words
     with pytest.raises(NoSolution, match="layers with a single format take"):

@@ -231,7 +231,7 @@ def spoil(document: dict[str, Any], change: str) -> dict[str, Any]:
         ("layers", r"has layers = {}: it must be a list"),
         ("entry", "has an entry that cannot be read"),
         ("number", r"has an entry that cannot be read \(ValueError: could not convert"),
-        ("bits", r"has an entry that cannot be read \(ValueError"),
+        ("bits", r"has stored_bits = .ten.: it must be a whole number"),
         ("twice", "does not fit together: layer 'a' stands twice"),
         ("budget", r"has an entry that cannot be read \(KeyError: 'asked'"),
     ],

@@ -24,9 +24,10 @@ def keeps(table: SensitivityTable, columns: tuple[int, ...], structure: Structur
         changes = sum(by_layer[name].name != structure.previous[name].name for name in table.layer_names)
         if changes > structure.max_changes:
             return False
+    chains = [*structure.falling, *(chain[::-1] for chain in structure.rising)]
     return all(
         by_layer[before].weight_bits >= by_layer[after].weight_bits
-        for chain in structure.falling
+        for chain in chains
         for before, after in itertools.pairwise(chain)
     )
 
@@ -52,6 +53,7 @@ def test_policy_is_the_best_that_keeps_every_constraint(table: SensitivityTable,
         Structure(max_formats=int(rng.integers(1, 3))),
         Structure(previous=previous, max_changes=int(rng.integers(0, len(names) + 1))),
         Structure(falling=(chain,)),
+        Structure(rising=(chain,)),
         Structure(max_formats=2, previous=previous, max_changes=len(names), falling=(chain,)),
     ]
     limit = build(table, {"weight_bytes": f"{share}%"})[1].budgets[0].limit

@@ -9,10 +9,14 @@ import typer
 
 from .._version import __version__
 from ..errors import InvalidInput
+from ..export import ExportMismatch
 from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
 from .console import note
+from .exporting import audit, export
 from .measuring import demo, measure, validate
+from .searching import search
 from .solving import compare, solve
+from .truth import refine, stability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +37,14 @@ _SHORT = {
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
-    "compare": "Solve a table with every solver, side by side.",
+    "compare": "Solvers side by side on a table, or methods on a network.",
+    "stability": "Say how sure a table is of its policy.",
+    "refine": "Improve a policy by running the network.",
+    "search": "Search for a policy by running the network under many.",
+    "export": "Write a policy in the form of a toolchain, and read it back.",
+    "audit": "Compare an existing artefact with the optimum of its size.",
 }
-for command in (demo, measure, solve, validate, compare):
+for command in (demo, measure, solve, validate, compare, stability, refine, search, export, audit):
     application.command(short_help=_SHORT[command.__name__])(command)
 
 
@@ -70,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
-    except (NoSolution, SolverFailure) as error:
+    except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
     except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:
         return _say(error, WRONG_INPUT)

@@ -47,12 +47,45 @@ def load_model(spec: str) -> nn.Module:
     SolverUnavailable
         When torch is not installed.
     """
-    torch = _torch()
+    torch = require_torch()
     made = _call("model", spec)
     if not isinstance(made, torch.nn.Module):
         raise InvalidInput(f"model {spec!r} gave a {type(made).__name__}: the function must return a torch.nn.Module")
     model: nn.Module = made
     return model
+
+
+class Stream:
+    """Batches that a user's own code makes, taken one by one: what fails on the way is about that code.
+
+    Parameters
+    ----------
+    spec
+        Where the code is.
+    made
+        What it returned.
+    """
+
+    def __init__(self, spec: str, made: Iterable[Any]) -> None:
+        self._spec = spec
+        self._made = made
+
+    def __iter__(self) -> Iterator[Any]:
+        """Make the batches."""
+        with _blaming("data", self._spec):
+            yield from self._made
+
+    def __len__(self) -> int:
+        """How many there are; raises TypeError where the code does not say."""
+        return len(self._made)  # type: ignore[arg-type]
+
+
+def stream_batches(spec: str, batch_size: int) -> Iterable[Any]:
+    """Do what `load_batches` does, but leave batches that the user's function makes one by one unmade."""
+    require_torch()
+    if spec.endswith(".npz"):
+        return _from_npz(Path(spec), batch_size)
+    return Stream(spec, _made_batches(spec))
 
 
 def load_batches(spec: str, batch_size: int) -> list[Any]:
@@ -78,20 +111,26 @@ def load_batches(spec: str, batch_size: int) -> list[Any]:
     SolverUnavailable
         When torch is not installed.
     """
-    _torch()
+    require_torch()
     if spec.endswith(".npz"):
         return _from_npz(Path(spec), batch_size)
+    made = _made_batches(spec)
+    with _blaming("data", spec):
+        return list(made)
+
+
+def _made_batches(spec: str) -> Iterable[Any]:
     made = _call("data", spec)
     if not isinstance(made, Iterable) or isinstance(made, (dict, str, bytes)) or hasattr(made, "shape"):
         raise InvalidInput(
             f"data {spec!r} gave a {type(made).__name__}: the function must return batches, such as a list of tensors, "
             "of (inputs, targets), or a DataLoader"
         )
-    with _blaming("data", spec):
-        return list(made)
+    return made
 
 
-def _torch() -> Any:
+def require_torch() -> Any:
+    """Import torch; raises SolverUnavailable, with what to type, where it is not installed."""
     return require("torch", "torch", without="solve and compare work on a table without it")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,45 +11,91 @@ from ..files import PREFIX
 from ..formats import as_formats
 from ..policy import Policy
 from ..report.measured import sensitivity_report, validation_report
+from ..report.planned import plan_report
 from ..sensitivity.table import SensitivityTable
 from .console import note, progress, show, show_json
-from .load import load_batches, load_model
+from .networks import (
+    MODEL_HELP,
+    CacheOption,
+    CalibrationOption,
+    CheckpointOption,
+    ContextOption,
+    DeviceOption,
+    DtypeOption,
+    MaybeBatchSizeOption,
+    MaybeDataOption,
+    MemoryLimitOption,
+    Source,
+)
 from .options import (
     DEMO_FOLDER,
-    BatchSizeOption,
-    DataOption,
     FolderOption,
     JsonOption,
     LikelihoodOption,
+    MaybeOutputOption,
     MaybeTableOption,
-    OutputOption,
     PolicyArgument,
     SeedOption,
     check_output,
     names,
 )
 
-_MODEL_HELP = "The network: package.module:function or path/to/file.py:function."
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..formats import Format
 
 
 def measure(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL_HELP)],
-    data: DataOption,
-    output: OutputOption,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    data: MaybeDataOption = None,
+    output: MaybeOutputOption = None,
+    calibration: CalibrationOption = None,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
     likelihood: LikelihoodOption = "categorical",
+    activation_range: Annotated[
+        str,
+        typer.Option(
+            "--activation-range",
+            metavar="RULE",
+            help="How ranges of activations are chosen: minmax, percentile or mse.",
+        ),
+    ] = "mse",
     probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
-    batch_size: BatchSizeOption = 32,
+    class_dim: Annotated[
+        int | None, typer.Option("--class-dim", help="Where dense outputs, (N, C, H, W), have their classes: 1 there.")
+    ] = None,
+    target_error: Annotated[
+        float | None,
+        typer.Option("--target-error", help="Stop at this relative standard error of every loss that matters."),
+    ] = None,
+    max_batches: Annotated[int | None, typer.Option("--max-batches", help="Stop after so many batches.")] = None,
+    batch_size: MaybeBatchSizeOption = None,
+    context: ContextOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    checkpoint: CheckpointOption = None,
+    cache: CacheOption = None,
+    memory_limit: MemoryLimitOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
+    ] = False,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Measure how much each layer suffers from each format, and write the table."""
+    if output is None and not dry_run:
+        raise InvalidInput("Missing option '--output' / '-o': say where to write the table")
     check_output(output)
     wanted = as_formats(formats)
-    network = load_model(model)
-    batches = load_batches(data, batch_size)
+    source = Source(model, data, calibration, batch_size, context, device, dtype)
+    network = source.network(weights=not dry_run)
+    if output is None or dry_run:
+        _show_plan(source, network, wanted, method, max_batches, memory_limit, json)
+        return
+    batches = source.batches(network)
 
     from ..sensitivity._measure import measure as measure_network
 
@@ -63,6 +109,13 @@ def measure(
             seed=seed,
             probes=probes,
             layers=None if layers is None else names(layers),
+            class_dim=class_dim,
+            target=target_error,
+            max_batches=max_batches,
+            checkpoint=checkpoint,
+            cache=cache,
+            memory_limit=memory_limit,
+            activation_range=activation_range,
             progress=report,
         )
     table.save(output)
@@ -73,25 +126,56 @@ def measure(
         show(sensitivity_report(table))
 
 
+def _show_plan(
+    source: Source,
+    network: nn.Module,
+    formats: tuple[Format, ...],
+    method: str,
+    max_batches: int | None,
+    memory_limit: str | None,
+    json: bool,
+) -> None:
+    from ..planning import plan
+
+    planned = plan(
+        network,
+        source.first_batch(network),
+        formats=formats,
+        method=method,
+        batches=max_batches,
+        memory_limit=memory_limit,
+    )
+    if json:
+        show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})
+    else:
+        show(plan_report(planned))
+
+
 def validate(
     policy: PolicyArgument,
-    model: Annotated[str, typer.Option(metavar="MODEL", help=_MODEL_HELP)],
-    data: DataOption,
+    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
+    data: MaybeDataOption = None,
+    calibration: CalibrationOption = None,
     table: MaybeTableOption = None,
     likelihood: LikelihoodOption = "categorical",
-    batch_size: BatchSizeOption = 32,
+    batch_size: MaybeBatchSizeOption = None,
+    context: ContextOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
-    against = [] if table is None else _uniform(SensitivityTable.load(table))
-    network = load_model(model)
-    batches = load_batches(data, batch_size)
+    measured = None if table is None else SensitivityTable.load(table)
+    against = None if measured is None else _uniform(measured)
+    source = Source(model, data, calibration, batch_size, context, device, dtype)
+    network = source.network()
+    batches = source.batches(network, stream=False)
 
     from ..validation import validate as validate_policy
 
     with progress("validating"):
-        validation = validate_policy(network, chosen, batches, likelihood=likelihood, against=against)
+        validation = validate_policy(network, chosen, batches, likelihood=likelihood, against=against, table=measured)
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
     else:

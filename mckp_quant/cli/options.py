@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..activations import shared_inputs
 from ..capabilities import TARGETS
 from ..choices import RUNTIME_TIES, TIE_RULES, find_ties
-from ..costs import RESOURCES
+from ..conversions import Conversion
+from ..costs import PEAKS, RESOURCES, VARIANTS
 from ..errors import InvalidInput
-from ..tables import Handling, read_costs, read_table
+from ..policy import Policy
+from ..structure import Structure
+from ..tables import Handling, read_activations, read_costs, read_table
 from ..tables.findings import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..cost_tables import CostTable
+    from ..layers import Activation
     from ..sensitivity.table import SensitivityTable
+
+SHARED_INPUTS = "shared_inputs"
 
 TableArgument = Annotated[
     Path,
@@ -56,7 +63,7 @@ BudgetOption = Annotated[
         "--budget",
         metavar="NAME=VALUE",
         help=f"A limit, such as weight_bytes=90kB, bits_per_weight=2.5 or bops=25%; may be repeated. "
-        f"Names: {', '.join(RESOURCES)}.",
+        f"Names: {', '.join([*RESOURCES, *PEAKS, *VARIANTS])}, and those of --costs.",
     ),
 ]
 PinOption = Annotated[
@@ -83,7 +90,40 @@ TieRuleOption = Annotated[
     typer.Option(
         "--tie-rule",
         metavar="RULE",
-        help=f"Tie layers by a rule: {', '.join([*TIE_RULES, *RUNTIME_TIES])}, or an expression with (?P<part>...).",
+        help=f"Tie layers by a rule: {', '.join([*TIE_RULES, *RUNTIME_TIES])}, {SHARED_INPUTS} (those that read one "
+        "activation tensor of the table), or an expression with (?P<part>...).",
+    ),
+]
+MaxFormatsOption = Annotated[int | None, typer.Option("--max-formats", help="The most distinct formats.")]
+PreviousOption = Annotated[
+    Path | None, typer.Option("--previous", metavar="POLICY", help="A policy to stay close to; see --max-changes.")
+]
+MaxChangesOption = Annotated[
+    int | None, typer.Option("--max-changes", help="The most layers that may differ from --previous.")
+]
+FallingOption = Annotated[
+    list[str] | None,
+    typer.Option("--falling", metavar="LAYER,LAYER", help="Layers along which weight bits never rise; repeatable."),
+]
+RisingOption = Annotated[
+    list[str] | None,
+    typer.Option("--rising", metavar="LAYER,LAYER", help="Layers along which weight bits never fall; repeatable."),
+]
+ConvertOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--convert",
+        metavar="BUDGET:LAYER>LAYER=COST",
+        help="What a budget loses where these two layers have different formats, in what it counts; may be repeated.",
+    ),
+]
+ActivationsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--activations",
+        metavar="FILE",
+        help="Activation tensors for limits on peak memory, where the table holds none: a JSON list of objects with "
+        "elements, first, last and readers.",
     ),
 ]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
@@ -163,7 +203,41 @@ def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
 
 def ties_from(table: SensitivityTable, texts: Sequence[str] | None, rules: Sequence[str] | None) -> list[Sequence[str]]:
     """The sets of ``--tie``, and those that ``--tie-rule`` finds."""
-    return [*sets(texts), *find_ties(table.layers, rules or ())]
+    named = [rule for rule in rules or () if rule != SHARED_INPUTS]
+    found = [*sets(texts), *find_ties(table.layers, named)]
+    return found if SHARED_INPUTS not in (rules or ()) else [*found, *shared_inputs(table.activations)]
+
+
+def structure_from(
+    max_formats: int | None,
+    previous: Path | None,
+    max_changes: int | None,
+    falling: Sequence[str] | None,
+    rising: Sequence[str] | None,
+    convert: Sequence[str] | None,
+) -> Structure:
+    """The constraints on the policy as a whole."""
+    return Structure(
+        max_formats=max_formats,
+        previous=None if previous is None else Policy.load(previous),
+        max_changes=max_changes,
+        falling=tuple(names(text) for text in falling or ()),
+        rising=tuple(names(text) for text in rising or ()),
+        conversions=tuple(_conversion(said, cost) for said, cost in pairs("--convert", convert).items()),
+    )
+
+
+def _conversion(said: str, cost: str) -> Conversion:
+    budget, colon, edge = said.partition(":")
+    before, arrow, after = (part.strip() for part in edge.partition(">"))
+    if not (budget.strip() and colon and before and arrow and after and cost.isdecimal()):
+        raise InvalidInput(f"--convert '{said}={cost}' cannot be read: write --convert latency:conv1>conv2=120")
+    return Conversion(budget.strip(), [(before, after)], int(cost))
+
+
+def activations_from(path: Path | None) -> tuple[Activation, ...]:
+    """The tensors of ``--activations``; none without it."""
+    return () if path is None else read_activations(path)
 
 
 def choices_from(texts: Sequence[str] | None) -> dict[str, list[str]]:

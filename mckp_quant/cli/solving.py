@@ -1,4 +1,4 @@
-"""The commands that work on a table alone, without torch: solve and compare."""
+"""The commands that work on a table alone, without torch: solve, and compare where it is given no network."""
 
 from __future__ import annotations
 
@@ -9,33 +9,47 @@ import typer
 
 from ..allocation import allocate
 from ..comparison import compare_solvers
+from ..errors import InvalidInput
 from ..files import PREFIX
 from ..policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
+from ..request import Request
 from .console import note, progress, show, show_json
+from .networks import CalibrationOption, MaybeDataOption, Source
 from .options import (
+    ActivationsOption,
     AllowOption,
     AtLeastOption,
     BudgetOption,
+    ConvertOption,
     CostsOption,
+    FallingOption,
     JsonOption,
+    LikelihoodOption,
+    MaxChangesOption,
+    MaxFormatsOption,
     MaybeOutputOption,
     OnOption,
     PinOption,
+    PreviousOption,
+    RisingOption,
     SecondsOption,
     SeedOption,
     TableArgument,
     TargetOption,
     TieOption,
     TieRuleOption,
+    activations_from,
     check_output,
     choices_from,
     costs_from,
     names,
     pairs,
+    structure_from,
     table_from,
     ties_from,
 )
+from .searching import ComparedModelOption, EvaluationsOption, HeldOutOption, MethodsOption, compare_methods
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -52,6 +66,13 @@ def solve(
     target: TargetOption = None,
     at_least: AtLeastOption = None,
     costs: CostsOption = None,
+    max_formats: MaxFormatsOption = None,
+    previous: PreviousOption = None,
+    max_changes: MaxChangesOption = None,
+    falling: FallingOption = None,
+    rising: RisingOption = None,
+    convert: ConvertOption = None,
+    activations: ActivationsOption = None,
     on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
@@ -72,6 +93,8 @@ def solve(
             target=target,
             at_least=pairs("--at-least", at_least),
             costs=costs_from(costs),
+            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            activations=activations_from(activations),
             seconds=seconds,
             seed=seed,
         )
@@ -100,13 +123,45 @@ def compare(
     target: TargetOption = None,
     at_least: AtLeastOption = None,
     costs: CostsOption = None,
+    max_formats: MaxFormatsOption = None,
+    previous: PreviousOption = None,
+    max_changes: MaxChangesOption = None,
+    falling: FallingOption = None,
+    rising: RisingOption = None,
+    convert: ConvertOption = None,
+    activations: ActivationsOption = None,
     on: OnOption = None,
+    model: ComparedModelOption = None,
+    data: MaybeDataOption = None,
+    calibration: CalibrationOption = None,
+    held_out: HeldOutOption = None,
+    methods: MethodsOption = None,
+    evaluations: EvaluationsOption = 200,
+    likelihood: LikelihoodOption = "categorical",
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Solve a table with every solver, and set side by side what each finds, how fast, and on what proof."""
+    """Set every solver side by side on a table; with --model, every method on the real network instead."""
     measured = table_from(table, on)
+    if model is not None:
+        request = Request(
+            pairs("--budget", budget),
+            at_least=pairs("--at-least", at_least),
+            pinned=pairs("--pin", pin),
+            tied=ties_from(measured, tie, tie_rule),
+            costs=costs_from(costs),
+            choices=choices_from(allow),
+            target=target,
+            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            activations=activations_from(activations),
+        )
+        source = Source(model, data, calibration)
+        chosen = None if methods is None else names(methods)
+        compare_methods(source, held_out, measured, request, chosen, evaluations, likelihood, seed, json)
+        return
+    if data or calibration or held_out or methods:
+        raise InvalidInput("--data, --calibration, --held-out and --methods run a network: name it with --model")
     with progress("comparing solvers") as report:
         comparison = compare_solvers(
             measured,
@@ -118,6 +173,8 @@ def compare(
             target=target,
             at_least=pairs("--at-least", at_least),
             costs=costs_from(costs),
+            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            activations=activations_from(activations),
             seconds=seconds,
             seed=seed,
             progress=report,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..comparison import Comparison
     from ..policy import Policy
 
+_LISTED = ("weight_bytes", "stored_bits", "bops")  # totals that have a line of their own
 WIDTH = 240  # columns: nothing is wrapped or cut, whatever the terminal; reports also go into files
 
 # Headings over a rule, and nothing else, in ASCII: a log or a terminal of any encoding can show it.
@@ -81,6 +82,8 @@ def with_error(amount: float, stderr: float) -> str:
 def policy_summary(policy: Policy) -> Text:
     """What a policy predicts and costs, and what is proved of it, one fact a line."""
     lines = [f"{policy.status} (ground: {policy.ground})" if policy.ground != "none" else policy.status]
+    if policy.tolerance > 0:
+        lines[0] += f", to within {number(policy.tolerance, 2)} {policy.unit}"
     if not math.isnan(policy.predicted):
         lines.append(f"predicted loss increase  {with_error(policy.predicted, policy.predicted_stderr)} {policy.unit}")
     if not math.isnan(policy.bound):
@@ -89,6 +92,12 @@ def policy_summary(policy: Policy) -> Text:
         stored = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
         lines.append(f"weights                  {stored}")
         lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
+        units = {budget.name: budget.unit for budget in policy.budgets}
+        for name, total in policy.costs.items():
+            if name not in _LISTED:
+                lines.append(f"{name:<24} {total:,} {units.get(name, '')}".rstrip())
+    if policy.target:
+        lines.append(f"stored as by             {policy.target}")
     lines += [f"budget                   {budget}" for budget in policy.budgets]
     if policy.solver:
         lines.append(f"solver                   {policy.solver}, seed {policy.seed}")

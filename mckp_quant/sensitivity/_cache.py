@@ -16,7 +16,7 @@ from .._version import __version__
 from ..quantizers import perturbations
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -43,20 +43,36 @@ def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format]
     perturbations
         ``(n_formats, *layer.shape)``, on the weight's device.
     """
-    content = hashlib.sha256(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    content = hashlib.sha256(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
-    made = []
-    for entry in formats:
+
+    def error(entry: Format) -> Tensor:
         if not entry.built_in:
-            made.append(perturbations(weight, [entry], layer)[0])
-            continue
+            return perturbations(weight, [entry], layer)[0]
         path = folder / f"{content.hexdigest()[:40]}-{entry.name}.npy"
         found = _read(path, layer)
         if found is None:
             found = perturbations(weight, [entry], layer)[0]
             _write(path, found)
-        made.append(found.to(weight.device))
-    return torch.stack(made)
+        return found.to(weight.device)
+
+    return format_by_format(error, formats)
+
+
+def uncached_perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
+    """Give what `perturbations` gives, format by format to spare memory."""
+    return format_by_format(lambda entry: perturbations(weight, [entry], layer)[0], formats)
+
+
+def format_by_format(error: Callable[[Format], Tensor], formats: Sequence[Format]) -> Tensor:
+    """Put what `error` gives for each format into one tensor, with no more than one of them beside it at a time."""
+    first = error(formats[0])
+    errors = first.new_empty((len(formats), *first.shape))
+    errors[0] = first
+    del first
+    for row, entry in enumerate(formats[1:], start=1):
+        errors[row] = error(entry)
+    return errors
 
 
 def _read(path: Path, layer: Layer) -> Tensor | None:

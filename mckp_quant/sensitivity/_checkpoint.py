@@ -107,8 +107,7 @@ class Checkpoint:
     def _fingerprint(self, task: Task) -> str:
         content = hashlib.sha256(self.settings.encode())
         for weight in task.weights:
-            content.update(repr((weight.layer.name, weight.layer.shape)).encode())
-            content.update(weight.perturbations.double().cpu().numpy().tobytes())
+            content.update(weight.digest)
         return content.hexdigest()
 
 

@@ -4,8 +4,9 @@ For one call of a layer with input ``x_n`` and output gradient ``d_n`` of sample
 the sample is linear in both, and what is wanted is ``a_n(f) = <G_n, P_f>`` for several directions ``P_f`` (one a
 format). There are two orders of work: form ``G_n``, then contract it with every ``P_f`` at once (its cost hardly
 grows with the number of directions), or apply the layer with ``P_f`` in place of its weight and contract with ``d_n``
-(its cost is one forward pass a direction, and no ``G_n`` exists). The rules for choosing were fitted to CPU timings.
-They depend on shapes only, never on a clock, so that the same input gives the same rounding errors on every run.
+(one forward pass a direction and no ``G_n``, which is faster where a layer has few positions). The rules for choosing
+were fitted to CPU timings. They depend on shapes only, never on a clock, so that the same input gives the same rounding
+errors on every run.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Per-sample gradients are formed for so many samples at a time that they hold about this many elements.
-_CHUNK_ELEMENTS = 2**22
-# Contracting a per-sample gradient of a linear layer, bound by memory, takes as long as this many of its positions.
+# Per-sample gradients are formed for so many samples at a time that they hold about this many elements: few enough to
+# stay in cache and to add little to the memory of a gradient.
+_CHUNK_ELEMENTS = 2**19
+# Forming and contracting the gradient of a sample is bound by memory, applying the layer by arithmetic: the former
+# takes as long as the latter at so many positions of the output.
 _CONTRACTION_IN_POSITIONS = 48
 # A convolution with more weights than this for each position of its output is faster as a batched matrix product
 # than as a grouped convolution.
@@ -102,8 +105,11 @@ def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tens
         # A transposed convolution is the adjoint of a convolution with the same weight: input and gradient swap roles.
         inputs, gradient = gradient, inputs
     flat = directions.flatten(1)
+    positions = gradient[0, 0].numel()
+    if module.groups == 1 and positions * (len(directions) - 1) <= _CONTRACTION_IN_POSITIONS:
+        return _applied(inputs, gradient, directions, module, padding)
     step = max(1, _CHUNK_ELEMENTS // flat.shape[1])
-    wide = module.groups == 1 and flat.shape[1] > _WEIGHTS_PER_POSITION * gradient[0, 0].numel()
+    wide = module.groups == 1 and flat.shape[1] > _WEIGHTS_PER_POSITION * positions
     form = _unfolded_gradients if wide else _grouped_gradients
     pieces = zip(torch.split(inputs, step), torch.split(gradient, step), strict=True)
     shape = directions.shape[1:]
@@ -121,6 +127,16 @@ def _padding_of(module: nn.modules.conv._ConvNd) -> list[int]:
             each = 0 if isinstance(module.padding, str) else module.padding[axis]
             amounts += [each, each]
     return amounts
+
+
+def _applied(
+    inputs: Tensor, gradient: Tensor, directions: Tensor, module: nn.modules.conv._ConvNd, padding: Sequence[int]
+) -> Tensor:
+    """``(rows, n_directions)``: one convolution with all directions as output channels, times `gradient`."""
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[inputs.ndim - 3]
+    outputs = convolve(inputs, directions.flatten(0, 1), None, module.stride, padding, module.dilation)
+    by_direction = outputs.reshape(len(inputs), len(directions), -1)
+    return torch.bmm(by_direction, gradient.reshape(len(inputs), -1, 1)).squeeze(2)
 
 
 def _grouped_gradients(

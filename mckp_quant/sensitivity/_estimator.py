@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from ..weight_uses import EXPERTS
 
 if TYPE_CHECKING:
     from ..batches import Batch
     from ..layers import Layer
+    from ._menu import Menu
+    from ._streaming import Streamed
     from .likelihood import Likelihood
 
 
@@ -30,14 +36,35 @@ class LayerWeight:
         The modules that use the weight: one, or several where it is tied.
     parameters
         The distinct parameters that hold the weight: one, unless ties share only their memory.
-    perturbations
-        ``(n_formats, *layer.shape)``, quantised minus float weight; float32 or float64.
+    errors
+        What each format adds to the weight, in memory or on disk: see `perturbations`.
     """
 
     layer: Layer
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
-    perturbations: Tensor
+    errors: Tensor | Streamed
+
+    @property
+    def perturbations(self) -> Tensor:
+        """``(n_formats, *layer.shape)``, quantised minus float weight; float32 or float64.
+
+        It may be read from disk: use it and let it go, for one layer at a time.
+        """
+        return self.errors if isinstance(self.errors, Tensor) else self.errors.read()
+
+    @property
+    def columns(self) -> int:
+        """How many formats there are."""
+        return len(self.errors) if isinstance(self.errors, Tensor) else self.errors.columns
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """Equal for two layers exactly if name, shape and perturbations are."""
+        content = hashlib.sha256(repr((self.layer.name, self.layer.shape)).encode())
+        for each in self.perturbations:
+            content.update(each.double().cpu().numpy().tobytes())
+        return content.digest()
 
 
 @dataclass(eq=False)
@@ -80,6 +107,9 @@ class Task:
         Random probes per batch.
     metric
         The caller's own distance: from the logits of the float network and of the quantised one to a number per sample.
+    menu
+        How the table's columns combine formats of weights, for which the layers' perturbations are, and of inputs;
+        None where every column is a format of weights.
     memory
         What is carried from batch to batch; the estimator changes it.
     """
@@ -91,16 +121,18 @@ class Task:
     seed: int
     probes: int
     metric: Callable[[Tensor, Tensor], object] | None = None
+    menu: Menu | None = None
     memory: Memory = field(init=False)
 
     def __post_init__(self) -> None:
-        """Seed the draws."""
-        object.__setattr__(self, "memory", Memory(torch.Generator().manual_seed(self.seed)))
+        """Seed the draws. Experts share rows of all samples, so only their sum over a batch is known."""
+        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind == EXPERTS}
+        object.__setattr__(self, "memory", Memory(torch.Generator().manual_seed(self.seed), experts))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the table: ``(n_layers, n_formats)``."""
-        return len(self.weights), self.weights[0].perturbations.shape[0]
+        return len(self.weights), self.weights[0].columns if self.menu is None else len(self.menu.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +166,12 @@ class Reading:
 Reader: TypeAlias = Callable[["Batch"], Reading]
 # An estimator sets up what it needs in the model, gives a function from batches to readings, and cleans up.
 Estimator: TypeAlias = Callable[[Task], AbstractContextManager[Reader]]
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what cannot seed a generator."""
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise InvalidInput(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1")
 
 
 def targets_of(batch: Batch, method: str) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..batches import Batch
     from ._estimator import Task
 
 
@@ -39,6 +40,22 @@ def loss_gradient(task: Task, logits: Tensor, targets: Tensor) -> tuple[Tensor, 
     if not labelled.any():
         return torch.zeros_like(logits), labelled
     return (gradient * float(labelled.sum())).to(logits.dtype), labelled
+
+
+def counted_positions(task: Task, logits: Tensor, batch: Batch) -> Tensor:
+    """``(N, positions)`` bool on the logits' device: which positions are no padding (class scores only)."""
+    counted = batch.counted(logits) if task.likelihood.name == "categorical" else None
+    if counted is None:
+        counted = torch.ones(len(logits), task.likelihood.positions(logits), dtype=torch.bool, device=logits.device)
+    return counted
+
+
+def surprise_of(task: Task, logits: Tensor, counted: Tensor, batch: Batch) -> float:
+    """The mean loss of a batch without its padding, see `Reading.surprise`."""
+    logits = logits.detach()
+    if batch.targets is None and not bool(counted.all()):
+        logits = logits[counted]
+    return task.likelihood.surprise(logits, batch.targets)
 
 
 def per_unit_sizes(labelled: Tensor, positions: int, units: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Sized
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,27 @@ import numpy as np
 import torch
 
 from ..batches import as_batches, evaluating
-from ..discovery import discover, modules, weight_of
+from ..discovery import discover, uses_of
 from ..errors import InvalidInput, unknown
 from ..formats import as_formats
-from ..quantizers import perturbations
+from ..tracing import trace_activations
+from ..units import bytes_of
+from ..weight_uses import check_usable
 from . import sqnr, weight_mse
-from ._cache import cached_perturbations
+from ._arguments import check_formats, chosen_layers, length_of, ranges_for
+from ._cache import cached_perturbations, uncached_perturbations
 from ._checkpoint import Checkpoint
 from ._dense_outputs import classes_last, targets_flat
-from ._estimator import Estimator, LayerWeight, Task
+from ._estimator import Estimator, LayerWeight, Task, check_seed
+from ._menu import Menu
 from ._run import Stop, run
+from ._streaming import Rounding, errors_bytes
+from ._streaming import disk as streaming_to
 from .empirical_fisher import empirical_fisher
 from .first_order import first_order
 from .gauss_newton import gauss_newton
 from .hessian_form import hessian_form
+from .hutch_plus_plus import hutch_plus_plus
 from .hutchinson import hutchinson, hutchinson_blockwise
 from .likelihood import LIKELIHOODS
 from .measured_kl import measured_kl
@@ -35,12 +43,17 @@ from .table import SensitivityTable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor, nn
 
+    from ..batches import Batch
     from ..formats import Format
-    from ..layers import Layer
+    from ..layers import Activation, Layer
+    from ..ranges import ActivationRanges
+    from ._streaming import Disk
+
+logger = logging.getLogger(__name__)
 
 ESTIMATORS: dict[str, Estimator] = {
     "gauss_newton": gauss_newton,
@@ -52,12 +65,14 @@ ESTIMATORS: dict[str, Estimator] = {
     "first_order": first_order,
     "hutchinson": hutchinson,
     "hutchinson_blockwise": hutchinson_blockwise,
+    "hutch_plus_plus": hutch_plus_plus,
 }
 DATA_FREE: dict[str, tuple[Callable[[Task], Tensor], str]] = {
     "weight_mse": (weight_mse.weight_mse, weight_mse.UNIT),
     "sqnr": (sqnr.sqnr, sqnr.UNIT),
 }
 METHODS = (*ESTIMATORS, *DATA_FREE)
+KNOW_INPUTS = ("gauss_newton", "empirical_fisher", "first_order", "measured_kl", "measured_loss", "metric")
 
 
 def measure(
@@ -77,11 +92,14 @@ def measure(
     max_batches: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
+    memory_limit: int | str | None = None,
+    activation_range: str | ActivationRanges = "mse",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> SensitivityTable:
-    """Predict how much the loss rises when one layer's weight is stored in one format, for all layers and formats.
+    """Predict how much the loss rises when one layer is stored in one format, for all layers and formats.
 
-    The model runs in eval mode and is given back as it was: mode, gradients, hooks, buffers, random state. Inputs the
+    The model runs in eval mode, on its own device and in its own precision, and is given back as it was: mode,
+    gradients, hooks, buffers, random state. Products with the rounding errors are in float32 at least. Inputs the
     network was not trained on give the right scale; training inputs may underestimate it tenfold.
 
     Parameters
@@ -90,9 +108,11 @@ def measure(
         The network.
     batches
         An iterable, consumed once, of tensors, ``(inputs, targets)`` pairs, or dicts of tensors for models that take
-        keywords. Samples lie along the first dimension.
+        keywords; ``labels`` among these become targets, shifted by one for causal language models. Samples lie along
+        the first dimension.
     formats
-        Names or `Format` objects, such as ``"w2,w4"``.
+        Names or `Format` objects, such as ``"w2,w4"``. Formats that also store the layer's input, such as ``"w4a8"``,
+        are measured jointly, by the methods that know inputs: `KNOW_INPUTS`.
     method
         What is predicted or measured, in nats unless said otherwise:
 
@@ -104,12 +124,14 @@ def measure(
         - ``"hessian_form"``: ``dw' H dw / 2`` with the exact Hessian; needs targets, a product for every entry.
         - ``"empirical_fisher"``: mean squared first-order change of each sample's loss (MPQCO); needs targets.
         - ``"first_order"``: ``g . dw``, signed; needs targets. It is never added to another estimate.
-        - ``"hutchinson"``, ``"hutchinson_blockwise"``: average Hessian trace times squared error (HAWQ-V2); targets.
+        - ``"hutchinson"``, ``"hutchinson_blockwise"``, ``"hutch_plus_plus"``: average Hessian trace times squared error
+          (HAWQ-V2), the trace by probes over all layers, layer by layer, or with leading eigenvalues; needs targets.
         - ``"weight_mse"``, ``"sqnr"``: squared error of the weight, absolute and relative; data are not used, only one
           batch's shapes.
     likelihood
         ``"categorical"`` for class logits ``(N, C)`` or ``(N, T, C)``, ``"gaussian"`` for regression with unit
-        variance. Every position of a sequence counts, padding too.
+        variance. Every position of a sequence counts, except what the keyword ``attention_mask`` says is padding (with
+        class logits).
     output
         From what the model returns to the logits. By default it returns them, or has them as ``.logits``.
     seed
@@ -135,8 +157,16 @@ def measure(
         with the same arguments and batches, to the same numbers to the last bit.
     cache
         A folder in which the rounding errors of weights are kept, for measuring the same network again.
+    memory_limit
+        How many bytes the rounding errors of all layers may hold in memory, as a number or such as ``"500MB"``; what is
+        more goes to a temporary folder and is read when it is needed, layer by layer. The numbers are the same to the
+        last bit. The largest layer in all formats has to fit.
+    activation_range
+        How the ranges of inputs are chosen, on the first eight batches: see `calibrate_ranges`; or the
+        ranges themselves. The table keeps them, for the policies that are made from it.
     progress
-        Called after each batch with the number done and the total, or None where that is unknown.
+        Called after each batch with the number done and the total: `max_batches` where the batches do not tell, None
+        where that is not given either.
 
     Returns
     -------
@@ -158,26 +188,37 @@ def measure(
         raise InvalidInput(f"probes is {probes}: it must be at least 1")
     if metric is not None and method != "metric":
         raise InvalidInput(f"a metric is given, but method={method!r} does not use it: say method='metric'")
+    check_formats(columns, method, KNOW_INPUTS, activation_range)
+    menu = Menu.of(columns)
+    check_seed(seed)
+    limit = None if memory_limit is None else bytes_of("memory_limit", memory_limit)
+    check_usable(model)
     stop = Stop(target, max_batches)
-    total = _length(batches)
-    if total is not None and max_batches is not None:
-        total = min(total, max_batches)
-    stream = as_batches(batches)
+    total = min((count for count in (length_of(batches), max_batches) if count is not None), default=None)
+    stream = as_batches(batches, model)
     if class_dim is not None:
         output = classes_last(output, class_dim)
         stream = map(targets_flat, stream)
     first = next(stream)
-    rows = _chosen(discover(model, first), layers)
-    with evaluating(model):
-        weights = layer_weights(model, rows, columns, None if cache is None else Path(cache))
-        task = Task(model, weights, LIKELIHOODS[likelihood], output, seed, probes, metric)
+    rows = chosen_layers(discover(model, first), layers)
+    tensors = _activations(model, first, rows)
+    again: Iterator[Batch] = itertools.chain([first], stream)
+    ranges, whole = ranges_for(menu, columns, activation_range, model, again, max_batches)
+    with evaluating(model), streaming_to(limit) as disk:
+        stored = menu.weights if menu.schemes else columns
+        weights = layer_weights(model, rows, stored, None if cache is None else Path(cache), limit, disk)
+        users = {name: use.module for name, use in uses_of(model, rows).items()}
+        joint = menu.on(rows, users, ranges) if menu.schemes else None
+        task = Task(model, weights, LIKELIHOODS[likelihood], output, seed, probes, metric, joint)
         if method in DATA_FREE:
-            return _data_free(task, method, rows, columns)
+            return dataclasses.replace(_data_free(task, method, rows, columns), activations=tensors)
         settings = repr((method, likelihood, seed, probes, class_dim, [entry.name for entry in columns]))
+        if ranges is not None:
+            settings += repr(ranges.document())
         totals = run(
             task,
             ESTIMATORS[method],
-            itertools.chain([first], stream),
+            whole,
             stop=stop,
             formats=[entry.name for entry in columns],
             progress=lambda done: None if progress is None else progress(done, total),
@@ -194,7 +235,18 @@ def measure(
         method=method,
         samples=sum(totals.samples),
         seed=seed,
+        ranges=ranges,
+        activations=tensors,
     )
+
+
+def _activations(model: nn.Module, batch: Batch, layers: tuple[Layer, ...]) -> tuple[Activation, ...]:
+    """The activation tensors, for budgets on peak memory; none, with a warning, where a model cannot be watched."""
+    try:
+        return trace_activations(model, batch, layers)
+    except RuntimeError as error:
+        logger.warning("the activation tensors could not be traced, so peaks need activations=...: %s", error)
+        return ()
 
 
 def _data_free(task: Task, method: str, rows: tuple[Layer, ...], columns: tuple[Format, ...]) -> SensitivityTable:
@@ -205,36 +257,22 @@ def _data_free(task: Task, method: str, rows: tuple[Layer, ...], columns: tuple[
     )
 
 
-def _length(batches: object) -> int | None:
-    """How many batches there are; None for generators, and for loaders that do not know."""
-    try:
-        return len(batches) if isinstance(batches, Sized) else None
-    except TypeError:
-        return None
-
-
-def _chosen(found: tuple[Layer, ...], names: Iterable[str] | None) -> tuple[Layer, ...]:
-    if names is None:
-        return found
-    wanted = {names} if isinstance(names, str) else set(names)
-    known = [layer.name for layer in found]
-    for name in sorted(wanted):
-        if name not in known:
-            raise unknown("layer", name, known)
-    if not wanted:
-        raise InvalidInput("layers is empty: name at least one layer, or leave it out to measure all")
-    return tuple(layer for layer in found if layer.name in wanted)
-
-
 def layer_weights(
-    model: nn.Module, layers: Sequence[Layer], formats: Sequence[Format], cache: Path | None = None
+    model: nn.Module,
+    layers: Sequence[Layer],
+    formats: Sequence[Format],
+    cache: Path | None = None,
+    limit: int | None = None,
+    disk: Disk | None = None,
 ) -> tuple[LayerWeight, ...]:
     """Find the modules and parameters of each layer in the model, and what each format adds to its weight."""
-    compute = perturbations if cache is None else functools.partial(cached_perturbations, cache)
-    found = modules(model, layers)
-    weights = []
-    for layer in layers:
-        users = tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties)))
-        parameters = tuple(dict.fromkeys(weight_of(module) for module in users))
-        weights.append(LayerWeight(layer, users, parameters, compute(parameters[0], formats, layer)))
-    return tuple(weights)
+    found = uses_of(model, layers)
+    places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
+    compute = uncached_perturbations if cache is None else functools.partial(cached_perturbations, cache)
+    parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
+    sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
+    rounding = Rounding(compute, formats, sizes, limit, disk)
+    return tuple(
+        LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, rounding(own[0], layer))
+        for layer, uses, own in zip(layers, places, parameters, strict=True)
+    )

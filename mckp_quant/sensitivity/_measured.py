@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..batches import forward
 from ._estimator import Reading
@@ -32,7 +32,7 @@ _ROUNDING = 100  # units in the last place of the largest logit by which two run
 
 @contextlib.contextmanager
 def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterator[Reader]:
-    """Quantise one weight at a time, run the network, and judge its logits against the float network's.
+    """Quantise one layer at a time, run the network, and judge its logits against the float network's.
 
     What comes before the changed layer is computed once for each batch (see `Replay`). Whether that gives what a whole
     run gives is tried for every layer on the first samples; layers for which it does not are measured by whole runs.
@@ -71,7 +71,7 @@ def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterat
                 start = None if row in whole else replay.starts(weight.modules)
                 judged = []
                 for column in range(task.shape[1]):
-                    with perturbed(weight, column):
+                    with quantised(task, weight, column):
                         judged.append(judge(reference, _run_from(replay, start, run), batch))
                 sums.append(torch.stack([values for values, _ in judged], dim=1))
                 sizes.append(judged[0][1])
@@ -80,6 +80,26 @@ def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterat
 
     with replay.attached():
         yield read
+
+
+@contextlib.contextmanager
+def quantised(task: Task, weight: LayerWeight, column: int) -> Iterator[None]:
+    """Hold one layer in the format of a column of the table: its weight, and by hooks its input."""
+    if task.menu is None:
+        with perturbed(weight, column):
+            yield
+        return
+    menu, name = task.menu, weight.layer.name
+    stored, scheme = menu.columns[column]
+
+    def rounded(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        roundings = menu.roundings_at(module, name)
+        return None if roundings is None or scheme is None else roundings[scheme](module, args, kwargs)
+
+    with perturbed(weight, stored), contextlib.ExitStack() as hooks:
+        for module in weight.modules if scheme is not None else ():
+            hooks.callback(module.register_forward_pre_hook(rounded, with_kwargs=True).remove)
+        yield
 
 
 @contextlib.contextmanager

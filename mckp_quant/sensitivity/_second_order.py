@@ -99,14 +99,21 @@ def hessian_vector_product(
     return torch.autograd.grad(outputs, list(weights), along, retain_graph=keep_graph, materialize_grads=True)
 
 
-def quadratic_form(
+def block_product(
     weight: LayerWeight, gradients: dict[nn.Parameter, Tensor], vector: Tensor, *, keep_graph: bool
-) -> float:
-    """``vector' H vector`` for one layer, ``H`` the Hessian in its weight, which all its parameters hold together."""
+) -> Tensor:
+    """``H vector`` for one layer, ``H`` the Hessian in its weight, which all its parameters hold together."""
     parameters = weight.parameters
     vectors = [vector.to(parameter.dtype) for parameter in parameters]
     products = hessian_vector_product(
         [gradients[parameter] for parameter in parameters], parameters, vectors, keep_graph=keep_graph
     )
-    pairs = zip(vectors, products, strict=True)
-    return sum(float((each * product).sum(dtype=torch.float64)) for each, product in pairs)
+    return torch.stack(products).sum(dim=0)
+
+
+def quadratic_form(
+    weight: LayerWeight, gradients: dict[nn.Parameter, Tensor], vector: Tensor, *, keep_graph: bool
+) -> float:
+    """``vector' H vector`` for one layer."""
+    product = block_product(weight, gradients, vector, keep_graph=keep_graph)
+    return float((vector.to(product.dtype) * product).sum(dtype=torch.float64))

@@ -11,22 +11,30 @@ from torch import Tensor, nn
 
 from ..batches import forward
 from ..errors import InvalidInput
+from ..input_rounding import input_of, with_input
 from ._contract import has_sample_rows, per_sample_products
+from ._joint import input_products, rounded_inputs, weight_products
+from ._whole_gradients import agree, summed_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ..batches import Batch
-    from ._estimator import LayerWeight, Task
+    from ..input_rounding import InputRounding
+    from ._estimator import Task
+    from ._menu import Menu
 
 logger = logging.getLogger(__name__)
 
 _CHECKED_SAMPLES = 2
-_TOLERANCE = 1e-2  # relative: what a use of the weight that the hooks do not see may hide in
 
 
 class Taps:
     """Products of weight gradients with perturbations, per sample where that is possible.
+
+    Where formats round inputs too, a product is that of the output's gradient with what rounding both changes in the
+    output (see `_joint`): the gradient that reaches the input is taken from an alias of it, so that it holds what comes
+    through this call and nothing of other uses of the same tensor.
 
     Hooks keep what each layer was called with; when the gradient of its output arrives, it is contracted with the
     layer's perturbations and dropped. Products of several calls and of tied modules add up, because the weight they
@@ -46,13 +54,16 @@ class Taps:
 
     def __init__(self, task: Task) -> None:
         self._task = task
+        self._menu = task.menu
         self._memory = task.memory
         self._weights = task.weights
         self._samples = 0
         self._roots: list[Tensor] = []
         self._products: list[Tensor | None] = [None] * len(task.weights)
+        self._again = False  # whether another backward pass through the same graph follows
         self._blind: set[int] = set()
         self._unordered: set[int] = set()
+        self._checking = False
 
     @property
     def per_batch(self) -> set[int]:
@@ -65,6 +76,9 @@ class Taps:
         with contextlib.ExitStack() as hooks:
             for row, weight in enumerate(self._weights):
                 for module in weight.modules:
+                    if self._menu is not None and self._menu.schemes:
+                        alias = module.register_forward_pre_hook(self._alias(row, self._menu), with_kwargs=True)
+                        hooks.callback(alias.remove)
                     handle = module.register_forward_hook(self._hook(row), with_kwargs=True)
                     hooks.callback(handle.remove)
             yield
@@ -113,10 +127,12 @@ class Taps:
         products = []
         for row, weight in enumerate(self._weights):
             product = self._products[row]
-            if row in self.per_batch:
-                product = _summed_product(weight, by_parameter)[None]
             if product is None:  # the layer was not called, or does not reach the logits
-                product = torch.zeros(self._samples, len(weight.perturbations), dtype=torch.float64)
+                samples = 1 if row in self.per_batch else self._samples
+                product = torch.zeros(samples, self._task.shape[1], dtype=torch.float64)
+            if row in self.per_batch:
+                summed = summed_product(weight, by_parameter)
+                product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
             products.append(product)
         return products
 
@@ -151,6 +167,7 @@ class Taps:
         self, logits: Tensor, inputs: Sequence[Tensor], vectors: Tensor, keep_graph: bool
     ) -> tuple[Tensor | None, ...]:
         self._products = [None] * len(self._weights)
+        self._again = keep_graph
         try:
             return torch.autograd.grad(logits, inputs, vectors, retain_graph=keep_graph, allow_unused=True)
         except torch.OutOfMemoryError:
@@ -158,14 +175,42 @@ class Taps:
         except RuntimeError as error:
             raise InvalidInput(f"the model cannot be differentiated: {error}") from error
 
+    def _alias(self, row: int, menu: Menu) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
+        name = self._weights[row].layer.name
+
+        def alias(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            inputs = input_of(args, kwargs)
+            if self._checking or not torch.is_grad_enabled() or inputs is None or not inputs.is_floating_point():
+                return None
+            menu.roundings_at(module, name)
+            if not inputs.requires_grad:
+                inputs = inputs.detach().requires_grad_()
+                self._roots.append(inputs)
+            return with_input(inputs.view_as(inputs), args, kwargs)
+
+        return alias
+
     def _hook(self, row: int) -> Callable[..., Tensor | None]:
+        name = self._weights[row].layer.name
+
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
             if not torch.is_grad_enabled():
                 self._blind.add(row)
                 return None
-            if row in self.per_batch or not isinstance(output, Tensor):
+            if not isinstance(output, Tensor):
                 return None
-            inputs: Tensor = (args[0] if args else kwargs["input"]).detach()
+            menu = None if self._checking else self._menu
+            if row in self.per_batch and menu is None:
+                return None
+            alias: Tensor = args[0] if args else kwargs["input"]
+            inputs = alias.detach()
+            roundings = None if menu is None else menu.roundings_at(module, name)
+            if row in self.per_batch:
+                if menu is not None and roundings is not None:
+                    self._follow(row, menu, module, alias, output, roundings)
+                return None
             if not has_sample_rows(module, inputs, self._samples):
                 self._unordered.add(row)
                 return None
@@ -175,13 +220,51 @@ class Taps:
                 root = output.detach().requires_grad_()
                 self._roots.append(root)
                 output = root.clone()
-            output.register_hook(lambda gradient: self._contract(row, module, inputs, gradient))
+            if menu is not None and roundings is not None:
+                self._follow(row, menu, module, alias, output, roundings)
+            else:
+                held = [inputs]
+                output.register_hook(lambda gradient: self._contract(row, module, held, gradient))
             return output
 
         return record
 
-    def _contract(self, row: int, module: nn.Module, inputs: Tensor, gradient: Tensor) -> None:
-        product = per_sample_products(module, inputs, gradient, self._weights[row].perturbations, self._samples)
+    def _contract(self, row: int, module: nn.Module, held: list[Tensor], gradient: Tensor) -> None:
+        # Inputs go as soon as they have served, as those that autograd saves do, or they would add to the peak.
+        inputs = held[0] if self._again else held.pop()
+        directions = self._weights[row].perturbations
+        if self._menu is None or self._checking:
+            self._add(row, per_sample_products(module, inputs, gradient, directions, self._samples))
+        else:
+            # The input of an embedding is stored as it is in every scheme.
+            given = [inputs] * (1 + len(self._menu.schemes))
+            self._add(row, weight_products(module, given, gradient, directions, self._menu, self._samples))
+
+    def _follow(
+        self, row: int, menu: Menu, module: nn.Module, alias: Tensor, output: Tensor, roundings: Sequence[InputRounding]
+    ) -> None:
+        """Contract what rounding both weight and input changes, in the two steps in which their gradients arrive."""
+        held: list[Tensor] = []
+        whole = row in self.per_batch
+        samples = 1 if whole else self._samples
+
+        def at_output(gradient: Tensor) -> None:
+            directions = self._weights[row].perturbations
+            inputs = alias.detach().to(directions.dtype)
+            rounded = rounded_inputs(module, inputs, roundings)
+            held.extend(each - inputs for each in rounded)
+            # Of a whole batch autograd gives the products of unrounded inputs: only what rounding adds is missing.
+            given = [None, *held] if whole else [inputs, *rounded]
+            self._add(row, weight_products(module, given, gradient, directions, menu, samples))
+
+        def at_input(gradient: Tensor) -> None:
+            self._add(row, input_products(gradient, held, menu, samples))
+            held.clear()
+
+        output.register_hook(at_output)
+        alias.register_hook(at_input)
+
+    def _add(self, row: int, product: Tensor) -> None:
         product = product.to(device="cpu", dtype=torch.float64)
         before = self._products[row]
         self._products[row] = product if before is None else before + product
@@ -189,19 +272,21 @@ class Taps:
     def _check(self, batch: Batch) -> None:
         """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
         self._memory.checked_samples = batch.size
+        self._checking = True
         logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
         vectors = self._task.likelihood.curvature_probe(logits, torch.Generator().manual_seed(self._task.seed))
         vectors[1:] = 0
         gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
+        self._checking = False
         for row, weight in enumerate(self._weights):
             if row in self.per_batch:
                 continue
-            expected = _summed_product(weight, gradients)
+            expected = summed_product(weight, gradients)
             product = self._products[row]
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
-            if row in self._unordered or bool(product[1:].any()) or not _agree(product[0], expected, weight, gradients):
+            if row in self._unordered or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
                 self._give_up({row})
 
     def _give_up(self, rows: set[int]) -> None:
@@ -212,27 +297,3 @@ class Taps:
                 self._weights[row].layer.name,
             )
         self._memory.per_batch |= rows
-
-
-def _summed_product(weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]) -> Tensor:
-    """``(n_formats,)`` float64 on the CPU: the weight's whole gradient times each perturbation."""
-    directions = weight.perturbations
-    total = torch.zeros(len(directions), dtype=torch.float64)
-    for parameter in weight.parameters:
-        gradient = gradients[parameter]
-        if gradient is not None:
-            dense = gradient.to_dense() if gradient.is_sparse else gradient
-            total += (directions.flatten(1) @ dense.flatten().to(directions.dtype)).to(
-                device="cpu", dtype=torch.float64
-            )
-    return total
-
-
-def _agree(
-    product: Tensor, expected: Tensor, weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]
-) -> bool:
-    norms = [float(gradient.norm()) for each in weight.parameters if (gradient := gradients[each]) is not None]
-    sizes = weight.perturbations.flatten(1).norm(dim=1).to(device="cpu", dtype=torch.float64)
-    rounding = 10 * torch.finfo(weight.parameters[0].dtype).eps * sum(norms) * float(sizes.max())
-    allowed = _TOLERANCE * max(float(product.norm()), float(expected.norm())) + rounding
-    return float((product - expected).norm()) <= allowed

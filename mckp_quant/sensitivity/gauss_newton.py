@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ._estimator import Reading
+from ._labels import counted_positions, per_unit_sizes, surprise_of
 from ._taps import Taps
 from .likelihood import unit
 
@@ -55,25 +56,31 @@ def gauss_newton(task: Task) -> Iterator[Reader]:
 
     def read(batch: Batch) -> Reading:
         logits = taps.forward(batch)
-        halves = _half_squares(task, taps, logits)
+        counted = counted_positions(task, logits, batch)
+        positions = task.likelihood.positions(logits)
+        halves = _half_squares(task, taps, logits, counted)
+        counts = counted.sum(dim=1).double().cpu()
         return Reading(
             sums=tuple(halves),
-            sizes=tuple(torch.full((len(half),), batch.size / len(half), dtype=torch.float64) for half in halves),
+            sizes=tuple(per_unit_sizes(counts, positions, len(half)) for half in halves),
             unit=unit(logits),
-            alone=torch.stack([half.sum(dim=0) for half in halves]) * (math.sqrt(2 / task.probes) / batch.size),
-            surprise=task.likelihood.surprise(logits.detach(), batch.targets),
+            alone=torch.stack([half.sum(dim=0) for half in halves])
+            * (math.sqrt(2 / task.probes) * positions / max(1.0, float(counts.sum()))),
+            surprise=surprise_of(task, logits, counted, batch),
         )
 
     with taps.attached():
         yield read
 
 
-def _half_squares(task: Task, taps: Taps, logits: Tensor) -> list[Tensor]:
+def _half_squares(task: Task, taps: Taps, logits: Tensor, counted: Tensor) -> list[Tensor]:
     """``a^2 / (2 T)`` averaged over probes, for each layer ``(n_units, n_formats)`` float64."""
     scale = 1 / (2 * task.likelihood.positions(logits) * task.probes)
     totals: list[Tensor] = []
     for probe in range(task.probes):
         vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
+        if not bool(counted.all()):
+            vectors = vectors * counted[:, :, None]
         products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
         squares = [product.square() * scale for product in products]
         totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares

@@ -13,24 +13,20 @@ blocks between layers add variance but no bias. A vector for each layer takes a 
 from __future__ import annotations
 
 import contextlib
-import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from ._estimator import Reading, rademacher
-from ._second_order import gradient_graph, hessian_vector_product, labelled_size, quadratic_form
-from .likelihood import unit
+from ._estimator import rademacher
+from ._second_order import hessian_vector_product, quadratic_form
+from ._traces import trace_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch import Tensor, nn
 
-    from ..batches import Batch
     from ._estimator import Reader, Task
-
-    Draw = Callable[[Task, dict[nn.Parameter, Tensor], bool], list[float]]
 
 
 @contextlib.contextmanager
@@ -45,64 +41,38 @@ def hutchinson(task: Task) -> Iterator[Reader]:
     Yields
     ------
     read
-        From a batch with targets to one sum, negative where a trace came out negative. The batch is the unit of the
-        standard error, which covers inputs and probes; from a single batch it is that over probes alone, and unknown
-        for a single probe. It raises InvalidInput when the batch has no targets, they do not fit, or the model fails on
-        the batch or cannot be differentiated twice.
+        See `trace_reader`.
     """
-    yield _reader(task, "hutchinson", _joint)
+    yield trace_reader(task, "hutchinson", _joint)
 
 
 @contextlib.contextmanager
 def hutchinson_blockwise(task: Task) -> Iterator[Reader]:
     """Estimate the traces as `hutchinson` does, but with a vector and a Hessian-vector product for each layer."""
-    yield _reader(task, "hutchinson_blockwise", _blockwise)
+    yield trace_reader(task, "hutchinson_blockwise", _blockwise)
 
 
-def _reader(task: Task, method: str, draw: Draw) -> Reader:
-    half_squares = torch.stack(
-        [weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() / 2 for weight in task.weights]
-    )
-    elements = torch.tensor([weight.layer.elements for weight in task.weights], dtype=torch.float64)
-
-    def read(batch: Batch) -> Reading:
-        with gradient_graph(task, batch, method) as (logits, gradients):
-            draws = [draw(task, gradients, probe < task.probes - 1) for probe in range(task.probes)]
-        traces = torch.tensor(draws, dtype=torch.float64) / elements
-        size = labelled_size(task, logits, batch)
-        return Reading(
-            sums=tuple((size * traces.mean(dim=0)[:, None] * half_squares)[:, None]),
-            sizes=tuple(torch.tensor([size], dtype=torch.float64) for _ in task.weights),
-            unit=unit(logits),
-            alone=_over_probes(traces) * half_squares,
-            surprise=task.likelihood.surprise(logits, batch.targets),
-        )
-
-    return read
-
-
-def _joint(task: Task, gradients: dict[nn.Parameter, Tensor], keep_graph: bool) -> list[float]:
-    signs = {weight: rademacher(weight.parameters[0], task.memory.generator) for weight in task.weights}
-    vectors = {parameter: signs[weight] for weight in task.weights for parameter in weight.parameters}
-    products = hessian_vector_product(
-        [gradients[parameter] for parameter in vectors], list(vectors), list(vectors.values()), keep_graph=keep_graph
-    )
-    by_parameter = dict(zip(vectors, products, strict=True))
-    return [
-        sum(float((signs[weight] * by_parameter[each]).sum(dtype=torch.float64)) for each in weight.parameters)
-        for weight in task.weights
-    ]
-
-
-def _blockwise(task: Task, gradients: dict[nn.Parameter, Tensor], keep_graph: bool) -> list[float]:
-    traces = []
-    for weight in task.weights:
-        signs = rademacher(weight.parameters[0], task.memory.generator)
-        traces.append(quadratic_form(weight, gradients, signs, keep_graph=keep_graph or weight is not task.weights[-1]))
+def _joint(task: Task, gradients: dict[nn.Parameter, Tensor]) -> Tensor:
+    traces = torch.zeros(task.probes, len(task.weights), dtype=torch.float64)
+    for probe in range(task.probes):
+        signs = {weight: rademacher(weight.parameters[0], task.memory.generator) for weight in task.weights}
+        vectors = {parameter: signs[weight] for weight in task.weights for parameter in weight.parameters}
+        linked = [gradients[parameter] for parameter in vectors]
+        again = probe < task.probes - 1
+        products = hessian_vector_product(linked, list(vectors), list(vectors.values()), keep_graph=again)
+        by_parameter = dict(zip(vectors, products, strict=True))
+        for row, weight in enumerate(task.weights):
+            for parameter in weight.parameters:
+                traces[probe, row] += float((signs[weight] * by_parameter[parameter]).sum(dtype=torch.float64))
     return traces
 
 
-def _over_probes(draws: Tensor) -> Tensor:
-    if len(draws) < 2:
-        return torch.full((draws.shape[1], 1), torch.nan, dtype=torch.float64)
-    return draws.std(dim=0)[:, None] / math.sqrt(len(draws))
+def _blockwise(task: Task, gradients: dict[nn.Parameter, Tensor]) -> Tensor:
+    traces = torch.zeros(task.probes, len(task.weights), dtype=torch.float64)
+    last = traces.numel() - 1
+    for probe in range(task.probes):
+        for row, weight in enumerate(task.weights):
+            signs = rademacher(weight.parameters[0], task.memory.generator)
+            again = probe * len(task.weights) + row < last
+            traces[probe, row] = quadratic_form(weight, gradients, signs, keep_graph=again)
+    return traces

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional as F
 
+from ..batches import IGNORED_TARGET
 from ..errors import InvalidInput
 from ._estimator import rademacher
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-IGNORED_TARGET = -100  # PyTorch's own mark for positions that the loss leaves out
 
 
 class Likelihood(Protocol):
@@ -69,14 +68,15 @@ class Categorical:
         return logits.shape[1] if logits.ndim == 3 else 1
 
     def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """``v = s * r - p (s . r)`` with ``s = sqrt(p)`` and Rademacher ``r``.
+        """``v = A r`` with Rademacher ``r``, ``A = diag(s) - p s'`` and ``s = sqrt(p)``.
 
-        That is ``v = A r`` with ``A = diag(s) - p s'``, and ``A A' = diag(p) - p p' = S`` since ``s . s = 1``.
+        ``A A' = diag(p) - p p' = S`` since ``s . s = 1``. With one position a sample the signs are turned first, see
+        `_turned`; in sequences the noise comes from products between tokens, and turning would save nothing.
         """
         logits = logits.detach()
         p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-        scaled = p.sqrt() * rademacher(p, generator)
-        return (scaled - p * scaled.sum(dim=-1, keepdim=True)).to(logits.dtype)
+        signs = rademacher(p, generator)
+        return _factor(p, _turned(p, signs) if logits.ndim == 2 else signs).to(logits.dtype)
 
     def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy; raises InvalidInput for targets that are no class indices of the right shape."""
@@ -105,6 +105,36 @@ class Categorical:
                     return float(self.mean_loss(logits.double(), targets))
             log_p = logits.double().log_softmax(dim=-1)
             return float(torch.special.entr(log_p.exp()).sum(dim=-1).mean())
+
+
+def _factor(p: Tensor, x: Tensor) -> Tensor:
+    """``A x`` along the last dimension."""
+    scaled = p.sqrt() * x
+    return scaled - p * scaled.sum(dim=-1, keepdim=True)
+
+
+def _factor_transposed(p: Tensor, x: Tensor) -> Tensor:
+    """``A' x`` along the last dimension."""
+    return p.sqrt() * (x - (p * x).sum(dim=-1, keepdim=True))
+
+
+def _turned(p: Tensor, signs: Tensor) -> Tensor:
+    """``Q r``, with an orthogonal ``Q`` that leaves ``A Q Q' A' = S`` and takes away variance.
+
+    The square of ``u' A Q r`` varies only by the products of different columns of ``A Q``, so one column should carry
+    as much of ``S`` as it can. ``Q`` is the Householder reflection (1958, *Unitary triangularization of a nonsymmetric
+    matrix*) that makes one column the leading eigenvector of ``S``, nearly: one power step from the difference of the
+    two likeliest classes. A sample that wavers between two classes then has next to no noise. Inexact directions cost
+    variance, never a bias.
+    """
+    best, second = p.topk(2, dim=-1).indices.split(1, dim=-1)
+    likeliest = torch.zeros_like(p).scatter_(-1, best, 1).scatter_(-1, second, -1)
+    leading = F.normalize(_factor_transposed(p, likeliest), dim=-1)
+    leading = F.normalize(_factor_transposed(p, _factor(p, leading)), dim=-1)
+    nearest = leading.abs().argmax(dim=-1, keepdim=True)
+    upwards = torch.where(leading.gather(-1, nearest) < 0, -1.0, 1.0).to(p.dtype)
+    mirror = F.normalize(leading.scatter_add(-1, nearest, upwards), dim=-1)
+    return signs - 2 * mirror * (mirror * signs).sum(dim=-1, keepdim=True)
 
 
 @dataclass(frozen=True)

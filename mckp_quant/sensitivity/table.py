@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput, unknown
-from ..files import entries, field, read_document, write_document
+from ..files import entries, field, read_document, whole, write_document
 from ..formats import FLOAT, Format, format_document, format_from
-from ..layers import Layer
+from ..layers import Activation, Layer
+from ..ranges import ActivationRanges
 
 if TYPE_CHECKING:
     import os
@@ -52,6 +53,10 @@ class SensitivityTable:
         How many samples it saw.
     seed
         The seed of its random draws.
+    activations
+        The activation tensors of the network, for budgets on peak memory; empty where they are not known.
+    ranges
+        The ranges of the layers' inputs that formats of activations were measured with; None where there are none.
 
     Raises
     ------
@@ -69,11 +74,14 @@ class SensitivityTable:
     method: str = "given"
     samples: int = 0
     seed: int = 0
+    activations: tuple[Activation, ...] = ()
+    ranges: ActivationRanges | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "formats", tuple(self.formats))
+        object.__setattr__(self, "activations", tuple(self.activations))
         shape = (len(self.layers), len(self.formats))
         if 0 in shape:
             raise InvalidInput(f"a table of {shape[0]} layers and {shape[1]} formats is empty: both must be at least 1")
@@ -197,6 +205,8 @@ class SensitivityTable:
             "method": self.method,
             "samples": self.samples,
             "seed": self.seed,
+            "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
+            **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
 
     @classmethod
@@ -221,10 +231,7 @@ class SensitivityTable:
         document = read_document(path, KIND, VERSION)
         source = f"the table {str(path)!r}"
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
-        try:
-            samples, seed = int(document.get("samples", 0)), int(document.get("seed", 0))
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
+        samples, seed = (whole(document.get(name, 0), name, source) for name in ("samples", "seed"))
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
         try:
             return cls(
@@ -238,6 +245,10 @@ class SensitivityTable:
                 method=str(document.get("method", "given")),
                 samples=samples,
                 seed=seed,
+                activations=_activations(document, source),
+                ranges=None
+                if document.get("activation_ranges") is None
+                else ActivationRanges.from_document(document["activation_ranges"], source),
             )
         except InvalidInput as error:
             raise error if source in str(error) else InvalidInput(f"{source}: {error}") from error
@@ -250,3 +261,10 @@ def _layer(entry: Any, row: int, source: str) -> Layer:
         raise InvalidInput(f"{source}, layers, row {row}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InvalidInput(f"{source}, layers, row {row} has an entry that cannot be read: {error}") from error
+
+
+def _activations(document: dict[str, Any], source: str) -> tuple[Activation, ...]:
+    found = entries(document, "activations", source) if "activations" in document else []
+    return tuple(
+        Activation.from_document(entry, f"{source}, activations, row {row}") for row, entry in enumerate(found)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .activation_files import read_activations
 from .cost_files import read_costs
 from .findings import Finding, Handling, Place
 from .objects import table_from_arrays, table_from_records, table_to_frame
@@ -16,6 +17,7 @@ __all__ = [
     "Imported",
     "Place",
     "Published",
+    "read_activations",
     "read_costs",
     "read_table",
     "read_traces",

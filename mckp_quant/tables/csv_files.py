@@ -14,7 +14,8 @@ from ..errors import InvalidInput
 from ..files import write_text
 from . import cells
 from .findings import Place
-from .records import Record, from_records
+from .headings import Record
+from .records import from_records
 from .rough import FormatFacts
 
 if TYPE_CHECKING:

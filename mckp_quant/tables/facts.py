@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 from ..formats import BUILT_IN, FLOAT, Format, RecordedBits
 from ..layers import Layer
+from ..schemes import is_built_in
 from . import cells
 from .findings import Place
 
@@ -100,26 +101,25 @@ def format_of(
     Returns
     -------
     entry
-        A built-in format, or one with recorded bits. Its weight bits are those that the source gives, else the whole
-        part of the least stored bits per weight over the layers.
+        A built-in format, or one with recorded bits. Its weight bits are those that the source gives or a known name
+        says, else the whole part of the least stored bits per weight over the layers.
 
     Raises
     ------
     InvalidInput
-        When nothing says what the format takes, or a built-in format is said to take something else.
+        When nothing says what the format takes, or w1 to w8 or float are said to take something else.
     """
     facts, own = rough.formats[name], bits.get(name)
-    if name in (*BUILT_IN, FLOAT.name):
-        entry = Format.named(name)
-        for layer in rows:
-            count = own.get(layer.name) if own else None
-            # Bytes are rounded up, so bits that were given as bytes may be up to 7 more.
-            if count is not None and not 0 <= count - entry.storage_bits(layer) < 8:
-                raise InvalidInput(
-                    f"{rough.source}: {count} stored bits of layer {layer.name!r} in column {name!r} are not the "
-                    f"{entry.storage_bits(layer)} of the built-in format {name!r}: give the format another name"
-                )
-        return entry
+    known = Format.named(name) if is_built_in(name) else None
+    if known is not None:
+        other = next((layer for layer in rows if own and not _agrees(own.get(layer.name), known, layer)), None)
+        if own is None or other is None:
+            return known
+        if name in (*BUILT_IN, FLOAT.name):
+            raise InvalidInput(
+                f"{rough.source}: {own[other.name]} stored bits of layer {other.name!r} in column {name!r} are not the "
+                f"{known.storage_bits(other)} of the built-in format {name!r}: give the format another name"
+            )
     if own is None:
         Format.named(name)  # raises, with the names that there are
         raise InvalidInput(f"{rough.source}, column {name!r}: nothing says how many bytes format {name!r} takes")
@@ -130,6 +130,15 @@ def format_of(
             raise InvalidInput(f"{place}: nothing says how many bytes format {name!r} takes for layer {layer.name!r}")
     least = min(own[layer.name] // layer.elements for layer in rows if layer.name in own)
     weight_bits = facts.weight_bits if facts.weight_bits is not None else min(max(least, 1), 32)
+    activation_bits = facts.activation_bits
+    if known is not None:  # the name says the bits of one number, only the scales are stored in another way
+        weight_bits = known.weight_bits if facts.weight_bits is None else weight_bits
+        activation_bits = known.activation_bits if activation_bits is None else activation_bits
     # A cell without a loss is not allowed, so its bits are never counted.
     recorded = RecordedBits(tuple((layer.name, own.get(layer.name, 0)) for layer in rows))
-    return Format(name, weight_bits, facts.activation_bits, stored_bits=recorded)
+    return Format(name, weight_bits, activation_bits, stored_bits=recorded)
+
+
+def _agrees(count: int | None, entry: Format, layer: Layer) -> bool:
+    """Whether bits that were given, perhaps as bytes rounded up, are those of a built-in format; None says nothing."""
+    return count is None or 0 <= count - entry.storage_bits(layer) < 8

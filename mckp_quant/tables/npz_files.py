@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput
+from ..layers import Activation
+from . import cells
 from .findings import Place
 from .rough import Cell, FormatFacts, LayerFacts, Rough
 
@@ -25,9 +27,13 @@ _FORMAT = ("weight_bits", "activation_bits")
 _ABOUT = ("unit", "method", "samples", "seed")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
+_TENSOR = ("elements", "first", "last")
+_TENSORS = tuple(f"activation_{key}" for key in (*_TENSOR, "readers"))
 
 
-def read_npz(path: str | os.PathLike[str]) -> tuple[Rough, dict[str, NDArray[np.float64]]]:
+def read_npz(
+    path: str | os.PathLike[str],
+) -> tuple[Rough, dict[str, NDArray[np.float64]], tuple[Activation, ...]]:
     """Read the arrays of a table.
 
     Needed are ``layer`` ``(n_layers,)`` and ``format`` ``(n_formats,)``, names as text, and ``loss``
@@ -45,6 +51,9 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[Rough, dict[str, NDArray[np.
         What was found.
     batches
         ``contributions`` and ``weights``, where the file holds them.
+    activations
+        The activation tensors, where the file holds ``activation_elements``, ``activation_first``, ``activation_last``
+        and ``activation_readers``, names separated by semicolons.
 
     Raises
     ------
@@ -76,7 +85,7 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[Rough, dict[str, NDArray[np.
             "not allowed" if barred[row, column] else loss[row, column].item(),
             Place(source, row, f"loss of {entry}"),
             None if stderr is None else stderr[row, column].item(),
-            None if stored is None or stored[row, column] < 0 else size * int(stored[row, column]),
+            _stored(stored, size, row, column, Place(source, row, f"stored bits of {entry}")),
             Place(source, row, f"stored bits of {entry}"),
         )
         for row, layer in enumerate(names[0])
@@ -84,7 +93,7 @@ def read_npz(path: str | os.PathLike[str]) -> tuple[Rough, dict[str, NDArray[np.
     )
     about = {key: str(arrays[key]) for key in _ABOUT if key in arrays and arrays[key].ndim == 0}
     batches = {key: _floats(source, arrays[key], key) for key in _BATCHES if key in arrays}
-    return Rough(source, layers, formats, found, about), batches
+    return Rough(source, layers, formats, found, about), batches, _activations(source, arrays)
 
 
 def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
@@ -113,6 +122,9 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         "stderr": table.stderr,
         **{key: np.array(getattr(table, key)) for key in _ABOUT},
     }
+    if table.activations:
+        arrays |= {f"activation_{key}": np.array([getattr(each, key) for each in table.activations]) for key in _TENSOR}
+        arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
     if table.contributions is not None and table.weights is not None:
         arrays |= {"contributions": table.contributions, "weights": table.weights}
     target = Path(path)
@@ -140,7 +152,7 @@ def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]
 def _arrays(source: str) -> dict[str, NDArray[Any]]:
     try:
         with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name in {*_READ, *_BATCHES, "barred"}}
+            return {name: archive[name] for name in archive.files if name in {*_READ, *_BATCHES, *_TENSORS, "barred"}}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise InvalidInput(f"cannot read the table {source!r}: {error}") from error
 
@@ -174,6 +186,33 @@ def _numbers(source: str, arrays: dict[str, NDArray[Any]], name: str, shape: tup
             f"{array.dtype} and the shape {array.shape}: it must hold numbers in the shape {shape}, layers by formats"
         )
     return array
+
+
+def _activations(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[Activation, ...]:
+    if not all(name in arrays for name in _TENSORS):
+        return ()
+    columns = [arrays[name] for name in _TENSORS]
+    for name, column in zip(_TENSORS, columns, strict=True):
+        if column.shape != (len(columns[0]),) or column.dtype.kind not in ("U" if name.endswith("readers") else "iuf"):
+            raise InvalidInput(
+                f"{source}, row 0, column {name!r}: the array has the type {column.dtype} and the shape "
+                f"{column.shape}: it must hold an entry for each of the {len(columns[0])} tensors"
+            )
+    found = []
+    for row, entries in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+        places = (Place(source, row, name) for name in _TENSORS)
+        elements, first, last = (cells.whole(*pair) for pair in zip(entries[:3], places, strict=False))
+        try:
+            found.append(Activation(elements, first, last, cells.names(entries[3], Place(source, row, _TENSORS[3]))))
+        except InvalidInput as error:
+            raise InvalidInput(f"{source}, row {row}, column {_TENSORS[0]!r}: {error}") from error
+    return tuple(found)
+
+
+def _stored(stored: NDArray[Any] | None, size: int, row: int, column: int, place: Place) -> int | None:
+    if stored is None or stored[row, column] < 0:
+        return None
+    return size * cells.whole(stored[row, column].item(), place)
 
 
 def _floats(source: str, array: NDArray[Any], name: str) -> NDArray[np.float64]:

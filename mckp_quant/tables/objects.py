@@ -10,7 +10,8 @@ from ..errors import InvalidInput
 from ..solvers.errors import require
 from .csv_files import long_records, wide_records
 from .findings import Handling, Place
-from .records import Record, from_records
+from .headings import Record
+from .records import from_records
 from .rough import Cell, FormatFacts, LayerFacts, Rough
 from .settling import Imported, settle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,9 @@ def read_table(
     if kind in _TEXT:
         return settle(read_csv(path), handling, layers=layers, formats=formats)
     if kind == ".npz":
-        rough, batches = read_npz(path)
+        rough, batches, activations = read_npz(path)
         imported = settle(rough, handling, layers=layers, formats=formats)
+        imported = replace(imported, table=replace(imported.table, activations=activations))
         if any(finding.answer not in ("keep", "error") for finding in imported.findings):
             return imported  # what single batches contributed is no longer what the losses are made of
         return Imported(with_batches(imported.table, batches, os.fspath(path)), imported.findings)

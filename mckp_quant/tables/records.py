@@ -4,43 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
 from . import cells
 from .findings import Place
+from .headings import ALIASES, Record, lies_on_its_side, meanings, turned
 from .rough import FACTS, Cell, FormatFacts, LayerFacts, Rough
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-ALIASES = {
-    "layer": ("layer", "tensor", "module", "name", "tensor_name", "layer_name"),
-    "format": ("format", "qtype", "type", "quant", "quantization", "scheme"),
-    "loss": ("loss", "kld", "kl", "score", "sensitivity", "delta_loss", "value"),
-    "stderr": ("stderr", "loss_stderr", "kld_stderr", "std_error"),
-    "bytes": ("bytes", "n_bytes", "size_bytes"),
-    "stored_bits": ("stored_bits",),
-    "elements": ("elements", "weights", "parameters", "n_elements", "numel"),
-    "weight_bits": ("weight_bits",),
-    "activation_bits": ("activation_bits",),
-    "kind": ("kind",),
-    "shape": ("shape",),
-    "channels": ("channels",),
-    "macs": ("macs",),
-    "ties": ("ties",),
-}
-_MEANING = {alias: name for name, known in ALIASES.items() for alias in known}
 _SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)")
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row: what stands under each heading, and which line it is."""
-
-    line: int | str
-    entries: Mapping[str, object]
 
 
 def from_records(
@@ -54,7 +29,9 @@ def from_records(
     """Read records, whichever of the two shapes they have.
 
     A heading for the format and one for the loss make a long table; otherwise every heading that is no fact of a layer
-    is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it.
+    is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it. A heading for the
+    format and none for layer and loss make a wide table on its side: headings are layers, and each row is a format, a
+    fact of the layers, or what stands beside a format.
 
     Parameters
     ----------
@@ -79,14 +56,32 @@ def from_records(
     InvalidInput
         When headings are missing or stand twice, a row has no name, or facts of one layer disagree.
     """
-    meaning = _headings(source, headings)
+    if lies_on_its_side(headings):
+        rows = turned(source, headings, records)
+        lines = {name: line for name, (line, _) in rows.items()}
+        meaning = meanings(source, ["layer", *rows], lines)
+        layers = [heading for heading in headings if ALIASES["format"].count(heading.casefold()) == 0]
+        sideways = [
+            Record(layer, {"layer": layer, **{name: entries[layer] for name, (_, entries) in rows.items()}})
+            for layer in layers
+        ]
+        return _read(_Sideways(source, meaning, lines), sideways, about, formats)
+    meaning = meanings(source, headings)
     long = "format" in meaning.values() and "loss" in meaning.values()
     if not long and "format" in meaning.values():
         raise InvalidInput(
             f"{source}, row 1: there is a column for the format but none for the loss; name it one of "
             f"{', '.join(ALIASES['loss'])}"
         )
-    reader = _Long(source, meaning) if long else _Wide(source, meaning)
+    return _read(_Long(source, meaning) if long else _Wide(source, meaning), records, about, formats)
+
+
+def _read(
+    reader: _Reader,
+    records: Iterable[Record],
+    about: Mapping[str, str] | None,
+    formats: Mapping[str, FormatFacts] | None,
+) -> Rough:
     for name, facts in (formats or {}).items():
         reader.formats[name] = facts
     for record in records:
@@ -94,7 +89,7 @@ def from_records(
     order = [name for name in reader.found if name in reader.formats]
     order += [name for name in reader.formats if name not in reader.found and name in {c.format for c in reader.cells}]
     return Rough(
-        source=source,
+        source=reader.source,
         layers=reader.layers,
         formats={name: reader.formats[name] for name in order},
         cells=tuple(reader.cells),
@@ -102,28 +97,10 @@ def from_records(
     )
 
 
-def _headings(source: str, headings: Sequence[str]) -> dict[str, str]:
-    """From each heading to what it means; a heading that means nothing known is a format."""
-    meaning: dict[str, str] = {}
-    for position, heading in enumerate(headings):
-        if not str(heading).strip():
-            raise InvalidInput(f"{source}, row 1, column {position + 1}: the heading is empty")
-        name = str(heading)
-        if name in meaning:
-            raise InvalidInput(f"{source}, row 1, column {position + 1}: the heading {name!r} stands twice")
-        known = _MEANING.get(name.casefold(), "")
-        if known and known in meaning.values():
-            raise InvalidInput(f"{source}, row 1, column {name!r}: there are two columns for the {known}")
-        meaning[name] = known
-    if "layer" not in meaning.values():
-        raise InvalidInput(
-            f"{source}, row 1, column 1: there is no column for the layer; name it one of {', '.join(ALIASES['layer'])}"
-        )
-    return meaning
-
-
 class _Reader:
     """Collects what the rows say."""
+
+    sideways = False
 
     def __init__(self, source: str, meaning: Mapping[str, str]) -> None:
         self.source = source
@@ -154,7 +131,7 @@ class _Reader:
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
         facts = {known: entry for known, entry in facts.items() if entry not in (None, "")}
         if name not in self.layers:
-            self.layers[name] = LayerFacts(name, facts, self.source, record.line)
+            self.layers[name] = LayerFacts(name, facts, self.source, record.line, sideways=self.sideways)
             return name
         first = self.layers[name]
         for known, entry in facts.items():
@@ -242,3 +219,16 @@ class _Wide(_Reader):
                 where = self.place(record, beside[what])
                 return size * cells.whole(raw, where), where
         return None, None
+
+
+class _Sideways(_Wide):
+    """One column per layer, one row per format: a record is a column, and its line the heading of it."""
+
+    sideways = True
+
+    def __init__(self, source: str, meaning: Mapping[str, str], lines: Mapping[str, int | str]) -> None:
+        super().__init__(source, meaning)
+        self._lines = lines
+
+    def place(self, record: Record, heading: str) -> Place:
+        return Place(self.source, self._lines.get(heading, 1), str(record.line))

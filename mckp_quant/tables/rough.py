@@ -28,15 +28,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What a file says of a layer, by the names in `FACTS`, and the row where it says so."""
+    """What a file says of a layer, by the names in `FACTS`, and the row, or `sideways` the column, where it says so."""
 
     name: str
     facts: Mapping[str, object]
     source: str
     row: int | str
+    sideways: bool = False
 
     def place(self, column: str) -> Place:
         """Where a fact stands."""
+        if self.sideways:
+            return Place(self.source, repr(column), self.name)
         return Place(self.source, self.row, column)
 
 

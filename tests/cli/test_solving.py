@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mckp_quant import Policy, SensitivityTable, allocate, compare_solvers
+from mckp_quant import Activation, Policy, SensitivityTable, allocate, compare_solvers
 from mckp_quant.cli import main
 from mckp_quant.solvers import SolverFailure
 
@@ -204,3 +204,50 @@ def test_interrupt_is_not_an_error_of_the_program(
     monkeypatch.setattr(SensitivityTable, "load", interrupt)
     assert main(["solve", table, "--budget", "bops=50%"]) == 130
     assert lines(capsys) == ["mckp-quant: interrupted"]
+
+
+def test_structure_and_activations_reach_the_solver(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = [{"elements": 10, "first": 0, "last": 1, "readers": ["a"]}, {"elements": 9, "first": 1, "last": 1}]
+    (tmp_path / "tensors.json").write_text(json.dumps(tensors))
+    previous = tmp_path / "previous.json"
+    Policy.uniform(TABLE, "w4").save(previous)
+    budgets = ["--budget", "weight_bytes=60%", "--budget", "activation_bytes=200", "--budget", "bops=90%"]
+    structure = ["--max-formats", "2", "--previous", str(previous), "--max-changes", "3"]
+    chains = ["--falling", "a,b", "--rising", "c,d", "--convert", "bops:e>f=1"]
+    output = tmp_path / "policy.json"
+    options = [*structure, *chains, "--activations", str(tmp_path / "tensors.json"), "-o", str(output)]
+    assert main(["solve", table, *budgets, *options]) == 0
+    policy = Policy.load(output)
+    assert len({entry.name for entry in policy.formats}) <= 2
+    assert sum(entry.name != "w4" for entry in policy.formats) <= 3
+    assert policy["a"].weight_bits >= policy["b"].weight_bits
+    assert policy["c"].weight_bits <= policy["d"].weight_bits
+    assert policy.costs["activation_bytes"] == 40 + 36
+    assert "activation_bytes         76 bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (["--convert", "bops=3"], "--convert 'bops=3' cannot be read: write --convert latency:conv1>conv2=120"),
+        (["--convert", "bops:a>b=x"], "--convert 'bops:a>b=x' cannot be read"),
+        (["--max-changes", "3"], "previous and max_changes belong together"),
+    ],
+)
+def test_constraints_that_cannot_be_read_are_named(
+    table: str, capsys: pytest.CaptureFixture[str], option: list[str], words: str
+) -> None:
+    assert main(["solve", table, "--budget", "weight_bytes=60%", *option]) == 2
+    assert words in " ".join(lines(capsys))
+
+
+def test_layers_that_share_an_input_can_be_tied_by_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = SensitivityTable(
+        TABLE.layers, TABLE.formats, TABLE.loss, TABLE.stderr, activations=(Activation(5, 0, 0, ("b", "e")),)
+    )
+    shared.save(tmp_path / "shared.json")
+    command = ["solve", str(tmp_path / "shared.json"), "--budget", "weight_bytes=60%", "--tie-rule", "shared_inputs"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ties"] == [["b", "e"]]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from mckp_quant import Format, Policy, allocate
+from mckp_quant.activations import chain
 from mckp_quant.report.text import as_text, number, percent, policy_report, table_of, with_error
 
 from ..tables import make_table
@@ -55,3 +57,16 @@ def test_policy_made_by_hand_claims_nothing() -> None:
     assert "predicted" not in text
     assert "no policy is below" not in text
     assert text.splitlines()[-1].split() == ["a", "w2", "-"]
+
+
+def test_policy_report_lists_every_other_cost_the_target_and_how_exact_the_proof_is() -> None:
+    table = make_table([[3.0, 2.0, 1.0]] * 3)
+    tensors = chain(table, [8, 8, 8, 2])
+    found = allocate(
+        table, {"weight_bytes": "100%", "total_bytes": "100%"}, activations=tensors, target="torchao"
+    ).policy
+    shown = as_text(policy_report(dataclasses.replace(found, tolerance=1.5e-9)))
+    assert "to within 1.5e-09 nats per sample" in shown.splitlines()[0]
+    assert f"total_bytes              {found.costs['total_bytes']:,} bytes" in shown
+    assert "stored as by             torchao" in shown
+    assert "to within" not in as_text(policy_report(dataclasses.replace(found, tolerance=0.0)))

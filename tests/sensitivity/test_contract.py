@@ -19,7 +19,8 @@ CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv2d, grouped": (nn.Conv2d(4, 6, 3, groups=2), (4, 4, 6, 5)),
     "conv2d, depthwise": (nn.Conv2d(4, 8, 3, groups=4), (4, 4, 6, 5)),
     "conv2d, strided and dilated": (nn.Conv2d(3, 4, 3, stride=(2, 1), padding=(2, 1), dilation=2), (4, 3, 5, 4)),
-    "conv2d, wide": (nn.Conv2d(16, 16, 3), (4, 16, 3, 3)),
+    "conv2d, few positions": (nn.Conv2d(16, 16, 3), (4, 16, 3, 3)),
+    "conv2d, wide": (nn.Conv2d(64, 64, 3, padding=1), (4, 64, 5, 5)),
     "conv2d, wide and grouped": (nn.Conv2d(32, 32, 3, groups=2), (4, 32, 3, 3)),
     "conv2d, same": (nn.Conv2d(3, 4, (2, 3), padding="same", dilation=(1, 2)), (4, 3, 6, 7)),
     "conv2d, valid": (nn.Conv2d(3, 4, 3, padding="valid"), (4, 3, 6, 5)),
@@ -62,10 +63,13 @@ def looped(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tens
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("chunk", "ratio"), [(2**22, 1024), (1, math.inf), (2**22, 0)])
+@pytest.mark.parametrize(
+    ("chunk", "ratio", "few"), [(2**22, 1024, 48), (1, math.inf, 0), (2**22, 0, 0), (2**22, 1024, math.inf)]
+)
 def test_products_equal_autograd_gradients_times_directions(
-    case: str, chunk: int, ratio: float, monkeypatch: pytest.MonkeyPatch
+    case: str, chunk: int, ratio: float, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_contract, "_CONTRACTION_IN_POSITIONS", few)
     monkeypatch.setattr(_contract, "_CHUNK_ELEMENTS", chunk)
     monkeypatch.setattr(_contract, "_WEIGHTS_PER_POSITION", ratio)
     module, inputs, gradient, directions = drawn(case)
@@ -96,13 +100,12 @@ def test_half_precision_is_computed_in_the_dtype_of_the_directions(case: str) ->
     ("case", "form"),
     [
         ("conv2d", "_grouped_gradients"),
+        ("conv2d, few positions", "_applied"),
         ("conv2d, wide", "_unfolded_gradients"),
         ("conv2d, wide and grouped", "_grouped_gradients"),
     ],
 )
-def test_wide_convolutions_over_few_positions_are_unfolded(
-    case: str, form: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_form_of_a_convolution_follows_its_shape(case: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Called(Exception):
         pass
 

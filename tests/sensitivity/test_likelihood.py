@@ -31,6 +31,24 @@ def test_categorical_probes_have_the_hessian_of_the_loss_as_covariance(monkeypat
     torch.testing.assert_close(mean, torch.zeros_like(mean), rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("likeliest", [0.5, 0.8, 0.999, 1.0])
+def test_probes_of_a_sample_that_knows_two_classes_have_no_noise(likeliest: float) -> None:
+    p = torch.tensor([likeliest, 0.0, 1 - likeliest], dtype=torch.float64).repeat(64, 1)
+    v = Categorical().curvature_probe(p.log().clamp(min=-200), torch.Generator().manual_seed(0))
+    exact = torch.diag(p[0]) - torch.outer(p[0], p[0])
+    torch.testing.assert_close(v[:, :, None] * v[:, None], exact.expand(64, 3, 3), rtol=1e-9, atol=1e-12)
+
+
+def test_turning_the_signs_takes_noise_out_of_uncertain_predictions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (2 * torch.randn(1, 10, generator=generator)).double()
+    directions = torch.randn(400, 10, generator=generator).double()
+    turned = Categorical().curvature_probe(logits.expand(2000, 10), generator)
+    plain = Categorical().curvature_probe(logits.expand(1, 2000, 10), generator)[0]
+    before, after = ((v @ directions.T).square().var(dim=0) for v in (plain, turned))
+    assert float(after.mean()) < 0.75 * float(before.mean())
+
+
 @pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3)])
 def test_gaussian_probes_are_signs_because_the_hessian_is_the_identity(shape: tuple[int, ...]) -> None:
     v = Gaussian().curvature_probe(torch.zeros(shape), torch.Generator().manual_seed(0))

@@ -176,7 +176,7 @@ def test_what_comes_before_the_changed_layer_is_not_run_again() -> None:
     Counting.calls = 0
     mq.measure(model, batches, formats=FORMATS, method="measured_kl")
     suffixes = depth * (depth + 1) // 2
-    discovery, check, records = depth, depth + depth * depth + suffixes, 5 * depth
+    discovery, check, records = 2 * depth, depth + depth * depth + suffixes, 5 * depth  # layers, then activations
     assert Counting.calls == discovery + check + records + 5 * 2 * suffixes
 
 

@@ -57,7 +57,7 @@ def test_no_more_batches_are_taken_than_the_cap_allows() -> None:
     )
     assert table.samples == 8
     assert len(list(stream)) == 3
-    assert seen == [(1, None), (2, None)]
+    assert seen == [(1, 2), (2, 2)]
     seen.clear()
     mq.measure(
         model,

@@ -1,0 +1,172 @@
+"""The network and the batches that measure, validate and others are told to use: functions, files and checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InvalidInput, unknown
+from .load import load_batches, load_model, require_torch, stream_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
+
+CHECKPOINT = "hf:"
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+_FILE_BATCH, _TEXT_BATCH = 32, 1
+_CONTEXT = 512
+
+MODEL_HELP = (
+    "The network: package.module:function, path/to/file.py:function, or hf:FOLDER for a local Hugging Face checkpoint "
+    "of a causal language model (safetensors only)."
+)
+MaybeDataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option("--calibration", metavar="TEXT", help="For hf:FOLDER in the place of --data: a text file, UTF-8."),
+]
+ContextOption = Annotated[
+    int | None,
+    typer.Option("--context", help=f"Tokens in a window of the text; {_CONTEXT} if the model takes as many."),
+]
+MaybeBatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", help=f"Samples in a batch, for an .npz ({_FILE_BATCH}) or a text ({_TEXT_BATCH} window)."
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="Where the network runs, such as cuda; by default where it was made.")
+]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; by default as the network was made.")
+]
+
+
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Written after every batch; go on from it if it exists."),
+]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", metavar="FOLDER", help="Where to keep the rounding errors of weights.")
+]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option("--memory-limit", help="Bytes of rounding errors held in memory, such as 500MB; the rest on disk."),
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user named.
+
+    Attributes
+    ----------
+    model
+        The network.
+    data, calibration
+        Where the batches come from: exactly one of the two.
+    batch_size, context, device, dtype
+        See the options of these names.
+    """
+
+    model: str
+    data: str | None = None
+    calibration: Path | None = None
+    batch_size: int | None = None
+    context: int | None = None
+    device: str | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together."""
+        if self.data is None and self.calibration is None and not self.checkpoint:
+            raise InvalidInput("Missing option '--data': say where the batches come from")
+        if self.calibration is not None and self.data is not None:
+            raise InvalidInput("--data and --calibration are both given: give one")
+        if self.calibration is not None and not self.checkpoint:
+            raise InvalidInput(
+                f"--calibration needs the tokenizer of a checkpoint: name the model as {CHECKPOINT}FOLDER"
+            )
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
+
+    @property
+    def checkpoint(self) -> str:
+        """The folder of the checkpoint; empty where the model is none."""
+        return self.model.removeprefix(CHECKPOINT) if self.model.startswith(CHECKPOINT) else ""
+
+    def network(self, *, weights: bool = True) -> nn.Module:
+        """Load the network; without weights only for a checkpoint, on the meta device."""
+        torch = require_torch()
+        dtype = None if self.dtype is None else getattr(torch, self.dtype)
+        if self.checkpoint:
+            from ..huggingface import load_model as load_checkpoint
+
+            network = load_checkpoint(self.checkpoint, dtype=dtype, weights=weights)
+        else:
+            network = load_model(self.model)
+            if dtype is not None:
+                network = network.to(dtype)
+        if self.device is None or not weights:
+            return network
+        try:
+            return network.to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise InvalidInput(f"--device {self.device!r} cannot be used: {error}") from error
+
+    def batches(self, network: nn.Module, *, stream: bool = True) -> Iterable[Any]:
+        """Load the batches, one by one or at once."""
+        if self.data is not None:
+            size = _FILE_BATCH if self.batch_size is None else self.batch_size
+            read = stream_batches(self.data, size) if stream else load_batches(self.data, size)
+            if self.dtype is None or not self.data.endswith(".npz"):
+                return read
+            dtype: torch.dtype = getattr(require_torch(), self.dtype)
+            return [_cast(batch, dtype) for batch in read]
+        if self.calibration is None:
+            raise InvalidInput("Missing option '--calibration' (or '--data'): say where the batches come from")
+        from ..huggingface import load_tokenizer, text_batches
+
+        made = text_batches(
+            load_tokenizer(self.checkpoint),
+            self.calibration,
+            tokens=self._tokens(network),
+            batch_size=_TEXT_BATCH if self.batch_size is None else self.batch_size,
+        )
+        return made if stream else list(made)
+
+    def first_batch(self, network: nn.Module) -> Any:
+        """One batch for planning; for a checkpoint its contents do not matter."""
+        if self.data is not None:
+            return next(iter(self.batches(network)), ())
+        size = _TEXT_BATCH if self.batch_size is None else self.batch_size
+        return {"input_ids": require_torch().zeros(size, self._tokens(network), dtype=require_torch().int64)}
+
+    def _tokens(self, network: nn.Module) -> int:
+        longest = getattr(getattr(network, "config", None), "max_position_embeddings", None)
+        if self.context is None:
+            return min(_CONTEXT, longest) if isinstance(longest, int) else _CONTEXT
+        if isinstance(longest, int) and self.context > longest:
+            raise InvalidInput(f"--context is {self.context}, but the model takes at most {longest} tokens")
+        return self.context
+
+
+def _cast(batch: Any, dtype: torch.dtype) -> Any:
+    """The inputs of a batch of a file in the network's type, unless they are whole numbers."""
+    if isinstance(batch, tuple):
+        return (_cast(batch[0], dtype), batch[1])
+    return batch.to(dtype) if batch.is_floating_point() else batch

@@ -1,0 +1,50 @@
+"""One measurement repeated on fresh draws of samples and probes, to hold the stated errors against the spread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mckp_quant.batches import as_batches, evaluating
+from mckp_quant.discovery import discover
+from mckp_quant.formats import as_formats
+from mckp_quant.sensitivity._estimator import Task
+from mckp_quant.sensitivity._measure import ESTIMATORS, layer_weights
+from mckp_quant.sensitivity._run import Totals
+from mckp_quant.sensitivity.likelihood import Categorical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mckp_quant.sensitivity._estimator import LayerWeight
+
+    Drawn = Callable[[int], Sequence[object]]
+
+
+def weights_of(model: nn.Module, inputs: Tensor, formats: str) -> tuple[LayerWeight, ...]:
+    return layer_weights(model, discover(model, inputs), as_formats(formats))
+
+
+def measured(
+    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, method: str, seeds: int, probes: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Estimates and standard errors, both ``(seeds, n_layers, n_formats)``; ``drawn(seed)`` gives the batches."""
+    found = list(_totals(model, weights, drawn, method, seeds, probes))
+    return tuple(torch.stack(each).numpy() for each in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def _totals(
+    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, method: str, seeds: int, probes: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for seed in range(seeds):
+        task = Task(model, weights, Categorical(), None, seed, probes)
+        totals = Totals(task.shape)
+        with evaluating(model), ESTIMATORS[method](task) as read:
+            for batch in as_batches(drawn(seed)):
+                totals.add(read(batch), batch.size)
+        yield totals.moments.mean, totals.stderr
