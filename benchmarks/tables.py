@@ -20,7 +20,9 @@ REDUCED = ("cp_sat", "highs", "pulp")
 PLAIN = ("greedy", "relax", "evolve")
 ONE_BUDGET = ("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x4", "LLM 224x7", "lognormal 500x7", "HAWQ-V3 ResNet-18")
 SEVERAL = tuple(
-    f"{network}, {n} budgets" for network in ("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x4") for n in (2, 3)
+    f"{network}, {n} budgets, fresh"
+    for network in ("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x4", "lognormal 54x4")
+    for n in (2, 3)
 )
 HARD = "several_budgets 30x10, 5 budgets"
 MILLION = "LLM 1,000,000x4"
