@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .activations import peak
 from .builder import build_request
+from .choices import check_order
 from .costs import PEAKS, RESOURCES, resource
 from .explanation import least_peaks, require_each_budget, useless, why_none
 from .policy import Policy
@@ -171,9 +172,12 @@ def solve_request(
 
     Raises
     ------
+    InvalidInput
+        When the solver goes by the order of the formats, which do not rise in bits.
     NoSolution
         When there is none, or none was found in time.
     """
+    check_order(index.formats, solver)
     notes = useless(problem, index)
     for note in notes:
         logger.info("%s", note)

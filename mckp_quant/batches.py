@@ -11,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InvalidInput
+from .targets import LABELS, MASK, with_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ACCEPTED = "a batch is a tensor, a dict of tensors (the model's keywords), or a pair (inputs, targets)"
-_MASK, _LABELS = "attention_mask", "labels"
 # Keywords of Hugging Face models that hold a row for every sample. Of others with as many rows nobody knows.
-_PER_SAMPLE = {_MASK, _LABELS, "input_ids", "inputs_embeds", "token_type_ids", "pixel_values", "input_features"}
-IGNORED_TARGET = -100  # PyTorch's own mark for positions that the loss leaves out
+_PER_SAMPLE = {MASK, LABELS, "input_ids", "inputs_embeds", "token_type_ids", "pixel_values", "input_features"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ class Batch:
             ``(size, tokens)`` bool on the logits' device; None where all positions count, because there is no mask or
             it is not one of the logits' tokens.
         """
-        mask = None if isinstance(self.inputs, Tensor) else self.inputs.get(_MASK)
+        mask = None if isinstance(self.inputs, Tensor) else self.inputs.get(MASK)
         if mask is None or logits.ndim != 3 or mask.shape != logits.shape[:2]:
             return None
         return mask.to(logits.device) != 0
@@ -164,51 +163,6 @@ def as_batch(entry: object, index: int = 0) -> Batch:
     if targets is not None and _size(targets) != size:
         raise InvalidInput(f"batch {index} has {_size(targets)} targets for {size} samples")
     return batch
-
-
-def with_targets(batch: Batch, model: nn.Module) -> Batch:
-    """Take Hugging Face's keyword ``labels`` out of the inputs, as targets of the logits at the same positions.
-
-    A causal language model is trained to predict the label of the next position, so its labels are shifted by one and
-    the last position has no target; any other model's are not. The model would compute a loss from them, which is not
-    used. Targets given as ``(dict, targets)`` are those of the logits at the same positions already. Targets of
-    padding, which ``attention_mask`` tells, are marked as ignored.
-
-    Parameters
-    ----------
-    batch
-        The batch.
-    model
-        The model that it is for.
-
-    Returns
-    -------
-    batch
-        With targets; as it was where it has none, or has no labels.
-    """
-    if isinstance(batch.inputs, Tensor) or not {_LABELS, _MASK} & set(batch.inputs):
-        return batch
-    inputs = {name: value for name, value in batch.inputs.items() if name != _LABELS}
-    mask, labels, targets = inputs.get(_MASK), batch.inputs.get(_LABELS), batch.targets
-    if targets is None and labels is not None and _size(labels) == batch.size:
-        targets = _unpadded(labels, mask)
-        if _is_causal(model) and labels.ndim == 2:
-            targets = torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED_TARGET)], dim=1)
-    if targets is not None:
-        targets = _unpadded(targets, mask)
-    return replace(batch, inputs=inputs or batch.inputs, targets=targets)
-
-
-def _unpadded(targets: Tensor, mask: Tensor | None) -> Tensor:
-    """Class numbers with those of padding marked as ignored."""
-    if mask is None or mask.shape != targets.shape or targets.is_floating_point():
-        return targets
-    return targets.masked_fill(mask.to(targets.device) == 0, IGNORED_TARGET)
-
-
-def _is_causal(model: nn.Module) -> bool:
-    name = getattr(model, "loss_type", None)
-    return "CausalLM" in (name if isinstance(name, str) else type(model).__name__)
 
 
 def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:

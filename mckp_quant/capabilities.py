@@ -48,6 +48,8 @@ class Capability:
         Small floating-point numbers that weights may be stored as, such as ``"e4m3"``.
     blocks
         Whether the types of GGUF files, such as ``"Q4_K"``, are formats; they too must divide the row.
+    shared
+        Whether it takes weights that several modules share.
     ties
         Rules of `find_ties` for layers that the target fuses: each set must have one format.
     stored_bytes
@@ -68,6 +70,7 @@ class Capability:
     symmetric: bool = False
     elements: tuple[str, ...] = ()
     blocks: bool = False
+    shared: bool = True
     ties: tuple[str, ...] = ()
     stored_bytes: Callable[[Layer, Format], int] = as_format
 
@@ -94,6 +97,8 @@ class Capability:
             return ""
         if layer.kind not in self.kinds:
             return f"{layer.kind} layers stay in floating point"
+        if layer.ties and not self.shared:
+            return f"it shares its weight with {', '.join(layer.ties)}, which would be stored twice"
         row = layer.elements // layer.channels
         if self.blocks and entry.name.upper() in BLOCKS:
             size, _ = BLOCKS[entry.name.upper()]
@@ -129,6 +134,10 @@ class Capability:
             bits = "floating-point" if entry.activation_bits is None else f"{entry.activation_bits}-bit"
             return f"no {bits} activations"
         scheme = entry.activations
+        if scheme is not None and not (scheme.dynamic or scheme.calibrated):
+            return f"no {scheme.element} activations"
+        if scheme is not None and layer.ties and not scheme.dynamic:
+            return "no fixed ranges of activations where modules share a weight, as each has a range of its own"
         if scheme is not None and self.activation_kinds is not None and layer.kind not in self.activation_kinds:
             return f"no quantised activations in {layer.kind} layers"
         if scheme is not None and self.activation_formats is not None and entry.name not in self.activation_formats:
@@ -139,7 +148,7 @@ class Capability:
 
 
 _COMPRESSED_TENSORS = Capability(
-    ("linear",), (2, 3, 4, 5, 6, 7, 8), (None, 8), dynamic=True, elements=("e4m3",), stored_bytes=in_words
+    ("linear",), (2, 3, 4, 5, 6, 7, 8), (None, 8), dynamic=True, elements=("e4m3",), shared=False, stored_bytes=in_words
 )
 _MODELOPT = Capability(
     ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
@@ -163,6 +172,7 @@ TARGETS: dict[str, Capability] = {
         activation_kinds=("linear",),
         activation_formats=("w8a8d", "w8a8sd"),
         group_kinds=("linear",),
+        shared=False,
         stored_bytes=in_whole_bytes,
     ),
     "onnxruntime": _QDQ,
@@ -173,6 +183,7 @@ TARGETS: dict[str, Capability] = {
         granularities=("group",),
         group_sizes=(16, 32, 64, 128, 256),
         divides=False,
+        shared=False,
         stored_bytes=in_matmul_nbits,
     ),
     "gguf": Capability(

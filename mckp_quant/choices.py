@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,17 @@ import numpy as np
 
 from .capabilities import capability
 from .errors import InvalidInput, unknown
+from .solvers import Monotone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from .formats import Format
     from .layers import Layer
     from .sensitivity.table import SensitivityTable
+    from .solvers import Solver
 
 _KIND = "kind:"
 
@@ -159,3 +163,28 @@ def _expression(rule: str) -> re.Pattern[str]:
             "expression with a group (?P<part>...)"
         )
     return found
+
+
+def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
+    """Refuse a solver that goes by the order of a table's formats where these do not rise in bits.
+
+    Parameters
+    ----------
+    formats
+        The table's, in its order.
+    solver
+        The solver, or its name.
+
+    Raises
+    ------
+    InvalidInput
+        When the solver is `solvers.Monotone` and a format stands behind one with more bits for weights.
+    """
+    if (solver if isinstance(solver, str) else solver.name) != Monotone.name:
+        return
+    for first, second in itertools.pairwise(formats):
+        if first.weight_bits > second.weight_bits:
+            raise InvalidInput(
+                f"solver {Monotone.name!r} takes formats in the table's order for ones that rise in bits, but "
+                f"{first.name!r} stands before {second.name!r}: measure with the formats from fewest bits to most"
+            )

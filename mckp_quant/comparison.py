@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .builder import build
+from .choices import check_order
 from .errors import InvalidInput, unknown
 from .explanation import require_each_budget, why_none
 from .solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
@@ -165,7 +166,7 @@ def compare_solvers(
     for done, solver in enumerate(chosen):
         if progress is not None:
             progress(done, len(chosen))
-        answers.append((_name(solver), _attempt(problem, solver, seconds, seed)))
+        answers.append((_name(solver), _attempt(problem, index, solver, seconds, seed)))
     reference = _reference(answers)
     for _, answer in answers:
         if not reference and not isinstance(answer, str) and answer.status is Status.INFEASIBLE:
@@ -198,11 +199,12 @@ def _chosen(solvers: Sequence[Solver | str] | None) -> list[Solver | str]:
     return list(solvers)
 
 
-def _attempt(problem: Problem, solver: Solver | str, seconds: float, seed: int) -> Solution | str:
+def _attempt(problem: Problem, index: Index, solver: Solver | str, seconds: float, seed: int) -> Solution | str:
     # The problem itself is sound by now, so what InvalidProblem says here is about this solver alone.
     try:
+        check_order(index.formats, solver)
         return solve(problem, solver, seconds=seconds, seed=seed)
-    except (InvalidProblem, SolverUnavailable) as error:
+    except (InvalidInput, InvalidProblem, SolverUnavailable) as error:
         return str(error)
     except SolverFailure as error:
         return f"failed: {error}"

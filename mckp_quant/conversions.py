@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .costs import PEAKS
 from .errors import InvalidInput, unknown
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def conversion_rows(
 
 
 def _resource(index: Index, name: str) -> int:
+    if name in PEAKS:
+        raise InvalidInput(f"conversions cannot count in {name}: it is a peak over the steps, and no sum over edges")
     known = {budget.name: at for at, budget in enumerate(index.budgets) if not budget.least}
     if name not in known:
         raise unknown("budget that conversions count in:", name, known)

@@ -125,9 +125,11 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             "or use the solver 'exact'"
         )
     words: dict[str, None] = {}
-    for budget, most, least in zip(index.budgets, solution.budget, solution.least_budget, strict=True):
+    doubtful = solution.stats.get("least_budget_not_proved", ())
+    rows = zip(index.budgets, solution.budget, solution.least_budget, strict=True)
+    for row, (budget, most, least) in enumerate(rows):
         if budget.name not in PEAKS:
-            words[f"{budget}: {_what_works(budget, most, least)}"] = None
+            words[f"{budget}: {_what_works(budget, most, least, proved=row not in doubtful)}"] = None
         elif peaks is not None and budget.name in peaks:
             works = peaks[budget.name]
             words[f"{budget}: {_what_works(dataclasses.replace(budget, fixed=0), budget.limit, works)}"] = None
@@ -136,12 +138,13 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
     return "no policy is within all the budgets together; " + "; ".join(words)
 
 
-def _what_works(budget: Budget, most: int, least: int | None) -> str:
+def _what_works(budget: Budget, most: int, least: int | None, *, proved: bool = True) -> str:
+    found = "" if proved else " found in time"
     if least is None:
-        return "no amount works while the others stay as they are"
+        return f"no amount{found} works while the others stay as they are"
     if budget.least:
-        return f"the most that works while the others stay is {budget.told(budget.limit + most - least)}"
-    return f"the least that works while the others stay is {budget.told(least + budget.fixed, up=True)}"
+        return f"the most{found} that works while the others stay is {budget.told(budget.limit + most - least)}"
+    return f"the least{found} that works while the others stay is {budget.told(least + budget.fixed, up=True)}"
 
 
 def least_peaks(table: SensitivityTable, request: Request, index: Index) -> dict[str, int | None]:

@@ -40,7 +40,10 @@ class Layer:
     ties: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse sizes that no tensor has."""
+        """Refuse names that are no text, and sizes that no tensor has."""
+        names: list[object] = [self.name, self.kind, *self.ties]
+        if not all(isinstance(name, str) for name in names):
+            raise InvalidInput(f"layer {self.name!r} has name, kind and ties {names!r}: give text")
         for name, sizes in (("shape", self.shape), ("channels", (self.channels,)), ("macs", (self.macs,))):
             if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
                 raise InvalidInput(f"layer {self.name!r} has {name} = {getattr(self, name)!r}: give whole numbers")
@@ -88,10 +91,10 @@ class Activation:
         sizes = (self.elements, self.first, self.last)
         if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
             raise InvalidInput(f"activation with elements, first, last = {sizes}: give whole numbers")
-        if self.elements < 1 or not 0 <= self.first <= self.last:
+        if not 1 <= self.elements < 2**53 or not 0 <= self.first <= self.last:
             raise InvalidInput(
                 f"activation with elements = {self.elements}, first = {self.first}, last = {self.last}: "
-                "give at least one element, and steps from 0 on with last no earlier than first"
+                "give at least one element and fewer than 2**53, and steps from 0 on with last no earlier than first"
             )
         object.__setattr__(self, "readers", tuple(self.readers))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -14,14 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .batches import as_batch, call, evaluating, forward, with_targets
+from .batches import as_batch, call, evaluating, forward
 from .discovery import discover, uses_of
 from .errors import unknown
 from .formats import as_formats
 from .quantizers import quantize
-from .sensitivity._measure import METHODS
+from .sensitivity._arguments import check_formats
+from .sensitivity._measure import KNOW_INPUTS, METHODS
 from .sensitivity._menu import Menu
 from .sensitivity._streaming import check_limit, errors_bytes
+from .targets import with_targets
 from .units import bytes_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ _EVALUATIONS: dict[str, tuple[float, float, float]] = {
     "weight_mse": (0, 0, 0),
     "sqnr": (0, 0, 0),
 }
+_EACH_SCHEME = 0.5  # more for each way of storing inputs, where one backward pass serves all entries
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Plan:
         Floating-point operations of one gradient evaluation of one batch, counted operation by operation: three
         times those of its forward pass.
     evaluations
-        Gradient evaluations that the estimator takes for a batch; nan where nobody has counted them.
+        Gradient evaluations that the estimator takes for a batch.
     rates
         How fast this machine is.
     """
@@ -195,19 +197,21 @@ def plan(
     columns = as_formats(formats)
     if method not in METHODS:
         raise unknown("method", method, METHODS)
+    check_formats(columns, method, KNOW_INPUTS, "mse")
     limit = None if memory_limit is None else bytes_of("memory_limit", memory_limit)
     entry = with_targets(as_batch(batch), model)
     rows = discover(model, entry)
     dtypes = {name: use.weight.dtype for name, use in uses_of(model, rows).items()}
-    stored = Menu.of(columns).weights  # formats that differ in their activations only round the same weights
+    menu = Menu.of(columns)
+    stored = menu.weights
     sizes = [errors_bytes(layer, len(stored), dtypes[layer.name]) for layer in rows]
     check_limit(limit, sizes, len(stored))
     with evaluating(model):
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
+        with (counter := FlopCounterMode(display=False)), torch.no_grad():
             call(model, entry)
         activations, logits = _activations(model, lambda: forward(model, entry, output))
-    once, each_layer, each_entry = _EVALUATIONS.get(method, (math.nan, 0, 0))
+    once, each_layer, each_entry = _EVALUATIONS[method]
+    inputs = 0 if each_entry else _EACH_SCHEME * len(menu.schemes)
     tensors = [*model.parameters(), *model.buffers()]
     return Plan(
         layers=rows,
@@ -223,7 +227,7 @@ def plan(
         held=sum(sizes) if limit is None else min(limit, sum(sizes)),
         largest=max(sizes),
         flops=_PASSES * counter.get_total_flops(),
-        evaluations=once + each_layer * len(rows) + each_entry * len(rows) * len(columns),
+        evaluations=once + inputs + (each_layer + each_entry * len(columns)) * len(rows),
         rates=measured_rates(next(model.parameters()), rows[0], stored) if rates is None else rates,
     )
 
@@ -263,13 +267,11 @@ def _fastest(work: Callable[[], object]) -> float:
     """Seconds of the fastest run, out of those that a short time allows and at least a few."""
     times: list[float] = []
     begun = time.perf_counter()
-    for count in itertools.count():
+    while len(times) <= _REPETITIONS or time.perf_counter() - begun <= _SECONDS:
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-        if count >= _REPETITIONS and time.perf_counter() - begun > _SECONDS:
-            return min(times)
-    raise AssertionError
+    return min(times)
 
 
 def _activations(model: nn.Module, run: Callable[[], Tensor]) -> tuple[int, Tensor]:

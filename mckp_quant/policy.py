@@ -276,30 +276,3 @@ def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRan
         for name in (layer.name, *layer.ties)
     ]
     return table.ranges.only(wanted) if wanted else None
-
-
-def price(table: SensitivityTable, policy: Policy) -> Policy:
-    """Predict a policy anew on a table, whatever it was made from: policies compare on one footing.
-
-    Parameters
-    ----------
-    table
-        The table that predicts.
-    policy
-        A policy for the table's layers.
-
-    Returns
-    -------
-    policy
-        The same formats with the table's predicted loss and costs, and without claims about other policies.
-
-    Raises
-    ------
-    InvalidInput
-        When the layers differ, or the table lacks a format or does not allow it.
-    """
-    known = set(table.layer_names)
-    for name in policy.layers:
-        if name not in known:
-            raise unknown("layer", name, table.layer_names)
-    return Policy.on_table(table, [policy[name] for name in table.layer_names])

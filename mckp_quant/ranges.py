@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InvalidInput, unknown
-from .files import entries, read_document, write_document
+from .files import entries, read_document, whole, write_document
 from .files import field as entry_of
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class ActivationRanges:
         try:
             return cls(
                 str(entry_of(document, "rule", source)),
-                int(entry_of(document, "samples", source)),
+                whole(entry_of(document, "samples", source), "samples", source),
                 {
                     (str(each["layer"]), str(each["scheme"])): (float(each["low"]), float(each["high"]))
                     for each in entries(document, "ranges", source)

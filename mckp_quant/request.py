@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .cost_tables import CostTable
     from .formats import Format
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from .sensitivity.table import SensitivityTable
     from .structure import Structure
     from .units import Amount
+
+_MAPPINGS = {
+    "budgets": "{'weight_bytes': '90kB'}",
+    "at_least": "{'bops': '20%'}",
+    "pinned": "{'head': 'w8'}",
+    "choices": "{'kind:linear': ['w4', 'w8']}",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Request:
     Raises
     ------
     InvalidInput
-        When there is no budget at all.
+        When there is no budget at all, or one of the mappings is something else.
     """
 
     budgets: Mapping[str, Amount]
@@ -60,7 +68,11 @@ class Request:
     activations: Sequence[Activation] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a request that limits nothing."""
+        """Refuse a request that limits nothing, and what is no mapping."""
+        for name in ("budgets", "at_least", "pinned", "choices"):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, Mapping):
+                raise InvalidInput(f"{name} = {given!r}: give a mapping, such as {_MAPPINGS[name]}")
         if not self.budgets and not self.at_least:
             raise InvalidInput("no budget given: name at least one, such as weight_bytes='90kB'")
 

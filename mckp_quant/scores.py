@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .batches import IGNORED_TARGET
 from .errors import InvalidInput, unknown
 from .sensitivity.likelihood import LIKELIHOODS
+from .targets import IGNORED_TARGET
 
 if TYPE_CHECKING:
     import numpy as np

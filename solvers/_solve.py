@@ -26,7 +26,7 @@ from .pairwise import Pairwise
 from .problem import Problem
 from .reduce import reduce
 from .relax import Relax
-from .solution import GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Solution, Solver, Status
+from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Answer, Certificate, Solution, Solver, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from .rows import Rows
 
-_LEAST_BUDGET_SECONDS = 60.0  # for each resource of an infeasible problem
+_LEAST_BUDGET_SECONDS = 60.0  # at most for the least budgets of an infeasible problem, whatever it may take itself,
+_LEAST_SHARE = 0.1  # and at least for each of them
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -69,10 +70,11 @@ def solve(
     problem
         The problem.
     solver
-        ``"auto"`` (exact; SCIP or else HiGHS for more than eight budgets, CP-SAT where there are further rows, pairwise
+        ``"auto"`` (exact; SCIP or else HiGHS for more than 16 budgets, CP-SAT where there are further rows, pairwise
         where there are pairs), the name of a solver, or a solver with its options, such as ``Exact(max_states=10**6)``.
     seconds
-        Wall time that the solver may take.
+        Wall time that the solver may take; where the problem is infeasible, the search for the least budgets that work
+        may take as much again.
     seed
         Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
     warm
@@ -103,7 +105,10 @@ def solve(
         raise InvalidProblem(reason)
 
     certificate, answer = _certified(problem, chosen, seconds, seed, start)
-    return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started)
+    least, doubtful = _least_budgets(problem, seconds) if certificate.status is Status.INFEASIBLE else ((), [])
+    if doubtful:
+        answer = dataclasses.replace(answer, stats={**answer.stats, UNPROVED_LEAST: doubtful})
+    return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
 
 
 def available() -> dict[str, str | None]:
@@ -112,7 +117,8 @@ def available() -> dict[str, str | None]:
 
 
 def _check_limits(seconds: object, seed: object) -> None:
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+    number = isinstance(seconds, (int, float, np.integer, np.floating)) and not isinstance(seconds, bool)
+    if not number or not seconds > 0:  # type: ignore[operator]
         raise InvalidProblem(f"seconds = {seconds!r}: give the solver some time, as a number")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InvalidProblem(f"seed = {seed!r}: it must be at least 0, and whole")
@@ -263,10 +269,15 @@ def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | N
 
 
 def _solution(
-    problem: Problem, certificate: Certificate, answer: Answer, solver: Solver, seed: int, seconds: float
+    problem: Problem,
+    certificate: Certificate,
+    answer: Answer,
+    solver: Solver,
+    seed: int,
+    seconds: float,
+    least_budget: tuple[int | None, ...],
 ) -> Solution:
     if answer.choice is None:
-        infeasible = certificate.status is Status.INFEASIBLE
         return Solution(
             choice=None,
             value=math.nan,
@@ -279,7 +290,7 @@ def _solution(
             seed=seed,
             seconds=seconds,
             stats={**answer.stats, **answer.figures},
-            least_budget=_least_budgets(problem) if infeasible else (),
+            least_budget=least_budget,
             reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
@@ -300,19 +311,25 @@ def _solution(
     )
 
 
-def _least_budgets(problem: Problem) -> tuple[int | None, ...]:
+def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection; that no smaller one works is exact while costs add up to less than 2**50.
+    Each is the exact cost of a selection; that no smaller one works is exact while costs above the least of their group
+    add up to less than 2**50. With it the resources for which time ran out before that was proved.
     """
     if problem.n_resources == 1 and problem.rows is None:
-        return problem.least_cost
+        return problem.least_cost, []
+    deadline = time.perf_counter() + min(seconds, _LEAST_BUDGET_SECONDS)
     least: list[int | None] = []
+    doubtful = []
     for resource in range(problem.n_resources):
         unlimited = problem.budget.copy()
         unlimited[resource] = INT64_MAX
-        value = problem.cost[resource].astype(np.float64)
+        value = problem.above[resource].astype(np.float64)
         relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
-        _, cheapest = _certified(relaxed, _named("auto", relaxed), _LEAST_BUDGET_SECONDS, 0, None)
+        share = max((deadline - time.perf_counter()) / (problem.n_resources - resource), _LEAST_SHARE)
+        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
         least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
-    return tuple(least)
+        if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
+            doubtful.append(resource)
+    return tuple(least), doubtful

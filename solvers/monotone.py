@@ -77,9 +77,12 @@ class Monotone:
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve; deterministic, so the seed is not used, and a warm start only where it is a chain."""
         deadline = time.perf_counter() + seconds
-        table = chain_table(problem, -problem.label if self.direction == "fall" else problem.label)
+        try:
+            table = chain_table(problem, -problem.label if self.direction == "fall" else problem.label)
+            price = best_price(problem)
+        except KeyboardInterrupt:  # what the reduction would have is no chain
+            return Answer(None, stats={"chain": "none found", "interrupted": True}, restricted=True)
         result = search_chain(table, _levels(table, warm), max_states=self.max_states, deadline=deadline)
-        price = best_price(problem)
         stats: dict[str, Any] = {"chain": _word(result), "states": result.states}
         if result.interrupted:
             stats["interrupted"] = True

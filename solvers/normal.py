@@ -52,11 +52,14 @@ class Normal:
         price = answer.price
         if price is not None and np.asarray(price).dtype == np.float64:
             price = self.price(price)
+        # Scaled down, values some 300 orders of magnitude below the largest became whole multiples of the least float.
+        terms = self.problem.n_groups + (0 if self.problem.pairs is None else self.problem.pairs.n_pairs)
+        lost = terms * math.ulp(0.0) if self.exponent > 0 else 0.0
         return dataclasses.replace(
             answer,
             price=price,
             split=None if answer.split is None else np.ldexp(answer.split, self.exponent),
-            resolution=math.ldexp(answer.resolution, self.exponent),
+            resolution=math.ldexp(answer.resolution + lost, self.exponent),
             figures={name: float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
         )
 

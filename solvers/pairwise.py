@@ -15,7 +15,7 @@ from .lagrangian import lagrangian_bound
 from .normal import fitting
 from .pairwise_dual import Grid, ascend
 from .pairwise_moves import descend
-from .pairwise_search import Excess, exhaust
+from .pairwise_search import Excess, Outcome, exhaust
 from .reduce import reduce
 from .rows import refusal
 from .solution import Answer
@@ -73,27 +73,23 @@ class Pairwise:
         began = time.perf_counter()
         deadline = began + seconds
         linear = Exact()(problem.with_pairs(None), seconds=seconds / 2, seed=seed, warm=warm)
-        if linear.choice is None:
-            return linear
+        if linear.choice is None or linear.stats.get("interrupted"):
+            return dataclasses.replace(linear, complete=linear.complete and linear.choice is None)
         assert problem.pairs is not None
         matrix = problem.pairs.dense(problem.n_choices)
-        best = _Best(problem)
-        for start in (linear.choice, warm):
-            if start is not None and (problem.cost[:, start].sum(axis=1) <= problem.budget).all():
-                best.take(descend(problem, matrix, start, deadline))
-        grid = Grid.of(problem, fitting(problem))
-        price = ascend(problem, grid, began + _SHARE_OF_TIME * seconds, best.value, self.max_sweeps)
-        _more_starts(problem, matrix, grid, best, seed, deadline)
-        if self.max_nodes == 0:
-            return Answer(best.choice, price=price, split=grid.split(problem), stats={"nodes": 0})
-        excess = Excess.of(problem, grid, price, best.value - _floor(problem, grid, price))
-
-        def better(choice: NDArray[np.int64]) -> float:
-            best.take(choice)
-            return best.value - best.noise - excess.bound
-
-        outcome = exhaust(problem, excess, better, better(best.choice), deadline=deadline, max_nodes=self.max_nodes)
-        best.take(descend(problem, matrix, best.choice, deadline))
+        best, grid = _Best(problem), Grid.of(problem, fitting(problem))
+        price: NDArray[np.float64] | None = None
+        best.take(linear.choice)
+        try:
+            for start in (linear.choice, warm):
+                if start is not None and (problem.cost[:, start].sum(axis=1) <= problem.budget).all():
+                    best.take(descend(problem, matrix, start, deadline))
+            price = ascend(problem, grid, began + _SHARE_OF_TIME * seconds, best.value, self.max_sweeps)
+            _more_starts(problem, matrix, grid, best, seed, deadline)
+            outcome = self._exhaust(problem, grid, price, best, deadline)
+            best.take(descend(problem, matrix, best.choice, deadline))
+        except KeyboardInterrupt:  # whatever the shares are by now, they prove a bound
+            return Answer(best.choice, price=price, split=grid.split(problem), stats={"interrupted": True})
         return Answer(
             best.choice,
             complete=outcome.complete,
@@ -102,6 +98,20 @@ class Pairwise:
             resolution=2 * best.noise,
             stats={"nodes": outcome.nodes},
         )
+
+    def _exhaust(
+        self, problem: Problem, grid: Grid, price: NDArray[np.float64], best: _Best, deadline: float
+    ) -> Outcome:
+        """Search for anything better than the best selection, as far as nodes and time reach."""
+        if self.max_nodes == 0:
+            return Outcome(complete=False, nodes=0)
+        excess = Excess.of(problem, grid, price, best.value - _floor(problem, grid, price))
+
+        def better(choice: NDArray[np.int64]) -> float:
+            best.take(choice)
+            return best.value - best.noise - excess.bound
+
+        return exhaust(problem, excess, better, better(best.choice), deadline=deadline, max_nodes=self.max_nodes)
 
 
 class _Best:

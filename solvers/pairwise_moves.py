@@ -36,13 +36,22 @@ def descend(
     choice
         A selection within the budgets that no change of two groups improves, unless the time ran out.
     """
-    choice = choice.copy()
+    value = _value(problem, matrix, choice)
     while time.perf_counter() < deadline:
         change = _best_change(problem, matrix, choice)
         if change is None:
             break
-        choice[problem.group[change]] = change
+        changed = choice.copy()
+        changed[problem.group[change]] = change
+        after = _value(problem, matrix, changed)
+        if not after < value:  # the gain was rounding: beside huge terms exchanges could go round in circles
+            break
+        choice, value = changed, after
     return choice
+
+
+def _value(problem: Problem, matrix: NDArray[np.float64], choice: NDArray[np.int64]) -> float:
+    return float(problem.value[choice].sum() + matrix[np.ix_(choice, choice)].sum() / 2)
 
 
 def _best_change(problem: Problem, matrix: NDArray[np.float64], choice: NDArray[np.int64]) -> NDArray[np.int64] | None:

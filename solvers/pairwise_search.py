@@ -84,7 +84,7 @@ class _Nodes:
     `ahead` is ``(n, n_groups - depth, width)``: the single of each later choice and its pairs with what is chosen.
     """
 
-    column: NDArray[np.int8]
+    column: NDArray[np.int16]
     added: NDArray[np.float64]
     cost: NDArray[np.int64]
     ahead: NDArray[np.float64]
@@ -135,7 +135,7 @@ def exhaust(
     least = np.where(np.isfinite(excess.single), excess.cost, np.iinfo(np.int64).max).min(axis=2)
     later = np.concatenate([np.cumsum(least[:, ::-1], axis=1)[:, ::-1], np.zeros((len(least), 1), np.int64)], axis=1)
     root = _Nodes(
-        np.zeros((1, 0), np.int8), np.zeros(1), np.zeros((1, len(least)), np.int64), excess.single[None], np.zeros(1)
+        np.zeros((1, 0), np.int16), np.zeros(1), np.zeros((1, len(least)), np.int64), excess.single[None], np.zeros(1)
     )
     stack, seen = [root], 0
     while stack:
@@ -178,5 +178,5 @@ def _expand(
     added = added[parent, column]
     floor = added + ahead.min(axis=2).sum(axis=1)
     kept = floor < gap
-    columns = np.concatenate([nodes.column[parent[kept]], column[kept, None].astype(np.int8)], axis=1)
+    columns = np.concatenate([nodes.column[parent[kept]], column[kept, None].astype(np.int16)], axis=1)
     return _Nodes(columns, added[kept], cost[parent[kept], column[kept]], ahead[kept], floor[kept])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .problem import Problem
 
+_GRACE = 0.1  # seconds past the deadline that a selection within the budgets is worth
 _TIED = 1e-9  # reduced costs below this share of the largest value count as zero
 _LOOSE = 1e-6  # mixture and bound further apart than this share of the largest value do not belong together
 _WHOLE = 1e-9  # a share this close to one is one
@@ -58,10 +59,12 @@ class Relax:
         stats = {"fractional_groups": len(mixture.support)}
         figures = {"relaxed_value": lagrangian_bound(problem, mixture.price)}
         allowed = np.arange(problem.n_choices)
-        rounded = repair(problem, _rounded(problem, mixture), mixture.price, allowed=allowed)
+        rounding = _rounded(problem, mixture)
+        rounded = repair(problem, rounding, mixture.price, allowed=allowed, deadline=deadline + _GRACE)
         if rounded is None:
             return Answer(None, price=mixture.price, stats=stats, figures=figures)
-        filled = [improve(problem, each, allowed=allowed) for each in (rounded, _filled(problem, rounded, deadline))]
+        starts = rounded, _filled(problem, rounded, deadline)
+        filled = [improve(problem, each, allowed=allowed, deadline=deadline) for each in starts]
         best = min(filled, key=lambda selection: math.fsum(problem.value[selection].tolist()))
         return Answer(best, price=mixture.price, stats=stats, figures=figures)
 

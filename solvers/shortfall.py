@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._solve import solve
+from .solution import UNPROVED_LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ class Shortfall:
         The groups whose single choice costs something, by falling cost.
     pinned_cost
         What these cost together.
+    proved
+        False where time ran out: less than `least_budget` may work too, or some budget where it is None.
     """
 
     budget: int
@@ -45,6 +48,7 @@ class Shortfall:
     least_budget: int | None
     pinned: tuple[int, ...]
     pinned_cost: int
+    proved: bool = True
 
     @property
     def forced(self) -> bool:
@@ -54,11 +58,13 @@ class Shortfall:
     def sentences(self, name: str, groups: Sequence[str] | None = None) -> list[str]:
         """The same in words; `name` is what the budget is called, `groups` what the groups are."""
         if self.least_budget is None:
-            lines = [f"{name}: no budget works while the others stay (it is {self.budget:,})."]
+            none = "no budget works" if self.proved else "no budget was found in time that works"
+            lines = [f"{name}: {none} while the others stay (it is {self.budget:,})."]
         else:
             more = self.least_budget - self.budget
+            least = "the least that works" if self.proved else "the least found in time"
             lines = [
-                f"{name}: the budget is {self.budget:,}; the least that works while the others stay is "
+                f"{name}: the budget is {self.budget:,}; {least} while the others stay is "
                 f"{self.least_budget:,}, {more:,} more."
             ]
         if self.pinned:
@@ -82,6 +88,7 @@ def shortfall_of(problem: Problem, solution: Solution, resource: int) -> Shortfa
         least_budget=solution.least_budget[resource],
         pinned=tuple(single[dearest].tolist()),
         pinned_cost=sum(cost.tolist()),
+        proved=resource not in solution.stats.get(UNPROVED_LEAST, ()),
     )
 
 

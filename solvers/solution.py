@@ -22,6 +22,9 @@ GROUND_DUAL = "dual gap closed"
 GROUND_SEARCH = "search exhausted"
 GROUND_NONE = "none"
 
+# In the statistics of an infeasible problem: the resources whose least budget is only the least that was found.
+UNPROVED_LEAST = "least_budget_not_proved"
+
 
 class Status(enum.Enum):
     """What is known of an answer; the value is the sentence that a person reads."""
@@ -207,7 +210,8 @@ class Solution:
         Counts that the solver reported.
     least_budget
         Where the problem is infeasible: for each resource the least budget that works with the other budgets as they
-        are, None where the others already rule every selection out. Empty otherwise.
+        are, None where the others already rule every selection out. Empty otherwise. Where time ran out before that
+        was proved, `stats` has the resource under ``"least_budget_not_proved"``: less may work too.
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows`, or None.
     reason
@@ -264,8 +268,12 @@ class Solution:
                 "or use 'exact'"
             )
         words = [
-            f"budget[{resource}] = {self.budget[resource]}: "
-            + ("no value of it works while the others stay" if least is None else f"the least that works is {least}")
+            f"budget[{resource}] = {self.budget[resource]}: {self._what_works(resource, least)}"
             for resource, least in enumerate(self.least_budget)
         ]
         raise NoSolution("no selection is within every budget; " + "; ".join(words))
+
+    def _what_works(self, resource: int, least: int | None) -> str:
+        if resource in self.stats.get(UNPROVED_LEAST, ()):
+            return "none was found in time that works" if least is None else f"the least found in time is {least}"
+        return "no value of it works while the others stay" if least is None else f"the least that works is {least}"

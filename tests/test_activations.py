@@ -139,6 +139,8 @@ def test_what_cannot_be_limited_is_refused() -> None:
         build(table, {}, at_least={"total_bytes": 5}, activations=[Activation(1, 0, 0, ("a",))])
     with pytest.raises(NoSolution, match="activations that stay in floating point take 40 bytes by themselves"):
         build(table, {"activation_bytes": 39}, activations=[Activation(10, 0, 0)])
-    for wrong in ((0, 0, 0), (1, 2, 1), (1, -1, 0)):
-        with pytest.raises(InvalidInput, match="give at least one element, and steps from 0 on"):
+    for wrong in ((0, 0, 0), (2**53, 0, 0), (1, 2, 1), (1, -1, 0)):
+        with pytest.raises(
+            InvalidInput, match=r"give at least one element and fewer than 2\*\*53, and steps from 0 on"
+        ):
             Activation(*wrong)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate, build
+from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate, build, compare_solvers
 from mckp_quant.allocation import as_policy
 from mckp_quant.costs import RESOURCES, as_budget
 from mckp_quant.explanation import why_none
-from mckp_quant.solvers import Enumerate, Greedy, InvalidProblem, NoSolution, Status, solve
+from mckp_quant.solvers import Enumerate, Greedy, InvalidProblem, Monotone, NoSolution, Status, solve
 
 from .tables import make_table, tables
 
@@ -133,6 +133,27 @@ def test_reasons_for_no_selection_name_every_case() -> None:
 def test_unknown_solver_suggests_the_nearest() -> None:
     with pytest.raises(InvalidProblem, match="unknown solver 'exakt': did you mean 'exact'"):
         allocate(make_table([[1.0, 2.0, 3.0]]), {"bops": "50%"}, solver="exakt")
+
+
+@pytest.mark.parametrize("name", ["budgets", "at_least", "pinned", "choices"])
+def test_what_should_be_a_mapping_and_is_none_is_named(name: str) -> None:
+    given: dict[str, Any] = {"budgets": {"bops": 1}, name: ["weight_bytes"]}
+    with pytest.raises(InvalidInput, match=rf"^{name} = \['weight_bytes'\]: give a mapping, such as \{{"):
+        allocate(make_table([[1.0, 2.0, 3.0]]), **given)
+
+
+def test_bits_that_only_fall_need_formats_that_rise_in_bits() -> None:
+    table = make_table([[3.0, 2.0, 1.0]] * 3)
+    falling = dataclasses.replace(table, formats=table.formats[::-1], loss=table.loss[:, ::-1])
+    bits = [entry.weight_bits for entry in allocate(table, {"bops": "60%"}, solver="monotone").policy.formats]
+    assert bits == sorted(bits, reverse=True)
+    assert len(set(bits)) > 1
+    for solver in ("monotone", Monotone(direction="rise")):
+        with pytest.raises(InvalidInput, match=r"'monotone' takes formats in the table's order .* 'w8' stands before"):
+            allocate(falling, {"bops": "60%"}, solver=solver)
+    rows = {row.solver: row for row in compare_solvers(falling, {"bops": "60%"}, solvers=["exact", "monotone"]).rows}
+    assert "measure with the formats from fewest bits to most" in rows["monotone"].reason
+    assert not rows["exact"].reason
 
 
 def test_wrong_input_is_named_before_anything_is_solved() -> None:

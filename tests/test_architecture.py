@@ -73,13 +73,13 @@ TABLES_TO_POLICIES = (
     "structure experts",
     "pricing builder policy_document",
     "policy explanation",
-    "allocation",
+    "allocation repricing",
     "several_targets",
     "comparison truth truth.resampling truth.regret truth.sanity truth.refined truth.stable",
     "truth.stability truth.quadratic truth.correction truth.proposals",
 )
 NETWORKS = (
-    "rounding",
+    "rounding targets",
     "input_rounding",
     "batches quantizers sensitivity._statistics sensitivity._contract weight_uses",
     "discovery sensitivity._dense_outputs sensitivity._cache calibration",

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from mckp_quant import InvalidInput
-from mckp_quant.batches import IGNORED_TARGET, Batch, as_batch, as_batches, evaluating, forward, with_targets
+from mckp_quant.batches import Batch, as_batch, as_batches, evaluating, forward
+from mckp_quant.targets import IGNORED_TARGET, with_targets
 
 X = torch.arange(12.0).reshape(4, 3)
 Y = torch.arange(4)

@@ -13,6 +13,7 @@ from mckp_quant.storage import BLOCKS
 
 LINEAR = Layer("fc", "linear", (8, 256), 8, 2048)
 CONV = Layer("conv", "conv2d", (8, 4, 3, 3), 8, 2048)
+SHARED = Layer("fc", "linear", (8, 256), 8, 2048, ("twin",))
 OWN = {name: Format(name, 4, stored_bits=lambda layer: 4 * layer.elements) for name in BLOCKS}
 
 
@@ -45,6 +46,18 @@ OWN = {name: Format(name, 4, stored_bits=lambda layer: 4 * layer.elements) for n
         ("gguf", LINEAR, "w4g32z", "no zero points of weights"),
         ("gguf", LINEAR, "w4g64", "no groups of 64"),
         ("coreml", LINEAR, "float", ""),
+        ("onnxruntime", LINEAR, "w8af16", "no float16 activations"),
+        ("onnxruntime", SHARED, "w8", ""),
+        (
+            "onnxruntime",
+            SHARED,
+            "w8a8",
+            "no fixed ranges of activations where modules share a weight, as each has a range of its own",
+        ),
+        ("torchao", SHARED, "w8a8d", "it shares its weight with twin, which would be stored twice"),
+        ("torchao", SHARED, "float", ""),
+        ("onnxruntime_nbits", SHARED, "w4g32", "it shares its weight with twin, which would be stored twice"),
+        ("vllm", SHARED, "w4", "it shares its weight with twin, which would be stored twice"),
     ],
 )
 def test_targets_say_what_they_cannot_take(target: str, layer: Layer, name: str, why: str) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import InvalidInput, SensitivityTable, Structure, allocate, build
+from mckp_quant.activations import chain
 from mckp_quant.conversions import Conversion
 from mckp_quant.cost_tables import CostTable
 from mckp_quant.solvers import NoSolution
@@ -62,6 +63,13 @@ def test_policy_is_the_best_whose_latency_with_conversions_fits(table: Sensitivi
     loss, total = every[tuple(table.column(entry.name) for entry in policy.formats)]
     assert policy.costs["latency"] == total <= limit
     assert loss == pytest.approx(min(within), abs=1e-9 * max(1, abs(loss)))
+
+
+def test_conversions_count_in_sums_and_not_in_peaks() -> None:
+    table = make_table([[3.0, 2.0, 1.0]] * 2)
+    structure = Structure(conversions=[Conversion("total_bytes", [("a", "b")], 1)])
+    with pytest.raises(InvalidInput, match="conversions cannot count in total_bytes: it is a peak over the steps"):
+        build(table, {"total_bytes": "99%"}, activations=chain(table, [10, 10, 10]), structure=structure)
 
 
 def test_formats_that_convert_alike_share_a_binary() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +197,9 @@ def test_ranges_survive_their_file_and_damaged_files_are_refused(tmp_path: Path)
             ActivationRanges.from_document({**ranges.document(), "ranges": [entry]}, "the file")
     with pytest.raises(InvalidInput, match="the file lacks the field 'rule'"):
         ActivationRanges.from_document({}, "the file")
+    for samples in (math.inf, 7.5, "8"):
+        with pytest.raises(InvalidInput, match=r"the file has samples = .*: it must be a whole number"):
+            ActivationRanges.from_document({**ranges.document(), "samples": samples}, "the file")
 
 
 def test_policies_and_tables_keep_their_ranges_in_their_files(tmp_path: Path) -> None:

@@ -28,3 +28,10 @@ def test_elements_are_the_product_of_the_shape(shape: list[int]) -> None:
 def test_sizes_that_no_tensor_has_are_refused(shape: Any, channels: int, macs: int, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         Layer("fc", "linear", shape, channels, macs)
+
+
+@pytest.mark.parametrize("fields", [{"name": ["fc"]}, {"kind": 5}, {"ties": ("a", None)}])
+def test_names_that_are_no_text_are_refused(fields: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"name": "fc", "kind": "linear", "shape": (2, 3), "channels": 2, "macs": 0, **fields}
+    with pytest.raises(InvalidInput, match=r"has name, kind and ties .*: give text"):
+        Layer(**given)

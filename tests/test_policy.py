@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate
 from mckp_quant.costs import RESOURCES
-from mckp_quant.policy import price
 from mckp_quant.pricing import predict, totals
+from mckp_quant.repricing import price
 
 from .tables import OWN, make_table, tables
 
@@ -188,6 +188,9 @@ def test_prices_need_the_layers_and_formats_of_the_table() -> None:
         price(table, Policy(("a", "b", "c"), (W2, W2, W2)))
     with pytest.raises(InvalidInput, match="unknown layer 'b': known are: a"):
         price(table, Policy(("a",), (W2,)))
+    other = make_table([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], elements=[64, 64])
+    with pytest.raises(InvalidInput, match=r"layer 'a' takes .* bits in w2 in the table, but .* another network"):
+        price(table, Policy.uniform(other, "w2"))
     with pytest.raises(InvalidInput, match="unknown format 'w3'"):
         price(table, Policy(("a", "b"), (W2, Format.named("w3"))))
     with pytest.raises(InvalidInput, match="does not allow format 'w8' for layer 'a'"):

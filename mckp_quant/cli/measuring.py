@@ -12,7 +12,6 @@ from ..formats import as_formats
 from ..policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
-from ..sensitivity.table import SensitivityTable
 from .console import note, progress, show, show_json
 from .networks import (
     MODEL_HELP,
@@ -38,12 +37,14 @@ from .options import (
     SeedOption,
     check_output,
     names,
+    table_from,
 )
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..formats import Format
+    from ..sensitivity.table import SensitivityTable
 
 
 def measure(
@@ -166,7 +167,7 @@ def validate(
 ) -> None:
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
-    measured = None if table is None else SensitivityTable.load(table)
+    measured = None if table is None else table_from(table, None)
     against = None if measured is None else _uniform(measured)
     source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network()

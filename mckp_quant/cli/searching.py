@@ -12,7 +12,6 @@ from ..errors import InvalidInput
 from ..files import PREFIX, plain
 from ..report.searched import search_report, standings_report
 from ..request import Request
-from ..sensitivity.table import SensitivityTable
 from .console import note, progress, show, show_json
 from .networks import (
     MODEL_HELP,
@@ -29,6 +28,7 @@ from .options import (
     BudgetOption,
     JsonOption,
     LikelihoodOption,
+    OnOption,
     OutputOption,
     PinOption,
     SeedOption,
@@ -39,12 +39,15 @@ from .options import (
     check_output,
     choices_from,
     pairs,
+    table_from,
     ties_from,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..sensitivity.table import SensitivityTable
+from ..solvers import NoSolution, SolverUnavailable
 
 ComparedModelOption = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help=f"Compare methods on a network. {MODEL_HELP}")
@@ -82,6 +85,7 @@ def search(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    on: OnOption = None,
     likelihood: LikelihoodOption = "categorical",
     batch_size: MaybeBatchSizeOption = None,
     context: ContextOption = None,
@@ -95,7 +99,7 @@ def search(
 ) -> None:
     """Search for a policy by running the network under many, within the budgets, and write the best one."""
     check_output(output)
-    measured = SensitivityTable.load(table)
+    measured = table_from(table, on)
     request = Request(
         pairs("--budget", budget),
         pinned=pairs("--pin", pin),
@@ -161,6 +165,7 @@ def compare_methods(
     """
     from ..evaluation import Evaluator
     from ..search import CONTESTANTS, compete
+    from ..search.contest import UNIFORM
 
     network = source.network()
     batches = list(source.batches(network, stream=False))
@@ -186,8 +191,8 @@ def compare_methods(
                     likelihood=likelihood,
                     progress=report,
                 )
-            except InvalidInput as error:
-                if methods is not None:
+            except (InvalidInput, NoSolution, SolverUnavailable) as error:
+                if methods is not None or name == UNIFORM:  # the first: it says where no policy fits at all
                     raise
                 note(f"{name} left out: {error}")
                 continue

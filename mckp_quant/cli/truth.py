@@ -12,7 +12,6 @@ from ..allocation import allocate
 from ..files import PREFIX
 from ..report.text import policy_report
 from ..report.truth import refinement_report, stability_report
-from ..sensitivity.table import SensitivityTable
 from ..truth.sanity import check_table
 from ..truth.stability import stability as find_stability
 from .console import note, progress, show, show_json
@@ -32,6 +31,7 @@ from .options import (
     JsonOption,
     LikelihoodOption,
     MaybeOutputOption,
+    OnOption,
     OutputOption,
     PinOption,
     SecondsOption,
@@ -43,6 +43,7 @@ from .options import (
     check_output,
     choices_from,
     pairs,
+    table_from,
     ties_from,
 )
 
@@ -63,6 +64,7 @@ def stability(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
     output: MaybeOutputOption = None,
@@ -70,7 +72,7 @@ def stability(
 ) -> None:
     """Say how sure a table is of its policy, and find one that does well whatever its noise; -o writes that one."""
     check_output(output)
-    measured = SensitivityTable.load(table)
+    measured = table_from(table, on)
     allocation = allocate(
         measured,
         pairs("--budget", budget),
@@ -110,6 +112,7 @@ def refine(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    on: OnOption = None,
     likelihood: LikelihoodOption = "categorical",
     batch_size: MaybeBatchSizeOption = None,
     context: ContextOption = None,
@@ -122,7 +125,7 @@ def refine(
 ) -> None:
     """Improve the best policy of a table by running the network, within the same budgets, and write what is better."""
     check_output(output)
-    measured = SensitivityTable.load(table)
+    measured = table_from(table, on)
     allocation = allocate(
         measured,
         pairs("--budget", budget),

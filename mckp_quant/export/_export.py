@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -26,7 +27,6 @@ from .to_onnxruntime_nbits import OnnxRuntimeNBits
 from .to_torchao import Torchao
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Mapping
 
     from ..formats import Format
@@ -101,9 +101,9 @@ def export(
     exporter = _exporter(to)
     for package in exporter.packages:
         require(package, exporter.extra)
-    folder = Path(output)
+    folder = Path(output).resolve()  # of ".", a name and a parent
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput(f"output {str(folder)!r} exists already: name a new or an empty folder")
+        raise InvalidInput(f"output {os.fspath(output)!r} exists already: name a new or an empty folder")
     job = exporter.prepare(policy, model, tuple(batches))
     _check_capability(exporter, job)
     exporter.check(job)
@@ -114,7 +114,7 @@ def export(
         notes = exporter.write(job, made)
         report = ExportReport(
             target=exporter.name,
-            output=folder,
+            output=Path(output),
             files=tuple(sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())),
             layers=tuple(compare(exporter, job, exporter.read(made, job))),
             container=exporter.container,
@@ -199,9 +199,10 @@ def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterab
         When a layer is missing, or its format, its bytes or its weight differ; the message names layer and rule.
     """
     for layer, entry in zip(job.layers, job.formats, strict=True):
-        if layer.name not in found:
+        # A shared weight may stand under the name of any module that uses it.
+        stored = next((found[name] for name in (layer.name, *layer.ties) if name in found), None)
+        if stored is None:
             raise ExportMismatch(f"{exporter.name}: layer {layer.name!r} is not in the artefact")
-        stored = found[layer.name]
         if stored.format.name.lower() != entry.name.lower():
             raise ExportMismatch(
                 f"{exporter.name}: layer {layer.name!r} was asked in {entry.name!r}, but the artefact has it in "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..allocation import allocate
 from ..builder import build
 from ..errors import InvalidInput
 from ..policy import Policy
+from ..pricing import totals
 from ..solvers import least_cost
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     table
         Measured sensitivities of the same network.
     target
-        The export target to which the other policies are confined.
+        The export target to which the other policies are confined, and as whose files store them all sizes count.
     seconds
         The time limit of each of the two searches.
 
@@ -82,12 +83,22 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     Raises
     ------
     InvalidInput
-        When the policy lacks a layer of the table, or the table a format of the policy.
+        When the policy lacks a layer of the table or was made for another network, or the table lacks a format of it.
+    NoSolution
+        When the target has no policy of that size or loss.
     """
     known = {entry.name.lower(): entry for entry in table.formats}
     formats = []
-    for name in table.layer_names:
+    bits = dict(zip(policy.layers, policy.layer_bits, strict=False))
+    for layer in table.layers:
+        # An artefact may name another module with the same weight.
+        name = next((each for each in (layer.name, *layer.ties) if each in policy.layers), layer.name)
         entry = policy[name]
+        if entry.built_in and bits.get(name, entry.storage_bits(layer)) != entry.storage_bits(layer):
+            raise InvalidInput(
+                f"layer {name!r} takes {entry.storage_bits(layer):,} bits in {entry.name} in the table, but "
+                f"{bits[name]:,} in the policy: it was made for another network"
+            )
         if entry.name.lower() not in known:
             raise InvalidInput(
                 f"layer {name!r} has the format {entry.name!r}, which the table does not have: measure it, with "
@@ -95,9 +106,11 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
             )
         formats.append(known[entry.name.lower()])
     own = Policy.on_table(table, formats)
+    own = replace(own, costs=totals(table.layers, formats, target=target), target=target or "")
     size = own.costs[_BYTES]
     best = allocate(table, {_BYTES: size}, target=target, seconds=seconds).policy
     problem, _ = build(table, {_BYTES: size}, target=target)
     least = least_cost(problem, own.predicted, seconds=seconds)
-    left_out = tuple(name for name in policy.layers if name not in table.layer_names)
+    compared = {name for layer in table.layers for name in (layer.name, *layer.ties)}
+    left_out = tuple(name for name in policy.layers if name not in compared)
     return Audit(own, best, least.cost, least.proved, left_out)

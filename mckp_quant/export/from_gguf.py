@@ -63,7 +63,7 @@ def open_file(path: Path) -> Any:
     gguf = require("gguf", EXTRA)
     try:
         return gguf.GGUFReader(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, OverflowError) as error:
         raise InvalidInput(f"cannot read the GGUF file {str(path)!r}: {error}") from error
 
 

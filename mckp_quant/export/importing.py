@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from . import from_compressed_tensors, from_gguf, from_onnx, from_torchao
 from .to_json import DOCUMENT, KIND, formats_in
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
     from ..formats import Format
+
+# What the readers of toolchains raise where entries are missing or of another kind.
+_DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def read_policy(path: str | os.PathLike[str]) -> Policy:
@@ -38,11 +41,22 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     Raises
     ------
     InvalidInput
-        When there is nothing of these kinds, or a layer has a format that is not built in.
+        When there is nothing of these kinds, it is damaged, or a layer has a format that is not built in.
     SolverUnavailable
         When a package is missing that reads the artefact.
     """
-    place = Path(path)
+    try:
+        return _read(Path(path))
+    except InvalidInput:
+        raise
+    except _DAMAGE as error:
+        raise InvalidInput(
+            f"{os.fspath(path)!r} cannot be read ({type(error).__name__}: {error}): it is damaged, or of a form that "
+            "is not known"
+        ) from error
+
+
+def _read(place: Path) -> Policy:
     if not place.exists():
         raise InvalidInput(f"{str(place)!r} does not exist: name an artefact, a file or a folder")
     if place.is_dir():
@@ -67,7 +81,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
 def _in_folder(folder: Path) -> Mapping[str, Format]:
     found = [*sorted(folder.glob("*.onnx")), *sorted(folder.glob("*.gguf"))]
     if len(found) == 1:
-        read = read_policy(found[0])
+        read = _read(found[0])
         return dict(zip(read.layers, read.formats, strict=True))
     if (folder / DOCUMENT).exists():
         return formats_in(folder / DOCUMENT)

@@ -72,7 +72,7 @@ class ExportReport:
 
     @property
     def asked_bytes(self) -> int:
-        """Bytes of the policy's weights: its ``weight_bytes``."""
+        """Bytes of the weights in the policy's formats; a policy made for a target may count what the target stores."""
         return sum(each.asked_bytes for each in self.layers)
 
     @property

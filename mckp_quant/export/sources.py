@@ -49,6 +49,11 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
     """
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
+    if "" in policy.layers:
+        raise InvalidInput(
+            f"the network itself, a {type(model).__name__}, is the layer of the policy: its weight has no module's "
+            "name to be exported under; put it into a torch.nn.Sequential"
+        )
     simulator = Simulator(model)
     simulator.weight_bytes(policy)  # refuses foreign policies and weights with two formats
     uses = uses_in(model)

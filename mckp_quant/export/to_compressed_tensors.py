@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import InvalidInput
 from ..files import write_text
 from ..solvers.errors import require
 from .from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
@@ -48,13 +47,7 @@ class CompressedTensors:
         return module_job(policy, model, batches)
 
     def check(self, job: Job) -> None:
-        """Refuse weights that would be stored twice; raises InvalidInput."""
-        for layer, _ in job.chosen:
-            if layer.ties:
-                raise InvalidInput(
-                    f"compressed_tensors: layer {layer.name!r} shares its weight with {', '.join(layer.ties)}, which "
-                    "would be stored twice: leave it in 'float'"
-                )
+        """Its row of capabilities says everything."""
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""

@@ -130,8 +130,12 @@ class Gguf:
         if isinstance(job.model, (str, Path)):
             reader = open_file(Path(job.model))
             return _tensor_names(job.policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
-        names = _name_map(self.architecture)
-        return {layer.name: names(f"{layer.name}.weight") for layer in job.layers}
+        names, parameters = _name_map(self.architecture), list(job.model.state_dict())
+        places = {}
+        for layer in job.layers:  # a shared weight is written once, under the name that comes first
+            own = {f"{name}.weight" for name in (layer.name, *layer.ties)}
+            places[layer.name] = names(next((name for name in parameters if name in own), f"{layer.name}.weight"))
+        return places
 
 
 def _agrees(kind: str | None, stored: Stored) -> bool:

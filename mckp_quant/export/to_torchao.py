@@ -144,8 +144,7 @@ def quantized_state(job: Job) -> dict[str, Tensor]:
         state[name] = plain.clone() if plain.data_ptr() in seen else plain
         seen.add(plain.data_ptr())
     for layer, entry in job.chosen:
-        for name in (layer.name, *layer.ties):
-            state[f"{name}.weight"] = _tensor(state[f"{name}.weight"], entry, layer)
+        state[f"{layer.name}.weight"] = _tensor(state[f"{layer.name}.weight"], entry, layer)
     return state
 
 

@@ -21,7 +21,8 @@ def search_report(found: Found) -> Group:
     way = table_of(
         ("evaluations", "best fitness"), [(f"{at:g}", number(best, 6)) for at, best in found.history], left=0
     )
-    head = f"{found.method}: {found.stopped} after {found.evaluations:g} evaluations, {found.seconds:.1f} seconds"
+    ended = found.stopped if found.stopped in {"finished", "interrupted"} else f"out of {found.stopped}"
+    head = f"{found.method}: {ended} after {found.evaluations:g} evaluations, {found.seconds:.1f} seconds"
     return Group(policy_report(found.policy), BLANK, Text(head), BLANK, way)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..allocation import as_policy
 from ..batches import as_batches
 from ..builder import build_request
+from ..choices import check_order
 from ..errors import unknown
-from ..policy import Policy, price
+from ..repricing import price
 from ..request import Request
 from ..sensitivity._measure import measure
 from ..solvers import solve
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from ..policy import Policy
     from ..sensitivity.table import SensitivityTable
     from ..units import Amount
     from .task import Method
@@ -45,6 +47,7 @@ ON_TABLES = {
 UNIFORM = "uniform"
 CONTESTANTS = (UNIFORM, *ON_TABLES, *METHODS)
 _EVOQ_SAMPLES = 50  # what its authors use
+_TRACE_PROBES = 50  # HAWQ-V2's number of random vectors
 _FEW = 10  # policies that live at a time, at the least
 
 
@@ -191,12 +194,14 @@ def compete(
             formats=table.formats,
             method=estimator,
             seed=seed,
+            probes=max(1, -(-_TRACE_PROBES // len(data))) if estimator == "hutchinson" else 1,
             activation_range=table.ranges or "mse",
             output=output,
             likelihood=likelihood,
         )
     own = known[estimator] if estimator else table
     problem, index = build_request(own, asked, tight=False)
+    check_order(index.formats, solver)
     solution = solve(problem, solver, seed=seed)
     policy = price(table, as_policy(own, solution, index))
     passes = own.loss.size if estimator == "measured_kl" else 0

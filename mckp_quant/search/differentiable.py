@@ -70,8 +70,8 @@ class Differentiable:
 
         def gradient(rank: NDArray[np.float64], step: int) -> NDArray[np.float64]:
             at = torch.tensor(rank, requires_grad=True)
-            batch = step % len(wanted)
-            loss = divergence(network(at, task.batches[batch], task.output), wanted[batch], task.likelihood)
+            batch, target = task.batches[step % len(wanted)], wanted[step % len(wanted)]
+            loss = divergence(network(at, batch, task.output), target, batch, task.likelihood)
             (found,) = torch.autograd.grad(loss, at)
             slope: NDArray[np.float64] = np.nan_to_num(found.numpy())
             return slope

@@ -27,8 +27,8 @@ def float_logits(
         return [forward(model, batch, output).detach() for batch in batches]
 
 
-def divergence(logits: Tensor, wanted: Tensor, likelihood: str) -> Tensor:
-    """Mean divergence from the float network.
+def divergence(logits: Tensor, wanted: Tensor, batch: Batch, likelihood: str) -> Tensor:
+    """Mean divergence from the float network; padding, which ``attention_mask`` tells, does not count.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def divergence(logits: Tensor, wanted: Tensor, likelihood: str) -> Tensor:
         ``(samples, classes)`` or ``(samples, tokens, classes)``, with gradient.
     wanted
         The same of the float network, without.
+    batch
+        The batch that they are of.
     likelihood
         ``"categorical"``: the Kullback-Leibler divergence from `wanted` to `logits`, in nats per sample or token;
         ``"gaussian"``: half the squared distance of a sample.
@@ -55,4 +57,6 @@ def divergence(logits: Tensor, wanted: Tensor, likelihood: str) -> Tensor:
     if likelihood != "categorical":
         raise unknown("likelihood", likelihood, ("categorical", "gaussian"))
     own, target = logits.log_softmax(dim=-1), wanted.log_softmax(dim=-1)
-    return functional.kl_div(own, target, reduction="none", log_target=True).sum(dim=-1).mean()
+    each = functional.kl_div(own, target, reduction="none", log_target=True).sum(dim=-1)
+    counted = batch.counted(logits)
+    return each.mean() if counted is None else each[counted].mean()

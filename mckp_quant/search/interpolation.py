@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from ..batches import forward
-from ..discovery import modules
+from ..discovery import uses_of
 from ..errors import InvalidInput
-from ..quantizers import perturbations
+from ..quantizers import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..batches import Batch
     from ..sensitivity.table import SensitivityTable
+    from ..weight_uses import WeightUse
     from .space import Space
 
 
@@ -40,10 +42,10 @@ class Interpolated:
 
     def __init__(self, model: nn.Module, table: SensitivityTable, space: Space) -> None:
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
-        users = modules(self._model, table.layers)
+        uses = uses_of(self._model, table.layers)
         self._groups = space.groups
         self._stacks: dict[str, Tensor] = {}
-        self._users: dict[str, list[nn.Module]] = {}
+        self._users: dict[str, list[WeightUse]] = {}
         for layer in table.layers:
             formats = space.formats(self._groups[layer.name])
             with_activations = [entry.name for entry in formats if entry.activation_bits is not None]
@@ -52,12 +54,11 @@ class Interpolated:
                     f"format {with_activations[0]!r} quantises activations, which cannot be interpolated: search "
                     "weight formats"
                 )
-            weight = users[layer.name].weight
-            assert isinstance(weight, Tensor)
-            self._stacks[layer.name] = perturbations(weight, formats, layer) + weight.detach()
-            self._users[layer.name] = [users[name] for name in (layer.name, *layer.ties)]
-        for found in {module for some in self._users.values() for module in some}:
-            del found.weight  # a plain tensor takes the parameter's place, so that gradients flow through it
+            weight = uses[layer.name].weight
+            self._stacks[layer.name] = torch.stack([quantize(weight, entry, layer) for entry in formats])
+            self._users[layer.name] = [uses[name] for name in (layer.name, *layer.ties)]
+        for use in {use for some in self._users.values() for use in some}:
+            delattr(use.module, use.attribute)  # a plain tensor takes the place, so that gradients flow through it
 
     def __call__(self, rank: Tensor, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:
         """The logits at these ranks.
@@ -78,8 +79,8 @@ class Interpolated:
         """
         for name, stack in self._stacks.items():
             weight = between(stack, rank[self._groups[name]])
-            for module in self._users[name]:
-                module.weight = weight
+            for use in self._users[name]:
+                setattr(use.module, use.attribute, weight)
         return forward(self._model, batch, output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +15,21 @@ from ..batches import as_batch, as_batches, evaluating, forward
 from ..discovery import is_layer
 from ..errors import InvalidInput
 from ..evaluation import Evaluator
+from ..input_rounding import input_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ..batches import Batch
 
 STRENGTHS = (0.0, 0.5, 1.0)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+_CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 _LARGEST_SCALE = 2.0  # a channel that would have to be stretched by more is noise, or dead
 
 
 class _Seen(Exception):
-    """The module of interest has run: the rest of the network need not."""
+    """The modules of interest have run: the rest of the network need not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,39 +138,46 @@ def _corrected(
     if not strength:
         return made, ()
     order = _correctable(reference, data[0], output)
+    corrected = []
     with evaluating(reference), evaluating(made), torch.no_grad():
         wanted = _moments(reference, order, data, output)
         for name in order:
-            own = _moments(made, [name], data, output)[name]
-            _match(made.get_submodule(name), own, wanted[name], strength)
-    return made, tuple(order)
+            own = _moments(made, {name: order[name]}, data, output)
+            if name in own and name in wanted:  # what runs may depend on the features, as experts do
+                _match(made.get_submodule(name), own[name], wanted[name], strength)
+                corrected.append(name)
+    return made, tuple(corrected)
 
 
-def _correctable(model: nn.Module, batch: Batch, output: Callable[..., object] | None) -> list[str]:
-    """Normalisations with scale and shift, and layers that do not feed one directly, in the order in which they run."""
+def _correctable(model: nn.Module, batch: Batch, output: Callable[..., object] | None) -> dict[str, int]:
+    """Normalisations with scale and shift, and layers that do not feed one directly, in the order in which they run.
+
+    With how many times each is called.
+    """
     names = {module: name for name, module in model.named_modules()}
-    order: list[str] = []
+    order: dict[str, None] = {}
+    calls: Counter[str] = Counter()
     makers: dict[int, tuple[Tensor, str]] = {}  # holds the tensors, so that no identity is used again
 
-    def note(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         name = names[module]
+        calls[name] += 1
         if isinstance(module, _NORMS):
             if not _affine(module):
                 return
-            fed = makers.get(id(args[0]))
-            if fed is not None and fed[1] in order:
-                order.remove(fed[1])
+            fed = makers.get(id(input_of(args, kwargs)))
+            if fed is not None:
+                order.pop(fed[1], None)
         elif isinstance(result, Tensor):
             makers[id(result)] = (result, name)
-        if name not in order:
-            order.append(name)
+        order[name] = None
 
     with evaluating(model), contextlib.ExitStack() as hooks, torch.no_grad():
         for module in names:
             if isinstance(module, _NORMS) or (is_layer(module) and not isinstance(module, nn.Embedding)):
-                hooks.callback(module.register_forward_hook(note).remove)
+                hooks.callback(module.register_forward_hook(note, with_kwargs=True).remove)
         forward(model, batch.head(1), output)
-    return order
+    return {name: calls[name] for name in order}
 
 
 def _affine(module: nn.Module) -> bool:
@@ -177,30 +187,36 @@ def _affine(module: nn.Module) -> bool:
 
 
 def _moments(
-    model: nn.Module, names: Sequence[str], data: Sequence[Batch], output: Callable[..., object] | None
+    model: nn.Module, calls: Mapping[str, int], data: Sequence[Batch], output: Callable[..., object] | None
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and standard deviation of every channel of some modules' outputs, over samples and positions."""
+    """Mean and standard deviation of every channel of modules, over samples, calls, and positions without padding."""
     sums: dict[str, list[Tensor]] = {}
-    modules = {model.get_submodule(name): name for name in names}
-    last = names[-1]
+    modules = {model.get_submodule(name): name for name in calls}
+    left: Counter[str] = Counter()
 
     def take(module: nn.Module, args: tuple[Any, ...], result: Tensor) -> None:
-        rows = _by_channel(module, result).double()
+        counted = batch.counted(result) if isinstance(module, _CHANNELS_LAST) else None
+        rows = _by_channel(module, result if counted is None else result[counted]).double()
         count = torch.tensor(float(len(rows)), dtype=torch.float64)
         new = [count, rows.sum(dim=0), rows.square().sum(dim=0)]
         old = sums.setdefault(modules[module], [torch.zeros_like(each) for each in new])
         sums[modules[module]] = [a + b for a, b in zip(old, new, strict=True)]
-        if modules[module] == last:
+        left[modules[module]] -= 1
+        if not +left:
             raise _Seen
 
     with contextlib.ExitStack() as hooks:
         for module in modules:
             hooks.callback(module.register_forward_hook(take).remove)
         for batch in data:
+            left.update(calls)
             with contextlib.suppress(_Seen):
                 forward(model, batch, output)
+            left.clear()
     found = {}
     for name, (count, total, squares) in sums.items():
+        if not count:
+            continue
         mean = total / count
         found[name] = mean, (squares / count - mean.square()).clamp(min=0).sqrt()
     return found
@@ -208,8 +224,7 @@ def _moments(
 
 def _by_channel(module: nn.Module, result: Tensor) -> Tensor:
     """``(samples and positions, channels)``."""
-    last = isinstance(module, (nn.Linear, nn.LayerNorm))
-    moved = result if last else result.movedim(1, -1)
+    moved = result if isinstance(module, _CHANNELS_LAST) else result.movedim(1, -1)
     return moved.reshape(-1, moved.shape[-1])
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..batches import IGNORED_TARGET, evaluating, forward
+from ..batches import evaluating, forward
 from ..discovery import modules
 from ..errors import InvalidInput
+from ..targets import IGNORED_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

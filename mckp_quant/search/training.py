@@ -70,7 +70,7 @@ def finetune(
     policy
         The formats of the weights, and of the inputs that it quantises, in the ranges that it holds.
     batches
-        The training data, in order within an epoch drawn at random; batches are kept.
+        The training data; batches are kept, come in an order drawn at random, and all equally often.
     steps
         How many batches are learnt from.
     rate
@@ -129,7 +129,7 @@ def finetune(
 
 def _loss(logits: Tensor, batch: Batch, wanted: Tensor, likelihood: str, distil: bool) -> Tensor:
     if distil:
-        return divergence(logits, wanted, likelihood)
+        return divergence(logits, wanted, batch, likelihood)
     assert batch.targets is not None
     return LIKELIHOODS[likelihood].mean_loss(logits, batch.targets)
 

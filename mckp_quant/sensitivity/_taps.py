@@ -13,6 +13,7 @@ from ..batches import forward
 from ..errors import InvalidInput
 from ..input_rounding import input_of, with_input
 from ._contract import has_sample_rows, per_sample_products
+from ._estimator import rademacher
 from ._joint import input_products, rounded_inputs, weight_products
 from ._whole_gradients import agree, summed_product
 
@@ -275,8 +276,8 @@ class Taps:
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
-        vectors = self._task.likelihood.curvature_probe(logits, torch.Generator().manual_seed(self._task.seed))
-        vectors[1:] = 0
+        vectors = rademacher(logits.detach(), torch.Generator().manual_seed(self._task.seed)) / logits[0].numel() ** 0.5
+        vectors[1:] = 0  # no probe of the curvature, which vanishes where the network is certain
         gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
         self._checking = False
         for row, weight in enumerate(self._weights):

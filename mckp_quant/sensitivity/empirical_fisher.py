@@ -66,7 +66,8 @@ def empirical_fisher(task: Task) -> Iterator[Reader]:
             sums=tuple(totals),
             sizes=tuple(per_unit_sizes(labelled, positions, len(total)) for total in totals),
             unit=unit(logits),
-            alone=torch.stack([total.sum(dim=0) for total in totals]) * (math.sqrt(2 / probes) / batch.size),
+            alone=torch.stack([total.sum(dim=0) for total in totals])
+            * (math.sqrt(2 / probes) * positions / max(1.0, float(labelled.sum()))),
             surprise=task.likelihood.surprise(logits.detach(), targets),
         )
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional as F
 
-from ..batches import IGNORED_TARGET
 from ..errors import InvalidInput
+from ..targets import IGNORED_TARGET
 from ._estimator import rademacher
 
 if TYPE_CHECKING:

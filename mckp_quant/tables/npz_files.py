@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput
+from ..files import write_bytes
 from ..layers import Activation
+from ..ranges import ActivationRanges
 from . import cells
 from .findings import Place
 from .rough import Cell, FormatFacts, LayerFacts, Rough
@@ -28,12 +31,13 @@ _ABOUT = ("unit", "method", "samples", "seed")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
 _TENSOR = ("elements", "first", "last")
+_RANGES = "activation_ranges"
 _TENSORS = tuple(f"activation_{key}" for key in (*_TENSOR, "readers"))
 
 
 def read_npz(
     path: str | os.PathLike[str],
-) -> tuple[Rough, dict[str, NDArray[np.float64]], tuple[Activation, ...]]:
+) -> tuple[Rough, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
     """Read the arrays of a table.
 
     Needed are ``layer`` ``(n_layers,)`` and ``format`` ``(n_formats,)``, names as text, and ``loss``
@@ -54,6 +58,8 @@ def read_npz(
     activations
         The activation tensors, where the file holds ``activation_elements``, ``activation_first``, ``activation_last``
         and ``activation_readers``, names separated by semicolons.
+    ranges
+        The ranges of activations, where the file holds ``activation_ranges``, a JSON document as one text.
 
     Raises
     ------
@@ -93,7 +99,8 @@ def read_npz(
     )
     about = {key: str(arrays[key]) for key in _ABOUT if key in arrays and arrays[key].ndim == 0}
     batches = {key: _floats(source, arrays[key], key) for key in _BATCHES if key in arrays}
-    return Rough(source, layers, formats, found, about), batches, _activations(source, arrays)
+    rough = Rough(source, layers, formats, found, about)
+    return rough, batches, _activations(source, arrays), _ranges(source, arrays)
 
 
 def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
@@ -127,16 +134,11 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
     if table.contributions is not None and table.weights is not None:
         arrays |= {"contributions": table.contributions, "weights": table.weights}
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".npz", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    if table.ranges is not None:
+        arrays[_RANGES] = np.array(json.dumps(table.ranges.document()))
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(path, content.getvalue())
 
 
 def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]], source: str) -> SensitivityTable:
@@ -152,7 +154,8 @@ def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]
 def _arrays(source: str) -> dict[str, NDArray[Any]]:
     try:
         with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name in {*_READ, *_BATCHES, *_TENSORS, "barred"}}
+            known = {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"}
+            return {name: archive[name] for name in archive.files if name in known}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise InvalidInput(f"cannot read the table {source!r}: {error}") from error
 
@@ -207,6 +210,15 @@ def _activations(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[Activati
         except InvalidInput as error:
             raise InvalidInput(f"{source}, row {row}, column {_TENSORS[0]!r}: {error}") from error
     return tuple(found)
+
+
+def _ranges(source: str, arrays: dict[str, NDArray[Any]]) -> ActivationRanges | None:
+    if _RANGES not in arrays:
+        return None
+    try:
+        return ActivationRanges.from_document(json.loads(str(arrays[_RANGES])), source)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{source}, row 0, column {_RANGES!r}: {error}") from error
 
 
 def _stored(stored: NDArray[Any] | None, size: int, row: int, column: int, place: Place) -> int | None:

@@ -63,9 +63,9 @@ def read_table(
     if kind in _TEXT:
         return settle(read_csv(path), handling, layers=layers, formats=formats)
     if kind == ".npz":
-        rough, batches, activations = read_npz(path)
+        rough, batches, activations, ranges = read_npz(path)
         imported = settle(rough, handling, layers=layers, formats=formats)
-        imported = replace(imported, table=replace(imported.table, activations=activations))
+        imported = replace(imported, table=replace(imported.table, activations=activations, ranges=ranges))
         if any(finding.answer not in ("keep", "error") for finding in imported.findings):
             return imported  # what single batches contributed is no longer what the losses are made of
         return Imported(with_batches(imported.table, batches, os.fspath(path)), imported.findings)

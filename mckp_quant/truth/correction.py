@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,9 +134,14 @@ class Posterior:
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """``(n,)`` entries drawn at random."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        steps = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
-        return np.asarray(self.mean + vectors @ steps)
+        deviations, vectors = self._axes
+        return np.asarray(self.mean + vectors @ (rng.standard_normal(len(deviations)) * deviations))
+
+    @cached_property
+    def _axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Standard deviations along the axes on which entries vary by themselves, and these as columns."""
+        variances, vectors = np.linalg.eigh(self.covariance)
+        return np.sqrt(np.maximum(variances, 0)), vectors
 
     def predict(self, choice: NDArray[np.int64]) -> float:
         """The loss of a selection."""

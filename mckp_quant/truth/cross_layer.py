@@ -18,6 +18,7 @@ from ..errors import InvalidInput, unknown
 from ..formats import as_formats
 from ..sensitivity._dense_outputs import classes_last
 from ..sensitivity._estimator import Task
+from ..sensitivity._labels import counted_positions
 from ..sensitivity._measure import layer_weights
 from ..sensitivity._taps import Taps
 from ..sensitivity.likelihood import LIKELIHOODS, unit
@@ -95,13 +96,13 @@ def interactions(
         taps = Taps(task)
         with taps.attached():
             for position, batch in enumerate(stream):
-                total, measured_in = _products(task, taps, batch)
+                total, size, measured_in = _products(task, taps, batch)
                 if position < _MOST_PARTS:
                     parts.append(total)
-                    weights.append(float(batch.size))
+                    weights.append(size)
                 else:
                     parts[position % _MOST_PARTS] += total
-                    weights[position % _MOST_PARTS] += batch.size
+                    weights[position % _MOST_PARTS] += size
                 if progress is not None:
                     progress(position + 1)
     return Interactions(
@@ -115,17 +116,21 @@ def interactions(
     )
 
 
-def _products(task: Task, taps: Taps, batch: Batch) -> tuple[NDArray[np.float64], str]:
-    """``(n, n)`` the sum over the samples of a batch, probes averaged, and its unit."""
+def _products(task: Task, taps: Taps, batch: Batch) -> tuple[NDArray[np.float64], float, str]:
+    """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
     logits = taps.forward(batch)
+    counted = counted_positions(task, logits, batch)
+    positions = task.likelihood.positions(logits)
     n = task.shape[0] * task.shape[1]
     total = torch.zeros(n, n, dtype=torch.float64)
     for probe in range(task.probes):
         vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
+        if not bool(counted.all()):
+            vectors = vectors * counted[:, :, None]
         products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
         total += _outer(products, batch.size)
-    scale = 1 / (2 * task.likelihood.positions(logits) * task.probes)
-    return (total * scale).numpy(), unit(logits)
+    scale = 1 / (2 * positions * task.probes)
+    return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)
 
 
 def _outer(products: list[Tensor], samples: int) -> Tensor:

@@ -209,7 +209,7 @@ def with_interactions(
     Raises
     ------
     InvalidInput
-        When the factor is not from 0 to 1, the allocation is of another table, or layers or formats differ.
+        When the factor is not from 0 to 1, the allocation is of another table, or layers, formats or units differ.
     """
     if factor is None:
         factor = interactions.shrinkage()
@@ -217,6 +217,11 @@ def with_interactions(
         raise InvalidInput(f"factor is {factor}: it must be from 0 (no interactions) to 1 (all of them)")
     if allocation.policy.table != table.digest:
         raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    if interactions.unit != table.unit:
+        raise InvalidInput(
+            f"the interactions are in {interactions.unit!r} and the table in {table.unit!r}, which do not add up: "
+            "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
     problem = interactions.on(allocation.problem, allocation.index, factor)
     warm = allocation.solution.choice
     solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)

@@ -107,13 +107,12 @@ def refine(
             "measure the table with 'gauss_newton' or 'measured_kl'"
         )
     order, search = _split(len(evaluator.sizes), confirm, seed)
-    settings = repr(
-        (table.digest, allocation.problem.budget.tolist(), confirm, seed, evaluator.sizes, evaluator.digest)
-    )
+    problem, index = allocation.problem, allocation.index
+    asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
+    settings = repr((*asked, confirm, seed, likelihood, evaluator.sizes, evaluator.digest))
     measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings)
-    problem = allocation.problem
     if interactions is not None:
-        problem = interactions.on(problem, allocation.index, 1.0)
+        problem = interactions.on(problem, index, 1.0)
     run = Search(measured, Correction(problem), allocation, evaluations, candidates, patience, seed)
     try:
         run.start(problem.position(_labels(allocation)))

@@ -104,8 +104,11 @@ def resample(table: SensitivityTable, draws: int, seed: int) -> NDArray[np.float
     return np.asarray(table.loss + stretched)
 
 
-def halves(table: SensitivityTable, splits: int, seed: int) -> NDArray[np.float64] | None:
+def halves(table: SensitivityTable, splits: int, seed: int) -> NDArray[np.float64]:
     """Split the batches at random into two halves, and make a table of each.
+
+    The tables of two halves lie on either side of the whole one, as far as its standard errors say; so they do for a
+    table without batches, where the deviations are drawn cell by cell.
 
     Parameters
     ----------
@@ -119,13 +122,14 @@ def halves(table: SensitivityTable, splits: int, seed: int) -> NDArray[np.float6
     Returns
     -------
     losses
-        ``(splits, 2, n_layers, n_formats)`` float64; None where the table knows no batches.
+        ``(splits, 2, n_layers, n_formats)`` float64.
     """
+    rng = np.random.default_rng([seed, 1])
     if how_resampled(table) == CELLS:
-        return None
+        deviation = table.stderr * rng.standard_normal((splits, 1, *table.loss.shape))
+        return np.asarray(table.loss + np.concatenate([deviation, -deviation], axis=1))
     assert table.contributions is not None
     assert table.weights is not None
-    rng = np.random.default_rng([seed, 1])
     batches = len(table.weights)
     shares = np.zeros((splits, 2, batches))
     for split in shares:

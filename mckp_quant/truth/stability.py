@@ -199,10 +199,8 @@ def _agreement(
     seed: int,
     solver: Solver | str,
 ) -> float:
-    """In what share of random splits both halves of the batches have the same best policy; 0 where none is known."""
+    """In what share of random splits both halves of the batches have the same best policy."""
     losses = halves(table, splits, seed)
-    if losses is None:
-        return 0.0
     values = on_choices(allocation.problem, allocation.index, losses.reshape(-1, *table.loss.shape))
     best = np.array([_solved(allocation.problem, value, start, solver) for value in values])
     return float((best[::2] == best[1::2]).all(axis=1).mean())

@@ -57,7 +57,7 @@ class Stability:
     probability
         The probability that the nominal policy is the best one on all data of this kind.
     band
-        Limits of that probability, see `stability`; from 0 where the table knows no batches.
+        Limits of that probability, see `stability`.
     draws
         How many tables were drawn.
     distinct

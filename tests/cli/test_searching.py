@@ -84,6 +84,16 @@ def test_every_method_that_can_run_is_shown(here: Path, capsys: pytest.CaptureFi
     assert "progressive" not in shown
 
 
+def test_a_method_that_finds_no_policy_does_not_cost_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    pinned = ["--pin", "0=w2", "--pin", "3=w8"]  # bits that only fall cannot do that
+    assert main(["compare", *BUDGET, *NETWORK, *pinned, "--evaluations", "3"]) == 0
+    told = capsys.readouterr()
+    assert "monotone left out" in told.err
+    assert any(line.startswith("exact") for line in told.out.splitlines())
+    assert main(["compare", "table.json", "--budget", "weight_bytes=1", *NETWORK]) != 0
+
+
 def test_options_of_a_network_need_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *BUDGET, "--methods", "exact"]) == 2
     assert "name it with --model" in capsys.readouterr().err

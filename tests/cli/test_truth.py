@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mckp_quant import Policy, SensitivityTable, allocate
+from mckp_quant import Policy, SensitivityTable, allocate, write_table
 from mckp_quant.cli import main
 
 if TYPE_CHECKING:
@@ -49,6 +49,17 @@ def test_stability_says_how_sure_and_writes_the_robust_policy(here: Path, capsys
     assert document["robust"]["formats"] == {layer: robust[layer].name for layer in robust.layers}
     assert [entry["layer"] for entry in document["layers"]] == ["0", "2", "3"]
     assert document["layers"][2]["kept"] == 1
+
+
+def test_tables_of_every_kind_of_file_are_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_table(SensitivityTable.load(here / "table.json"), here / "table.npz")
+    said = []
+    for file in ("table.json", "table.npz"):
+        capsys.readouterr()
+        arguments = ["--budget", "weight_bytes=50%", "--draws", "10", "--on", "non_monotone=keep"]
+        assert main(["stability", file, *arguments]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
 
 
 def test_doubts_about_a_table_are_listed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,16 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Policy, allocate
+from mckp_quant import Format, InvalidInput, Layer, Policy, SensitivityTable, allocate
 from mckp_quant.cli import main
 from mckp_quant.export import audit, export
+from mckp_quant.formats import as_formats
 
 from ..tables import make_table, tables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mckp_quant import SensitivityTable
+
+def table_of(names: tuple[str, ...], formats: str, ties: tuple[str, ...] = ()) -> SensitivityTable:
+    """Square layers of 64 channels, the first of them with ties."""
+    layers = [Layer(name, "linear", (64, 64), 64, 4096, () if at else ties) for at, name in enumerate(names)]
+    loss = [[2.0**-entry.weight_bits for entry in as_formats(formats)]] * len(names)
+    return SensitivityTable(tuple(layers), as_formats(formats), np.array(loss), np.full(np.shape(loss), np.nan))
+
 
 TABLE = make_table([[9.0, 4.0, 1.0], [8.0, 3.0, 0.5], [20.0, 6.0, 0.1]])
 
@@ -46,6 +53,23 @@ def test_layers_and_formats_that_the_table_lacks_are_named() -> None:
         audit(Policy(("a", "b"), (w4, w4)), TABLE)
     with pytest.raises(InvalidInput, match="layer 'b' has the format 'w3', which the table does not have: measure it"):
         audit(Policy(("a", "b", "c"), (w4, w3, w4)), TABLE)
+
+
+def test_sizes_count_as_the_target_stores_them() -> None:
+    table = table_of(("a", "b"), "w4,w8")
+    found = audit(Policy.uniform(table, "w4"), table, target="torchao")
+    size = 2 * (64 * 64 + 64 * 5)  # a byte per weight and a zero point per scale, at any width
+    assert found.policy.costs["weight_bytes"] == found.best.costs["weight_bytes"] == found.least_bytes == size
+    assert {found.best[name].name for name in ("a", "b")} == {"w8"}
+
+
+def test_policies_of_other_networks_are_refused_and_shared_weights_found_under_either_name() -> None:
+    table = table_of(("a", "b"), "w4,w8", ties=("twin",))
+    w8 = Format.named("w8")
+    assert audit(Policy(("twin", "b"), (w8, w8)), table).left_out == ()
+    small = Policy.uniform([Layer("a", "linear", (8, 8), 8, 1), Layer("b", "linear", (8, 8), 8, 1)], "w8")
+    with pytest.raises(InvalidInput, match="layer 'a' takes 34,816 bits in w8 in the table, but 768 in the policy: it"):
+        audit(small, table)
 
 
 def test_audit_on_the_command_line_says_it_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

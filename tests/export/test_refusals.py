@@ -10,6 +10,7 @@ from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
+from mckp_quant.export._export import compare
 from mckp_quant.export.contract import Stored
 from mckp_quant.solvers import SolverUnavailable
 
@@ -86,9 +87,39 @@ def test_weights_that_are_shared_are_named_once(tmp_path: Path, needs: Callable[
     with pytest.raises(InvalidInput, match="layers '0' and '1' share one weight: name one of them"):
         export(both, "torchao", model=model, output=tmp_path / "made")
     one = Policy(("0",), (Format.named("w4"),))
-    with pytest.raises(InvalidInput, match="layer '0' shares its weight with 1, which would be stored twice"):
+    with pytest.raises(InvalidInput, match="layer '0' in format 'w4': it shares its weight with 1, which would be"):
         export(one, "compressed_tensors", model=model, output=tmp_path / "made")
-    export(one, "torchao", model=model, output=tmp_path / "made")
+    with pytest.raises(InvalidInput, match="torchao cannot take layer '0' in format 'w4': it shares its weight with 1"):
+        export(one, "torchao", model=model, output=tmp_path / "made")
+
+
+def test_shared_weights_are_written_to_gguf_once_whichever_module_the_policy_names(
+    tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs("gguf")
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32))
+    model[1].weight = model[0].weight
+    for name in ("0", "1"):
+        policy = Policy((name,), (Format.named("w4g32"),))
+        (record,) = export(policy, "gguf", model=model, output=tmp_path / name).layers
+        assert (record.place, record.found, record.stored_bytes) == ("0.weight", "w4g32", 32 * 18)
+
+
+def test_networks_that_are_a_layer_themselves_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"the network itself, a Linear, is the layer .* put it into a torch\.nn\.Seq"
+    ):
+        export(Policy(("",), (Format.named("w4"),)), "json", model=nn.Linear(8, 8), output=tmp_path / "made")
+
+
+def test_shared_weights_may_stand_under_the_name_of_either_module() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    model[1].weight = model[0].weight
+    job = Json().prepare(Policy(("0",), (Format.named("w4"),)), model, ())
+    (record,) = compare(Json(), job, {"1": Stored(Format.named("w4"), 64, "1.weight")})
+    assert (record.layer, record.place) == ("0", "1.weight")
+    with pytest.raises(ExportMismatch, match="json: layer '0' is not in the artefact"):
+        list(compare(Json(), job, {"2": Stored(Format.named("w4"), 64, "2.weight")}))
 
 
 def test_targets_outputs_and_models_that_are_none_are_refused(tmp_path: Path) -> None:

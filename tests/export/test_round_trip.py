@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.calibration import calibrate_ranges
@@ -76,6 +78,39 @@ def test_policies_of_our_own_json_need_no_network(tmp_path: Path) -> None:
     assert read_policy(tmp_path / "made") == policy
     assert read_policy(tmp_path / "made" / "quantization.json") == policy
     assert read_policy(tmp_path / "made" / "policy.json") == policy
+
+
+def test_the_current_folder_is_an_output_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    policy = Policy(("a",), (Format.named("w4"),))
+    assert str(export(policy, "json", output=".").output) == "."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export.json", "policy.json", "quantization.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("quantization.json", {"schema": "mckp-quant/quantization/1", "layers": [{"format": {"name": "w4"}}]}),
+        ("config.json", {"quantization_config": {"quant_method": "torchao", "quant_type": {}}}),
+        ("config.json", {"quantization_config": 5}),
+        ("config.json", {"quantization_config": {"quant_method": "torchao", "quant_type": 7}}),
+    ],
+)
+def test_damaged_artefacts_are_named(name: str, document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(document))
+    with pytest.raises(InvalidInput, match=r"cannot be read \((Key|Type|Attribute)Error: .*\): it is damaged, or of a"):
+        read_policy(tmp_path)
+
+
+def test_gguf_files_that_were_cut_off_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    model = nn.Sequential(nn.Linear(32, 16, bias=False))  # 288 bytes, which need no padding at the end
+    export(Policy(("0",), (Format.named("w4g32"),)), "gguf", model=model, output=tmp_path / "made")
+    whole = (tmp_path / "made" / "model.gguf").read_bytes()
+    for size in (*range(0, len(whole), 13), len(whole) - 1):
+        (tmp_path / "cut.gguf").write_bytes(whole[:size])
+        with pytest.raises(InvalidInput, match="cannot read the GGUF file"):
+            read_policy(tmp_path / "cut.gguf")
 
 
 def test_places_without_an_artefact_are_refused(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 
 from mckp_quant import Activation, InvalidInput, Layer, SensitivityTable
+from mckp_quant.ranges import ActivationRanges
 from mckp_quant.tables import Handling, read_activations, read_table, write_table
 from mckp_quant.tables.csv_files import as_csv
 from mckp_quant.tables.findings import KEEP
@@ -105,6 +108,33 @@ def test_no_fraction_in_an_array_is_cut_off(tmp_path: Path, array: str, entry: f
 def _with_tensors(table: SensitivityTable) -> SensitivityTable:
     tensors = (Activation(8, 0, 1, ("a",)), Activation(3, 1, 1))
     return SensitivityTable(table.layers, table.formats, table.loss, table.stderr, activations=tensors)
+
+
+@pytest.mark.parametrize("kind", ["json", "npz"])
+def test_ranges_of_activations_survive_a_file(tmp_path: Path, kind: str) -> None:
+    ranges = ActivationRanges("mse", 8, {("a", "a8"): (-0.1, 1 / 3)})
+    table = dataclasses.replace(make_table([[3.0, 2.0, 1.0]]), ranges=ranges)
+    write_table(table, tmp_path / f"table.{kind}")
+    assert read_table(tmp_path / f"table.{kind}").table.ranges == ranges
+    assert (tmp_path / f"table.{kind}").stat().st_mode & 0o444 == 0o666 & ~_umask() & 0o444
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+@pytest.mark.parametrize("text", ["{", '{"rule": "mse", "samples": 8}'])
+def test_ranges_in_an_array_that_are_damaged_are_refused(tmp_path: Path, text: str) -> None:
+    write_table(make_table([[3.0, 2.0, 1.0]]), tmp_path / "table.npz")
+    with np.load(tmp_path / "table.npz") as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    np.savez(tmp_path / "broken.npz", **arrays, activation_ranges=np.array(text))
+    with pytest.raises(
+        InvalidInput, match=r"broken\.npz.* (column 'activation_ranges': Expecting|lacks the field 'ran)"
+    ):
+        read_table(tmp_path / "broken.npz")
 
 
 @pytest.mark.parametrize("kind", ["json", "npz"])

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
+from mckp_quant.batches import as_batches
 from mckp_quant.evaluation import evaluate
-from mckp_quant.search.matching import calibrate
+from mckp_quant.search.matching import _corrected, calibrate
 
 from . import small
 
@@ -81,6 +82,78 @@ def test_a_transformer_like_network_gets_biases_where_it_has_none() -> None:
     assert made.corrected == ("1", "2", "4")
     assert made.model.get_submodule("2").bias is not None
     assert rounded.get_submodule("2").bias is None
+
+
+class Twice(nn.Module):
+    """Its norm is called by keyword, its second layer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(6, 6), nn.LayerNorm(6), nn.Linear(6, 6)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.norm(input=self.first(inputs)))
+        made: Tensor = self.second(torch.relu(self.second(hidden) + 1))
+        return made
+
+
+def test_a_network_that_agrees_already_is_left_alone_though_a_layer_is_called_twice() -> None:
+    torch.manual_seed(0)
+    model, inputs = Twice(), torch.randn(32, 6)
+    made, names = _corrected(model, model, list(as_batches([inputs])), 1.0, None)
+    assert names == ("norm", "second")
+    for name, value in made.state_dict().items():
+        assert torch.allclose(value, model.state_dict()[name], atol=1e-6)
+
+
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 9)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        made: Tensor = self.head(torch.tanh(self.mix(self.embed(input_ids))))
+        return made
+
+
+def test_padding_is_no_feature() -> None:
+    torch.manual_seed(0)
+    model, tokens = Tagger(), torch.randint(0, 9, (4, 5))
+    rounded = mq.apply(model, mq.Policy.uniform(mq.measure(model, [tokens], formats="w2").layers, "w2"))
+    mask = (torch.arange(5) < 3).long().expand(4, -1)
+    padded = list(as_batches([{"input_ids": tokens, "attention_mask": mask}]))
+    cut = list(as_batches([{"input_ids": tokens[:, :3]}]))
+    states = [_corrected(rounded, model, batches, 1.0, None)[0].state_dict() for batches in (padded, cut)]
+    for name in ("mix.bias", "head.bias"):
+        assert torch.allclose(states[0][name], states[1][name], atol=1e-6)
+        assert not torch.allclose(states[0][name], model.state_dict()[name])
+
+
+class Routed(nn.Module):
+    """Which of two layers runs depends on the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.low, self.high = nn.Linear(4, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.before(inputs)
+        made: Tensor = self.low(hidden) if float(hidden.mean()) < 0 else self.high(hidden)
+        return made
+
+
+def test_a_layer_that_only_one_of_the_networks_runs_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    reference = Routed()
+    with torch.no_grad():
+        reference.before.bias.fill_(-9)
+    model = copy.deepcopy(reference)
+    with torch.no_grad():
+        model.before.weight.zero_()
+        model.before.bias.fill_(9)
+    made, names = _corrected(model, reference, list(as_batches([torch.randn(8, 4)])), 0.25, None)
+    assert names == ("before",)
+    assert torch.equal(made.get_parameter("low.bias"), model.low.bias)
 
 
 def test_one_tensor_is_cut_in_the_middle() -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mckp_quant as mq
+from mckp_quant.repricing import price
 from mckp_quant.request import Request
 from mckp_quant.search import CONTESTANTS, Standing, compete
 from mckp_quant.search.contest import contestant
@@ -26,7 +27,7 @@ def test_every_method_chooses_within_the_budget_and_is_predicted_by_one_table(na
     found = standing(name)
     assert found.policy is not None
     assert found.policy.costs["weight_bytes"] <= mq.allocate(small.table(), BUDGET).solution.budget[0]
-    assert found.policy.predicted == pytest.approx(mq.policy.price(small.table(), found.policy).predicted)
+    assert found.policy.predicted == pytest.approx(price(small.table(), found.policy).predicted)
     assert found.evaluations <= (16 if name.startswith("measured") else 12)
 
 

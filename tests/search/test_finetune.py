@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import mckp_quant as mq
+from mckp_quant.batches import Batch, as_batch
 from mckp_quant.evaluation import evaluate
 from mckp_quant.search.divergence import divergence
 from mckp_quant.search.training import finetune
@@ -14,6 +15,10 @@ from . import small
 
 def policy(bits: str = "w2") -> mq.Policy:
     return mq.Policy.uniform(small.table(), bits)
+
+
+def distance(logits: Tensor, wanted: Tensor, batch: Batch) -> Tensor:
+    return divergence(logits, wanted, batch, "categorical")
 
 
 def test_training_brings_the_rounded_network_closer_and_stays_on_its_formats() -> None:
@@ -32,7 +37,7 @@ def test_the_first_loss_is_that_of_the_rounded_network() -> None:
     rounded = mq.apply(small.network(), policy())
     distilled = finetune(small.network(), policy(), [(inputs, targets)], steps=1)
     with torch.no_grad():
-        wanted = divergence(rounded(inputs), small.network()(inputs), "categorical")
+        wanted = distance(rounded(inputs), small.network()(inputs), as_batch(inputs))
         labelled = nn.functional.cross_entropy(rounded(inputs), targets)
     assert distilled.loss[0] == pytest.approx(wanted.item(), rel=1e-5)
     trained = finetune(small.network(), policy(), [(inputs, targets)], steps=1, distil=False)
@@ -74,7 +79,7 @@ def test_what_cannot_be_tuned_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="diverged at step"):
         finetune(small.network(), policy(), small.data(), steps=40, rate=1e30)
     with pytest.raises(mq.InvalidInput, match="unknown likelihood 'poisson'"):
-        divergence(torch.zeros(1, 2), torch.zeros(1, 2), "poisson")
+        divergence(torch.zeros(1, 2), torch.zeros(1, 2), as_batch(torch.zeros(1)), "poisson")
 
 
 def test_inputs_are_rounded_while_training_and_gradients_pass_them() -> None:
@@ -83,8 +88,19 @@ def test_inputs_are_rounded_while_training_and_gradients_pass_them() -> None:
     (inputs, _), *_ = small.data()
     tuned = finetune(small.network(), rounded, [inputs], steps=60, rate=3e-3)
     with torch.no_grad():
-        first = divergence(mq.apply(small.network(), rounded)(inputs), small.network()(inputs), "categorical")
+        first = distance(mq.apply(small.network(), rounded)(inputs), small.network()(inputs), as_batch(inputs))
     assert tuned.loss[0] == pytest.approx(first.item(), rel=1e-5)
     assert tuned.loss[-1] < tuned.loss[0] / 2
     assert not torch.equal(tuned.model.get_parameter("0.weight"), small.network().get_parameter("0.weight"))
     assert not any(module._forward_pre_hooks for module in tuned.model.modules())
+
+
+def test_what_the_network_makes_of_padding_is_no_distance() -> None:
+    torch.manual_seed(0)
+    logits, wanted = torch.randn(2, 5, 7), torch.randn(2, 5, 7)
+    tokens = torch.zeros(2, 5, dtype=torch.long)
+    mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 0, 0]])
+    padded = as_batch({"input_ids": tokens, "attention_mask": mask})
+    cut = distance(logits[:, :3], wanted[:, :3], as_batch({"input_ids": tokens[:, :3]}))
+    assert distance(logits, wanted, padded).item() == pytest.approx(cut.item())
+    assert distance(logits, wanted, as_batch({"input_ids": tokens})).item() != pytest.approx(cut.item())

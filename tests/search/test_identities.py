@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 import mckp_quant as mq
 from mckp_quant.batches import as_batches
@@ -21,6 +22,7 @@ from mckp_quant.search.objective import Level, Objective
 from mckp_quant.search.progressive import Progressive, falling, relative
 from mckp_quant.search.relaxed_budgets import RelaxedBudgets
 from mckp_quant.search.separability import Scatter, separabilities
+from mckp_quant.search.space import Space
 
 from . import small
 
@@ -64,6 +66,37 @@ def test_the_relaxation_at_whole_ranks_is_the_quantised_network() -> None:
         own = network(torch.tensor(genome, dtype=torch.float64), batch)
         quantised = mq.apply(small.network(), space.policy(genome))(batch.inputs)
         assert torch.equal(own, quantised)
+
+
+def test_the_relaxation_of_a_network_in_half_precision_is_one_too() -> None:
+    model, space = small.network().bfloat16(), small.space()
+    network = Interpolated(model, small.table(), space)
+    batch = next(iter(as_batches([inputs.bfloat16() for inputs, _ in small.data()])))
+    rank = torch.tensor([0.0, 1, 2, 3], dtype=torch.float64, requires_grad=True)
+    logits = network(rank, batch)
+    assert torch.equal(logits, mq.apply(model, space.policy((0, 1, 2, 3)))(batch.inputs))
+    logits.float().square().sum().backward()
+    assert rank.grad is not None
+    assert (rank.grad != 0).all()
+
+
+def test_experts_are_relaxed_as_one_layer() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.num_experts, self.is_transposed = 2, False
+            self.down_proj = nn.Parameter(torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return torch.einsum("ni,eoi->no", inputs, self.down_proj)
+
+    model, inputs = Experts(), torch.randn(4, 5)
+    table = mq.measure(model, [inputs], formats="w2,w4,w8", method="weight_mse")
+    space = Space(table, *mq.build(table, {"weight_bytes": "100%"}))
+    network = Interpolated(model, table, space)
+    rounded_model = mq.apply(model, space.policy((1,)))
+    logits = network(torch.tensor([1.0], dtype=torch.float64), next(as_batches([inputs])))
+    assert torch.equal(logits, rounded_model(inputs))
 
 
 def test_the_relaxation_has_the_slope_of_the_straight_line_between_two_formats() -> None:

@@ -261,3 +261,19 @@ def test_a_model_that_overwrites_what_its_gradient_needs_is_refused() -> None:
     inputs = torch.zeros(2, 4)
     with pytest.raises(InvalidInput, match=r"the model cannot be differentiated: .*inplace"):
         products_of(task_of(model, inputs), inputs, torch.zeros(2, 3))
+
+
+def test_a_use_outside_the_module_is_found_though_the_network_is_certain() -> None:
+    class Direct(nn.Module):
+        def __init__(self, margin: float) -> None:
+            super().__init__()
+            self.inner, self.outer, self.margin = nn.Linear(4, 4, bias=False), nn.Linear(4, 3, bias=False), margin
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            made: Tensor = self.outer(torch.relu(self.inner(inputs))) + inputs @ self.inner.weight[:, :3]
+            return made + torch.tensor([self.margin, 0, 0])
+
+    inputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    for margin in (0.0, 1e4):
+        _, per_batch = products_of(task_of(Direct(margin), inputs), inputs, torch.ones(5, 3))
+        assert per_batch == {0}

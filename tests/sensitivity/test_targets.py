@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,14 @@ def test_the_empirical_fisher_of_sequences_counts_every_token_by_itself() -> Non
     table = mq.measure(model, batches, formats=FORMATS, method="empirical_fisher")
     assert np.abs((table.loss - exact) / table.stderr).max() < 3.5
     assert (table.stderr < 0.2 * table.loss).all()
+
+
+def test_the_error_of_a_single_sequence_is_that_of_its_probes_however_many_tokens_count() -> None:
+    model, inputs = transformer()
+    targets = targets_for(inputs)[:1].clone()
+    targets[:, 1:] = -100
+    table = mq.measure(model, [(inputs[:1], targets)], formats=FORMATS, method="empirical_fisher", probes=4)
+    np.testing.assert_allclose(table.stderr, table.loss * math.sqrt(2 / 4))
 
 
 def test_a_relu_network_has_the_same_hessian_form_whatever_the_targets_and_gauss_newton_estimates_it() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant.solvers import Exact, Problem, Solution, Status, solve
+from mckp_quant.solvers import Exact, NoSolution, Problem, Solution, Status, solve
 
 from . import oracle
 from .checks import COMPLETE, agrees, here, positions, solved, solved_or_refused, tolerance
@@ -95,6 +95,33 @@ def test_infeasible_problems_name_the_least_budgets(problem: Problem) -> None:
                 assert solved(problem.with_budget(budget), "auto").status is Status.OPTIMAL
                 budget[resource] = least - 1
                 assert solved(problem.with_budget(budget), "auto").status is Status.INFEASIBLE
+
+
+def test_least_budgets_are_exact_beside_costs_that_floats_cannot_tell_apart() -> None:
+    common = 2**60
+    cost = np.array([[[0, 1, 2], [3, 1, 5]], [[7, 2, 0], [0, 4, 9]]])
+    problem = Problem.from_table(np.zeros((2, 3)), cost + common, [2 * common, 2 * common + 4])
+    solution = solved(problem, "auto")
+    assert solution.status is Status.INFEASIBLE
+    assert solution.least_budget == oracle.least_budgets(problem) == (2 * common + 3, None)
+
+
+def test_least_budgets_that_time_ran_out_on_are_not_called_the_least() -> None:
+    rng = np.random.default_rng(0)
+    cost = rng.integers(1, 1000, (5, 100, 10))
+    cost[0] = np.maximum(5000 - cost[1:].sum(axis=0) + rng.integers(0, 50, (100, 10)), 0)
+    least, most = cost.min(axis=2).sum(axis=1), cost.max(axis=2).sum(axis=1)
+    budget = (least + most) // 2
+    budget[0] = least[0] - 1
+    solution = solve(Problem.from_table(rng.random((100, 10)), cost, budget), seconds=0.2)
+    assert solution.status is Status.INFEASIBLE
+    assert solution.stats["least_budget_not_proved"] == [0]
+    assert solution.least_budget[1:] == (None,) * 4
+    assert solution.seconds < 10  # a limit of its own would be a minute
+    with pytest.raises(NoSolution, match=r"budget\[0\] = \d+: the least found in time is \d+; budget\[1\]"):
+        solution.require()
+    with pytest.raises(NoSolution, match=r"no value of it works while the others stay$"):
+        solution.require()
 
 
 LARGE = {

@@ -80,6 +80,7 @@ def test_solver_that_is_none_is_refused(solver: Any) -> None:
     ("arguments", "message"),
     [
         ({"seconds": 0}, "seconds = 0: give the solver some time"),
+        ({"seconds": np.False_}, "seconds"),
         ({"seconds": -1.0}, "seconds = -1.0: give the solver some time"),
         ({"seconds": math.nan}, "seconds = nan: give the solver some time"),
         ({"seconds": "60"}, "seconds"),
@@ -186,3 +187,8 @@ def test_answer_is_no_worse_than_the_warm_start() -> None:
     best = oracle.optimum(PROBLEM)
     for solver in SOLVERS:
         assert verified(PROBLEM, solve(PROBLEM, solver, warm=[1, 0])).value == best
+
+
+@pytest.mark.parametrize("seconds", [np.int64(5), np.float32(5), 5, math.inf])
+def test_seconds_are_any_number(seconds: Any) -> None:
+    assert solve(PROBLEM, "exact", seconds=seconds).choice is not None

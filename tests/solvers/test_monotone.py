@@ -181,6 +181,22 @@ def test_chain_through_a_deep_network_is_proved(n_budgets: int) -> None:
     assert solved(problem, "exact").value == pytest.approx(solution.stats["free_value"], rel=1e-12)
 
 
+def test_interrupted_before_there_is_a_chain_nothing_else_takes_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(30, (2, 4, 8), share=0.5, seed=3, n_budgets=2)
+    free = solve(problem, "exact")
+    assert free.choice is not None
+    assert not is_chain(free.choice.tolist(), "fall")
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mckp_quant.solvers.monotone.best_price", interrupted)
+    solution = verified(problem, solve(problem, "monotone"))
+    assert solution.choice is None
+    assert solution.status is Status.UNKNOWN
+    assert solution.stats["interrupted"] is True
+
+
 def test_no_time_is_an_honest_answer() -> None:
     problem = quantisation(54, (2, 3, 4, 8), share=0.5, seed=3)
     solution = verified(problem, solve(problem, "monotone", seconds=1e-9))

@@ -62,6 +62,16 @@ def test_values_near_the_ends_of_float64_are_solved(solver: str, scale: float) -
     assert math.isclose(solve(problem, solver).value, best, rel_tol=1e-12)
 
 
+def test_what_scaling_cannot_tell_apart_is_in_the_tolerance() -> None:
+    # The largest value sets the unit, and beside it both of the others are nothing.
+    problem = Problem.from_table([[2.6e-264, 2.2e170, 2.3e-287]], [[[0, 0, 0]], [[0, 0, 9]]], [3, 9])
+    found = solve(problem, warm=[0])
+    best = oracle.optimum(problem)
+    assert best is not None
+    assert found.status is Status.OPTIMAL
+    assert found.value - best <= found.certificate.tolerance
+
+
 def test_normal_problem_counts_from_the_least() -> None:
     problem = Problem.from_table([[1.0, 2.0], [-9.0, 3.0]], [[7, 9], [90, 5]], 20)
     normal = normalise(problem)

@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 import math
 import re
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import (
+    Answer,
     Exact,
     InvalidProblem,
     NoSolution,
@@ -129,6 +131,58 @@ def test_twenty_groups_are_proved(seed: int) -> None:
     assert alone.choice is not None
     assert solution.value <= value_by_definition(problem, problem.position(alone.choice))
     assert solution.certificate.bound > 0.5 * solution.value
+
+
+def test_groups_of_more_choices_than_a_byte_counts_are_searched() -> None:
+    rng = np.random.default_rng(3)
+    value = rng.normal(size=(3, 200))
+    problem = Problem.from_table(value, np.zeros((3, 200), dtype=np.int64), 0)
+    table = 3 * rng.normal(size=(3, 200, 200)) * (rng.random((3, 200, 200)) < 0.2)
+    terms = []
+    for (one, other), each in zip(((0, 1), (0, 2), (1, 2)), table, strict=True):
+        i, j = np.nonzero(each)
+        terms.append((200 * one + i, 200 * other + j, each[i, j]))
+    problem = problem.with_pairs(Pairs(*(np.concatenate(parts) for parts in zip(*terms, strict=True))))
+    best = (value[0][:, None] + table[0])[:, :, None] + table[1][:, None, :] + table[2][None]
+    best = best + value[1][None, :, None] + value[2]
+    solution = verified(problem, solve(problem, Pairwise(max_sweeps=0)))
+    assert solution.status is Status.OPTIMAL
+    assert solution.stats["nodes"] > 0
+    assert solution.value == pytest.approx(best.min(), abs=1e-9)
+
+
+@pytest.mark.parametrize("where", ["_more_starts", "exhaust"])
+def test_interrupted_search_keeps_its_best_selection_and_its_bound(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = gram(16, 4, 40, 0)
+    whole = verified(problem, solve(problem, Pairwise(max_nodes=0)))
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"mckp_quant.solvers.pairwise.{where}", interrupted)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert solution.bound == pytest.approx(whole.bound, rel=1e-9)
+    alone = solve(problem.with_pairs(None))
+    assert alone.choice is not None
+    assert solution.value < value_by_definition(problem, problem.position(alone.choice))
+
+
+def test_interrupted_before_the_pairs_were_looked_at_nothing_else_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = gram(16, 4, 40, 0)
+
+    def answer(*_: Any, **__: Any) -> Answer:
+        return Answer(problem.start[:-1] + 0, complete=True, stats={"interrupted": True})
+
+    def begun(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(Exact, "__call__", answer)
+    monkeypatch.setattr("mckp_quant.solvers.pairwise.ascend", begun)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
 
 
 def test_search_that_is_cut_off_says_so_and_keeps_its_bound() -> None:
@@ -328,3 +382,17 @@ def test_tournament_meets_every_pair_once_in_disjoint_rounds() -> None:
 
 def test_exact_stays_the_default_without_pairs() -> None:
     assert solve(gram(3, 3, 10, 0).with_pairs(None)).solver == repr(Exact())
+
+
+def test_exchanges_end_beside_terms_that_swallow_the_others() -> None:
+    names = ("value", "cost", "budget", "start", "label")
+    arrays = ([5, 5, 1, -2, 3, -5, 0, 5, 5], [[0] * 9], [0], [0, 4, 5, 9], [0, 1, 2, 3, 0, 0, 1, 2, 3])
+    first = [0, 1, 5, 0, 5, 8, 6, 6, 8, 4, 4, 3, 0, 3, 2, 7, 4]
+    second = [5, 8, 3, 8, 4, 4, 3, 0, 1, 6, 3, 8, 5, 5, 4, 4, 8]
+    size = [-1e269, -3e232, -2e246, -1e-113, -4e161, -2e15, -1e-12, -4e84, -3e-102, 1e-95, -1e-132, -5e-58, 2e-230]
+    size += [2e36, -2e124, -1e-85, -6e-85]
+    problem = Problem(**dict(zip(names, arrays, strict=True)), pairs=Pairs(first, second, size))  # type: ignore[arg-type]
+    began = time.perf_counter()
+    solution = verified(problem, solve(problem, Pairwise(max_nodes=0), seconds=20))
+    assert solution.choice is not None
+    assert time.perf_counter() - began < 10

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 
 import numpy as np
 import pytest
@@ -139,3 +140,19 @@ def test_unit_of_the_values_is_irrelevant(n_budgets: int) -> None:
         assert scaled.choice is not None
         assert natural.choice is not None
         assert scaled.choice.tolist() == natural.choice.tolist()
+
+
+def test_repair_is_told_when_the_time_is_up() -> None:
+    problem = quantisation(50, (2, 4, 8), share=0.3, seed=0, n_budgets=2)
+    calls: list[float] = []
+
+    def late(*_: object, deadline: float, **__: object) -> None:
+        calls.append(deadline)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mckp_quant.solvers.relax.repair", late)
+        began = time.perf_counter()
+        solution = solve(problem, "relax", seconds=0.1)
+    assert calls[0] - began < 1.0
+    assert solution.status is Status.UNKNOWN
+    assert solution.certificate.holds(problem)

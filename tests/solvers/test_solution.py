@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mckp_quant.solvers import Certificate, NoSolution, Problem, Solution, Status
 from mckp_quant.solvers.lagrangian import farkas_excess, lagrangian_bound
+from mckp_quant.solvers.solution import UNPROVED_LEAST
 
 from . import oracle
 from .drawn import problems
@@ -193,6 +194,16 @@ def test_require_gives_the_solution_that_has_a_choice() -> None:
             {"status": Status.INFEASIBLE, "budget": (6, 3), "least_budget": (8, None)},
             "no selection is within every budget; budget[0] = 6: the least that works is 8; "
             "budget[1] = 3: no value of it works while the others stay",
+        ),
+        (
+            {
+                "status": Status.INFEASIBLE,
+                "budget": (6, 3),
+                "least_budget": (8, None),
+                "stats": {UNPROVED_LEAST: [0, 1]},
+            },
+            "no selection is within every budget; budget[0] = 6: the least found in time is 8; "
+            "budget[1] = 3: none was found in time that works",
         ),
     ],
 )

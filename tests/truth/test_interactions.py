@@ -84,6 +84,31 @@ def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
     np.testing.assert_allclose(diagonals, table.contributions, rtol=1e-9)
 
 
+class Tagger(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.head = nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 9)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        made: Tensor = self.head(torch.tanh(self.mix(self.embed(input_ids))))
+        return made
+
+
+def test_padding_counts_no_more_than_in_the_table() -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Tagger()
+    tokens = torch.randint(0, 9, (6, 7), generator=generator)
+    kept = (torch.arange(7) < torch.tensor([[7], [3], [5], [1], [7], [2]])).long()
+    batches = [{"input_ids": tokens[at : at + 3], "attention_mask": kept[at : at + 3]} for at in (0, 3)]
+    got = interactions(model, batches, formats=FORMATS)
+    table = mq.measure(model, batches, formats=FORMATS)
+    np.testing.assert_allclose(got.loss, table.loss, rtol=1e-5)
+    assert table.weights is not None
+    np.testing.assert_allclose(got.weights, table.weights)
+
+
 def test_tiny_steps_are_predicted_by_the_whole_form_and_not_by_its_diagonal() -> None:
     """The Kullback-Leibler divergence of small perturbations is the whole form to second order."""
     model = network()
@@ -206,6 +231,10 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
         with_interactions(table, first, dataclasses.replace(got, layers=tuple("abce")), factor=0.5)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         with_interactions(dataclasses.replace(table, loss=2 * table.loss), first, got, factor=0.5)
+    with pytest.raises(
+        InvalidInput, match="in 'nats per token' and the table in 'nats per sample', which do not add up"
+    ):
+        with_interactions(table, first, dataclasses.replace(got, unit="nats per token"), factor=0.5)
     with pytest.raises(InvalidInput, match="one part only: measure them on at least 2 batches"):
         drawn(1, 10, 0.0).shrinkage()
     with pytest.raises(

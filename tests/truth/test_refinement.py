@@ -163,6 +163,10 @@ def test_checkpoint_takes_an_interrupted_search_to_the_same_end(tmp_path: Path) 
     assert Counting.passes == len(BATCHES)  # the float network
     with pytest.raises(InvalidInput, match="was written with other arguments, another table or other batches"):
         refine(model, table, BUDGET, BATCHES[::-1], evaluations=20, checkpoint=path)
+    others = mq.allocate(table, BUDGET, pinned={"inner.0": "w4"})
+    assert others.problem.budget.tolist() == mq.allocate(table, BUDGET).problem.budget.tolist()
+    with pytest.raises(InvalidInput, match="was written with other arguments"):
+        refine(model, table, others, BATCHES, evaluations=20, checkpoint=path)
     path.write_text(path.read_text().replace('"kl"', '"lk"'))
     with pytest.raises(InvalidInput, match="has an entry that cannot be read"):
         refine(model, table, BUDGET, BATCHES, evaluations=20, checkpoint=path)

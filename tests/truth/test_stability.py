@@ -98,7 +98,6 @@ def test_band_holds_the_agreement_of_halves_and_the_share_of_draws() -> None:
     problem, _ = mq.build(table, BUDGET)
     selections = feasible(problem)
     split = halves(table, 20, 0)
-    assert split is not None
     best = split.reshape(20, 2, -1)[:, :, selections].sum(axis=3).argmin(axis=2)
     agreement, share = (best[:, 0] == best[:, 1]).mean(), got.nominal.best
     assert 0 < agreement < share < 1
@@ -189,7 +188,9 @@ def test_table_without_batches_is_drawn_cell_by_cell_with_a_warning(caplog: pyte
     assert "drawn independently" in caplog.text
     np.testing.assert_allclose(losses.std(axis=0), table.stderr, rtol=0.1)
     assert got.resampled == "cells"
-    assert got.band[0] == 0
+    split = halves(bare, 4000, 0)
+    np.testing.assert_allclose(split.mean(axis=1), np.broadcast_to(table.loss, (4000, *table.loss.shape)))
+    np.testing.assert_allclose(split.std(axis=(0, 1)), table.stderr, rtol=0.1)
 
 
 def test_few_batches_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
@@ -208,11 +209,14 @@ def test_exact_table_is_certain() -> None:
         table.layers, table.formats, table.loss, np.zeros_like(table.loss),
         contributions=np.repeat(table.loss[None], 9, axis=0), weights=np.ones(9),
     )  # fmt: skip
-    got = stability(sure, BUDGET, draws=10)
-    assert got.band == (1.0, 1.0)
-    assert got.nominal.regret.worst == 0
-    assert got.robust.policy == got.nominal.policy
-    assert (got.kept == 1).all()
+    bare = mq.SensitivityTable(sure.layers, sure.formats, sure.loss, sure.stderr)
+    for each in (sure, bare):
+        got = stability(each, BUDGET, draws=10)
+        assert got.band == (1.0, 1.0)
+        assert got.probability == 1
+        assert got.nominal.regret.worst == 0
+        assert got.robust.policy == got.nominal.policy
+        assert (got.kept == 1).all()
     assert got.distinct == 1
     assert "every layer keeps its format" in got.verdict
 
