@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from mckp_quant.evaluation import Evaluation
 
 RESULTS = Path(__file__).parent / "results" / "methods.csv"
-SEEDS, EVALUATIONS = 3, 200
-CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 60, 3e-4
+SEEDS, EVALUATIONS = 3, 100
+CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 30, 5e-4
 PACKAGES = ("torch", "numpy", "ortools")
 FIELDS = (
     *("study", "budget", "method", "seed", "evaluations", "seconds", "status", "weight_bytes", "bops", "predicted"),
