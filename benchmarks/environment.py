@@ -58,7 +58,8 @@ def between_markers(path: Path, name: str, text: str) -> str:
     head, found, rest = path.read_text(encoding="utf-8").partition(start)
     if not found or end not in rest:
         raise SystemExit(f"{path}: the page has no part between {start} and {end}")
-    return f"{head}{start}\n\n{text.strip()}\n\n{end}{rest.partition(end)[2]}"
+    inside = text.strip("\n")  # a first line that is indented stays so
+    return f"{head}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}"
 
 
 def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
