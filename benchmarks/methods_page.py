@@ -78,7 +78,7 @@ def mean(rows: list[Row], name: str) -> float:
 
 def draw(rows: list[Row], path: Path) -> None:
     """Held-out KL of the final policies against the evaluations they took, and how the searches came there."""
-    import matplotlib
+    import matplotlib  # the extra "plot"
 
     matplotlib.use("svg")
     from matplotlib import pyplot
