@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import INT64_MAX, as_array, at_least_1d, floats, integers, place
+from .arrays import as_array, at_least_1d, floats, integers
+from .checks import check_entries, check_not_negative, check_shapes
 from .errors import InvalidProblem
 from .pairs import check_pairs
 from .rows import check_rows
@@ -68,8 +69,8 @@ class Problem:
         cost = integers("cost", self.cost, 2)
         budget = integers("budget", at_least_1d("budget", self.budget), 1)
         label = integers("label", self.label, 1)
-        _check_shapes(start, value, cost, budget, label)
-        _check_entries(start, value, cost, label)
+        check_shapes(start, value, cost, budget, label)
+        check_entries(start, value, cost, label)
         if self.rows is not None:
             check_rows(self.rows, len(value))
         if self.pairs is not None:
@@ -113,7 +114,7 @@ class Problem:
         numbers = floats("value", values, nan=True)
         allowed = ~np.isnan(numbers)
         costs = integers("cost", np.where(allowed, costs, 0), costs.ndim)
-        _check_not_negative(costs)
+        check_not_negative(costs)
         counts = allowed.sum(axis=1)
         if len(counts) and not counts.all():
             group = int(np.argmin(counts > 0))
@@ -242,69 +243,5 @@ class Problem:
     def with_budget(self, budget: ArrayLike) -> Problem:
         """The same problem under other budgets, ``(n_resources,)`` integers."""
         limits = integers("budget", at_least_1d("budget", budget), 1)
-        _check_shapes(self.start, self.value, self.cost, limits, self.label)
+        check_shapes(self.start, self.value, self.cost, limits, self.label)
         return self.equivalent(value=self.value, cost=self.cost, budget=limits)
-
-
-def _check_shapes(
-    start: NDArray[np.int64],
-    value: NDArray[np.float64],
-    cost: NDArray[np.int64],
-    budget: NDArray[np.int64],
-    label: NDArray[np.int64],
-) -> None:
-    if value.ndim != 1:
-        raise InvalidProblem(f"value has {value.ndim} dimensions: it must have 1 (Problem.from_table takes tables)")
-    if len(start) < 2:
-        raise InvalidProblem("start has fewer than two entries: a problem needs at least one group")
-    if start[0] != 0 or start[-1] != len(value):
-        raise InvalidProblem(
-            f"start runs from {start[0]} to {start[-1]}: it must run from 0 to n_choices = {len(value)}"
-        )
-    empty = start[1:] <= start[:-1]
-    if empty.any():
-        group = int(np.argmax(empty))
-        raise InvalidProblem(
-            f"group {group} is empty: start[{group}] = {start[group]}, start[{group + 1}] = {start[group + 1]}"
-        )
-    if cost.shape != (len(budget), len(value)):
-        raise InvalidProblem(
-            f"cost has shape {cost.shape}: {len(budget)} budgets and {len(value)} choices need "
-            f"{(len(budget), len(value))}"
-        )
-    if len(budget) == 0:
-        raise InvalidProblem("budget is empty: give at least one budget")
-    if label.shape != value.shape:
-        raise InvalidProblem(f"label has shape {label.shape}: it must be {value.shape}, one label per choice")
-
-
-def _check_not_negative(cost: NDArray[np.int64]) -> None:
-    if (cost < 0).any():
-        flat = int(np.argmax(cost.ravel() < 0))
-        raise InvalidProblem(f"{place('cost', cost, flat)} is {cost.ravel()[flat]}: a cost must not be negative")
-
-
-def _check_entries(
-    start: NDArray[np.int64], value: NDArray[np.float64], cost: NDArray[np.int64], label: NDArray[np.int64]
-) -> None:
-    _check_not_negative(cost)
-    largest = np.maximum.reduceat(cost, start[:-1], axis=1)
-    for resource, row in enumerate(largest):
-        if row.sum(dtype=np.float64) > 2.0**62 and sum(row.tolist()) > INT64_MAX:
-            raise InvalidProblem(
-                f"the costs of resource {resource} add up beyond 2**63: choose a larger unit "
-                f"(its largest cost is {row.max()})"
-            )
-    with np.errstate(over="ignore"):
-        total = 4 * np.maximum.reduceat(np.abs(value), start[:-1]).sum()
-    if not np.isfinite(total):
-        raise InvalidProblem(
-            f"the values of all groups add up beyond the range of float64 (the largest is {np.abs(value).max()}): "
-            "choose a larger unit"
-        )
-    group = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    order = np.lexsort((label, group))
-    twice = (np.diff(label[order]) == 0) & (np.diff(group[order]) == 0)
-    if twice.any():
-        at = int(order[int(np.argmax(twice))])
-        raise InvalidProblem(f"label {label[at]} stands twice in group {group[at]}: labels must differ within a group")

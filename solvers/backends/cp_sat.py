@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
 _LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint
+# With costs of 2**36 and more, presolving lost optima and called the rest optimal (9.15, found at random, once in some
+# 30,000 small problems); the same models are right without it.
+_PRESOLVED_BELOW = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,8 @@ class CpSat:
         for first, last in zip(model.start[:-1], model.start[1:], strict=True):
             cp.add_exactly_one(x[first:last])
         for row, left in zip(model.cost, model.slack, strict=True):
-            cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
+            above, least = _above_least(row, model.start)
+            cp.add(cp_model.LinearExpr.weighted_sum(x, above.tolist()) <= left - least)
         for row in model.rows:
             activity = cp_model.LinearExpr.weighted_sum(
                 [binary[index] for index in row.index], row.coefficient.tolist()
@@ -87,7 +91,8 @@ class CpSat:
         for pattern in model.forbidden:
             cp.add_bool_or([*(~binary[index] for index in pattern.ones), *(binary[index] for index in pattern.zeros)])
         scale = _scale(model)
-        cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
+        values, _ = _above_least(np.array([round(v * scale) for v in model.value.tolist()]), model.start)
+        cp.minimize(cp_model.LinearExpr.weighted_sum(x, values.tolist()))
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index, variable in enumerate(x):
@@ -96,6 +101,7 @@ class CpSat:
         solver.parameters.max_time_in_seconds = seconds
         solver.parameters.num_workers = self.threads
         solver.parameters.random_seed = seed % 2**31
+        solver.parameters.cp_model_presolve = _largest_cost(model) < _PRESOLVED_BELOW
         solver.parameters.catch_sigint_signal = False  # its own handler hangs where another thread gets the signal
         status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search)
         word = solver.status_name(status)
@@ -111,6 +117,17 @@ class CpSat:
             auxiliary=ones[n:],
             interrupted=interrupted,
         )
+
+
+def _above_least(row: NDArray[np.int64], start: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Coefficients above the least of their group, and the sum of the least: the same over one choice per group."""
+    least = np.minimum.reduceat(row, start[:-1])
+    return row - np.repeat(least, np.diff(start)), sum(least.tolist())
+
+
+def _largest_cost(model: CoreModel) -> int:
+    rows = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
+    return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
 
 
 def _scale(model: CoreModel) -> float:

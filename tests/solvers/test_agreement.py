@@ -225,3 +225,19 @@ def test_values_that_almost_follow_costs_of_twelve_digits_are_told_apart(solver:
     assert solution.status is Status.OPTIMAL
     assert solution.choice is not None
     assert solution.choice.tolist() == [3, 1, 3, 3]
+
+
+@pytest.mark.parametrize("solver", GENERAL)
+def test_large_integers_beside_an_objective_that_runs_along_them_lose_nothing(solver: str) -> None:
+    here(solver)
+    groups = (
+        (46143960975102032,),
+        (46666351238607093, 66487928031636153, 27451916469151396, 29569839348010102),
+        (41059599479653509, 13935195275557855),
+        (62133256788811211, 46933674545998385, 43764713334310511, 7532827295469923),
+        (15740944481447000, 59543012109919633, 1031749588078318),
+    )
+    cost = np.array([entry for group in groups for entry in group])
+    start = np.cumsum([0, *map(len, groups)])
+    problem = Problem(-cost.astype(np.float64), cost[None], np.array([254971153062524111]), start, np.arange(len(cost)))
+    agrees(problem, solved(problem, solver), oracle.optimum(problem))
