@@ -77,8 +77,7 @@ class CpSat:
         for first, last in zip(model.start[:-1], model.start[1:], strict=True):
             cp.add_exactly_one(x[first:last])
         for row, left in zip(model.cost, model.slack, strict=True):
-            above, least = _above_least(row, model.start)
-            cp.add(cp_model.LinearExpr.weighted_sum(x, above.tolist()) <= left - least)
+            cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
         for row in model.rows:
             activity = cp_model.LinearExpr.weighted_sum(
                 [binary[index] for index in row.index], row.coefficient.tolist()
@@ -91,8 +90,7 @@ class CpSat:
         for pattern in model.forbidden:
             cp.add_bool_or([*(~binary[index] for index in pattern.ones), *(binary[index] for index in pattern.zeros)])
         scale = _scale(model)
-        values, _ = _above_least(np.array([round(v * scale) for v in model.value.tolist()]), model.start)
-        cp.minimize(cp_model.LinearExpr.weighted_sum(x, values.tolist()))
+        cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index, variable in enumerate(x):
@@ -117,12 +115,6 @@ class CpSat:
             auxiliary=ones[n:],
             interrupted=interrupted,
         )
-
-
-def _above_least(row: NDArray[np.int64], start: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Coefficients above the least of their group, and the sum of the least: the same over one choice per group."""
-    least = np.minimum.reduceat(row, start[:-1])
-    return row - np.repeat(least, np.diff(start)), sum(least.tolist())
 
 
 def _largest_cost(model: CoreModel) -> int:
