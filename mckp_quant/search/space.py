@@ -68,7 +68,9 @@ class Space:
         self._value = problem.value[order]
         self.size: NDArray[np.int64] = problem.size
         self.budget: tuple[int, ...] = tuple(problem.budget.tolist())
-        found = solve(problem, "exact")
+        # Where repair gets stuck it takes the cheapest policy, and none that the table recommends: searches without
+        # guidance must not learn of those.
+        found = solve(dataclasses.replace(problem, value=share), "exact")
         if found.choice is None:
             raise NoSolution("no policy is within the budgets, so there is nothing to search: ask allocate() why")
         self._within = self._genome_of(found.choice)
@@ -84,8 +86,10 @@ class Space:
 
     @property
     def optimum(self) -> Genome:
-        """The policy of least predicted loss that the exact solver found: a start for searches that want one."""
-        return self._within
+        """The policy of least predicted loss that the exact solver finds: a start for searches that want one."""
+        found = solve(self._problem, "exact").require()
+        assert found.choice is not None
+        return self._genome_of(found.choice)
 
     def cost(self, genome: Genome) -> tuple[int, ...]:
         """What the genome takes of every budget, in exact integers."""

@@ -118,7 +118,7 @@ class CpSat:
 
 
 def _largest_cost(model: CoreModel) -> int:
-    rows = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
+    rows: list[int] = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
     return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
 
 

@@ -126,3 +126,22 @@ def test_a_budget_that_nothing_meets_is_refused() -> None:
     problem, index = mq.build(small.table(), {"weight_bytes": "50%"})
     with pytest.raises(NoSolution, match="nothing to search"):
         Space(small.table(), problem.with_budget([1]), index)
+
+
+def test_repair_that_gets_stuck_knows_nothing_of_the_losses() -> None:
+    stuck = 0
+    for seed in range(200):
+        try:
+            space = drawn(seed, 2)
+        except NoSolution:
+            continue
+        top = tuple((space.size - 1).tolist())
+        repaired = space.repaired(top, np.random.default_rng(seed))
+        shares = [
+            sum(used / most for used, most in zip(space.cost(each), space.budget, strict=True)) for each in every(space)
+        ]
+        cheapest = min(share for share, each in zip(shares, every(space), strict=True) if space.fits(each))
+        own = sum(used / most for used, most in zip(space.cost(space._within), space.budget, strict=True))
+        assert own == pytest.approx(cheapest)
+        stuck += repaired == space._within
+    assert stuck
