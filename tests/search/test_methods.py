@@ -61,7 +61,7 @@ def test_the_policy_and_everything_tried_is_within_two_budgets(name: str) -> Non
         assert (policy.costs["weight_bytes"], policy.costs["bops"]) <= limits
         assert policy.costs["weight_bytes"] <= limits[0]
         assert policy.costs["bops"] <= limits[1]
-    assert found.fitness == min(map(fitness, tried[:]))
+    assert found.fitness == min(map(fitness, list(tried)))
 
 
 @every
