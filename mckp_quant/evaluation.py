@@ -192,6 +192,15 @@ class Evaluator:
         """Samples in each batch."""
         return tuple(batch.size for batch in self._batches)
 
+    @property
+    def output(self) -> Callable[..., object] | None:
+        """From what the model returns to its logits, as it was given."""
+        return self._output
+
+    def data(self, position: int) -> tuple[Batch, Tensor]:
+        """One of the batches, and the float network's logits on it."""
+        return self._batches[position], self._logits[position]
+
     def on_batches(self, model: nn.Module, positions: Iterable[int]) -> list[NDArray[np.float64]]:
         """Measure another network on some batches only, so that a search can stop where it has seen enough.
 

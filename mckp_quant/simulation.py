@@ -83,7 +83,7 @@ class Simulator:
             rounded: set[nn.Module] = set()
             for name, entry in self._distinct(policy).items():
                 weight = copied[name].weight
-                weight.copy_(self._round(self.layer(name), entry.weights_only))
+                weight.copy_(self.rounded(name, entry.weights_only))
                 # A deep copy keeps a shared parameter shared, but not two parameters that lie in the same memory.
                 for user in users[self._place(name)]:
                     copied[user].module.register_parameter(copied[user].attribute, weight)
@@ -140,22 +140,24 @@ class Simulator:
         use = self._uses[name]
         return Layer(name, use.kind, tuple(use.weight.shape), use.channels, macs=0)
 
+    def weight(self, name: str) -> nn.Parameter:
+        """The float weight of a layer; raises KeyError where the network has none of that name."""
+        return self._uses[name].weight
+
+    def rounded(self, name: str, entry: Format) -> Tensor:
+        """The weight of a layer in a format of weights; raises InvalidInput where `layer` or the quantizer does."""
+        key = (name, entry)
+        if key not in self._rounded:
+            self._rounded[key] = quantize(self.weight(name).detach(), entry, self.layer(name))
+        return self._rounded[key]
+
     def weight_bytes(self, policy: Policy) -> int:
         """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once."""
         return sum(entry.storage_bytes(self.layer(name)) for name, entry in self._distinct(policy).items())
 
     def float_bytes(self, policy: Policy) -> int:
         """Bytes of the same weights as the network has them."""
-        return sum(weight.numel() * weight.element_size() for weight in map(self._weight, self._distinct(policy)))
-
-    def _weight(self, name: str) -> nn.Parameter:
-        return self._uses[name].weight
-
-    def _round(self, layer: Layer, entry: Format) -> Tensor:
-        key = (layer.name, entry)
-        if key not in self._rounded:
-            self._rounded[key] = quantize(self._weight(layer.name), entry, layer)
-        return self._rounded[key]
+        return sum(weight.numel() * weight.element_size() for weight in map(self.weight, self._distinct(policy)))
 
     def _distinct(self, policy: Policy) -> dict[str, Format]:
         """The policy without the layers whose weight an earlier one already stands for."""
@@ -185,5 +187,5 @@ class Simulator:
 
     def _place(self, name: str) -> Place:
         """Equal for two layers exactly if their weights are the same numbers in memory."""
-        weight = self._weight(name)
+        weight = self.weight(name)
         return weight.data_ptr(), tuple(weight.shape), weight.stride()

@@ -76,7 +76,7 @@ TABLES_TO_POLICIES = (
     "policy explanation",
     "allocation repricing",
     "several_targets",
-    "comparison truth truth.resampling truth.regret truth.sanity truth.refined truth.stable",
+    "comparison truth truth.cross_validation truth.resampling truth.regret truth.sanity truth.refined truth.stable",
     "truth.stability truth.quadratic truth.correction truth.proposals",
 )
 NETWORKS = (
@@ -97,6 +97,10 @@ NETWORKS = (
     "sensitivity.sqnr",
     "sensitivity._measure simulation",
     "evaluation planning huggingface",
+    "truth.carriers truth.cross_layer truth.expansion",
+    "validation truth.racing truth.measuring",
+    "truth.rounds",
+    "truth.refinement",
     "search.space search.separability search.divergence",
     "search.fitness search.objective search.relaxed_budgets search.interpolation search.matching search.training",
     "search.task",
@@ -105,10 +109,6 @@ NETWORKS = (
     "search._search",
     "search.contest",
     "search",
-    "truth.carriers truth.cross_layer",
-    "validation truth.racing truth.measuring",
-    "truth.rounds",
-    "truth.refinement",
     "demo.digits demo.network",
     "demo demo.train",
 )

@@ -33,6 +33,10 @@ class Likelihood(Protocol):
         """Random ``v`` of the shape of the logits with ``E[v] = 0`` and ``E[v v'] = S``, independent per position."""
         ...
 
+    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The gradient in `logits` of every position's divergence from the distribution that `wanted` stands for."""
+        ...
+
     def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean over samples and positions of the negative log-likelihood in nats: a scalar."""
         ...
@@ -77,6 +81,11 @@ class Categorical:
         p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
         signs = rademacher(p, generator)
         return _factor(p, _turned(p, signs) if logits.ndim == 2 else signs).to(logits.dtype)
+
+    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """``q - p``, the probabilities of both."""
+        widest = torch.promote_types(logits.dtype, torch.float32)
+        return (logits.to(widest).softmax(dim=-1) - wanted.to(widest).softmax(dim=-1)).to(logits.dtype)
 
     def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy; raises InvalidInput for targets that are no class indices of the right shape."""
@@ -153,6 +162,10 @@ class Gaussian:
     def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Rademacher signs."""
         return rademacher(logits, generator)
+
+    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The difference of the means."""
+        return logits - wanted
 
     def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Half the squared error; raises InvalidInput for targets of another shape."""

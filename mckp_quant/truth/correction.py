@@ -14,11 +14,30 @@ if TYPE_CHECKING:
 
     from ..solvers import Problem
 
-# Relative standard deviations, before anything is measured, of the scale of all entries, of those of one group, and of
-# a single entry; and of what no table can explain, because losses do not quite add up.
-_ALL, _GROUP, _ENTRY, _MISFIT = 1.0, 0.5, 0.3, 0.03
 _FACTORS = (0.5, 0.5)  # mean and deviation of the factor of pairwise terms
 _SCALES = (0.3, 0.5, 1.0, 1.5, 2.5)  # of the deviations, of which the most likely one is taken
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How far off the entries of a problem may be before anything is measured, relative to their size.
+
+    Attributes
+    ----------
+    common, group, entry
+        Standard deviations of a scale that all entries share, of one for each group, and of one for each entry.
+    misfit
+        What no table can explain, because losses do not quite add up: relative to what was measured.
+    """
+
+    common: float
+    group: float
+    entry: float
+    misfit: float
+
+
+OF_TABLE = Doubt(common=1.0, group=0.5, entry=0.3, misfit=0.03)
+OF_EXPANSION = Doubt(common=0.3, group=0.3, entry=0.3, misfit=0.1)
 
 
 @dataclass(eq=False)
@@ -35,6 +54,8 @@ class Correction:
     ----------
     problem
         The problem whose values are corrected.
+    doubt
+        How far off they may be.
     choices
         Selections that were measured, as positions.
     losses
@@ -44,6 +65,7 @@ class Correction:
     """
 
     problem: Problem
+    doubt: Doubt = OF_TABLE
     choices: list[NDArray[np.int64]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     variances: list[float] = field(default_factory=list)
@@ -64,7 +86,7 @@ class Correction:
         if not self.losses:
             return Posterior(self.problem, mean, self._prior_covariance(1.0))
         target = np.array(self.losses)
-        noise = np.array(self.variances) + (_MISFIT * np.abs(target)) ** 2
+        noise = np.array(self.variances) + (self.doubt.misfit * np.abs(target)) ** 2
         best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
         for scale in _SCALES:
             covariance = self._prior_covariance(scale)
@@ -83,10 +105,12 @@ class Correction:
         return np.append(self.problem.value, [] if self.problem.pairs is None else [_FACTORS[0]])
 
     def _prior_covariance(self, scale: float) -> NDArray[np.float64]:
-        size = np.abs(self.problem.value)
+        size = self.problem.value
         group = self.problem.group
-        shared = _ALL**2 + _GROUP**2 * (group[:, None] == group[None, :])
-        covariance: NDArray[np.float64] = scale**2 * (shared * np.outer(size, size) + np.diag((_ENTRY * size) ** 2))
+        doubt = self.doubt
+        shared = doubt.common**2 + doubt.group**2 * (group[:, None] == group[None, :])
+        alone = np.diag((doubt.entry * size) ** 2)
+        covariance: NDArray[np.float64] = scale**2 * (shared * np.outer(size, size) + alone)
         if self.problem.pairs is None:
             return covariance
         whole = np.zeros((len(size) + 1, len(size) + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import numpy as np
 from ..errors import InvalidInput
 from ..files import read_document, write_document
 from ..policy import Policy
+from .expansion import EXPANSION_PASSES
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
     from ..allocation import Allocation
     from ..evaluation import Evaluator
     from ..sensitivity.table import SensitivityTable
+    from .expansion import Expander
     from .racing import Scores
 
+logger = logging.getLogger(__name__)
+
 KIND = "refinement"
-VERSION = 1
+VERSION = 2
 _MODELS = 16  # quantised copies of the network that are kept
 _WORTH_WRITING = 0.1  # of all measurements, that have to be new
 
@@ -47,11 +52,14 @@ class Measurements:
         A file to remember measurements in, or None.
     settings
         What a checkpoint must have been written with.
+    expander
+        What expands the loss around a selection, or None where that is not to be done.
 
     Attributes
     ----------
     spent
-        Passes over the batches of the search so far, in parts where only some were read.
+        Passes over the batches of the search so far, in parts where only some were read, and `EXPANSION_PASSES` for
+        each expansion.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Measurements:
         search: int,
         checkpoint: str | os.PathLike[str] | None,
         settings: str,
+        expander: Expander | None = None,
     ) -> None:
         self.spent = 0.0
         self.search = search
@@ -77,6 +86,8 @@ class Measurements:
         self._settings = settings
         self._held = 0  # measurements, each of one selection on one batch
         self._fresh = 0  # of these, not yet in the file
+        self._expander = expander
+        self._changes: dict[bytes, NDArray[np.float64]] = {}
         if self._path is not None and self._path.exists():
             self._load(self._path)
 
@@ -96,6 +107,28 @@ class Measurements:
             self._held += 1
             self._fresh += 1
         return known[position]
+
+    def expand(
+        self, choice: NDArray[np.int64], importance: Sequence[NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """What every choice would change around a selection, see `Expansion`; None where it cannot be known."""
+        if self._expander is None:
+            return None
+        key = choice.tobytes()
+        if key not in self._changes:
+            try:
+                expansion = self._expander.around(choice, self._model(choice), importance)
+            except InvalidInput as error:
+                logger.warning(
+                    "the search goes by the table only, because the network is not differentiated: %s", error
+                )
+                self._expander = None
+                return None
+            self._changes[key] = expansion.change()
+            self._held += self.search
+            self._fresh += self.search
+        self.spent += EXPANSION_PASSES
+        return self._changes[key]
 
     def on_search(self, choice: NDArray[np.int64]) -> list[Scores]:
         """Measure a selection on all batches of the search."""
@@ -121,7 +154,10 @@ class Measurements:
             counts |= {position: own for position, (_, own) in known.items()}
             choice = np.frombuffer(key, dtype=np.int64)
             measured.append({"choice": choice, "kl": {position: totals for position, (totals, _) in known.items()}})
-        document = {"settings": self._settings, "counts": counts, "measured": measured}
+        changes = [
+            {"choice": np.frombuffer(key, dtype=np.int64), "change": change} for key, change in self._changes.items()
+        ]
+        document = {"settings": self._settings, "counts": counts, "measured": measured, "expanded": changes}
         write_document(self._path, KIND, VERSION, document)
 
     def _model(self, choice: NDArray[np.int64]) -> nn.Module:
@@ -147,7 +183,10 @@ class Measurements:
                     int(position): (_finite_or_inf(totals), counts[int(position)])
                     for position, totals in entry["kl"].items()
                 }
-            self._held = sum(map(len, self._known.values()))
+            for entry in document["expanded"]:
+                key = np.array(entry["choice"], dtype=np.int64).tobytes()
+                self._changes[key] = np.array(entry["change"], dtype=np.float64)
+            self._held = sum(map(len, self._known.values())) + self.search * len(self._changes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"the checkpoint {str(path)!r} has an entry that cannot be read: {error}") from error
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .correction import Posterior
 
 _RUNNERS_UP = 4
+_REACHES = 14  # how many prices on a change of a group are tried, each half of the one before
 _EXCHANGES = 400  # changes of two groups that are looked at closely
 _HOPE = 1.0  # standard deviations by which an uncertain change is taken to be better than it looks
 
@@ -30,10 +31,10 @@ def propose(
 ) -> list[NDArray[np.int64]]:
     """Propose selections within the budgets that have not been measured.
 
-    They come in turn from three sources: the best ones of the corrected table and its runners-up; the best ones of
-    tables drawn from what is known of the entries, so that what is uncertain gets its chance (Thompson, 1933, *On the
-    likelihood that one unknown probability exceeds another in view of the evidence of two samples*); and exchanges of
-    one or two groups of the incumbent, by how good they may be.
+    They come in turn from four sources: the best ones within reach, see `_near`; the best ones of the corrected table
+    and its runners-up; the best ones of tables drawn from what is known of the entries, so that what is uncertain gets
+    its chance (Thompson, 1933, *On the likelihood that one unknown probability exceeds another in view of the evidence
+    of two samples*); and exchanges of one or two groups of the incumbent, by how good they may be.
 
     Parameters
     ----------
@@ -55,7 +56,12 @@ def propose(
     """
     seen = set(known)
     found: list[NDArray[np.int64]] = []
-    sources = [_best(posterior), _drawn(posterior, rng, 4 * count), _exchanges(posterior, incumbent)]
+    sources = [
+        _near(posterior, incumbent),
+        _best(posterior),
+        _drawn(posterior, rng, 4 * count),
+        _exchanges(posterior, incumbent),
+    ]
     while sources and len(found) < count:
         source = sources.pop(0)
         choice = next((each for each in source if each.tobytes() not in seen), None)
@@ -72,6 +78,27 @@ def solved(problem: Problem) -> NDArray[np.int64]:
     choice = answer.require().choice
     assert choice is not None
     return problem.position(choice)
+
+
+def _near(posterior: Posterior, incumbent: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """The best selections within several reaches of the incumbent, those first that promise most after their doubts.
+
+    An additive model is good near the selection that it was made for, and where many groups change at once the terms
+    between the changes are missing. So every change has a price, as the multiplier of a trust region would be.
+    """
+    problem = posterior.as_problem()
+    moved = ~np.isin(np.arange(problem.n_choices), incumbent)
+    price = float(np.abs(posterior.value).max())
+    found: dict[bytes, NDArray[np.int64]] = {}
+    for halving in range(_REACHES):
+        priced = problem.equivalent(
+            value=problem.value + price * 0.5**halving * moved, cost=problem.cost, budget=problem.budget
+        )
+        if problem.pairs is not None:
+            priced = priced.with_pairs(problem.pairs)
+        choice = solved(priced)
+        found[choice.tobytes()] = choice
+    yield from sorted(found.values(), key=lambda choice: sum(posterior.change(incumbent, choice)))
 
 
 def _best(posterior: Posterior) -> Iterator[NDArray[np.int64]]:

@@ -12,6 +12,7 @@ import numpy as np
 from ..allocation import Allocation, as_policy
 from ..errors import InvalidInput
 from ..solvers import Pairs, solve
+from .cross_validation import slope_on_others
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,13 +130,7 @@ class Interactions:
         size = own[first] * own[second]
         scale = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
         terms = self.parts[:, first, second] * scale
-        total = self.weights @ terms
-        product = square = 0.0
-        for own_terms, weight in zip(terms, self.weights.tolist(), strict=True):
-            rest = (total - weight * own_terms) / (self.weights.sum() - weight)
-            product += weight * float(rest @ own_terms)
-            square += weight * float(rest @ rest)
-        return min(1.0, max(0.0, product / square)) if square > 0 else 0.0
+        return slope_on_others(terms, self.weights)
 
     def on(self, problem: Problem, index: Index, factor: float) -> Problem:
         """Add the terms between layers to a problem.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Scores = tuple["NDArray[np.float64]", "NDArray[np.float64]"]  # totals and counts of the KL, sample by sample
 
 _STAGES = (1 / 8, 1 / 4, 1 / 2, 1.0)
+_ORDINARY = 0.95  # the quantile of the KL above which a sample counts less
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ def race(
     candidates: Sequence[NDArray[np.int64]],
     incumbent: Sequence[Scores],
     measure: Callable[[NDArray[np.int64], int], Scores],
+    importance: Sequence[NDArray[np.float64]] | None = None,
 ) -> list[Entrant]:
     """Race candidates against the incumbent.
 
@@ -64,6 +66,8 @@ def race(
         Scores of the incumbent on every batch, in the order of measuring.
     measure
         From a candidate and the position of a batch in that order to its scores.
+    importance
+        How much each sample counts, see `importance_of`; by default all alike.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def race(
         for at in left:
             for batch in range(len(totals[at]), stage):
                 totals[at].append(measure(candidates[at], batch))
-            difference, stderr = paired(totals[at], incumbent[:stage])
+            difference, stderr = paired(totals[at], incumbent[:stage], importance)
             results[at] = Entrant(candidates[at], stage, difference, stderr)
         left.sort(key=lambda at: (results[at].difference, at))
         left = [at for at in left[: max(1, (len(left) + 1) // 2)] if not _losing(results[at])]
@@ -86,12 +90,38 @@ def race(
     return [results[at] for at in range(len(candidates))]
 
 
-def paired(scores: Sequence[Scores], others: Sequence[Scores]) -> tuple[float, float]:
+def paired(
+    scores: Sequence[Scores], others: Sequence[Scores], importance: Sequence[NDArray[np.float64]] | None = None
+) -> tuple[float, float]:
     """By how much the KL of one network exceeds another's on the same samples, and the standard error of that."""
     with np.errstate(invalid="ignore"):
-        totals = np.concatenate([own[0] - other[0] for own, other in zip(scores, others, strict=True)])
-    difference, stderr = mean_and_error(totals, np.concatenate([own[1] for own in scores]))
+        apart = [own[0] - other[0] for own, other in zip(scores, others, strict=True)]
+    if importance is not None:
+        apart = [each * counts for each, counts in zip(apart, importance, strict=False)]
+    difference, stderr = mean_and_error(np.concatenate(apart), np.concatenate([own[1] for own in scores]))
     return (difference, stderr) if np.isfinite(difference) else (np.inf, np.nan)
+
+
+def importance_of(scores: Sequence[Scores]) -> list[NDArray[np.float64]]:
+    """How much samples count so that no few of them decide a search.
+
+    The KL of a sample has heavy tails: a handful may make up half of the mean, and what a search gains on these it does
+    not gain on others. Those with a larger KL than 95 % of the samples count in inverse proportion to it (Huber, 1964,
+    *Robust estimation of a location parameter*).
+
+    Parameters
+    ----------
+    scores
+        Of the selection that the search starts from, for each batch.
+
+    Returns
+    -------
+    importance
+        For each batch ``(samples,)`` float64, from 0 to 1.
+    """
+    kl = [np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0) for totals, counts in scores]
+    ordinary = float(np.quantile(np.concatenate(kl), _ORDINARY, method="higher"))
+    return [np.divide(ordinary, each, out=np.ones_like(each), where=each > ordinary) for each in kl]
 
 
 def mean_kl(scores: Sequence[Scores]) -> tuple[float, float]:

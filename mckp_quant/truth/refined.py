@@ -25,7 +25,8 @@ class Step:
     candidates
         How many candidates were raced.
     difference, stderr
-        KL of the best of them less the incumbent's, and its paired standard error; nan where none went the whole way.
+        KL of the best of them less the incumbent's, outliers among the samples counting less, and its paired standard
+        error; nan where none went the whole way.
     accepted
         Whether it took the incumbent's place.
     kl

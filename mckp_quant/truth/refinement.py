@@ -12,6 +12,7 @@ from ..allocation import Allocation, allocate
 from ..errors import InvalidInput
 from ..evaluation import Evaluator
 from .correction import Correction
+from .expansion import Expander
 from .measuring import Measurements
 from .racing import mean_kl
 from .refined import Refinement
@@ -39,7 +40,8 @@ def refine(
     interactions: Interactions | None = None,
     confirm: float = 0.25,
     candidates: int = 6,
-    patience: int = 30,
+    patience: int = 10,
+    expand: bool = True,
     output: Callable[..., object] | None = None,
     likelihood: str = "categorical",
     seed: int = 0,
@@ -109,8 +111,9 @@ def refine(
     order, search = _split(len(evaluator.sizes), confirm, seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
-    settings = repr((*asked, confirm, seed, likelihood, evaluator.sizes, evaluator.digest))
-    measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings)
+    settings = repr((*asked, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
+    expander = Expander(evaluator, table, problem, index, likelihood, order[:search].tolist(), seed) if expand else None
+    measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings, expander)
     if interactions is not None:
         problem = interactions.on(problem, index, 1.0)
     run = Search(measured, Correction(problem), allocation, evaluations, candidates, patience, seed)

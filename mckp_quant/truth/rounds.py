@@ -12,8 +12,10 @@ import numpy as np
 from ..allocation import as_policy
 from ..errors import InvalidInput
 from ..solvers import Status
+from .correction import OF_EXPANSION, Correction
+from .expansion import EXPANSION_PASSES
 from .proposals import propose
-from .racing import mean_kl, paired, race, stages
+from .racing import importance_of, mean_kl, paired, race, stages
 from .refined import Step
 
 if TYPE_CHECKING:
@@ -22,13 +24,12 @@ if TYPE_CHECKING:
     from ..allocation import Allocation
     from ..policy import Policy
     from ..sensitivity.table import SensitivityTable
-    from .correction import Correction
     from .measuring import Measurements
-    from .racing import Scores
+    from .racing import Entrant, Scores
 
 logger = logging.getLogger(__name__)
 
-_CLEAR = 1.0  # paired standard errors by which a candidate has to be better to take the incumbent's place
+_CLEAR = 0.0  # standard deviations by which a candidate has to be better to take the incumbent's place
 
 
 class Search:
@@ -56,6 +57,8 @@ class Search:
         self._patience = patience
         self._rng = np.random.default_rng([seed, 2])
         self._scores: list[Scores] = []
+        self._importance: list[NDArray[np.float64]] = []
+        self._around: Correction | None = None  # of the expansion around the incumbent
         self._known: set[bytes] = set()
         self._seed = seed
 
@@ -79,7 +82,9 @@ class Search:
             raise InvalidInput(
                 f"the policy to start from has a KL of {self.kl}: its network overflows; allow the layers more bits"
             )
+        self._importance = importance_of(self._scores)
         self.correction.observe(choice, self.kl, 0.0)
+        self._expand()
 
     def round(self) -> None:
         """Race candidates once, or say why not."""
@@ -91,24 +96,22 @@ class Search:
         if quiet >= self._patience:
             self.stopped = f"nothing improved in {quiet} rounds"
             return
-        chosen = propose(self.correction.posterior(), self.incumbents[-1], self._known, count, self._rng)
+        known = self._around or self.correction
+        chosen = propose(known.posterior(), self.incumbents[-1], self._known, count, self._rng)
         if not chosen:
             self.stopped = "no other policy within the budgets is left"
             return
-        entrants = race(chosen, self._scores, self._measured.measure)
+        entrants = race(chosen, self._scores, self._measured.measure, self._importance)
         for entrant in entrants:
             self._known.add(entrant.choice.tobytes())
-            if math.isfinite(entrant.difference) and math.isfinite(entrant.stderr):
-                # The error over samples counts even where all were seen: other samples will judge the policy.
-                self.correction.observe(entrant.choice, self.kl + entrant.difference, entrant.stderr**2)
-        whole = [entrant for entrant in entrants if entrant.batches == self._measured.search]
-        best = min(whole, key=lambda entrant: entrant.difference, default=None)
-        accepted = best is not None and best.difference < -_CLEAR * (0 if math.isnan(best.stderr) else best.stderr)
+            self._learn(entrant)
+        best = self._best(entrants)
+        accepted = best is not None and self._better(best)
         before = self.incumbents[-1]
         if best is not None and accepted:
             self.incumbents.append(best.choice)
-            self._scores = [self._measured.measure(best.choice, at) for at in range(self._measured.search)]
-            self._measured.spent -= 1  # these had been paid for in the race
+            self._scores = self._known_scores(best.choice)
+            self._expand()
         self.steps.append(
             Step(
                 evaluations=self.spent,
@@ -123,15 +126,22 @@ class Search:
         logger.info("%.1f evaluations: KL %.4g, %s", self.spent, self.kl, "better" if accepted else "no better")
 
     def confirm(self) -> tuple[int, float, float]:
-        """The last incumbent that is no worse than the start on batches held back, and its difference there."""
+        """The last incumbent that is no worse than the start on all batches, and its difference on those held back.
+
+        On those held back alone it may be worse by less than a standard error, which is no evidence against what the
+        larger part of the batches says.
+        """
         if len(self.incumbents) == 1:
             return 0, 0.0, 0.0
         start = self._measured.on_rest(self.incumbents[0])
+        before = self._known_scores(self.incumbents[0])
         for place in range(len(self.incumbents) - 1, 0, -1):
             if place < len(self.incumbents) - 1 and self.spent + self._measured.confirming > self._limit:
                 break
-            difference, stderr = paired(self._measured.on_rest(self.incumbents[place]), start)
-            if difference <= 0:
+            rest = self._measured.on_rest(self.incumbents[place])
+            difference, stderr = paired(rest, start)
+            everywhere, _ = paired([*self._known_scores(self.incumbents[place]), *rest], [*before, *start])
+            if everywhere <= 0 and not difference > stderr:
                 return place, difference, stderr
         logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
         return 0, 0.0, 0.0
@@ -154,6 +164,49 @@ class Search:
             solver=f"refine after {self._allocation.policy.solver}",
             seed=self._seed,
         )
+
+    def _expand(self) -> None:
+        """Make an expansion around the incumbent what the search goes by, where it can be had and paid for."""
+        self._around = None
+        left = self._limit - self.spent - 2 * self._measured.confirming - _cost(1, self._measured.search)
+        if left < EXPANSION_PASSES:
+            return
+        change = self._measured.expand(self.incumbents[-1], self._importance)
+        if change is not None:
+            problem = self.correction.problem
+            moved = problem.equivalent(value=change, cost=problem.cost, budget=problem.budget)
+            self._around = Correction(moved, OF_EXPANSION)
+
+    def _learn(self, entrant: Entrant) -> None:
+        """Correct what the search goes by, and the table."""
+        if not (math.isfinite(entrant.difference) and math.isfinite(entrant.stderr)):
+            return
+        # The error over samples counts even where all were seen: other samples will judge the policy.
+        variance = entrant.stderr**2
+        if self._around is not None:
+            self._around.observe(entrant.choice, entrant.difference, variance)
+        self.correction.observe(entrant.choice, self.kl + entrant.difference, variance)
+
+    def _best(self, entrants: list[Entrant]) -> Entrant | None:
+        """Of those measured on all batches the one that is best by all that is known."""
+        whole = [entrant for entrant in entrants if entrant.batches == self._measured.search]
+        posterior = (self._around or self.correction).posterior()
+        return min(whole, key=lambda entrant: posterior.change(self.incumbents[-1], entrant.choice)[0], default=None)
+
+    def _better(self, entrant: Entrant) -> bool:
+        """Whether a candidate is better as it was measured, with all samples alike, and by all that is known."""
+        if not entrant.difference < 0:
+            return False
+        scores = self._known_scores(entrant.choice)
+        change, deviation = (self._around or self.correction).posterior().change(self.incumbents[-1], entrant.choice)
+        return paired(scores, self._scores)[0] <= 0 and change < -_CLEAR * deviation
+
+    def _known_scores(self, choice: NDArray[np.int64]) -> list[Scores]:
+        """Of a selection that was measured on all batches of the search, and paid for."""
+        spent = self._measured.spent
+        scores = self._measured.on_search(choice)
+        self._measured.spent = spent
+        return scores
 
     def _affordable(self) -> int:
         """How many candidates a round can race so that enough is left for the confirmation."""
