@@ -31,6 +31,7 @@ from benchmarks import networks
 from benchmarks.environment import environment
 from mckp_quant.evaluation import Evaluator
 from mckp_quant.search import CONTESTANTS, METHODS, calibrate, compete, finetune
+from mckp_quant.solvers import NoSolution
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,7 +180,7 @@ class Work:
                 tables=self._tables,
                 checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", ""),
             )
-        except mq.InvalidInput as error:
+        except (mq.InvalidInput, NoSolution) as error:
             return {**row, "status": f"not possible: {error}"}
         row |= {"evaluations": found.evaluations, "seconds": round(found.seconds, 2), "status": found.status}
         if found.policy is None:

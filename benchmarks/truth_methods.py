@@ -91,9 +91,9 @@ def _subject(name: str, data: Path | None) -> Subject:
     networks = load_networks(data)
     if name.startswith("resnet20"):
         images, labels = networks.cifar10(data, "test")
-        pool, others = (images[:512], labels[:512]), _batched(images[512:], labels[512:], 101)
+        pool, rest = (images[:512], labels[:512]), _batched(images[512:], labels[512:], 101)
         formats = JOINT if name.endswith("inputs") else FORMATS
-        return Subject(title, networks.resnet20(data), pool, 256, 32, others, formats)
+        return Subject(title, networks.resnet20(data), pool, 256, 32, rest, formats)
     inputs, targets = networks.shakespeare(data, "validation")
     judged = _batched(inputs[-512:], targets[-512:], 32)
     return Subject(title, networks.chargpt(data), (inputs[:256], targets[:256]), 128, 16, judged)

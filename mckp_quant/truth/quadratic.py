@@ -222,3 +222,31 @@ def with_interactions(
     solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
     policy = dataclasses.replace(as_policy(table, solution, allocation.index), predicted_stderr=math.nan)
     return Allocation(policy, solution, problem, allocation.index, allocation.notes)
+
+
+def between_moves(problem: Problem, choice: NDArray[np.int64]) -> Pairs | None:
+    """The pairwise terms of a problem as seen from a selection: what two moves away from it add when both are made.
+
+    What one move adds to its terms with choices that stay is not in them, but in its own change of the loss.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    choice
+        ``(n_groups,)`` positions of the selection.
+
+    Returns
+    -------
+    pairs
+        Terms that are 0 for every choice of the selection; None where the problem has no pairs.
+    """
+    if problem.pairs is None:
+        return None
+    whole = problem.pairs.dense(problem.n_choices)
+    present = choice[problem.group]
+    moved = whole - whole[:, present] - whole[present, :] + whole[np.ix_(present, present)]
+    first, second = np.triu_indices(problem.n_choices, 1)
+    across = (problem.group[first] != problem.group[second]) & (moved[first, second] != 0)
+    first, second = first[across], second[across]
+    return Pairs(first, second, moved[first, second])

@@ -50,10 +50,12 @@ def refine(
 ) -> Refinement:
     """Improve the measured KL of a policy within the same budgets.
 
-    In every round candidates come from the corrected table and from exchanges (`propose`), are raced against the
-    incumbent on growing parts of the batches (`race`), and what they did corrects the table (`Correction`). A candidate
-    that is better on the whole by more than a paired standard error becomes the incumbent. In the end the incumbent has
-    to be no worse than the start on batches that were held back all the time; otherwise the ones before it are tried.
+    The loss is expanded around the network under the incumbent (`Expansion`), which says what every format of every
+    layer would change there. Candidates come from that and from exchanges (`propose`), are raced against the incumbent
+    on growing parts of the batches (`race`), and what they did corrects what is known (`Correction`). A candidate that
+    was measured better, and is better by all that is known, becomes the incumbent. In the end it has to be no worse
+    than the start on all batches, and not clearly worse on those that were held back all the time; otherwise the ones
+    before it are tried.
 
     Parameters
     ----------
@@ -68,13 +70,17 @@ def refine(
     evaluations
         How many passes over the batches of the search may be spent, those for the confirmation included.
     interactions
-        Terms between layers; how much they count is corrected too.
+        Terms between layers; how much they count is corrected too. Beside expansions they say what two changes at once
+        add, which an expansion leaves out.
     confirm
         The share of the batches that is held back.
     candidates
         How many to race in a round.
     patience
         After how many rounds without a new incumbent to stop.
+    expand
+        Whether to expand the loss; without, and where the network cannot be differentiated, the search goes by the
+        table. An expansion counts as seven evaluations, about what it takes.
     output, likelihood
         As for `measure`.
     seed

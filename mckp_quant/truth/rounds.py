@@ -15,6 +15,7 @@ from ..solvers import Status
 from .correction import OF_EXPANSION, Correction
 from .expansion import EXPANSION_PASSES
 from .proposals import propose
+from .quadratic import between_moves
 from .racing import importance_of, mean_kl, paired, race, stages
 from .refined import Step
 
@@ -175,6 +176,8 @@ class Search:
         if change is not None:
             problem = self.correction.problem
             moved = problem.equivalent(value=change, cost=problem.cost, budget=problem.budget)
+            pairs = between_moves(problem, self.incumbents[-1])
+            moved = moved if pairs is None else moved.with_pairs(pairs)
             self._around = Correction(moved, OF_EXPANSION)
 
     def _learn(self, entrant: Entrant) -> None:

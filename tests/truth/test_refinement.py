@@ -19,6 +19,7 @@ from mckp_quant.solvers import Pairs, Problem, solve
 from mckp_quant.truth.correction import Correction
 from mckp_quant.truth.cross_layer import interactions
 from mckp_quant.truth.proposals import propose
+from mckp_quant.truth.quadratic import between_moves
 from mckp_quant.truth.racing import Scores, importance_of, mean_kl, paired, race, stages
 from mckp_quant.truth.refinement import refine
 
@@ -177,6 +178,53 @@ def test_interactions_join_the_search() -> None:
     found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=15, interactions=measured)
     assert found.kl <= found.start_kl
     assert found.policy.costs["weight_bytes"] <= mq.build(TABLE, BUDGET)[0].budget[0]
+
+
+def test_terms_seen_from_a_selection_are_what_two_moves_add_at_once() -> None:
+    rng = np.random.default_rng(0)
+    start = [0, 3, 6, 8]
+    cost = np.ones((1, 8), dtype=np.int64)
+    plain = Problem(np.zeros(8), cost, np.array([9]), np.array(start), np.array([0, 1, 2, 0, 1, 2, 0, 1]))
+    first, second = np.triu_indices(8, 1)
+    across = plain.group[first] != plain.group[second]
+    pairs = Pairs(first[across], second[across], rng.standard_normal(int(across.sum())))
+    problem, here = plain.with_pairs(pairs), np.array([1, 4, 6])
+
+    def value(choice: NDArray[np.int64]) -> float:
+        return math.fsum(pairs.among(choice))
+
+    moves = between_moves(problem, here)
+    assert moves is not None
+    assert between_moves(plain, here) is None
+    alone = []
+    for position in range(8):
+        other = here.copy()
+        other[problem.group[position]] = position
+        alone.append(value(other) - value(here))
+    for chosen in itertools.product(range(3), range(3, 6), range(6, 8)):
+        choice = np.array(chosen)
+        added = math.fsum([*np.array(alone)[choice].tolist(), *moves.among(choice)])
+        assert added == pytest.approx(value(choice) - value(here))
+
+
+def test_network_that_cannot_be_differentiated_is_refined_by_its_table(caplog: pytest.LogCaptureFixture) -> None:
+    class Detached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            made: Tensor = self.inner(inputs).detach()
+            return made
+
+    table = misled(0)
+    table = dataclasses.replace(
+        table, layers=tuple(dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in table.layers)
+    )
+    found = refine(Detached(), table, BUDGET, BATCHES, evaluations=30)
+    assert "the search goes by the table only, because the network is not differentiated" in caplog.text
+    assert document(found) == document(refine(Detached(), table, BUDGET, BATCHES, evaluations=30, expand=False))
+    assert found.kl < found.start_kl
 
 
 def test_ties_and_pins_of_an_allocation_are_kept() -> None:
