@@ -1,7 +1,7 @@
 """What policies do on data that nobody has seen: every way to choose them, side by side, at equal size.
 
     python -m benchmarks.truth plan|run [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4] [--seeds 0,1,2]
-        [--evaluations 50,200] [--evolution 0] [--calibration N] [--work FOLDER]
+        [--evaluations 50,200] [--evolution 0] [--calibration N] [--methods TEXT,TEXT] [--work FOLDER]
     python -m benchmarks.truth page [--csv FILE] [--page docs/truth.md]
 
 FOLDER after --data is that of benchmarks/networks.py; without it only the demo network runs. For each network, average
@@ -105,7 +105,7 @@ def judge(case: Subject, options: argparse.Namespace, kept: Kept, keep: Callable
         for average in options.averages:
             for method in methods(lab, average, options.evaluations, options.evolution):
                 key = case.name, f"{float(average):g}", seed, method.name, case.calibration
-                if key in kept:
+                if key in kept or not any(text in method.name for text in options.methods):
                     continue
                 began = time.process_time()
                 policy, evaluations = method.choose()
@@ -181,6 +181,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--evaluations", type=several(int), default=[50, 200], help="of refine")
     parser.add_argument("--evolution", type=int, default=0, help="evaluations of the evolutionary search")
     parser.add_argument("--calibration", type=int, help="calibration inputs; by default 256, for text 128 sequences")
+    parser.add_argument("--methods", type=several(str), default=[""], help="those whose names contain one of these")
     parser.add_argument("--work", type=Path, default=RESULTS.with_suffix(""), help="where results are kept")
     parser.add_argument("--csv", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=Path("docs/truth.md"))

@@ -20,14 +20,14 @@ METHODS = [
     "Gauss-Newton + exact",
     "weight error + greedy",
     "Gauss-Newton + interactions",
-    "refined, 3",
+    "refined, 200",
     "evolution, 4",
 ]
 PAGE = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("made", "findings", "tables"))
 
 
 def run(action: str, folder: Path, *more: str) -> int:
-    few = ["--network", "demo", "--averages", "3", "--seeds", "0", "--evaluations", "3", "--evolution", "4"]
+    few = ["--network", "demo", "--averages", "3", "--seeds", "0", "--evaluations", "200", "--evolution", "4"]
     kept = ["--work", str(folder / "work"), "--csv", str(folder / "truth.csv"), "--page", str(folder / "page.md")]
     return truth.main([action, *few, *kept, *more])
 
@@ -65,8 +65,14 @@ def test_every_method_is_judged_once_and_kept(
     page = (tmp_path / "page.md").read_text()
     assert all(f"| {method} |" in page for method in METHODS)
     assert "**demo network, 3 bits**, 256 calibration inputs, 1 seed:" in page
-    assert "runs of refine that end above two paired errors over their start | 0 of 1" in page
-    assert page.index("| uniform |") < page.index("| refined, 3 |") < page.index("| evolution, 4 |")
+    assert "runs of refine, 200, that end above two paired errors over their start | 0 of 1" in page
+    assert page.index("| uniform |") < page.index("| refined, 200 |") < page.index("| evolution, 4 |")
+
+
+def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
+    assert run("run", tmp_path, "--methods", "uniform,Newton + exact") == 0
+    lines = (tmp_path / "work" / "judged.jsonl").read_text().splitlines()
+    assert [json.loads(line)["method"] for line in lines] == METHODS[:2]
 
 
 def test_budget_of_rounded_inputs_is_that_of_a_uniform_format(tmp_path: Path) -> None:

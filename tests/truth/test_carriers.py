@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import mckp_quant as mq
+from mckp_quant import demo
 from mckp_quant.errors import InvalidInput
 from mckp_quant.evaluation import evaluate
 from mckp_quant.simulation import Simulator
@@ -47,6 +48,16 @@ def test_layer_whose_entry_is_wrong_is_named() -> None:
     assert got.carriers.layers[0].layer == "2"
     assert "; 2 in w2 carries most of it, +" in got.verdict
     assert "beyond the quadratic model" in got.verdict
+
+
+def test_two_bits_everywhere_are_warned_about_and_four_are_not() -> None:
+    model, held_out = demo.model(), demo.held_out()
+    table = mq.measure(model, demo.calibration(), formats="w2,w4")
+    broken, kept = (mq.validate(model, mq.Policy.uniform(table, name), held_out, table=table) for name in ("w2", "w4"))
+    assert broken.holds is False
+    assert "too large for a quadratic form" in broken.verdict
+    assert kept.holds is True
+    assert kept.verdict.startswith("the prediction holds within its error")
 
 
 def test_layers_are_measured_alone_and_the_rest_is_what_they_do_together() -> None:
