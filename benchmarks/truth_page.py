@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Row = dict[str, str]
-HEADINGS = ("policy", "predicted KL", "held-out KL", "less that of exact", "top-1 %", "evaluations", "CPU s")
+HEADINGS = ("policy", "predicted KL", "held-out KL", "less that of exact", "top-1 %", "evaluations")
 
 
 def write_page(results: Path, page: Path) -> None:
@@ -103,7 +103,6 @@ def _cells(method: str, rows: list[Row], seeds: int) -> tuple[str, ...]:
         else f"{_mean(apart, 'over_exact'):+.4f} ± {_mean(apart, 'over_exact_stderr'):.4f}",
         f"{100 * _mean(rows, 'accuracy'):.1f}",
         f"{_mean(rows, 'evaluations'):,.0f}",
-        f"{_mean(rows, 'seconds'):.0f}",
     )
 
 

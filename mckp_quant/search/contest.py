@@ -63,8 +63,8 @@ class Standing:
     policy
         Its policy, with the prediction of the table that is given, whatever the method went by; None where it has none.
     evaluations
-        How many passes of a quantised network over the calibration data it took; 0 for what decides on a table of
-        gradients.
+        How many passes of a quantised network over the calibration data it took (``"refined"``: over the part that it
+        searches on); 0 for what decides on a table of gradients.
     seconds
         Wall time, with the measurement of a table of its own.
     status
@@ -187,7 +187,7 @@ def compete(
         policy = space.policy(uniform[0]) if uniform else None
         return Standing(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
     if name == REFINED:
-        return _refined(model, table, asked, data, evaluations, seed, checkpoint, output, likelihood)
+        return _refined(model, table, asked, data, evaluations, seed, checkpoint, output, likelihood, progress)
     estimator, solver = ON_TABLES[name]
     known = {} if tables is None else tables
     if estimator and estimator not in known:
@@ -221,6 +221,7 @@ def _refined(
     checkpoint: Path | None,
     output: Callable[..., object] | None,
     likelihood: str,
+    progress: Callable[[int, int | None], None] | None,
 ) -> Standing:
     """The exact optimum of the table, improved by measuring."""
     began = time.monotonic()
@@ -235,6 +236,7 @@ def _refined(
         checkpoint=checkpoint,
         output=output,
         likelihood=likelihood,
+        progress=None if progress is None else lambda spent, limit: progress(int(spent), int(limit)),
     )
     history = ((1.0, found.start_kl), *((step.evaluations, step.kl) for step in found.steps if step.accepted))
     return Standing(REFINED, found.policy, found.evaluations, time.monotonic() - began, found.stopped, history)

@@ -92,7 +92,8 @@ class Correction:
             covariance = self._prior_covariance(scale)
             across = covariance @ features.T
             own = features @ across + np.diag(noise)
-            factor = np.linalg.cholesky(own + 1e-12 * np.trace(own) / len(own) * np.eye(len(own)))
+            jitter = 1e-12 * float(np.trace(own)) / len(own) or 1.0  # where nothing varies, any scale will do
+            factor = np.linalg.cholesky(own + jitter * np.eye(len(own)))
             misfit = np.linalg.solve(factor, target - features @ mean)
             evidence = -0.5 * float(misfit @ misfit) - float(np.log(np.diag(factor)).sum())
             if best is None or evidence > best[0]:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ..batches import evaluating
+from ..errors import InvalidInput
 from ..sensitivity._estimator import LayerWeight, Task
 from ..sensitivity._labels import counted_positions
 from ..sensitivity._taps import Taps
@@ -146,7 +147,7 @@ class Expander:
         Raises
         ------
         InvalidInput
-            When the network cannot be differentiated.
+            When the network cannot be differentiated, or its derivatives overflow.
         """
         task = Task(
             quantised, self._weights(choice, quantised), self._likelihood, self._evaluator.output, self._seed, 1
@@ -161,7 +162,8 @@ class Expander:
                     counted = counted_positions(task, logits, batch).to(logits.dtype)
                     samples = torch.as_tensor(counts).to(logits)
                     # (N, positions, 1) for sequences, and else (N, 1, ...), of as many dimensions as the logits.
-                    share = (samples[:, None] * counted).reshape(*counted.shape, *[1] * (logits.ndim - 2))
+                    share = samples[:, None] * counted
+                    share = share.reshape(*share.shape[: logits.ndim], *[1] * (logits.ndim - 2))
                     pull = self._likelihood.divergence_gradient(logits.detach(), wanted.to(logits.device))
                     first.append(self._summed(taps.backward(logits, pull * share, keep_graph=True)))
                     probe = self._likelihood.curvature_probe(logits, task.memory.generator) * share.sqrt()
@@ -169,14 +171,15 @@ class Expander:
                     second.append(squares)
                     own.append(products)
                     weights.append(float(counted.sum()))
-        parts = np.array(weights)[:, None]
-        curvature, mine = np.array(second) / (2 * parts), np.array(own) / parts
-        gradient = np.array(first) / parts
-        inputs = self._inputs(choice)
+        seen = np.flatnonzero(weights)  # a batch of padding only says nothing
+        parts = np.array(weights)[seen, None]
+        curvature, mine, gradient = np.array(second)[seen] / 2, np.array(own)[seen], np.array(first)[seen]
+        if not all(np.isfinite(each).all() for each in (curvature, mine, gradient)):
+            raise InvalidInput("derivatives at the quantised network overflow its floating-point type")
         return Expansion(
-            own=mine + curvature + inputs,
-            cross=gradient - mine,
-            curvature=np.average(curvature, axis=0, weights=parts[:, 0]),
+            own=(mine + curvature) / parts + self._inputs(choice),
+            cross=(gradient - mine) / parts,
+            curvature=curvature.sum(axis=0) / parts.sum(),
             weights=parts[:, 0],
         )
 
@@ -239,12 +242,15 @@ class Expander:
         present = self._problem.label[choice]
         change = []
         for group, (rows, label) in zip(self._problem.group.tolist(), self._choices(), strict=True):
-            now = entries[present[group]].activations
-            before = by_parts.get((entries[label].weights_only, now))
-            if before is None:  # no such format: the same change at the weights of now
-                pair = by_parts.get((entries[present[group]].weights_only, entries[label].activations))
-                before, after = int(present[group]), pair if pair is not None else int(present[group])
-            else:
-                after = label
-            change.append(float((loss[list(rows), after] - loss[list(rows), before]).sum()))
+            here, there = entries[present[group]], entries[label]
+            steps = (  # at the new weights, or where that is no format of the layer, at those of now
+                (by_parts.get((there.weights_only, here.activations)), label),
+                (int(present[group]), by_parts.get((here.weights_only, there.activations))),
+            )
+            sums = [
+                float((loss[list(rows), after] - loss[list(rows), before]).sum())
+                for before, after in steps
+                if before is not None and after is not None
+            ]
+            change.append(next((each for each in sums if np.isfinite(each)), 0.0))
         return np.array(change)

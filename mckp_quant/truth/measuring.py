@@ -92,6 +92,11 @@ class Measurements:
             self._load(self._path)
 
     @property
+    def sizes(self) -> list[int]:
+        """Samples in each batch of the search, in the order of measuring."""
+        return self._sizes[: self.search]
+
+    @property
     def confirming(self) -> float:
         """What measuring one selection on the batches for confirmation costs, in passes over those of the search."""
         held: int = sum(self._sizes[self.search :])
@@ -147,7 +152,6 @@ class Measurements:
         """Write the checkpoint, where there is one and a tenth of it would be new; or whatever is new."""
         if self._path is None or self._fresh <= (0 if all_of_it else _WORTH_WRITING * self._held):
             return
-        self._fresh = 0
         counts: dict[int, Any] = {}
         measured = []
         for key, known in self._known.items():
@@ -159,6 +163,7 @@ class Measurements:
         ]
         document = {"settings": self._settings, "counts": counts, "measured": measured, "expanded": changes}
         write_document(self._path, KIND, VERSION, document)
+        self._fresh = 0
 
     def _model(self, choice: NDArray[np.int64]) -> nn.Module:
         key = choice.tobytes()

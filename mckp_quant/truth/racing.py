@@ -121,6 +121,8 @@ def importance_of(scores: Sequence[Scores]) -> list[NDArray[np.float64]]:
     """
     kl = [np.divide(totals, counts, out=np.zeros_like(totals), where=counts > 0) for totals, counts in scores]
     ordinary = float(np.quantile(np.concatenate(kl), _ORDINARY, method="higher"))
+    if ordinary == 0:  # nearly all samples are as they were: those that differ are all there is to go by
+        return [np.ones_like(each) for each in kl]
     return [np.divide(ordinary, each, out=np.ones_like(each), where=each > ordinary) for each in kl]
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from ..allocation import Allocation, allocate
 from ..errors import InvalidInput
 from ..evaluation import Evaluator
+from ..sensitivity._estimator import check_seed
+from ..weight_uses import check_usable
 from .correction import Correction
 from .expansion import Expander
 from .measuring import Measurements
@@ -104,6 +106,8 @@ def refine(
         When no policy is within the budgets.
     """
     _check(evaluations, confirm, candidates, patience)
+    check_seed(seed)
+    check_usable(model)
     allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else budgets
     if allocation.policy.table != table.digest:
         raise InvalidInput("the allocation was made from another table: give the one that it was made from")
@@ -117,10 +121,16 @@ def refine(
     order, search = _split(len(evaluator.sizes), confirm, seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
-    settings = repr((*asked, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
+    begun = _labels(allocation).tolist()  # what the start does says how much samples count
+    settings = repr((*asked, begun, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
     expander = Expander(evaluator, table, problem, index, likelihood, order[:search].tolist(), seed) if expand else None
     measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings, expander)
     if interactions is not None:
+        if interactions.unit != unit:
+            raise InvalidInput(
+                f"the interactions are in {interactions.unit!r} and the table in {unit!r}, which do not add up: "
+                "measure both on the same network"
+            )
         problem = interactions.on(problem, index, 1.0)
     run = Search(measured, Correction(problem), allocation, evaluations, candidates, patience, seed)
     try:

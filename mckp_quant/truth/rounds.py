@@ -20,6 +20,8 @@ from .racing import importance_of, mean_kl, paired, race, stages
 from .refined import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from ..allocation import Allocation
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from .racing import Entrant, Scores
 
 logger = logging.getLogger(__name__)
-
-_CLEAR = 0.0  # standard deviations by which a candidate has to be better to take the incumbent's place
 
 
 class Search:
@@ -169,7 +169,7 @@ class Search:
     def _expand(self) -> None:
         """Make an expansion around the incumbent what the search goes by, where it can be had and paid for."""
         self._around = None
-        left = self._limit - self.spent - 2 * self._measured.confirming - _cost(1, self._measured.search)
+        left = self._limit - self.spent - 2 * self._measured.confirming - _cost(1, self._measured.sizes)
         if left < EXPANSION_PASSES:
             return
         change = self._measured.expand(self.incumbents[-1], self._importance)
@@ -188,7 +188,10 @@ class Search:
         variance = entrant.stderr**2
         if self._around is not None:
             self._around.observe(entrant.choice, entrant.difference, variance)
-        self.correction.observe(entrant.choice, self.kl + entrant.difference, variance)
+        seen = slice(entrant.batches)
+        scores = self._known_scores(entrant.choice, entrant.batches)
+        plain, stderr = paired(scores, self._scores[seen])
+        self.correction.observe(entrant.choice, self.kl + plain, stderr**2)
 
     def _best(self, entrants: list[Entrant]) -> Entrant | None:
         """Of those measured on all batches the one that is best by all that is known."""
@@ -201,13 +204,13 @@ class Search:
         if not entrant.difference < 0:
             return False
         scores = self._known_scores(entrant.choice)
-        change, deviation = (self._around or self.correction).posterior().change(self.incumbents[-1], entrant.choice)
-        return paired(scores, self._scores)[0] <= 0 and change < -_CLEAR * deviation
+        change, _ = (self._around or self.correction).posterior().change(self.incumbents[-1], entrant.choice)
+        return paired(scores, self._scores)[0] <= 0 and change < 0
 
-    def _known_scores(self, choice: NDArray[np.int64]) -> list[Scores]:
-        """Of a selection that was measured on all batches of the search, and paid for."""
+    def _known_scores(self, choice: NDArray[np.int64], batches: int | None = None) -> list[Scores]:
+        """Of a selection that was measured on so many batches of the search (all of them), and paid for."""
         spent = self._measured.spent
-        scores = self._measured.on_search(choice)
+        scores = [self._measured.measure(choice, at) for at in range(batches or self._measured.search)]
         self._measured.spent = spent
         return scores
 
@@ -215,7 +218,7 @@ class Search:
         """How many candidates a round can race so that enough is left for the confirmation."""
         left = self._limit - self.spent - 2 * self._measured.confirming
         count = self._candidates
-        while count > 0 and _cost(count, self._measured.search) > left:
+        while count > 0 and _cost(count, self._measured.sizes) > left:
             count -= 1
         return count
 
@@ -228,10 +231,10 @@ class Search:
         )
 
 
-def _cost(count: int, batches: int) -> float:
-    """Passes over the batches that a race of so many candidates takes at most."""
+def _cost(count: int, sizes: Sequence[int]) -> float:
+    """Passes over batches of these sizes that a race of so many candidates takes at most."""
     cost, before = 0, 0
-    for stage in stages(batches):
-        cost += count * (stage - before)
+    for stage in stages(len(sizes)):
+        cost += count * sum(sizes[before:stage])
         before, count = stage, (count + 1) // 2
-    return cost / batches
+    return cost / sum(sizes)

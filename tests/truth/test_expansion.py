@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 import mckp_quant as mq
+from mckp_quant.errors import InvalidInput
 from mckp_quant.evaluation import Evaluator
 from mckp_quant.truth.cross_validation import slope_on_others
 from mckp_quant.truth.expansion import Expander, Expansion
@@ -188,6 +190,62 @@ def test_network_and_its_copies_stay_as_they_were() -> None:
     assert model.training
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_outputs_of_one_number_a_sample_are_expanded() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            made: Tensor = self.inner(inputs)[:, 0]
+            return made
+
+    model = Single()
+    table = mq.measure(model, BATCHES, formats="w2,w3,w4", likelihood="gaussian")
+    expansion, _ = expanded(mq.allocate(table, {"weight_bytes": "83%"}), table, model, likelihood="gaussian")
+    assert np.isfinite(expansion.change()).all()
+    assert expansion.curvature.max() > 0
+
+
+def test_derivatives_that_overflow_are_refused() -> None:
+    class Steep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network().float()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            made: Tensor = self.inner(inputs.float())
+            return made + (made - made.detach()) * 1e30 * 1e30
+
+    with pytest.raises(InvalidInput, match="derivatives at the quantised network overflow"):
+        model = Steep()
+        layers = [dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in TABLE.layers]
+        table = dataclasses.replace(TABLE, layers=tuple(layers))
+        expanded(mq.allocate(table, {"weight_bytes": "83%"}), table, model)
+
+
+def test_batch_of_padding_only_says_nothing() -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(11, 6), nn.Linear(6, 11)
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            made: Tensor = self.head(self.embedding(input_ids).tanh())
+            return made
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Reader()
+        tokens = [torch.randint(0, 11, (4, 5)) for _ in range(3)]
+    full = [{"input_ids": each, "attention_mask": torch.ones_like(each)} for each in tokens]
+    empty = {"input_ids": tokens[0], "attention_mask": torch.zeros_like(tokens[0])}
+    table = mq.measure(model, full, formats="w2,w3,w4")
+    made = mq.allocate(table, {"weight_bytes": "90%"})
+    found, plain = (expanded(made, table, model, batches=each)[0] for each in ([*full, empty], full))  # type: ignore[arg-type]
+    assert found.change() == pytest.approx(plain.change())
 
 
 def test_slope_tells_noise_from_what_holds() -> None:

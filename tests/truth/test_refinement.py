@@ -15,7 +15,9 @@ from torch import Tensor, nn
 import mckp_quant as mq
 from mckp_quant.errors import InvalidInput
 from mckp_quant.evaluation import Evaluator, evaluate
+from mckp_quant.files import write_document
 from mckp_quant.solvers import Pairs, Problem, solve
+from mckp_quant.truth import measuring
 from mckp_quant.truth.correction import Correction
 from mckp_quant.truth.cross_layer import interactions
 from mckp_quant.truth.proposals import propose
@@ -227,6 +229,66 @@ def test_network_that_cannot_be_differentiated_is_refined_by_its_table(caplog: p
     assert found.kl < found.start_kl
 
 
+@pytest.mark.parametrize("limit", [4, 6, 13, 17])
+def test_limit_holds_where_batches_differ_in_size(limit: float) -> None:
+    drawn = torch.Generator().manual_seed(9)
+    batches = [torch.randn(size, 6, generator=drawn) for size in (100, 2, 2, 2, 2, 2, 2, 2)]
+    for seed in range(3):
+        assert refine(MODEL, misled(0), BUDGET, batches, evaluations=limit, seed=seed).evaluations <= limit
+
+
+def test_network_that_formats_store_exactly_has_nothing_to_gain() -> None:
+    model = network()
+    for name, parameter in model.named_parameters():
+        if name.endswith("weight"):
+            parameter.data = parameter.data.sign()
+    table = mq.measure(model, BATCHES, formats=FORMATS)
+    for evaluations in (5, 40):
+        found = refine(model, table, BUDGET, BATCHES, evaluations=evaluations)
+        assert found.policy == found.start
+        assert found.kl == pytest.approx(0, abs=1e-9)
+
+
+def test_few_samples_that_differ_are_all_there_is_to_go_by() -> None:
+    scores = [(np.zeros(30), np.ones(30)), (np.append(np.zeros(29), 2.0), np.ones(30))]
+    assert all((each == 1).all() for each in importance_of(scores))
+
+
+def test_checkpoint_of_another_start_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "search.json"
+    greedy = mq.allocate(misled(0), BUDGET, solver="greedy")
+    exact = mq.allocate(misled(0), BUDGET)
+    assert greedy.policy != exact.policy
+    refine(MODEL, misled(0), exact, BATCHES, evaluations=12, checkpoint=path)
+    with pytest.raises(InvalidInput, match="was written with other arguments"):
+        refine(MODEL, misled(0), greedy, BATCHES, evaluations=12, checkpoint=path)
+
+
+def test_checkpoint_that_could_not_be_written_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "search.json"
+    write, calls = write_document, [0]
+
+    def failing(*args: object) -> None:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise KeyboardInterrupt
+        write(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measuring, "write_document", failing)
+    with pytest.raises(KeyboardInterrupt):
+        refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=30, checkpoint=path)
+    assert calls[0] == 3
+
+
+def test_formats_that_a_layer_must_not_have_do_not_stop_a_joint_search() -> None:
+    table = mq.measure(MODEL, BATCHES, formats="w2a4,w4a4,w2a8,w4a8")
+    loss = table.loss.copy()
+    loss[1, 1] = loss[2, 0] = np.nan
+    table = dataclasses.replace(table, loss=loss, contributions=None, weights=None)
+    found = refine(MODEL, table, {"weight_bytes": "85%", "bops": "70%"}, BATCHES, evaluations=30)
+    assert found.kl <= found.start_kl
+
+
 def test_ties_and_pins_of_an_allocation_are_kept() -> None:
     table = misled(3)
     made = mq.allocate(table, {"weight_bytes": "75%"}, pinned={"0": "w4"}, tied=[("2", "4")])
@@ -285,6 +347,11 @@ def test_what_does_not_fit_together_is_refused() -> None:
         refine(MODEL, TABLE, BUDGET, BATCHES[:1])
     with pytest.raises(InvalidInput, match="predicts 'squared error', the network is measured in 'nats per sample'"):
         refine(MODEL, dataclasses.replace(TABLE, unit="squared error"), BUDGET, BATCHES)
+    terms = dataclasses.replace(interactions(MODEL, BATCHES, formats=FORMATS), unit="nats per token")
+    with pytest.raises(InvalidInput, match="in 'nats per token' and the table in 'nats per sample'"):
+        refine(MODEL, TABLE, BUDGET, BATCHES, interactions=terms)
+    with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
+        refine(MODEL, TABLE, BUDGET, BATCHES, seed=-1)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         refine(MODEL, misled(0), mq.allocate(TABLE, BUDGET), BATCHES)
 
