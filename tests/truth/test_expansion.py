@@ -219,11 +219,12 @@ def test_derivatives_that_overflow_are_refused() -> None:
             made: Tensor = self.inner(inputs.float())
             return made + (made - made.detach()) * 1e30 * 1e30
 
+    model = Steep()
+    layers = [dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in TABLE.layers]
+    table = dataclasses.replace(TABLE, layers=tuple(layers))
+    made = mq.allocate(table, {"weight_bytes": "83%"})
     with pytest.raises(InvalidInput, match="derivatives at the quantised network overflow"):
-        model = Steep()
-        layers = [dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in TABLE.layers]
-        table = dataclasses.replace(TABLE, layers=tuple(layers))
-        expanded(mq.allocate(table, {"weight_bytes": "83%"}), table, model)
+        expanded(made, table, model)
 
 
 def test_batch_of_padding_only_says_nothing() -> None:
