@@ -46,7 +46,7 @@ def findings(rows: list[Row]) -> str:
     )
     for (network, average, size), own in _grouped(refined, "network", "average", "calibration"):
         saved = [-float(row["over_exact"]) / (float(row["kl"]) - float(row["over_exact"])) for row in own]
-        text = f"{100 * statistics.median(saved):.0f} % ({', '.join(f'{100 * each:.0f}' for each in saved)})"
+        text = f"{round(100 * statistics.median(saved))} % ({', '.join(str(round(100 * each)) for each in saved)})"
         lines.append((f"{network}, {average} bits, {size} inputs: KL saved by refine, 200, median (seeds)", text))
     lines.extend(_against_evolution(rows))
     return table(("what", "measured"), lines)
@@ -96,11 +96,11 @@ def _cells(method: str, rows: list[Row], seeds: int) -> tuple[str, ...]:
     predicted = [row for row in rows if row["predicted"]]
     return (
         method + (f" ({len(rows)} of {seeds} seeds)" if len(rows) < seeds and method != UNIFORM else ""),
-        f"{_mean(predicted, 'predicted'):.4f}" if predicted else "",
-        f"{_mean(rows, 'kl'):.4f} ± {_mean(rows, 'kl_stderr'):.4f}",
+        f"{_mean(predicted, 'predicted'):.3g}" if predicted else "",
+        f"{_mean(rows, 'kl'):.3g} ± {_mean(rows, 'kl_stderr'):.3g}",
         ""
         if method == EXACT or not apart
-        else f"{_mean(apart, 'over_exact'):+.4f} ± {_mean(apart, 'over_exact_stderr'):.4f}",
+        else f"{_mean(apart, 'over_exact'):+.2g} ± {_mean(apart, 'over_exact_stderr'):.2g}",
         f"{100 * _mean(rows, 'accuracy'):.1f}",
         f"{_mean(rows, 'evaluations'):,.0f}",
     )
