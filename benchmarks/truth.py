@@ -207,7 +207,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing := [file for file in files if not (options.data / file).is_file()]:
         say(f"--data {options.data} lacks {', '.join(missing)}.\n{HELP}")
         return 2
-    cases = [subject(name, options.data, options.calibration) for name in wanted]
+    try:
+        cases = [subject(name, options.data, options.calibration) for name in wanted]
+    except ValueError as error:
+        say(f"--calibration {options.calibration} is too much: {error}")
+        return 2
     settings = len(options.seeds), options.averages, options.evaluations, options.evolution
     seconds = [planned(case, *settings) for case in cases]
     for case, own in zip(cases, seconds, strict=True):

@@ -92,7 +92,7 @@ def test_what_cannot_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "lacks networks.py" in capsys.readouterr().err
     assert truth.main(["run", "--network", "resnet56"]) == 2
     assert "--network resnet56 is unknown: give some of resnet20, chargpt" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="demo network: 900 calibration inputs, but the pool holds 300"):
-        truth_methods.subject("demo", None, 900)
+    assert truth.main(["plan", "--network", "demo", "--calibration", "900"]) == 2
+    assert "demo network: 900 calibration inputs, but the pool holds 300" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="is missing: run the benchmark first"):
         write_page(tmp_path / "none.csv", tmp_path / "page.md")

@@ -134,6 +134,18 @@ def require_torch() -> Any:
     return require("torch", "torch", without="solve and compare work on a table without it")
 
 
+def _functions(module: ModuleType) -> list[str]:
+    """What in a module may be called, its imports from elsewhere left out."""
+    home = module.__name__.partition(".")[0]
+    return [
+        name
+        for name, each in vars(module).items()
+        if not name.startswith("_")
+        and callable(each)
+        and str(getattr(each, "__module__", "")).partition(".")[0] == home
+    ]
+
+
 def _call(kind: str, spec: str) -> object:
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
@@ -142,7 +154,7 @@ def _call(kind: str, spec: str) -> object:
         module = _from_file(kind, Path(where)) if where.endswith(".py") else _from_name(kind, where)
     function: Callable[[], object] | None = getattr(module, name, None)
     if function is None:
-        raise unknown(f"function in {where!r}", name, [each for each in vars(module) if not each.startswith("_")])
+        raise unknown(f"function in {where!r}", name, _functions(module))
     if not callable(function):
         raise InvalidInput(f"{kind} {spec!r} is a {type(function).__name__}, not a function: {_FORMS}")
     with _blaming(kind, spec):

@@ -147,7 +147,7 @@ def refine(
     return Refinement(
         policy=run.policy(table, chosen) if place else allocation.policy,
         start=allocation.policy,
-        kl=mean_kl(measured.on_search(chosen))[0],
+        kl=mean_kl(measured.known(chosen, search))[0],
         start_kl=run.start_kl,
         confirmed=confirmed,
         confirmed_stderr=stderr,

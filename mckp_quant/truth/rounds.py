@@ -111,7 +111,7 @@ class Search:
         before = self.incumbents[-1]
         if best is not None and accepted:
             self.incumbents.append(best.choice)
-            self._scores = self._known_scores(best.choice)
+            self._scores = self._measured.known(best.choice, self._measured.search)
             self._expand()
         self.steps.append(
             Step(
@@ -135,13 +135,14 @@ class Search:
         if len(self.incumbents) == 1:
             return 0, 0.0, 0.0
         start = self._measured.on_rest(self.incumbents[0])
-        before = self._known_scores(self.incumbents[0])
+        before = self._measured.known(self.incumbents[0], self._measured.search)
         for place in range(len(self.incumbents) - 1, 0, -1):
             if place < len(self.incumbents) - 1 and self.spent + self._measured.confirming > self._limit:
                 break
             rest = self._measured.on_rest(self.incumbents[place])
             difference, stderr = paired(rest, start)
-            everywhere, _ = paired([*self._known_scores(self.incumbents[place]), *rest], [*before, *start])
+            searched = self._measured.known(self.incumbents[place], self._measured.search)
+            everywhere, _ = paired([*searched, *rest], [*before, *start])
             if everywhere <= 0 and not difference > stderr:
                 return place, difference, stderr
         logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
@@ -189,7 +190,7 @@ class Search:
         if self._around is not None:
             self._around.observe(entrant.choice, entrant.difference, variance)
         seen = slice(entrant.batches)
-        scores = self._known_scores(entrant.choice, entrant.batches)
+        scores = self._measured.known(entrant.choice, entrant.batches)
         plain, stderr = paired(scores, self._scores[seen])
         self.correction.observe(entrant.choice, self.kl + plain, stderr**2)
 
@@ -203,16 +204,9 @@ class Search:
         """Whether a candidate is better as it was measured, with all samples alike, and by all that is known."""
         if not entrant.difference < 0:
             return False
-        scores = self._known_scores(entrant.choice)
+        scores = self._measured.known(entrant.choice, self._measured.search)
         change, _ = (self._around or self.correction).posterior().change(self.incumbents[-1], entrant.choice)
         return paired(scores, self._scores)[0] <= 0 and change < 0
-
-    def _known_scores(self, choice: NDArray[np.int64], batches: int | None = None) -> list[Scores]:
-        """Of a selection that was measured on so many batches of the search (all of them), and paid for."""
-        spent = self._measured.spent
-        scores = [self._measured.measure(choice, at) for at in range(batches or self._measured.search)]
-        self._measured.spent = spent
-        return scores
 
     def _affordable(self) -> int:
         """How many candidates a round can race so that enough is left for the confirmation."""
