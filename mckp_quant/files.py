@@ -101,15 +101,18 @@ def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict
             f"{os.fspath(path)!r} is not whole JSON (line {error.lineno}, column {error.colno}: {error.msg}): "
             f"it was cut off or is something else; make the {kind} again"
         ) from error
+    return check_schema(document, os.fspath(path), kind, version)
+
+
+def check_schema(document: object, source: str, kind: str, version: int) -> dict[str, Any]:
+    """What a document of ours holds besides its schema, or an error where it is another; `source` is its file."""
     schema = document.get("schema") if isinstance(document, dict) else None
     parts = schema.split("/") if isinstance(schema, str) else []
-    if len(parts) != 3 or parts[0] != PREFIX or parts[1] != kind or not parts[2].isdigit():
-        raise InvalidInput(
-            f"{os.fspath(path)!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')"
-        )
+    if not isinstance(document, dict) or len(parts) != 3 or parts[:2] != [PREFIX, kind] or not parts[2].isdigit():
+        raise InvalidInput(f"{source!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')")
     if int(parts[2]) > version:
         raise InvalidInput(
-            f"{os.fspath(path)!r} has the schema {schema!r}, which is newer than this version of mckp-quant reads "
+            f"{source!r} has the schema {schema!r}, which is newer than this version of mckp-quant reads "
             f"('{PREFIX}/{kind}/{version}'): upgrade mckp-quant"
         )
     return {key: entry for key, entry in document.items() if key != "schema"}

@@ -58,7 +58,7 @@ SOLVERS = (
 TABLES_TO_POLICIES = (
     "_version errors",
     "files layers units schemes",
-    "ranges",
+    "array_files ranges",
     "formats sensitivity cost_tables storage peaks",
     "sensitivity.table",
     "tables.findings tables.repair tables.schemas tables.activation_files",

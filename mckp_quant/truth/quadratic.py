@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..allocation import Allocation, as_policy
+from ..array_files import read_arrays, write_arrays
 from ..errors import InvalidInput
+from ..files import entries, field, whole
 from ..solvers import Pairs, solve
 from .cross_validation import slope_on_others
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
     from ..builder import Index
     from ..sensitivity.table import SensitivityTable
     from ..solvers import Problem, Solver
+
+KIND = "matrix"
+VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,27 @@ class Interactions:
         for name, array in (("parts", parts), ("weights", weights)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write them as one npz file, whole or not at all."""
+        about = {name: getattr(self, name) for name in ("layers", "formats", "unit", "samples", "seed")}
+        write_arrays(path, KIND, VERSION, about, {"parts": self.parts, "weights": self.weights})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Interactions:
+        """Read what `save` wrote; raises InvalidInput where the file is missing, truncated, foreign or newer."""
+        document, arrays = read_arrays(path, KIND, VERSION)
+        source = f"the matrix {str(path)!r}"
+        samples, seed = (whole(field(document, name, source), name, source) for name in ("samples", "seed"))
+        return cls(
+            layers=tuple(map(str, entries(document, "layers", source))),
+            formats=tuple(map(str, entries(document, "formats", source))),
+            parts=_finite(arrays, "parts", source),
+            weights=_finite(arrays, "weights", source),
+            unit=str(field(document, "unit", source)),
+            samples=samples,
+            seed=seed,
+        )
 
     @property
     def matrix(self) -> NDArray[np.float64]:
@@ -250,3 +278,11 @@ def between_moves(problem: Problem, choice: NDArray[np.int64]) -> Pairs | None:
     across = (problem.group[first] != problem.group[second]) & (moved[first, second] != 0)
     first, second = first[across], second[across]
     return Pairs(first, second, moved[first, second])
+
+
+def _finite(arrays: dict[str, NDArray[Any]], name: str, source: str) -> NDArray[np.float64]:
+    """The array of this name in a file, or an error that names it."""
+    array: NDArray[Any] = field(arrays, name, source)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InvalidInput(f"{source} has an array {name!r} of {array.dtype} that is not all finite numbers")
+    return np.atleast_1d(array.astype(np.float64))

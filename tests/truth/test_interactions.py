@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from mckp_quant.formats import as_formats
 from mckp_quant.quantizers import perturbations
 from mckp_quant.truth.cross_layer import interactions
 from mckp_quant.truth.quadratic import Interactions, with_interactions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GENERATOR = torch.Generator().manual_seed(1)
 BATCHES = [torch.randn(7, 5, generator=GENERATOR, dtype=torch.float64) for _ in range(3)]
@@ -257,3 +262,54 @@ def test_model_is_given_back_as_it_was() -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_saved_terms_give_the_same_policy(tmp_path: Path) -> None:
+    model = network(4)
+    table = mq.measure(model, BATCHES, formats=FORMATS)
+    start = mq.allocate(table, {"weight_bytes": "90%"})
+    found = interactions(model, BATCHES, formats=FORMATS, seed=3)
+    found.save(tmp_path / "terms.npz")
+    again = Interactions.load(tmp_path / "terms.npz")
+    for own in dataclasses.fields(Interactions):
+        np.testing.assert_array_equal(getattr(again, own.name), getattr(found, own.name))
+    first, second = (with_interactions(table, start, each).policy for each in (found, again))
+    assert first == second
+
+
+def stored(document: dict[str, Any], **arrays: Any) -> dict[str, Any]:
+    """What a file of terms holds, with some of it changed."""
+    about = {"schema": "mckp-quant/matrix/1", "layers": ["a"], "formats": ["w2", "w4"], "unit": "nats per sample"}
+    whole = {**about, "samples": 3, "seed": 0, **document}
+    parts = {"parts": np.zeros((1, 2, 2)), "weights": np.ones(1), **arrays}
+    return {"document": np.array(json.dumps({key: own for key, own in whole.items() if own != "gone"})), **parts}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (stored({"schema": "mckp-quant/table/1"}), "has the schema 'mckp-quant/table/1': expected a matrix"),
+        (stored({"schema": "mckp-quant/matrix/2"}), "is newer than this version of mckp-quant reads"),
+        ({"parts": np.zeros(3)}, "has the schema None"),
+        (stored({"layers": "gone"}), "lacks the field 'layers'"),
+        (stored({"seed": 0.5}), "seed = 0.5: it must be a whole number"),
+        (stored({}, weights=np.array(["x"])), "array 'weights' of <U1 that is not all finite numbers"),
+        (stored({}, parts=np.full((1, 2, 2), np.nan)), "array 'parts' of float64 that is not all finite numbers"),
+        (stored({}, parts=np.zeros((1, 3, 3))), "parts have the shape (1, 3, 3)"),
+        (stored({}, weights=np.array(2.0), parts=np.array(1.0)), "parts have the shape (1,)"),
+        (stored({}, parts=np.array([{}], dtype=object)), "cannot be read|Object arrays cannot be loaded"),
+    ],
+)
+def test_file_that_is_not_what_was_saved_is_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+    np.savez(tmp_path / "terms.npz", **content)
+    with pytest.raises(InvalidInput, match=words if "|" in words else re.escape(words)):
+        Interactions.load(tmp_path / "terms.npz")
+
+
+def test_file_that_was_cut_off_or_is_missing_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "terms.npz", **stored({}))
+    whole = (tmp_path / "terms.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    for name in ("cut.npz", "none.npz"):
+        with pytest.raises(InvalidInput, match=f"cannot read the matrix '.*{name}'"):
+            Interactions.load(tmp_path / name)

@@ -1,0 +1,87 @@
+"""Arrays with a kind and a version in one npz file: plain numbers, nothing that would have to be unpickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InvalidInput
+from .files import PREFIX, check_schema, plain, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_ABOUT = "document"  # the array that holds everything else, as JSON
+
+
+def write_arrays(
+    path: str | os.PathLike[str],
+    kind: str,
+    version: int,
+    document: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[np.float64]],
+) -> None:
+    """Write arrays and what belongs to them, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    kind, version
+        As for `write_document`.
+    document
+        What is no array, in plain types.
+    arrays
+        By name.
+    """
+    about = json.dumps(plain({"schema": f"{PREFIX}/{kind}/{version}", **document}), allow_nan=False)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in {_ABOUT: np.array(about), **arrays}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    write_bytes(path, content.getvalue())
+
+
+def read_arrays(
+    path: str | os.PathLike[str], kind: str, version: int
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what `write_arrays` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind, version
+        As for `read_document`.
+
+    Returns
+    -------
+    document, arrays
+        What was written; the caller checks what it needs.
+
+    Raises
+    ------
+    InvalidInput
+        When the file is missing, truncated, no npz, of another kind, written by a newer version, or would have to be
+        unpickled.
+    """
+    source = os.fspath(path)
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise InvalidInput(f"cannot read the {kind} {source!r}: {error}") from error
+    try:
+        document = json.loads(str(arrays.pop(_ABOUT, None)))
+    except json.JSONDecodeError:
+        document = None
+    return check_schema(document, source, kind, version), arrays
