@@ -106,7 +106,7 @@ def refine(
     with_interactions: Annotated[
         bool, typer.Option("--interactions", help="Measure the terms between layers first, and search with them.")
     ] = False,
-    confirm: Annotated[float, typer.Option(help="The share of the batches that is held back from the search.")] = 0.25,
+    confirm: Annotated[float, typer.Option(help="The share of the batches that is held back from the search.")] = 0.125,
     pin: PinOption = None,
     tie: TieOption = None,
     tie_rule: TieRuleOption = None,

@@ -40,7 +40,7 @@ def refine(
     *,
     evaluations: float = 200,
     interactions: Interactions | None = None,
-    confirm: float = 0.25,
+    confirm: float = 0.125,
     candidates: int = 6,
     patience: int = 10,
     expand: bool = True,
@@ -169,7 +169,7 @@ def _check(evaluations: float, confirm: float, candidates: int, patience: int) -
     if not evaluations >= 1:
         raise InvalidInput(f"evaluations is {evaluations}: give at least 1, such as 200")
     if not 0 < confirm < 1:
-        raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.25")
+        raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.125")
     for name, number in (("candidates", candidates), ("patience", patience)):
         if number < 1:
             raise InvalidInput(f"{name} is {number}: it must be at least 1")
