@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KIND = "refinement"
-VERSION = 2
+VERSION = 3
 _MODELS = 16  # quantised copies of the network that are kept
 _WORTH_WRITING = 0.1  # of all measurements, that have to be new
 
@@ -44,16 +44,12 @@ class Measurements:
         The evaluator, with all batches.
     table, allocation
         Of which the selections are.
-    order
-        Positions of the batches to search on, in the order of measuring; then those to confirm on.
     search
-        How many of these are for the search.
+        How many of the batches are for the search.
     checkpoint
         A file to remember measurements in, or None.
     settings
         What a checkpoint must have been written with.
-    expander
-        What expands the loss around a selection, or None where that is not to be done.
 
     Attributes
     ----------
@@ -67,51 +63,62 @@ class Measurements:
         evaluator: Evaluator,
         table: SensitivityTable,
         allocation: Allocation,
-        order: NDArray[np.int64],
         search: int,
         checkpoint: str | os.PathLike[str] | None,
         settings: str,
-        expander: Expander | None = None,
     ) -> None:
         self.spent = 0.0
         self.search = search
         self._evaluator = evaluator
         self._table = table
         self._allocation = allocation
-        self._order = order.tolist()
-        self._sizes: list[int] = [evaluator.sizes[at] for at in self._order]
+        self._order: list[int] = list(range(len(evaluator.sizes)))
         self._known: dict[bytes, dict[int, Scores]] = {}
         self._models: dict[bytes, nn.Module] = {}
         self._path = None if checkpoint is None else Path(checkpoint)
-        self._settings = settings
+        self._settings = f"{VERSION} {settings}"
         self._held = 0  # measurements, each of one selection on one batch
         self._fresh = 0  # of these, not yet in the file
-        self._expander = expander
-        self._changes: dict[bytes, NDArray[np.float64]] = {}
+        self._expander: Expander | None = None
+        self._changes: dict[tuple[bytes, int], NDArray[np.float64]] = {}
         if self._path is not None and self._path.exists():
             self._load(self._path)
+
+    def turn(self, order: NDArray[np.int64], expander: Expander | None) -> None:
+        """Go on with other batches held back.
+
+        Parameters
+        ----------
+        order
+            Positions of the batches to search on, in the order of measuring; then those to confirm on.
+        expander
+            What expands the loss around a selection on those to search on, or None where that is not to be done.
+        """
+        self._order = order.tolist()
+        self._expander = expander
 
     @property
     def sizes(self) -> list[int]:
         """Samples in each batch of the search, in the order of measuring."""
-        return self._sizes[: self.search]
+        return [self._evaluator.sizes[at] for at in self._order[: self.search]]
 
     @property
     def confirming(self) -> float:
         """What measuring one selection on the batches for confirmation costs, in passes over those of the search."""
-        held: int = sum(self._sizes[self.search :])
-        return held / sum(self._sizes[: self.search])
+        own = sum(self.sizes)
+        return (sum(self._evaluator.sizes) - own) / own
 
     def measure(self, choice: NDArray[np.int64], position: int) -> Scores:
         """Measure a selection on the batch at a position of the order."""
-        self.spent += self._sizes[position] / sum(self._sizes[: self.search])
+        batch = self._order[position]
+        self.spent += self._evaluator.sizes[batch] / sum(self.sizes)
         known = self._known.setdefault(choice.tobytes(), {})
-        if position not in known:
-            totals, counts = self._evaluator.on_batches(self._model(choice), [self._order[position]])[0]
-            known[position] = totals[0], counts[0]
+        if batch not in known:
+            totals, counts = self._evaluator.on_batches(self._model(choice), [batch])[0]
+            known[batch] = totals[0], counts[0]
             self._held += 1
             self._fresh += 1
-        return known[position]
+        return known[batch]
 
     def expand(
         self, choice: NDArray[np.int64], importance: Sequence[NDArray[np.float64]]
@@ -119,7 +126,7 @@ class Measurements:
         """What every choice would change around a selection, see `Expansion`; None where it cannot be known."""
         if self._expander is None:
             return None
-        key = choice.tobytes()
+        key = choice.tobytes(), self._order[-1]  # the last batch tells which ones are held back
         if key not in self._changes:
             try:
                 expansion = self._expander.around(choice, self._model(choice), importance)
@@ -142,7 +149,7 @@ class Measurements:
     def known(self, choice: NDArray[np.int64], batches: int) -> list[Scores]:
         """What is known of a selection that was measured on the first so many batches; it costs nothing."""
         scores = self._known[choice.tobytes()]
-        return [scores[position] for position in range(batches)]
+        return [scores[batch] for batch in self._order[:batches]]
 
     def on_rest(self, choice: NDArray[np.int64]) -> list[Scores]:
         """Measure a selection on the batches that the search does not see."""
@@ -160,11 +167,12 @@ class Measurements:
         counts: dict[int, Any] = {}
         measured = []
         for key, known in self._known.items():
-            counts |= {position: own for position, (_, own) in known.items()}
+            counts |= {batch: own for batch, (_, own) in known.items()}
             choice = np.frombuffer(key, dtype=np.int64)
-            measured.append({"choice": choice, "kl": {position: totals for position, (totals, _) in known.items()}})
+            measured.append({"choice": choice, "kl": {batch: totals for batch, (totals, _) in known.items()}})
         changes = [
-            {"choice": np.frombuffer(key, dtype=np.int64), "change": change} for key, change in self._changes.items()
+            {"choice": np.frombuffer(key, dtype=np.int64), "last_batch": last, "change": change}
+            for (key, last), change in self._changes.items()
         ]
         document = {"settings": self._settings, "counts": counts, "measured": measured, "expanded": changes}
         write_document(self._path, KIND, VERSION, document)
@@ -186,16 +194,15 @@ class Measurements:
                 "resume with the same ones, or remove it"
             )
         try:
-            counts = {int(position): np.array(own, dtype=np.float64) for position, own in document["counts"].items()}
+            counts = {int(batch): np.array(own, dtype=np.float64) for batch, own in document["counts"].items()}
             for entry in document["measured"]:
                 key = np.array(entry["choice"], dtype=np.int64).tobytes()
                 self._known[key] = {
-                    int(position): (_finite_or_inf(totals), counts[int(position)])
-                    for position, totals in entry["kl"].items()
+                    int(batch): (_finite_or_inf(totals), counts[int(batch)]) for batch, totals in entry["kl"].items()
                 }
             for entry in document["expanded"]:
                 key = np.array(entry["choice"], dtype=np.int64).tobytes()
-                self._changes[key] = np.array(entry["change"], dtype=np.float64)
+                self._changes[key, int(entry["last_batch"])] = np.array(entry["change"], dtype=np.float64)
             self._held = sum(map(len, self._known.values())) + self.search * len(self._changes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"the checkpoint {str(path)!r} has an entry that cannot be read: {error}") from error

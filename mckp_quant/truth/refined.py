@@ -20,6 +20,8 @@ class Step:
 
     Attributes
     ----------
+    attempt
+        0, and one more each time that the search began again with other batches held back.
     evaluations
         Passes over the search batches spent so far.
     candidates
@@ -35,6 +37,7 @@ class Step:
         What the new incumbent changes, such as ``"layer1.0.conv1: w3 -> w4"``; empty where nothing did.
     """
 
+    attempt: int
     evaluations: float
     candidates: int
     difference: float
@@ -88,8 +91,9 @@ class Refinement:
         if self.policy == self.start:
             return f"nothing better was found in {self.evaluations:.0f} evaluations: the policy stays as it was"
         saved = 100 * (1 - self.kl / self.start_kl) if self.start_kl > 0 else math.nan
+        changes = sum(step.accepted for step in self.steps if step.attempt == self.steps[-1].attempt)
         return (
-            f"{sum(step.accepted for step in self.steps)} changes in {self.evaluations:.0f} evaluations lower the KL "
+            f"{changes} changes in {self.evaluations:.0f} evaluations lower the KL "
             f"from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) where they were chosen; on "
             f"batches held back the difference is {self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from ..sensitivity.table import SensitivityTable
     from ..units import Amount
     from .quadratic import Interactions
+    from .refined import Step
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3  # with one part of the batches held back after the other
+_WORTH_ANOTHER = 20.0  # evaluations that have to be left
 
 
 def refine(
@@ -57,7 +64,7 @@ def refine(
     on growing parts of the batches (`race`), and what they did corrects what is known (`Correction`). A candidate that
     was measured better, and is better by all that is known, becomes the incumbent. In the end it has to be no worse
     than the start on all batches, and not clearly worse on those that were held back all the time; otherwise the ones
-    before it are tried.
+    before it are tried, and then the search begins again with other batches held back.
 
     Parameters
     ----------
@@ -123,26 +130,37 @@ def refine(
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
     begun = _labels(allocation).tolist()  # what the start does says how much samples count
     settings = repr((*asked, begun, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
-    expander = Expander(evaluator, table, problem, index, likelihood, order[:search].tolist(), seed) if expand else None
-    measured = Measurements(evaluator, table, allocation, order, search, checkpoint, settings, expander)
+    measured = Measurements(evaluator, table, allocation, search, checkpoint, settings)
+    whole = problem
     if interactions is not None:
         if interactions.unit != unit:
             raise InvalidInput(
                 f"the interactions are in {interactions.unit!r} and the table in {unit!r}, which do not add up: "
                 "measure both on the same network"
             )
-        problem = interactions.on(problem, index, 1.0)
-    run = Search(measured, Correction(problem), allocation, evaluations, candidates, patience, seed)
+        whole = interactions.on(problem, index, 1.0)
+    steps: list[Step] = []
     try:
-        run.start(problem.position(_labels(allocation)))
-        while run.stopped == "":
-            run.round()
-            measured.save()
-            if progress is not None:
-                progress(run.spent, evaluations)
-        place, confirmed, stderr = run.confirm()
+        held = len(order) - search
+        for attempt in range(min(_ATTEMPTS, len(order) // held)):
+            own = np.roll(order, attempt * held)
+            expander = Expander(evaluator, table, problem, index, likelihood, own[:search].tolist(), seed)
+            measured.turn(own, expander if expand else None)
+            run = Search(measured, Correction(whole), allocation, evaluations, candidates, patience, seed, attempt)
+            run.start(problem.position(_labels(allocation)))
+            while run.stopped == "":
+                run.round()
+                measured.save()
+                if progress is not None:
+                    progress(run.spent, evaluations)
+            place, confirmed, stderr = run.confirm()
+            steps.extend(run.steps)
+            if place > 0 or len(run.incumbents) == 1 or evaluations - run.spent < _WORTH_ANOTHER:
+                break
     finally:
         measured.save(all_of_it=True)
+    if place == 0 and len(run.incumbents) > 1:
+        logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
     spent, chosen = run.spent, run.incumbents[place]
     return Refinement(
         policy=run.policy(table, chosen) if place else allocation.policy,
@@ -151,7 +169,7 @@ def refine(
         start_kl=run.start_kl,
         confirmed=confirmed,
         confirmed_stderr=stderr,
-        steps=tuple(run.steps),
+        steps=tuple(steps),
         evaluations=spent,
         stopped=run.stopped,
         corrected=_corrected(table, run.correction, allocation),

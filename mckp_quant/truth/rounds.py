@@ -45,6 +45,7 @@ class Search:
         candidates: int,
         patience: int,
         seed: int,
+        attempt: int = 0,
     ) -> None:
         self.correction = correction
         self.incumbents: list[NDArray[np.int64]] = []
@@ -56,12 +57,13 @@ class Search:
         self._limit = evaluations
         self._candidates = candidates
         self._patience = patience
-        self._rng = np.random.default_rng([seed, 2])
+        self._rng = np.random.default_rng([seed, 2 + attempt])
         self._scores: list[Scores] = []
         self._importance: list[NDArray[np.float64]] = []
         self._around: Correction | None = None  # of the expansion around the incumbent
         self._known: set[bytes] = set()
         self._seed = seed
+        self._attempt = attempt
 
     @property
     def spent(self) -> float:
@@ -115,6 +117,7 @@ class Search:
             self._expand()
         self.steps.append(
             Step(
+                attempt=self._attempt,
                 evaluations=self.spent,
                 candidates=len(chosen),
                 difference=math.nan if best is None else best.difference,
@@ -145,7 +148,7 @@ class Search:
             everywhere, _ = paired([*searched, *rest], [*before, *start])
             if everywhere <= 0 and not difference > stderr:
                 return place, difference, stderr
-        logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
+        logger.info("no improvement held on the batches that were held back")
         return 0, 0.0, 0.0
 
     def policy(self, table: SensitivityTable, choice: NDArray[np.int64]) -> Policy:

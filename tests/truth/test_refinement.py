@@ -24,6 +24,7 @@ from mckp_quant.truth.proposals import propose
 from mckp_quant.truth.quadratic import between_moves
 from mckp_quant.truth.racing import Scores, importance_of, mean_kl, paired, race, stages
 from mckp_quant.truth.refinement import refine
+from mckp_quant.truth.rounds import Search
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,47 @@ def test_network_that_follows_the_table_keeps_its_policy_or_a_better_one() -> No
     found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=120, patience=40, confirm=0.125)
     rank = sorted(policies.values()).index(policies[found.policy])
     assert rank < 0.05 * len(policies)
+
+
+def test_search_whose_gains_do_not_hold_begins_again_with_other_batches_held_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Confirmation is made to fail once, then always."""
+    asked: list[tuple[int, float]] = []
+    confirm = Search.confirm
+
+    def failing(self: Search) -> tuple[int, float, float]:
+        place, difference, stderr = confirm(self)
+        asked.append((len(self.incumbents), difference))
+        return (0, 0.0, 0.0) if len(asked) <= failures else (place, difference, stderr)
+
+    monkeypatch.setattr(Search, "confirm", failing)
+    failures = 1
+    checkpoint = tmp_path / "measured.json"
+    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)
+    assert [step.attempt for step in found.steps] == sorted(step.attempt for step in found.steps)
+    assert {step.attempt for step in found.steps} == {0, 1}
+    assert asked[0][0] > 1
+    assert asked[0][1] != asked[1][1]
+    assert found.policy != found.start
+    assert found.verdict.startswith(f"{asked[1][0] - 1} changes in {found.evaluations:.0f} evaluations")
+    assert not caplog.records
+    asked.clear()
+    assert document(refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)) == document(found)
+    asked.clear()
+    failures = 9
+    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)
+    assert len(asked) == 3
+    assert found.policy == found.start
+    assert "no improvement held" in caplog.text
+    asked.clear()
+    assert refine(MODEL, misled(), BUDGET, BATCHES, evaluations=asked_for(found)).policy == found.start
+    assert len(asked) == 1
+
+
+def asked_for(found: Refinement) -> float:
+    """Evaluations that are spent by the end of the first attempt, but for a few."""
+    return 15 + max(step.evaluations for step in found.steps if step.attempt == 0)
 
 
 def test_same_arguments_same_search_and_model_as_it_was() -> None:
