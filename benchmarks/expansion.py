@@ -21,6 +21,7 @@ import torch
 
 import mckp_quant as mq
 from benchmarks.environment import between_markers, environment, table
+from benchmarks.networks import FILES, HELP
 from benchmarks.truth import RESULTS
 from benchmarks.truth_methods import Laboratory, say, subject
 from mckp_quant.evaluation import Evaluator
@@ -92,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     names = options.network or ("demo" if options.data is None else "resnet20,chargpt,demo")
+    files = [file for name in names.split(",") for file in FILES.get(name, ())]
+    if options.data is not None and (missing := [file for file in files if not (options.data / file).is_file()]):
+        say(f"--data {options.data} lacks {', '.join(missing)}.\n{HELP}")
+        return 2
     rows = []
     for name in names.split(","):
         case = subject(name, options.data, None)

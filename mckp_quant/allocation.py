@@ -12,6 +12,7 @@ from .activations import peak
 from .builder import build_request
 from .choices import check_order
 from .costs import PEAKS, RESOURCES, resource
+from .errors import InvalidInput
 from .explanation import least_peaks, require_each_budget, useless, why_none
 from .policy import Policy
 from .pricing import totals
@@ -59,6 +60,18 @@ class Allocation:
     problem: Problem
     index: Index
     notes: tuple[str, ...] = ()
+
+
+def check_origin(allocation: object, table: SensitivityTable) -> Allocation:
+    """Give an allocation back; raises InvalidInput for other objects and for one that was made from another table."""
+    if not isinstance(allocation, Allocation):
+        raise InvalidInput(
+            f"expected budgets or what allocate() returned, got a {type(allocation).__name__}: give a mapping such as "
+            "{'weight_bytes': '90kB'}, or the Allocation itself, not its policy"
+        )
+    if allocation.policy.table != table.digest:
+        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    return allocation
 
 
 def allocate(

@@ -11,6 +11,7 @@ from torch import nn
 from .errors import InvalidInput, unknown
 from .input_rounding import InputRounding
 from .layers import Layer
+from .policy import Policy
 from .quantizers import quantize
 from .weight_uses import EXPERTS, uses_in
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .formats import Format
-    from .policy import Policy
     from .ranges import ActivationRanges
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
@@ -75,6 +75,11 @@ class Simulator:
 
     def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
+        if not isinstance(policy, Policy):
+            raise InvalidInput(
+                f"policy is a {type(policy).__name__}: give a Policy, such as the .policy of what allocate() returned, "
+                "or Policy.load(path)"
+            )
         made = copy.deepcopy(self._model)
         ranges = policy.ranges if ranges is None else ranges
         copied = uses_in(made)

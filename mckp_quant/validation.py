@@ -183,6 +183,11 @@ def validate(
         raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
+    if table is not None and table.likelihood not in {"", likelihood}:
+        raise InvalidInput(
+            f"the table was measured with likelihood={table.likelihood!r} and validate was called with {likelihood!r}: "
+            "give the same one, so that what is measured is what is predicted"
+        )
     evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
     own = evaluator.evaluate(policy)
 
@@ -237,6 +242,8 @@ def _verdict(policy: Policy, measured: Evaluation, factor: float) -> tuple[str, 
             "cannot be compared",
             None,
         )
+    if math.isnan(kl):
+        return "no verdict: all positions of the batches are padding, so nothing was measured", None
     if math.isnan(predicted):
         return "no verdict: the policy comes without a prediction; make it from a table", None
     figures = f"predicted {predicted:.3g}, measured {kl:.3g} +- {measured.kl_stderr:.2g} {measured.unit}"

@@ -57,7 +57,7 @@ SOLVERS = (
 )
 TABLES_TO_POLICIES = (
     "_version errors",
-    "files layers units schemes",
+    "files layers units schemes whole_numbers",
     "array_files ranges",
     "formats sensitivity cost_tables storage peaks",
     "sensitivity.table",

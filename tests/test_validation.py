@@ -140,6 +140,14 @@ def test_factor_below_one_is_refused(factor: float) -> None:
         mq.validate(network(), policy(0.1), BATCHES, factor=factor)
 
 
+def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> None:
+    with pytest.raises(mq.InvalidInput, match=r"policy is a str: give a Policy, such as the \.policy"):
+        mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]
+    table = mq.measure(network(), BATCHES, formats="w2,w4", likelihood="categorical")
+    with pytest.raises(mq.InvalidInput, match="with likelihood='categorical' and validate was called with 'gaussian'"):
+        mq.validate(network(), policy(0.1), BATCHES, table=table, likelihood="gaussian")
+
+
 def test_layers_of_another_network_are_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="unknown layer '7'"):
         mq.validate(network(), mq.Policy(("7",), (FORMATS[0],)), BATCHES)

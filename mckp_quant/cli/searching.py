@@ -24,8 +24,11 @@ from .networks import (
     Source,
 )
 from .options import (
+    ActivationsOption,
     AllowOption,
+    AtLeastOption,
     BudgetOption,
+    CostsOption,
     JsonOption,
     LikelihoodOption,
     OnOption,
@@ -36,8 +39,10 @@ from .options import (
     TargetOption,
     TieOption,
     TieRuleOption,
+    activations_from,
     check_output,
     choices_from,
+    costs_from,
     pairs,
     table_from,
     ties_from,
@@ -85,6 +90,9 @@ def search(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    at_least: AtLeastOption = None,
+    costs: CostsOption = None,
+    activations: ActivationsOption = None,
     on: OnOption = None,
     likelihood: LikelihoodOption = "categorical",
     batch_size: MaybeBatchSizeOption = None,
@@ -106,6 +114,9 @@ def search(
         tied=ties_from(measured, tie, tie_rule),
         choices=choices_from(allow),
         target=target,
+        at_least=pairs("--at-least", at_least),
+        costs=costs_from(costs),
+        activations=activations_from(activations),
     )
     source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,11 @@ from .networks import (
     Source,
 )
 from .options import (
+    ActivationsOption,
     AllowOption,
+    AtLeastOption,
     BudgetOption,
+    CostsOption,
     JsonOption,
     LikelihoodOption,
     MaybeOutputOption,
@@ -40,8 +44,10 @@ from .options import (
     TargetOption,
     TieOption,
     TieRuleOption,
+    activations_from,
     check_output,
     choices_from,
+    costs_from,
     pairs,
     table_from,
     ties_from,
@@ -64,6 +70,9 @@ def stability(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    at_least: AtLeastOption = None,
+    costs: CostsOption = None,
+    activations: ActivationsOption = None,
     on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
@@ -80,6 +89,9 @@ def stability(
         tied=ties_from(measured, tie, tie_rule),
         choices=choices_from(allow),
         target=target,
+        at_least=pairs("--at-least", at_least),
+        costs=costs_from(costs),
+        activations=activations_from(activations),
         seconds=seconds,
         seed=seed,
     )
@@ -112,6 +124,9 @@ def refine(
     tie_rule: TieRuleOption = None,
     allow: AllowOption = None,
     target: TargetOption = None,
+    at_least: AtLeastOption = None,
+    costs: CostsOption = None,
+    activations: ActivationsOption = None,
     on: OnOption = None,
     likelihood: LikelihoodOption = "categorical",
     batch_size: MaybeBatchSizeOption = None,
@@ -133,6 +148,9 @@ def refine(
         tied=ties_from(measured, tie, tie_rule),
         choices=choices_from(allow),
         target=target,
+        at_least=pairs("--at-least", at_least),
+        costs=costs_from(costs),
+        activations=activations_from(activations),
         seconds=seconds,
         seed=seed,
     )
@@ -159,7 +177,7 @@ def refine(
             likelihood=likelihood,
             seed=seed,
             checkpoint=checkpoint,
-            progress=lambda done, total: report(int(done), int(total)),
+            progress=lambda done, total: report(int(done), int(total) if math.isfinite(total) else None),
         )
     found.policy.save(output)
     note(f"wrote {output}")

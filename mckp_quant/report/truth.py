@@ -69,7 +69,7 @@ def doubts_report(doubts: Sequence[Doubt]) -> Text:
 
 
 def refinement_report(found: Refinement) -> Group:
-    """The verdict, and the rounds that changed something."""
+    """The verdict, and the rounds whose changes were kept."""
     rows = [
         (
             number(step.evaluations, 4),
@@ -78,7 +78,7 @@ def refinement_report(found: Refinement) -> Group:
             "; ".join(step.changes),
         )
         for step in found.steps
-        if step.accepted
+        if step.kept
     ]
     headings = ("evaluations", "KL", "difference", "changes")
     tail = (BLANK, table_of(headings, rows, left=0)) if rows else ()

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -166,12 +165,6 @@ class Reading:
 Reader: TypeAlias = Callable[["Batch"], Reading]
 # An estimator sets up what it needs in the model, gives a function from batches to readings, and cleans up.
 Estimator: TypeAlias = Callable[[Task], AbstractContextManager[Reader]]
-
-
-def check_seed(seed: object) -> None:
-    """Refuse what cannot seed a generator."""
-    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
-        raise InvalidInput(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1")
 
 
 def targets_of(batch: Batch, method: str) -> Tensor:

@@ -19,12 +19,13 @@ from ..formats import as_formats
 from ..tracing import trace_activations
 from ..units import bytes_of
 from ..weight_uses import check_usable
+from ..whole_numbers import check_count, check_seed
 from . import sqnr, weight_mse
 from ._arguments import check_formats, chosen_layers, length_of, ranges_for
 from ._cache import cached_perturbations, uncached_perturbations
 from ._checkpoint import Checkpoint
 from ._dense_outputs import classes_last, targets_flat
-from ._estimator import Estimator, LayerWeight, Task, check_seed
+from ._estimator import Estimator, LayerWeight, Task
 from ._menu import Menu
 from ._run import Stop, run
 from ._streaming import Rounding, errors_bytes
@@ -184,8 +185,7 @@ def measure(
         raise unknown("method", method, METHODS)
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
-    if probes < 1:
-        raise InvalidInput(f"probes is {probes}: it must be at least 1")
+    check_count("probes", probes, 1)
     if metric is not None and method != "metric":
         raise InvalidInput(f"a metric is given, but method={method!r} does not use it: say method='metric'")
     check_formats(columns, method, KNOW_INPUTS, activation_range)
@@ -237,6 +237,7 @@ def measure(
         seed=seed,
         ranges=ranges,
         activations=tensors,
+        likelihood=likelihood,
     )
 
 

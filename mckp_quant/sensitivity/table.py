@@ -57,6 +57,8 @@ class SensitivityTable:
         The activation tensors of the network, for budgets on peak memory; empty where they are not known.
     ranges
         The ranges of the layers' inputs that formats of activations were measured with; None where there are none.
+    likelihood
+        What the outputs were taken for, ``"categorical"`` or ``"gaussian"``; empty where that is not known.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class SensitivityTable:
     seed: int = 0
     activations: tuple[Activation, ...] = ()
     ranges: ActivationRanges | None = None
+    likelihood: str = ""
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -205,6 +208,7 @@ class SensitivityTable:
             "method": self.method,
             "samples": self.samples,
             "seed": self.seed,
+            **({"likelihood": self.likelihood} if self.likelihood else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
@@ -245,6 +249,7 @@ class SensitivityTable:
                 method=str(document.get("method", "given")),
                 samples=samples,
                 seed=seed,
+                likelihood=str(document.get("likelihood", "")),
                 activations=_activations(document, source),
                 ranges=None
                 if document.get("activation_ranges") is None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..sensitivity.table import SensitivityTable
     from .rough import Rough
 
-_ABOUT = re.compile(r"#\s*(unit|method|samples|seed)\s*:\s*(.*)")
+_ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood)\s*:\s*(.*)")
 _FORMAT = re.compile(r"#\s*format\s*:\s*(\S+)\s+weight_bits\s*=\s*(\S+)(?:\s+activation_bits\s*=\s*(\S+))?\s*")
 
 
@@ -130,6 +130,8 @@ def as_csv(table: SensitivityTable, *, long: bool = False) -> str:
     file = io.StringIO()
     for key in ("unit", "method", "samples", "seed"):
         file.write(f"# {key}: {getattr(table, key)}\n")
+    if table.likelihood:
+        file.write(f"# likelihood: {table.likelihood}\n")
     for entry in table.formats:
         if not entry.built_in:
             activation = "" if entry.activation_bits is None else f" activation_bits={entry.activation_bits}"

@@ -189,7 +189,7 @@ def _settle_rises(
 
 
 def _about(rough: Rough) -> dict[str, Any]:
-    about: dict[str, Any] = {key: rough.about[key] for key in ("unit", "method") if rough.about.get(key)}
+    about: dict[str, Any] = {key: rough.about[key] for key in ("unit", "method", "likelihood") if rough.about.get(key)}
     for key in ("samples", "seed"):
         if rough.about.get(key):
             about[key] = cells.whole(rough.about[key], Place(rough.source, "of the heading", key))

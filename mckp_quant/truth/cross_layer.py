@@ -22,6 +22,8 @@ from ..sensitivity._labels import counted_positions
 from ..sensitivity._measure import layer_weights
 from ..sensitivity._taps import Taps
 from ..sensitivity.likelihood import LIKELIHOODS, unit
+from ..weight_uses import check_usable
+from ..whole_numbers import check_count, check_seed
 from .quadratic import Interactions
 
 if TYPE_CHECKING:
@@ -77,15 +79,16 @@ def interactions(
     columns = as_formats(formats)
     if likelihood not in LIKELIHOODS:
         raise unknown("likelihood", likelihood, LIKELIHOODS)
-    if probes < 1:
-        raise InvalidInput(f"probes is {probes}: it must be at least 1")
+    check_seed(seed)
+    check_usable(model)
+    check_count("probes", probes, 1)
     if class_dim is not None:
         output = classes_last(output, class_dim)
     joint = [entry.name for entry in columns if entry.activations is not None]
     if joint:
         raise InvalidInput(
-            f"interactions are of weights, and format {joint[0]!r} rounds activations too: measure those of the "
-            "formats' weights"
+            f"interactions are of weights only, and format {joint[0]!r} rounds activations too: there are none for "
+            "a table with such formats; refine it without them"
         )
     stream = list(as_batches(batches, model))
     rows = discover(model, stream[0])
@@ -105,11 +108,14 @@ def interactions(
                     weights[position % _MOST_PARTS] += size
                 if progress is not None:
                     progress(position + 1)
+    seen = np.flatnonzero(weights)  # a batch of padding only says nothing
+    if len(seen) == 0:
+        raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
     return Interactions(
         layers=tuple(row.name for row in rows),
         formats=tuple(entry.name for entry in columns),
-        parts=np.array(parts) / np.array(weights)[:, None, None],
-        weights=np.array(weights),
+        parts=np.array(parts)[seen] / np.array(weights)[seen, None, None],
+        weights=np.array(weights)[seen],
         unit=measured_in,
         samples=sum(batch.size for batch in stream),
         seed=seed,

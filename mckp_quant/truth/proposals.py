@@ -34,7 +34,8 @@ def propose(
     They come in turn from four sources: the best ones within reach, see `_near`; the best ones of the corrected table
     and its runners-up; the best ones of tables drawn from what is known of the entries, so that what is uncertain gets
     its chance (Thompson, 1933, *On the likelihood that one unknown probability exceeds another in view of the evidence
-    of two samples*); and exchanges of one or two groups of the incumbent, by how good they may be.
+    of two samples*); and exchanges of one or two groups of the incumbent, by how good they may be. Where all of these
+    were measured, the best ones of tables that are off by anything.
 
     Parameters
     ----------
@@ -69,6 +70,11 @@ def propose(
             seen.add(choice.tobytes())
             found.append(choice)
             sources.append(source)
+    if not found:  # what the posterior leads to is all measured: anything else within the budgets
+        for choice in _scattered(posterior, rng, 8 * count):
+            if choice.tobytes() not in seen and len(found) < count:
+                seen.add(choice.tobytes())
+                found.append(choice)
     return found
 
 
@@ -113,6 +119,12 @@ def _best(posterior: Posterior) -> Iterator[NDArray[np.int64]]:
 def _drawn(posterior: Posterior, rng: np.random.Generator, most: int) -> Iterator[NDArray[np.int64]]:
     for _ in range(most):
         yield solved(posterior.as_problem(posterior.draw(rng)))
+
+
+def _scattered(posterior: Posterior, rng: np.random.Generator, most: int) -> Iterator[NDArray[np.int64]]:
+    """The best selections of tables whose entries are off by twice their size, which may turn their signs."""
+    for _ in range(most):
+        yield solved(posterior.as_problem(posterior.mean * rng.normal(1, 2, len(posterior.mean))))
 
 
 def _exchanges(posterior: Posterior, incumbent: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..allocation import Allocation, as_policy
+from ..allocation import Allocation, as_policy, check_origin
 from ..array_files import read_arrays, write_arrays
 from ..errors import InvalidInput
 from ..files import entries, field, whole
@@ -238,12 +238,16 @@ def with_interactions(
         factor = interactions.shrinkage()
     if not 0 <= factor <= 1:
         raise InvalidInput(f"factor is {factor}: it must be from 0 (no interactions) to 1 (all of them)")
-    if allocation.policy.table != table.digest:
-        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    check_origin(allocation, table)
     if interactions.unit != table.unit:
         raise InvalidInput(
             f"the interactions are in {interactions.unit!r} and the table in {table.unit!r}, which do not add up: "
             "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    if allocation.problem.rows is not None:
+        raise InvalidInput(
+            "the allocation has a structure, which no solver takes together with terms between layers: allocate "
+            "without structure="
         )
     problem = interactions.on(allocation.problem, allocation.index, factor)
     warm = allocation.solution.choice

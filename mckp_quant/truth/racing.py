@@ -93,12 +93,18 @@ def race(
 def paired(
     scores: Sequence[Scores], others: Sequence[Scores], importance: Sequence[NDArray[np.float64]] | None = None
 ) -> tuple[float, float]:
-    """By how much the KL of one network exceeds another's on the same samples, and the standard error of that."""
+    """By how much the KL of one network exceeds another's on the same samples, and the standard error of that.
+
+    Both are nan where no position of the samples counts; a network that overflows is worse by infinity.
+    """
     with np.errstate(invalid="ignore"):
         apart = [own[0] - other[0] for own, other in zip(scores, others, strict=True)]
     if importance is not None:
         apart = [each * counts for each, counts in zip(apart, importance, strict=False)]
-    difference, stderr = mean_and_error(np.concatenate(apart), np.concatenate([own[1] for own in scores]))
+    counts = np.concatenate([own[1] for own in scores])
+    if not counts.any():
+        return np.nan, np.nan
+    difference, stderr = mean_and_error(np.concatenate(apart), counts)
     return (difference, stderr) if np.isfinite(difference) else (np.inf, np.nan)
 
 

@@ -31,6 +31,8 @@ class Step:
         error; nan where none went the whole way.
     accepted
         Whether it took the incumbent's place.
+    kept
+        Whether the policy that was given back in the end has its changes.
     kl
         The incumbent's KL on the search batches after the round.
     changes
@@ -43,6 +45,7 @@ class Step:
     difference: float
     stderr: float
     accepted: bool
+    kept: bool
     kl: float
     changes: tuple[str, ...]
 
@@ -91,9 +94,8 @@ class Refinement:
         if self.policy == self.start:
             return f"nothing better was found in {self.evaluations:.0f} evaluations: the policy stays as it was"
         saved = 100 * (1 - self.kl / self.start_kl) if self.start_kl > 0 else math.nan
-        changes = sum(step.accepted for step in self.steps if step.attempt == self.steps[-1].attempt)
         return (
-            f"{changes} changes in {self.evaluations:.0f} evaluations lower the KL "
+            f"{sum(step.kept for step in self.steps)} changes in {self.evaluations:.0f} evaluations lower the KL "
             f"from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) where they were chosen; on "
             f"batches held back the difference is {self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
         )

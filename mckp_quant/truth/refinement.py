@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..allocation import Allocation, allocate
+from ..allocation import Allocation, allocate, check_origin
+from ..batches import as_batches
 from ..errors import InvalidInput
 from ..evaluation import Evaluator
-from ..sensitivity._estimator import check_seed
 from ..weight_uses import check_usable
+from ..whole_numbers import check_count, check_seed
 from .correction import Correction
 from .expansion import Expander
 from .measuring import Measurements
@@ -115,15 +116,19 @@ def refine(
     _check(evaluations, confirm, candidates, patience)
     check_seed(seed)
     check_usable(model)
-    allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else budgets
-    if allocation.policy.table != table.digest:
-        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
-    evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
+    allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else check_origin(budgets, table)
+    without_targets = (dataclasses.replace(batch, targets=None) for batch in as_batches(batches, model))
+    evaluator = Evaluator(model, without_targets, output=output, likelihood=likelihood)
     unit = evaluator.reference.unit
     if table.unit != unit:
         raise InvalidInput(
             f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
             "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    if table.likelihood not in {"", likelihood}:
+        raise InvalidInput(
+            f"the table was measured with likelihood={table.likelihood!r} and refine was called with {likelihood!r}: "
+            "give the same one, so that what is measured is what is predicted"
         )
     order, search = _split(len(evaluator.sizes), confirm, seed)
     problem, index = allocation.problem, allocation.index
@@ -137,6 +142,11 @@ def refine(
             raise InvalidInput(
                 f"the interactions are in {interactions.unit!r} and the table in {unit!r}, which do not add up: "
                 "measure both on the same network"
+            )
+        if problem.rows is not None:
+            raise InvalidInput(
+                "the allocation has a structure and interactions were given, which no solver takes together: leave "
+                "structure= of allocate or interactions= out"
             )
         whole = interactions.on(problem, index, 1.0)
     steps: list[Step] = []
@@ -154,7 +164,7 @@ def refine(
                 if progress is not None:
                     progress(run.spent, evaluations)
             place, confirmed, stderr = run.confirm()
-            steps.extend(run.steps)
+            steps.extend(run.record(place))
             if place > 0 or len(run.incumbents) == 1 or evaluations - run.spent < _WORTH_ANOTHER:
                 break
     finally:
@@ -188,9 +198,8 @@ def _check(evaluations: float, confirm: float, candidates: int, patience: int) -
         raise InvalidInput(f"evaluations is {evaluations}: give at least 1, such as 200")
     if not 0 < confirm < 1:
         raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.125")
-    for name, number in (("candidates", candidates), ("patience", patience)):
-        if number < 1:
-            raise InvalidInput(f"{name} is {number}: it must be at least 1")
+    check_count("candidates", candidates, 1)
+    check_count("patience", patience, 1)
 
 
 def _split(batches: int, confirm: float, seed: int) -> tuple[NDArray[np.int64], int]:

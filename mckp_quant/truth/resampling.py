@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidInput
+from ..whole_numbers import check_count, check_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,8 +77,8 @@ def resample(table: SensitivityTable, draws: int, seed: int) -> NDArray[np.float
     InvalidInput
         When there are fewer than 2 draws, or nothing is known of the table's noise.
     """
-    if draws < 2:
-        raise InvalidInput(f"draws is {draws}: it must be at least 2, such as 1000")
+    check_count("draws", draws, 2)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     if how_resampled(table) == CELLS:
         logger.warning(

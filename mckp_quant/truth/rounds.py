@@ -81,6 +81,11 @@ class Search:
         self.incumbents = [choice]
         self._known.add(choice.tobytes())
         self.start_kl = self.kl
+        if math.isnan(self.kl):
+            raise InvalidInput(
+                "the batches to search on hold nothing but padding, so nothing can be measured on them: give more "
+                "batches, or another seed, which holds others back"
+            )
         if not math.isfinite(self.kl):
             raise InvalidInput(
                 f"the policy to start from has a KL of {self.kl}: its network overflows; allow the layers more bits"
@@ -102,7 +107,7 @@ class Search:
         known = self._around or self.correction
         chosen = propose(known.posterior(), self.incumbents[-1], self._known, count, self._rng)
         if not chosen:
-            self.stopped = "no other policy within the budgets is left"
+            self.stopped = "nothing else within the budgets is left to propose"
             return
         entrants = race(chosen, self._scores, self._measured.measure, self._importance)
         for entrant in entrants:
@@ -123,6 +128,7 @@ class Search:
                 difference=math.nan if best is None else best.difference,
                 stderr=math.nan if best is None else best.stderr,
                 accepted=accepted,
+                kept=False,
                 kl=self.kl,
                 changes=self._changes(before, self.incumbents[-1]),
             )
@@ -151,6 +157,15 @@ class Search:
         logger.info("no improvement held on the batches that were held back")
         return 0, 0.0, 0.0
 
+    def record(self, place: int) -> list[Step]:
+        """Every round, with those kept whose changes are in the incumbent at a place."""
+        accepted = 0
+        steps = []
+        for step in self.steps:
+            accepted += step.accepted
+            steps.append(dataclasses.replace(step, kept=step.accepted and accepted <= place))
+        return steps
+
     def policy(self, table: SensitivityTable, choice: NDArray[np.int64]) -> Policy:
         """The policy of a selection, with its costs, prediction and origin."""
         problem = self._allocation.problem
@@ -166,6 +181,8 @@ class Search:
             policy,
             status="improved by measuring, predicted loss not optimal",
             ground="none",
+            tolerance=math.nan,
+            predicted_stderr=math.nan if problem.pairs is not None else policy.predicted_stderr,
             solver=f"refine after {self._allocation.policy.solver}",
             seed=self._seed,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..allocation import Allocation, allocate
+from ..allocation import Allocation, allocate, check_origin
 from ..errors import InvalidInput, unknown
 from ..policy import Policy
 from ..solvers import solve
@@ -90,9 +90,15 @@ def stability(
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    allocation = allocate(table, budgets, solver=solver) if isinstance(budgets, Mapping) else budgets
-    if allocation.policy.table != table.digest:
-        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    if isinstance(budgets, Mapping):
+        allocation = allocate(table, budgets, solver=solver)
+    else:
+        allocation = check_origin(budgets, table)
+    if allocation.problem.pairs is not None:
+        raise InvalidInput(
+            "the allocation has terms between layers, whose noise the table does not tell: give what allocate() "
+            "returned, without with_interactions"
+        )
     losses = resample(table, draws, seed)
     problem = allocation.problem
     values = on_choices(problem, allocation.index, losses)

@@ -91,6 +91,20 @@ def test_refine_writes_a_policy_within_the_budget(
     assert (here / "kept.json").exists()
 
 
+def test_stability_and_refine_take_what_solve_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = SensitivityTable.load(here / "table.json")
+    names = ",".join(table.format_names)
+    lines = [",".join([layer, *(str(1 + at) for at in range(len(table.formats)))]) for layer in table.layer_names]
+    (here / "cost.csv").write_text("\n".join([f"layer,{names}", *lines]) + "\n", encoding="utf-8")
+    asked = ["--budget", "weight_bytes=80%", "--budget", "latency=6", "--costs", "latency=cost.csv"]
+    asked += ["--at-least", "weight_bytes=10%"]
+    assert main(["stability", "table.json", "--draws", "10", *asked]) == 0
+    running = ["--model", "net.py:model", "--data", "data.npz", "--batch-size", "8", "--evaluations", "inf"]
+    assert main(["refine", "table.json", *asked, *running, "-o", "better.json"]) == 0
+    capsys.readouterr()
+    assert Policy.load(here / "better.json").costs["latency"] <= 6
+
+
 def test_wrong_input_is_exit_code_2(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["stability", "table.json", "--budget", "weight_bytes=50%", "--rule", "wurst"]) == 2

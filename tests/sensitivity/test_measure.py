@@ -252,7 +252,7 @@ def no_batches() -> Iterator[Tensor]:
     [
         ({"method": "gaus_newton"}, "unknown method 'gaus_newton': did you mean 'gauss_newton'"),
         ({"likelihood": "poisson"}, "unknown likelihood 'poisson'"),
-        ({"probes": 0}, "probes is 0: it must be at least 1"),
+        ({"probes": 0}, "probes is 0: it must be a whole number, at least 1"),
         ({"target": 0.0}, "target is 0.0: a relative standard error is above 0"),
         ({"max_batches": 0}, "max_batches is 0: it must be at least 1"),
         ({"method": "metric"}, "method='metric' needs the metric: give measure"),

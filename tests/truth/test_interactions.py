@@ -112,6 +112,10 @@ def test_padding_counts_no_more_than_in_the_table() -> None:
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-5)
     assert table.weights is not None
     np.testing.assert_allclose(got.weights, table.weights)
+    empty = {"input_ids": tokens[:3], "attention_mask": torch.zeros(3, 7, dtype=torch.long)}
+    np.testing.assert_array_equal(interactions(model, [*batches, empty], formats=FORMATS).parts, got.parts)
+    with pytest.raises(InvalidInput, match="all positions of the batches are padding, so nothing can be measured"):
+        interactions(model, [empty], formats=FORMATS)
 
 
 def test_tiny_steps_are_predicted_by_the_whole_form_and_not_by_its_diagonal() -> None:
@@ -248,10 +252,21 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
         dataclasses.replace(got, formats=("w2",))
     with pytest.raises(InvalidInput, match="unknown likelihood 'poisson'"):
         interactions(network(), BATCHES, formats=FORMATS, likelihood="poisson")
-    with pytest.raises(InvalidInput, match="interactions are of weights, and format 'w4a8' rounds activations too"):
+    with pytest.raises(
+        InvalidInput, match="interactions are of weights only, and format 'w4a8' rounds activations too"
+    ):
         interactions(network(), BATCHES, formats="w4,w4a8")
-    with pytest.raises(InvalidInput, match="probes is 0: it must be at least 1"):
+    with pytest.raises(InvalidInput, match="probes is 0: it must be a whole number, at least 1"):
         interactions(network(), BATCHES, formats=FORMATS, probes=0)
+    with pytest.raises(InvalidInput, match=r"seed is 1\.5: it must be a whole number"):
+        interactions(network(), BATCHES, formats=FORMATS, seed=1.5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="is on the meta device"):
+        interactions(network().to("meta"), BATCHES, formats=FORMATS)
+    with pytest.raises(InvalidInput, match="got a dict: give a mapping"):
+        with_interactions(table, {"weight_bytes": 100}, got)  # type: ignore[arg-type]
+    limited = mq.allocate(table, {"weight_bytes": "100%"}, structure=mq.Structure(max_formats=2))
+    with pytest.raises(InvalidInput, match="the allocation has a structure, which no solver takes together with terms"):
+        with_interactions(table, limited, got)
 
 
 def test_model_is_given_back_as_it_was() -> None:

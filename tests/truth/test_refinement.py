@@ -344,7 +344,7 @@ def test_ties_and_pins_of_an_allocation_are_kept() -> None:
 def test_search_that_runs_out_of_policies_or_luck_says_so() -> None:
     only = mq.allocate(TABLE, BUDGET, pinned={"0": "w3", "2": "w2", "4": "w2", "6": "w3"})
     found = refine(MODEL, TABLE, only, BATCHES, evaluations=20)
-    assert found.stopped == "no other policy within the budgets is left"
+    assert found.stopped == "nothing else within the budgets is left to propose"
     assert found.policy == found.start
     assert "the policy stays as it was" in found.verdict
     assert refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=6).stopped == "the evaluations are spent"
@@ -375,8 +375,8 @@ def test_corrected_table_predicts_what_was_measured_better() -> None:
     [
         ({"evaluations": 0}, "evaluations is 0: give at least 1"),
         ({"confirm": 1.0}, "confirm is 1.0: it is the share of the batches to hold back"),
-        ({"candidates": 0}, "candidates is 0: it must be at least 1"),
-        ({"patience": 0}, "patience is 0: it must be at least 1"),
+        ({"candidates": 0}, "candidates is 0: it must be a whole number, at least 1"),
+        ({"patience": 0}, "patience is 0: it must be a whole number, at least 1"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], words: str) -> None:
@@ -396,6 +396,73 @@ def test_what_does_not_fit_together_is_refused() -> None:
         refine(MODEL, TABLE, BUDGET, BATCHES, seed=-1)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         refine(MODEL, misled(0), mq.allocate(TABLE, BUDGET), BATCHES)
+    made = mq.allocate(TABLE, BUDGET)
+    with pytest.raises(InvalidInput, match=r"got a Policy: give a mapping such as .*, or the Allocation itself"):
+        refine(MODEL, TABLE, made.policy, BATCHES)  # type: ignore[arg-type]
+    limited = mq.allocate(TABLE, BUDGET, structure=mq.Structure(max_formats=2))
+    with pytest.raises(InvalidInput, match="has a structure and interactions were given"):
+        refine(MODEL, TABLE, limited, BATCHES, interactions=interactions(MODEL, BATCHES, formats=FORMATS))
+    with pytest.raises(InvalidInput, match="measured with likelihood='categorical' and refine was called with 'gauss"):
+        refine(MODEL, TABLE, BUDGET, BATCHES, likelihood="gaussian")
+
+
+def test_targets_play_no_part_even_where_they_are_none_of_the_model() -> None:
+    labelled = [(batch, torch.full((len(batch),), 255)) for batch in BATCHES]
+    assert document(refine(MODEL, misled(), BUDGET, labelled, evaluations=20)) == document(
+        refine(MODEL, misled(), BUDGET, BATCHES, evaluations=20)
+    )
+
+
+def test_everything_within_the_budgets_may_be_tried() -> None:
+    """16 policies, of which single and double exchanges from a few incumbents reach some only."""
+    table = mq.measure(MODEL, BATCHES, formats="w4,w6")
+    found = refine(MODEL, table, {"weight_bytes": "100%"}, BATCHES, evaluations=1e6, patience=10**6)
+    assert found.stopped == "nothing else within the budgets is left to propose"
+    assert sum(step.candidates for step in found.steps if step.attempt == 0) == 15
+
+
+def test_what_was_undone_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several changes the first is kept."""
+    confirm = Search.confirm
+
+    def first(self: Search) -> tuple[int, float, float]:
+        confirm(self)
+        return min(1, len(self.incumbents) - 1), -0.1, 0.1
+
+    monkeypatch.setattr(Search, "confirm", first)
+    found = refine(MODEL, misled(5), BUDGET, BATCHES, evaluations=100)
+    assert sum(step.accepted for step in found.steps) > 1
+    assert [step.kept for step in found.steps if step.accepted][:2] == [True, False]
+    assert found.verdict.startswith("1 changes in")
+    assert math.isnan(found.policy.tolerance)
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, inputs: Tensor, attention_mask: Tensor) -> Tensor:
+        made: Tensor = self.inner(inputs) * attention_mask[:, :, None]
+        return made
+
+
+def test_batches_of_padding_say_nothing() -> None:
+    model = Masked()
+    tokens = torch.randn(4, 3, 6, generator=torch.Generator().manual_seed(0))
+    real, padding = ({"inputs": tokens, "attention_mask": torch.full((4, 3), kept)} for kept in (1, 0))
+    table = mq.measure(model, [real], formats=FORMATS)
+    outcomes = set()
+    for seed in range(8):
+        try:
+            found = refine(model, table, {"weight_bytes": "80%"}, [real, padding], evaluations=40, seed=seed)
+        except InvalidInput as error:
+            outcomes.add(str(error)[:53])
+        else:
+            outcomes.add("changed" if found.policy != found.start else "stayed")
+            assert math.isnan(found.confirmed) == (found.policy != found.start)
+    assert "the batches to search on hold nothing but padding, so" in outcomes
+    assert len(outcomes) > 1
 
 
 def test_start_that_overflows_is_refused() -> None:

@@ -280,10 +280,17 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     table = drawn(0)
     with pytest.raises(InvalidInput, match=re.escape("unknown rule 'wurst': did you mean 'worst'?")):
         stability(table, BUDGET, rule="wurst")
-    with pytest.raises(InvalidInput, match="draws is 1: it must be at least 2"):
+    with pytest.raises(InvalidInput, match="draws is 1: it must be a whole number, at least 2"):
         stability(table, BUDGET, draws=1)
+    with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
+        stability(table, BUDGET, draws=5, seed=-1)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         stability(table, mq.allocate(drawn(1), BUDGET))
+    n = table.loss.size
+    terms = mq.Interactions(table.layer_names, table.format_names, np.zeros((2, n, n)), np.ones(2))
+    joined = mq.with_interactions(table, mq.allocate(table, BUDGET), terms)
+    with pytest.raises(InvalidInput, match="the allocation has terms between layers, whose noise the table does not"):
+        stability(table, joined)
     unknown = mq.SensitivityTable(table.layers, table.formats, table.loss, table.stderr * math.nan)
     with pytest.raises(InvalidInput, match="nothing is known of its noise: measure it"):
         stability(unknown, BUDGET)
