@@ -15,6 +15,7 @@ from .costs import RESOURCES, VARIANTS, as_budget, cost_matrix
 from .errors import InvalidInput
 from .grouping import group, merge, pins, values
 from .request import Request
+from .sensitivity.table import SensitivityTable
 from .solvers import InvalidProblem, NoSolution, Problem
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .formats import Format
     from .grouping import Groups
     from .layers import Activation
-    from .sensitivity.table import SensitivityTable
     from .structure import Structure
     from .units import Amount
 
@@ -204,6 +204,10 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
     NoSolution
         When a minimum is more than the costliest formats take, or activations in floating point exceed a peak.
     """
+    if not isinstance(table, SensitivityTable):
+        raise InvalidInput(
+            f"table is a {type(table).__name__}: give a SensitivityTable, such as read_table(path).table makes"
+        )
     fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
     groups = group(table, request.tied, fused)
     built_in = {

@@ -17,6 +17,7 @@ from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .certify import certify, certify_infeasible, total_value
+from .checks import check_seconds
 from .errors import InvalidProblem, missing
 from .evolve import Evolve
 from .exact import Enumerate, Exact
@@ -94,7 +95,8 @@ def solve(
     started = time.perf_counter()
     if not isinstance(problem, Problem):
         raise InvalidProblem(f"problem is a {type(problem).__name__}: build a Problem first (Problem.from_table)")
-    _check_limits(seconds, seed)
+    check_seconds(seconds)
+    _check_seed(seed)
     chosen = _named(solver, problem)
     start = None if warm is None else problem.position(warm)
     reason = chosen.supports(problem)
@@ -113,10 +115,7 @@ def available() -> dict[str, str | None]:
     return {name: missing(make().requires or "numpy") for name, make in SOLVERS.items()}
 
 
-def _check_limits(seconds: object, seed: object) -> None:
-    number = isinstance(seconds, (int, float, np.integer, np.floating)) and not isinstance(seconds, bool)
-    if not number or not seconds > 0:  # type: ignore[operator]
-        raise InvalidProblem(f"seconds = {seconds!r}: give the solver some time, as a number")
+def _check_seed(seed: object) -> None:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InvalidProblem(f"seed = {seed!r}: it must be at least 0, and whole")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .certify import TOLERANCE, total_value
+from .certify import total_value
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
 from .normal import normalise
 from .reduce import reduce
-from .solution import Answer
+from .solution import TOLERANCE, Answer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,15 +12,12 @@ from .errors import SolverFailure
 from .lagrangian import lagrangian_bound
 from .normal import normalise
 from .reduce import reduce
-from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Answer, Certificate, Status
+from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Answer, Certificate, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .problem import Problem
-
-# Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
-TOLERANCE = 1e-12
 
 
 def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._solve import solve
+from .checks import check_seconds, is_finite
 from .errors import InvalidProblem, NoSolution
 from .pareto import check_resource
 from .solution import Solution, Status
@@ -78,7 +79,7 @@ def least_cost(
     solver
         What solves each problem; see `solve`.
     seconds
-        Wall time for all of it.
+        Wall time for all of it; when it is up, the cost is the least that was found, and `LeastCost.proved` is False.
 
     Returns
     -------
@@ -93,10 +94,11 @@ def least_cost(
         When no selection stays within the limit; the message gives the least value there is.
     """
     check_resource(problem, resource)
+    check_seconds(seconds)
     if problem.pairs is not None:
         raise InvalidProblem("least_cost takes no pairwise terms: leave them out, or solve one budget after another")
-    if not math.isfinite(max_value):
-        raise InvalidProblem(f"max_value = {max_value}: it must be a finite number")
+    if not is_finite(max_value):
+        raise InvalidProblem(f"max_value = {max_value!r}: it must be a finite number")
     search = _Search(problem, resource, solver, time.perf_counter() + seconds)
     cost = problem.cost[resource]
     reached = search.under(sum(np.maximum.reduceat(cost, problem.start[:-1]).tolist())).require()
@@ -109,7 +111,7 @@ def least_cost(
         )
     base, unit = problem.least_cost[resource], _unit(problem, resource)
     low, last = base - unit, reached  # budgets below low + unit do not do
-    while (high := reached.cost[resource]) - low > unit:
+    while (high := reached.cost[resource]) - low > unit and time.perf_counter() < search.deadline:
         middle = low + (high - low) // (2 * unit) * unit
         guesses = [] if search.solves % _BISECT_EVERY == 0 else _guesses(last, resource, max_value)
         guess = next((each for each in guesses if low < each < high), middle)

@@ -177,6 +177,8 @@ class _Table:
         at = rank + self._start
         block = max(1, _ENTRIES // len(self._value))
         for first in range(0, len(at), block):
+            if time.perf_counter() > deadline:
+                break  # whoever is left stays as over budget as it is
             some = at[first : first + block]
             left, before = self._repair(some), np.inf
             for _ in range(_REPAIRS):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .bound import best_price
+from .checks import check_seconds
 from .dual import least_cost
 from .errors import InvalidProblem, NoSolution
 from .shortfall import Shortfall, least_factor, shortfall_of
@@ -143,8 +144,8 @@ def explain(
     solver
         What solves the problems under other budgets.
     seconds
-        Wall time for all of them; when it runs out, the next useful budgets may be larger than need be, and so may the
-        least factor.
+        Wall time for all of them; when it runs out, the next useful budgets may be larger than need be or missing, and
+        the least factor may be larger.
 
     Returns
     -------
@@ -156,6 +157,7 @@ def explain(
     InvalidProblem
         When the solution is not of this problem, or the problem has pairwise terms.
     """
+    check_seconds(seconds)
     if solution.budget != tuple(problem.budget.tolist()):
         raise InvalidProblem(
             f"the solution is for the budgets {list(solution.budget)}, the problem has {problem.budget.tolist()}"
@@ -182,7 +184,7 @@ def _worth(
     problem: Problem, solution: Solution, resource: int, price: float, solver: Solver | str, deadline: float
 ) -> Worth:
     worth = Worth(solution.budget[resource], solution.cost[resource], price)
-    if solution.status is not Status.OPTIMAL:
+    if solution.status is not Status.OPTIMAL or time.perf_counter() > deadline:
         return worth
     below = math.nextafter(solution.value - solution.certificate.tolerance, -math.inf)
     left = max(deadline - time.perf_counter(), 0.01)

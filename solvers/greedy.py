@@ -74,6 +74,7 @@ class Greedy:
                 best, least = found, value
             used = problem.above[:, hull.point[hull.first] if found is None else found].sum(axis=1) / room
             weight = weight * np.maximum(used, _LEAST_SHARE) ** _SHARPNESS
+            weight /= weight.max()  # only ratios count, and walk after walk over budget they would overflow
             if time.perf_counter() > deadline:
                 break
         return Answer(best, stats={"steps": steps})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .certify import TOLERANCE, total_value
+from .certify import total_value
 from .exact import Exact
 from .lagrangian import lagrangian_bound
 from .normal import fitting
@@ -18,7 +18,7 @@ from .pairwise_moves import descend
 from .pairwise_search import Excess, Outcome, exhaust
 from .reduce import reduce
 from .rows import refusal
-from .solution import Answer
+from .solution import TOLERANCE, Answer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .checks import is_whole
 from .errors import InvalidProblem
 from .hull import undominated
 from .states import States, entry_order, merge
@@ -207,5 +208,5 @@ def check_resource(problem: Problem, resource: int) -> None:
     InvalidProblem
         When there is no such resource.
     """
-    if not 0 <= resource < problem.n_resources:
-        raise InvalidProblem(f"resource = {resource}: the problem has the resources 0 to {problem.n_resources - 1}")
+    if not is_whole(resource) or not 0 <= resource < problem.n_resources:
+        raise InvalidProblem(f"resource = {resource!r}: the problem has the resources 0 to {problem.n_resources - 1}")

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._solve import solve
 from .bound import best_price
-from .certify import TOLERANCE, total_value
+from .certify import total_value
+from .checks import check_seconds, check_whole
 from .errors import InvalidProblem
 from .lagrangian import lagrangian_bound
 from .normal import normalise
 from .partition import rank_by_partition
 from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of
-from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, Certificate, Solution, Status
+from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate, Solution, Status
 from .states import States, nondominated
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 _GROWTH = ((200, 4.0), (2000, 2.0))
 _LEAST_GROWTH = 1.3
 _LATE = 1000  # states kept for each group once the time is up
+_LAST_RESORT = 0.1  # seconds for a single selection, where the lists came to nothing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,11 +86,14 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     Raises
     ------
     InvalidProblem
-        When k is not positive, or the problem has further rows or pairwise terms.
+        When k or another number makes no sense, or the problem has further rows or pairwise terms.
+    NoSolution
+        When a limit was hit before any selection was found, although there may be some.
     """
     started = time.perf_counter()
-    if k < 1:
-        raise InvalidProblem(f"k = {k}: it must be at least 1")
+    check_whole("k", k, 1)
+    check_whole("max_states", max_states, 1)
+    check_seconds(seconds)
     if problem.rows is not None:
         raise InvalidProblem("k_best takes no further rows: leave them out")
     if problem.pairs is not None:
@@ -103,6 +109,8 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
         relative = regrets_of(normal.problem, normal_price)
         found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
         noise = math.ldexp(noise_of(normal.problem, relative), normal.exponent)
+    if not len(found):
+        found, proved = _any(problem, started + seconds)
     certain = {choice.tobytes() for choice in proved}
     bound = lagrangian_bound(problem, price)
     solutions = []
@@ -112,6 +120,17 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
         stats = {"rank": place, "states" if problem.n_resources == 1 else "solves": steps}
         solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
     return solutions
+
+
+def _any(problem: Problem, deadline: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The best selection alone, by the solver for one, where it is proved once more; none where nothing is feasible."""
+    answer = solve(problem, seconds=max(deadline - time.perf_counter(), _LAST_RESORT))
+    if answer.status is Status.INFEASIBLE:
+        return np.zeros((0, problem.n_groups), dtype=np.int64), np.zeros((0, problem.n_groups), dtype=np.int64)
+    choice = answer.require().choice
+    assert choice is not None
+    found = problem.position(choice)[None]
+    return found, found if answer.status is Status.OPTIMAL else found[:0]
 
 
 def _search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 GROUND_DUAL = "dual gap closed"
 GROUND_SEARCH = "search exhausted"
 GROUND_NONE = "none"
+_GROUNDS = {"OPTIMAL": (GROUND_DUAL, GROUND_SEARCH), "FEASIBLE": (GROUND_NONE,)}
+
+# Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
+TOLERANCE = 1e-12
 
 # In the statistics of an infeasible problem: the resources whose least budget is only the least that was found.
 UNPROVED_LEAST = "least_budget_not_proved"
@@ -145,9 +150,11 @@ class Certificate:
         Returns
         -------
         holds
-            False where the stated bound exceeds what the price proves, the price is not one, or a gap said to be closed
-            is not. What rests on an exhausted search is beyond a price: of an optimum the bound is rechecked, of an
-            infeasibility only that the cheapest selections of each budget do not refute it.
+            False where the stated bound exceeds what the price proves or the value, the price is not one, the status
+            has no ground of its own, or a gap said to be closed is not, to the rounding of this problem's sums. What
+            rests on an exhausted search is beyond a price: of an optimum the bound is rechecked, of an infeasibility
+            only that the cheapest selections of each budget do not refute it. Whether `value` is that of a selection
+            only the selection tells.
         """
         price = np.asarray(self.price)
         if price.shape != (problem.n_resources,) or not (np.isfinite(price).all() and (price >= 0).all()):
@@ -162,9 +169,19 @@ class Certificate:
             if self.ground == GROUND_SEARCH:
                 return not _cheapest_fits(problem)
             return farkas_excess(problem, price) > 0
-        if self.ground == GROUND_DUAL and not self.value - self.bound <= self.tolerance:
-            return False
+        if self.status.name in _GROUNDS:
+            rounding = TOLERANCE * _magnitude(problem)
+            if self.ground not in _GROUNDS[self.status.name] or not self.value >= self.bound - rounding:
+                return False
+            if self.ground == GROUND_DUAL and not self.value - self.bound <= min(self.tolerance, rounding):
+                return False
         return self.bound <= lagrangian_bound(problem, price, self.split)
+
+
+def _magnitude(problem: Problem) -> float:
+    """The most that the magnitudes of the terms of a selection can add up to."""
+    own = math.fsum(np.maximum.reduceat(np.abs(problem.value), problem.start[:-1]).tolist())
+    return own if problem.pairs is None else own + math.fsum(np.abs(problem.pairs.value).tolist())
 
 
 def _cheapest_fits(problem: Problem) -> bool:

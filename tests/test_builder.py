@@ -188,6 +188,11 @@ def test_what_cannot_be_built_is_refused_in_the_words_of_networks(budgets: Any, 
         build(TABLE, budgets, **constraints)
 
 
+def test_path_for_a_table_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"table is a str: give a SensitivityTable, such as read_table\("):
+        build("table.csv", {"bops": 1})  # type: ignore[arg-type]
+
+
 def test_layer_with_nothing_allowed_is_named() -> None:
     table = make_table([[3, 2, 1], [NAN, NAN, NAN]])
     with pytest.raises(InvalidInput, match=r"layer 'b' has no format that is allowed \(every loss is nan\)"):

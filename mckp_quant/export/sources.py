@@ -47,6 +47,8 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         When `model` is no network, or has no such layer; when the policy was made for another network, gives two
         formats to one weight, or names one weight twice.
     """
+    if model is None:
+        raise InvalidInput("model is missing: give the float network whose weights are exported (--model)")
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
     if "" in policy.layers:

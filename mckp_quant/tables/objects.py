@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidInput
+from ..layers import Layer
 from ..solvers.errors import require
 from .csv_files import long_records, wide_records
 from .findings import Handling, Place
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ..formats import Format
-    from ..layers import Layer
     from ..sensitivity.table import SensitivityTable
 
 _ERRORS = Handling()
@@ -66,6 +66,9 @@ def table_from_arrays(
     InvalidInput
         When shapes disagree, an entry cannot be read, or a cell is odd about which nothing was said.
     """
+    for at, row in enumerate(layers):
+        if not isinstance(row, Layer):
+            raise InvalidInput(f"layers[{at}] is {row!r}: give Layer objects, which say how large each layer is")
     names = [entry if isinstance(entry, str) else entry.name for entry in formats]
     shape = (len(layers), len(names))
     losses = _matrix("loss", loss, shape)

@@ -73,6 +73,8 @@ def settle(
     InvalidInput
         When a number or a fact cannot be read or is missing, or cells are odd about which nothing was said.
     """
+    if not isinstance(handling, Handling):
+        raise InvalidInput(f"handling is {handling!r}: give Handling(...), such as Handling(missing='drop')")
     if not rough.layers or not rough.formats:
         what = "layers" if not rough.layers else "formats"
         raise InvalidInput(f"{rough.source} has no {what}: a table needs a row per layer and a column per format")

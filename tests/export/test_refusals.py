@@ -130,6 +130,8 @@ def test_targets_outputs_and_models_that_are_none_are_refused(tmp_path: Path) ->
     (tmp_path / "full" / "file").write_text("")
     with pytest.raises(InvalidInput, match="exists already: name a new or an empty folder"):
         export(policy, "json", output=tmp_path / "full")
+    with pytest.raises(InvalidInput, match=r"model is missing: give the float network .* \(--model\)"):
+        export(Policy(("0",), (Format.named("w8"),)), "torchao", output=tmp_path / "out")
     with pytest.raises(InvalidInput, match=r"model is a list: this target takes a torch\.nn\.Module"):
         export(policy, "json", model=[], output=tmp_path / "made")
     with pytest.raises(InvalidInput, match="unknown form of Hugging Face checkpoints 'gptq'"):

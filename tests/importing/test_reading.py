@@ -167,6 +167,13 @@ def test_matrices_that_do_not_fit_are_refused(arguments: Any, words: str) -> Non
         table_from_arrays(loss, layers, formats)
 
 
+def test_names_for_layers_and_words_for_handling_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"layers\[0\] is 'a': give Layer objects"):
+        table_from_arrays([[1, 2]], ["a"], ["w2", "w4"])  # type: ignore[list-item]
+    with pytest.raises(InvalidInput, match=r"handling is 'drop': give Handling\(...\), such as"):
+        table_from_arrays([[1]], [Layer("a", "linear", (2, 3), 2, 6)], ["w2"], handling="drop")  # type: ignore[arg-type]
+
+
 def test_records_that_are_none_are_refused() -> None:
     with pytest.raises(InvalidInput, match="the records, row 1, column 0: 3 is no dict"):
         table_from_records([{"layer": "a", "shape": "2x2", "w4": 1}, 3])  # type: ignore[list-item]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,3 +134,16 @@ def test_budgets_that_clash_leave_it_without_a_selection() -> None:
 def test_option_with_which_nothing_evolves_is_refused(options: dict[str, int], message: str) -> None:
     with pytest.raises(InvalidProblem, match=re.escape(message)):
         Evolve(**options)
+
+
+def test_time_that_is_up_stops_before_newcomers_are_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps past the deadline at once: only the cheapest selection needs no repair."""
+    problem = quantisation(30, (2, 3, 4, 8), share=0.4, seed=0)
+    ticks = iter([0.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks, 1e6))
+    answer = Evolve()(problem, seconds=5, seed=0, warm=None)
+    assert answer.stats["generations"] == 0
+    assert answer.choice is not None
+    assert (problem.cost[:, answer.choice].sum(axis=1) <= problem.budget).all()
+    monkeypatch.undo()
+    assert solved(problem, Evolve(evaluations=100)).value < problem.value[answer.choice].sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -155,5 +156,17 @@ def test_search_that_found_nothing_has_only_a_bound_to_report() -> None:
 
 def test_answer_to_another_problem_is_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=1)
+    with pytest.raises(InvalidProblem, match="seconds = 0: give the solver some time"):
+        explain(problem, solve(problem), seconds=0)
     with pytest.raises(InvalidProblem, match=r"the solution is for the budgets \[\d+\], the problem has \[0\]"):
         explain(problem.with_budget([0]), solve(problem))
+
+
+def test_budgets_for_which_no_time_is_left_are_told_without_a_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps past the deadline at once."""
+    problem = quantisation(8, (2, 4, 8), share=0.5, seed=0)
+    solution = solve(problem)
+    assert explain(problem, solution).worths[0].next_budget is not None
+    ticks = iter([0.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks, 1e6))
+    assert explain(problem, solution, seconds=5).worths[0].next_budget is None

@@ -116,6 +116,20 @@ def test_limits_cost_the_proof_not_the_selections() -> None:
     assert cut[-1].bound <= k_best(problem, 1)[0].value
 
 
+def test_limit_under_which_no_list_ends_still_gives_the_best_one() -> None:
+    rng = np.random.default_rng(0)
+    cost = rng.integers(10**6, 10**7, (3, 5))
+    value = -(cost + rng.integers(-50, 50, cost.shape)).astype(float)
+    problem = Problem.from_table(value, cost, int(cost.min(axis=1).sum() + cost.max(axis=1).sum()) // 2)
+    best = solve(problem)
+    for most in range(1, 40):
+        solutions = k_best(problem, 3, max_states=most)
+        assert solutions
+        are_distinct_and_sorted(problem, solutions)
+        if solutions[0].status is Status.OPTIMAL:
+            assert solutions[0].value == best.value
+
+
 def test_time_limit_is_kept() -> None:
     problem = subset_sum(2000, 10, seed=9, reach=10**9)
     started = time.process_time()
@@ -155,8 +169,14 @@ def test_scale_of_values_is_irrelevant(scale: float) -> None:
 
 def test_arguments_without_sense_are_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=1)
-    with pytest.raises(InvalidProblem, match="k = 0: it must be at least 1"):
+    with pytest.raises(InvalidProblem, match="k = 0: it must be a whole number, at least 1"):
         k_best(problem, 0)
+    with pytest.raises(InvalidProblem, match=r"k = 2\.5: it must be a whole number, at least 1"):
+        k_best(problem, 2.5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidProblem, match="max_states = 0: it must be a whole number, at least 1"):
+        k_best(problem, 1, max_states=0)
+    with pytest.raises(InvalidProblem, match="seconds = -1: give the solver some time"):
+        k_best(problem, 1, seconds=-1)
     one = np.ones(1, dtype=np.int64)
     row = Rows(np.array([0, 1]), 0 * one, one, 0 * one, one)
     with pytest.raises(InvalidProblem, match="k_best takes no further rows"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -123,5 +124,28 @@ def test_limits_that_are_no_numbers_are_refused(limit: float) -> None:
 
 
 def test_resource_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InvalidProblem, match="max_value = 'a': it must be a finite number"):
+        least_cost(quantisation(4, (2, 4), share=0.5, seed=0), "a")  # type: ignore[arg-type]
+    with pytest.raises(InvalidProblem, match="seconds = 'a': give the solver some time"):
+        least_cost(quantisation(4, (2, 4), share=0.5, seed=0), 1.0, seconds="a")  # type: ignore[arg-type]
+    with pytest.raises(InvalidProblem, match=r"resource = 0\.5: the problem has the resources 0 to 0"):
+        least_cost(quantisation(4, (2, 4), share=0.5, seed=0), 1.0, resource=0.5)  # type: ignore[arg-type]
     with pytest.raises(InvalidProblem, match="resource = -1: the problem has the resources 0 to 0"):
         least_cost(quantisation(3, (2, 4), share=0.5, seed=1), 1.0, resource=-1)
+
+
+def test_time_that_is_up_leaves_a_cost_that_is_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps past the deadline once the first problem was solved."""
+    rng = np.random.default_rng(0)
+    cost = rng.integers(1, 10**6, (50, 5))
+    problem = Problem.from_table(rng.random((50, 5)), cost, int(cost.max(axis=1).sum()))
+    limit = solve(problem).value + 1.0
+    whole = least_cost(problem, limit)
+    ticks = iter([0.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks, 1e6))
+    cut = least_cost(problem, limit, seconds=5)
+    assert cut.solves < whole.solves
+    assert cut.cost > whole.cost
+    assert cut.solution.value <= limit
+    assert not cut.proved
+    assert whole.proved

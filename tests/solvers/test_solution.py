@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant.solvers import Certificate, NoSolution, Problem, Solution, Status
+from mckp_quant.solvers import Certificate, NoSolution, Problem, Solution, Status, solve
 from mckp_quant.solvers.lagrangian import farkas_excess, lagrangian_bound
 from mckp_quant.solvers.solution import UNPROVED_LEAST
 
@@ -27,7 +27,8 @@ PRICES = st.one_of(
 
 
 def certificate(status: Status, price: Any, bound: float, ground: str = "none") -> Certificate:
-    return Certificate(status=status, ground=ground, price=np.array(price, dtype=float), bound=bound, tolerance=0.0)
+    value = bound if ground == "dual gap closed" else math.inf
+    return Certificate(status, ground, np.array(price, dtype=float), bound, tolerance=0.0, value=value)
 
 
 def next_up(bound: Fraction) -> float:
@@ -109,10 +110,37 @@ def test_price_that_is_none_proves_nothing(price: Any) -> None:
             assert not certificate(status, price, bound, ground).holds(SMALL)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ground": "dual gap closed"},
+        {"ground": "dual gap closed", "tolerance": math.inf},
+        {"ground": "dual gap closed", "tolerance": 100.0},
+        {"ground": "dual gap closed", "value": -1e9},
+        {"ground": "none"},
+        {"ground": "because"},
+        {"value": math.nan},
+        {"value": -1e9},
+        {"status": Status.FEASIBLE},
+        {"tolerance": math.nan, "ground": "dual gap closed"},
+    ],
+)
+def test_claim_that_was_changed_does_not_hold(changed: dict[str, Any]) -> None:
+    """The optimum is 7 and the bound 6.5: only a search closes the gap."""
+    problem = Problem.from_table([[9.0, 4, 1], [6, 5, 0.5]], [[2, 3, 5], [2, 4, 8]], 8)
+    own = solve(problem).certificate
+    assert (own.status, own.ground, own.value) == (Status.OPTIMAL, "search exhausted", 7.0)
+    assert own.holds(problem)
+    assert not dataclasses.replace(own, **changed).holds(problem)
+    heuristic = solve(problem, "greedy").certificate
+    assert heuristic.holds(problem)
+    assert not dataclasses.replace(heuristic, status=Status.OPTIMAL).holds(problem)
+
+
 def test_certificate_holds_at_the_bound_it_proves_and_not_for_other_problems() -> None:
     price = np.array([0.5])
     bound = lagrangian_bound(SMALL, price)
-    own = certificate(Status.OPTIMAL, price, bound)
+    own = certificate(Status.OPTIMAL, price, bound, "search exhausted")
     assert own.holds(SMALL)
     assert own.holds(SMALL.with_budget(7))  # costs add up to 6 or 9, never to 7
     assert not own.holds(SMALL.with_budget(9))
