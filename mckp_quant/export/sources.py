@@ -12,10 +12,10 @@ from ..errors import InvalidInput
 from ..quantizers import quantize
 from ..simulation import Simulator
 from ..weight_uses import uses_in
-from .contract import Job
+from .contract import ExportMismatch, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..formats import Format
     from ..layers import Layer
@@ -98,3 +98,38 @@ def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
     off = (weight.detach().double() - asked).abs()
     wrong = int((off > ROUNDINGS * torch.finfo(own.dtype).eps * asked.abs()).sum())
     return f"differs in {wrong:,} of {layer.elements:,} entries, by up to {float(off.max()):.3g}" if wrong else ""
+
+
+def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
+    """Hold every tensor of an artefact that is no weight of the policy's layers against the network's own.
+
+    Parameters
+    ----------
+    target
+        The name of the target.
+    state
+        From the names of parameters and buffers to what the artefact holds.
+    job
+        What was asked.
+
+    Raises
+    ------
+    ExportMismatch
+        When one is missing, other than under another name of the same tensor, or differs in an entry or its shape.
+    """
+    uses = uses_in(job.model)
+    taken = {f"{name}.{uses[name].attribute}" for layer in job.layers for name in (layer.name, *layer.ties)}
+    own = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
+    held = {tensor.data_ptr() for name, tensor in own.items() if name in state}
+    for name, tensor in own.items():
+        if name not in state:
+            if tensor.numel() == 0 or tensor.data_ptr() in held:
+                continue
+            raise ExportMismatch(f"{target}: the tensor {name!r} of the network is not in the artefact")
+        kept = state[name].detach().cpu()
+        asked = tensor.detach().cpu().to(kept.dtype)
+        same = asked.shape == kept.shape and bool(((asked == kept) | (asked.isnan() & kept.isnan())).all())
+        if not same:
+            raise ExportMismatch(
+                f"{target}: the tensor {name!r}, which is no weight of the policy's, is not as it is in the network"
+            )

@@ -66,9 +66,12 @@ class CompressedTensors:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
+        from .sources import check_others
+
         state: dict[str, Tensor] = {}
         for path in sorted(folder.glob("*.safetensors")):
             state |= read_state(path)
+        check_others(self.name, state, job)
         return stored_layers(state, read_config(folder / CONFIG))
 
 

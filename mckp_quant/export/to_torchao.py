@@ -73,7 +73,11 @@ class Torchao:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read both files again."""
-        return stored_layers(read_state(folder / STATE), read_config(folder / CONFIG))
+        from .sources import check_others
+
+        state = read_state(folder / STATE)
+        check_others(self.name, state, job)
+        return stored_layers(state, read_config(folder / CONFIG))
 
 
 def _describe(job: Job, folder: Path) -> None:

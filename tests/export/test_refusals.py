@@ -10,7 +10,7 @@ from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
-from mckp_quant.export._export import compare
+from mckp_quant.export._export import EXPORTERS, compare
 from mckp_quant.export.contract import Stored
 from mckp_quant.solvers import SolverUnavailable
 
@@ -225,3 +225,26 @@ def test_weights_in_half_precision_are_exported_as_they_are_simulated(
     report = export(Policy(("0",), (Format.named("w4g32"),)), "torchao", model=model, output=tmp_path / "made")
     assert report.layers[0].found == "w4g32"
     assert np.isfinite(report.stored_bytes)
+
+
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors"])
+def test_bias_or_norm_that_was_changed_or_lost_is_seen(tmp_path: Path, target: str) -> None:
+    pytest.importorskip(target)
+    model = nn.Sequential(nn.Linear(64, 96), nn.BatchNorm1d(96), nn.Linear(96, 32))
+    policy = Policy(("0", "2"), (Format.named("w8"), Format.named("float")))
+    export(policy, target, model=model, output=tmp_path / "made")
+    safetensors = pytest.importorskip("safetensors")
+    path = tmp_path / "made" / "model.safetensors"
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata, state = file.metadata(), {name: file.get_tensor(name) for name in sorted(file.keys())}
+    exporter = EXPORTERS[target]
+    job = exporter.prepare(policy, model, ())
+    for name in ("0.bias", "1.weight", "1.running_var", "1.num_batches_tracked"):
+        changed = {**state, name: state[name] + 1}
+        safetensors.torch.save_file(changed, path, metadata=metadata)
+        with pytest.raises(ExportMismatch, match=f"{target}: the tensor '{name}', which is no weight of the policy's"):
+            exporter.read(tmp_path / "made", job)
+    lost = {key: tensor for key, tensor in state.items() if key != "1.bias"}
+    safetensors.torch.save_file(lost, path, metadata=metadata)
+    with pytest.raises(ExportMismatch, match=f"{target}: the tensor '1.bias' of the network is not in the artefact"):
+        exporter.read(tmp_path / "made", job)
