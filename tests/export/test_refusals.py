@@ -12,6 +12,7 @@ from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
 from mckp_quant.export._export import EXPORTERS, compare
 from mckp_quant.export.contract import Stored
+from mckp_quant.export.sources import module_job
 from mckp_quant.solvers import SolverUnavailable
 
 from .networks import llama, mixed
@@ -131,7 +132,7 @@ def test_targets_outputs_and_models_that_are_none_are_refused(tmp_path: Path) ->
     with pytest.raises(InvalidInput, match="exists already: name a new or an empty folder"):
         export(policy, "json", output=tmp_path / "full")
     with pytest.raises(InvalidInput, match=r"model is missing: give the float network .* \(--model\)"):
-        export(Policy(("0",), (Format.named("w8"),)), "torchao", output=tmp_path / "out")
+        module_job(Policy(("0",), (Format.named("w8"),)), None, ())
     with pytest.raises(InvalidInput, match=r"model is a list: this target takes a torch\.nn\.Module"):
         export(policy, "json", model=[], output=tmp_path / "made")
     with pytest.raises(InvalidInput, match="unknown form of Hugging Face checkpoints 'gptq'"):
