@@ -182,3 +182,11 @@ def test_records_that_are_none_are_refused() -> None:
 def test_stored_bytes_that_are_no_whole_number_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"stored_bytes, row 0, column 'q': 2\.5 is no whole"):
         table_from_arrays([[1.0]], [Layer("a", "linear", (2, 3), 2, 6)], ["q"], stored_bytes=[[2.5]])
+
+
+@pytest.mark.parametrize("name", ["table.json", "table.csv", "table.npz"])
+@pytest.mark.parametrize("likelihood", ["gaussian", ""])
+def test_what_the_outputs_were_taken_for_is_kept(tmp_path: Path, name: str, likelihood: str) -> None:
+    table = dataclasses.replace(make_table([[3.0, 2.0, 1.0]]), likelihood=likelihood)
+    write_table(table, tmp_path / name)
+    assert read_table(tmp_path / name).table.likelihood == likelihood

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def complaints(rule: dict[str, Any], found: Any, path: str = "$") -> list[str]:
 def documents(folder: Path) -> dict[str, Any]:
     """One document of each kind, with everything in it that there can be."""
     table = make_table([[3.0, 2.0, 1.0], [float("nan"), 2.0, -1.0]])
-    table.save(folder / "table.json")
+    dataclasses.replace(table, likelihood="gaussian").save(folder / "table.json")
     mine = make_table([[3.0]], "w2")
     mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], weights=[4.0])  # type: ignore[arg-type]
     mine.save(folder / "own.json")
