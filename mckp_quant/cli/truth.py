@@ -164,7 +164,14 @@ def refine(
     terms = None
     if with_interactions:
         with progress("measuring interactions"):
-            terms = interactions(network, batches, formats=measured.formats, likelihood=likelihood, seed=seed)
+            terms = interactions(
+                network,
+                batches,
+                formats=measured.formats,
+                layers=measured.layer_names,
+                likelihood=likelihood,
+                seed=seed,
+            )
     with progress("refining") as report:
         found = refine_policy(
             network,

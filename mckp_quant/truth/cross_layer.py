@@ -16,6 +16,7 @@ from ..batches import as_batches, evaluating
 from ..discovery import discover
 from ..errors import InvalidInput, unknown
 from ..formats import as_formats
+from ..sensitivity._arguments import chosen_layers
 from ..sensitivity._dense_outputs import classes_last
 from ..sensitivity._estimator import Task
 from ..sensitivity._labels import counted_positions
@@ -47,10 +48,11 @@ def interactions(
     output: Callable[..., object] | None = None,
     seed: int = 0,
     probes: int = 1,
+    layers: Iterable[str] | None = None,
     class_dim: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Interactions:
-    """Measure the cross-layer matrix of the Gauss-Newton form, for all layers and formats.
+    """Measure the cross-layer matrix of the Gauss-Newton form, for layers and formats.
 
     The same arguments give the diagonal that `measure` gives. Terms between layers need more samples than losses of
     single layers: estimate them on hundreds of inputs, and let `Interactions.shrinkage` say how much of them holds.
@@ -61,7 +63,7 @@ def interactions(
         The network; it is given back as it was.
     batches
         As for `measure`; at least 2 batches, or nothing can be held out to find the shrinkage.
-    formats, likelihood, output, seed, probes, class_dim
+    formats, likelihood, output, seed, probes, layers, class_dim
         As for `measure`.
     progress
         Called after each batch with the number done.
@@ -91,7 +93,7 @@ def interactions(
             "a table with such formats; refine it without them"
         )
     stream = list(as_batches(batches, model))
-    rows = discover(model, stream[0])
+    rows = chosen_layers(discover(model, stream[0]), layers)
     parts: list[NDArray[np.float64]] = []
     weights: list[float] = []
     with evaluating(model):

@@ -89,6 +89,18 @@ def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
     np.testing.assert_allclose(diagonals, table.contributions, rtol=1e-9)
 
 
+def test_layers_that_a_table_is_of_can_be_measured_alone() -> None:
+    model, some = network(4), ["2", "0"]
+    table = mq.measure(model, BATCHES, formats=FORMATS, layers=some)
+    whole = interactions(model, BATCHES, formats=FORMATS)
+    got = interactions(model, BATCHES, formats=FORMATS, layers=some)
+    assert got.layers == table.layer_names == ("0", "2")
+    np.testing.assert_allclose(got.parts, whole.parts[:, :6, :6], rtol=1e-9)
+    assert len(mq.with_interactions(table, mq.allocate(table, {"weight_bytes": "90%"}), got).policy) == 2
+    with pytest.raises(InvalidInput, match="unknown layer '1'"):
+        interactions(model, BATCHES, formats=FORMATS, layers=["1"])
+
+
 class Tagger(nn.Module):
     def __init__(self) -> None:
         super().__init__()
