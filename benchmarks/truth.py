@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.environment import environment
-from benchmarks.networks import FILES, HELP
+from benchmarks.networks import FILES, FORMATS, HELP
 from benchmarks.truth_methods import EXACT, MEASURING, SUBJECTS, TABLES, UNIFORM, Laboratory, methods, say, subject
 from mckp_quant.evaluation import Evaluator, mean_and_error
 
@@ -212,6 +212,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         say(f"--calibration {options.calibration} is too much: {error}")
         return 2
+    for case in (each for each in cases if each.formats != FORMATS):
+        # Where inputs are rounded too, the budgets are those of a uniform format.
+        sizeless = [average for average in options.averages if case.uniform(average) is None]
+        if sizeless:
+            say(f"--averages {float(sizeless[0]):g}: {case.name} has no uniform format of that size in {case.formats}")
+            return 2
     settings = len(options.seeds), options.averages, options.evaluations, options.evolution
     seconds = [planned(case, *settings) for case in cases]
     for case, own in zip(cases, seconds, strict=True):

@@ -61,6 +61,11 @@ class Subject:
     held_out: list[tuple[Tensor, Tensor]]
     formats: str = FORMATS
 
+    def uniform(self, average: Fraction) -> str | None:
+        """The uniform format of a size, or None where there is none."""
+        name = f"w{average}" if self.formats == FORMATS else f"w{average}a{INPUTS}"
+        return name if name in self.formats.split(",") else None
+
     def drawn(self, seed: int) -> list[tuple[Tensor, Tensor]]:
         """The calibration batches of a seed."""
         picks = torch.randperm(len(self.pool[0]), generator=torch.Generator().manual_seed(seed))[: self.calibration]
@@ -135,19 +140,13 @@ class Laboratory:
             self.case.model, self.batches, formats=self.case.formats, probes=PROBES_OF_INTERACTIONS, seed=self.seed
         )
 
-    def uniform(self, average: Fraction) -> str | None:
-        """The uniform format of a size, or None where there is none."""
-        name = f"w{average}" if self.case.formats == FORMATS else f"w{average}a{INPUTS}"
-        return name if name in self.case.formats.split(",") else None
-
     def budget(self, average: Fraction) -> dict[str, Any]:
         """The bytes of an average number of bits; with rounded inputs also the bit operations."""
         layers = self.table("gauss_newton").layers
         if self.case.formats == FORMATS:
             return {"weight_bytes": budget_bytes(layers, average)}
-        name = self.uniform(average)
-        if name is None:
-            raise ValueError(f"no format stores weights in {average} bits and inputs in {INPUTS}: {self.case.formats}")
+        name = self.case.uniform(average)
+        assert name is not None
         costs = mq.Policy.uniform(layers, name).costs
         return {name: costs[name] for name in ("weight_bytes", "bops")}
 
@@ -166,7 +165,7 @@ class Method:
 
 def methods(lab: Laboratory, average: Fraction, evaluations: Sequence[int], evolution: int) -> Iterator[Method]:
     """Every way to choose a policy at a size."""
-    if name := lab.uniform(average):
+    if name := lab.case.uniform(average):
         yield Method(UNIFORM, functools.partial(_uniform, lab, name))
     weights_only = lab.case.formats == FORMATS
     for title, (estimator, solver) in TABLES.items():

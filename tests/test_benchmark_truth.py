@@ -75,14 +75,17 @@ def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
     assert [json.loads(line)["method"] for line in lines] == METHODS[:2]
 
 
-def test_budget_of_rounded_inputs_is_that_of_a_uniform_format(tmp_path: Path) -> None:
+def test_budget_of_rounded_inputs_is_that_of_a_uniform_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     case = truth_methods.subject("demo", None, 32)
     joint = truth_methods.Subject(case.name, case.model, case.pool, case.calibration, 32, case.held_out, JOINT)
     lab = truth_methods.Laboratory(joint, 0, tmp_path)
     costs = mq.Policy.uniform(lab.table("gauss_newton").layers, "w4a6").costs
     assert lab.budget(Fraction(4)) == {"weight_bytes": costs["weight_bytes"], "bops": costs["bops"]}
-    with pytest.raises(ValueError, match="no format stores weights in 5 bits and inputs in 6"):
-        lab.budget(Fraction(5))
+    monkeypatch.setattr(truth, "subject", lambda *_: joint)
+    assert run("plan", tmp_path, "--averages", "4,5") == 2
+    assert "--averages 5: demo network has no uniform format of that size in w2a" in capsys.readouterr().err
 
 
 def test_what_cannot_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
