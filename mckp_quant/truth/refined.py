@@ -94,10 +94,12 @@ class Refinement:
         if self.policy == self.start:
             return f"nothing better was found in {self.evaluations:.0f} evaluations: the policy stays as it was"
         saved = 100 * (1 - self.kl / self.start_kl) if self.start_kl > 0 else math.nan
+        kept = sum(step.kept for step in self.steps)
+        made = "1 change lowers" if kept == 1 else f"{kept} changes lower"
         return (
-            f"{sum(step.kept for step in self.steps)} changes in {self.evaluations:.0f} evaluations lower the KL "
-            f"from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) where they were chosen; on "
-            f"batches held back the difference is {self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
+            f"{made} the KL from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) where they were "
+            f"chosen, in {self.evaluations:.0f} evaluations; on batches held back the difference is "
+            f"{self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
         )
 
     def document(self) -> dict[str, Any]:

@@ -120,35 +120,20 @@ def refine(
     without_targets = (dataclasses.replace(batch, targets=None) for batch in as_batches(batches, model))
     evaluator = Evaluator(model, without_targets, output=output, likelihood=likelihood)
     unit = evaluator.reference.unit
-    if table.unit != unit:
-        raise InvalidInput(
-            f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
-            "measure the table with 'gauss_newton' or 'measured_kl'"
-        )
-    if table.likelihood not in {"", likelihood}:
-        raise InvalidInput(
-            f"the table was measured with likelihood={table.likelihood!r} and refine was called with {likelihood!r}: "
-            "give the same one, so that what is measured is what is predicted"
-        )
+    _check_fit(table, allocation, unit, likelihood, interactions)
     order, search = _split(len(evaluator.sizes), confirm, seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
     begun = _labels(allocation).tolist()  # what the start does says how much samples count
     settings = repr((*asked, begun, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
     measured = Measurements(evaluator, table, allocation, search, checkpoint, settings)
-    whole = problem
-    if interactions is not None:
-        if interactions.unit != unit:
-            raise InvalidInput(
-                f"the interactions are in {interactions.unit!r} and the table in {unit!r}, which do not add up: "
-                "measure both on the same network"
-            )
-        if problem.rows is not None:
-            raise InvalidInput(
-                "the allocation has a structure and interactions were given, which no solver takes together: leave "
-                "structure= of allocate or interactions= out"
-            )
-        whole = interactions.on(problem, index, 1.0)
+    whole = problem if interactions is None else interactions.on(problem, index, 1.0)
+
+    def after_round(spent: float) -> None:
+        measured.save()
+        if progress is not None:
+            progress(spent, evaluations)
+
     steps: list[Step] = []
     try:
         held = len(order) - search
@@ -157,13 +142,7 @@ def refine(
             expander = Expander(evaluator, table, problem, index, likelihood, own[:search].tolist(), seed)
             measured.turn(own, expander if expand else None)
             run = Search(measured, Correction(whole), allocation, evaluations, candidates, patience, seed, attempt)
-            run.start(problem.position(_labels(allocation)))
-            while run.stopped == "":
-                run.round()
-                measured.save()
-                if progress is not None:
-                    progress(run.spent, evaluations)
-            place, confirmed, stderr = run.confirm()
+            place, confirmed, stderr = run.to_the_end(problem.position(_labels(allocation)), after_round)
             steps.extend(run.record(place))
             if place > 0 or len(run.incumbents) == 1 or evaluations - run.spent < _WORTH_ANOTHER:
                 break
@@ -200,6 +179,33 @@ def _check(evaluations: float, confirm: float, candidates: int, patience: int) -
         raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.125")
     check_count("candidates", candidates, 1)
     check_count("patience", patience, 1)
+
+
+def _check_fit(
+    table: SensitivityTable, allocation: Allocation, unit: str, likelihood: str, interactions: Interactions | None
+) -> None:
+    if table.unit != unit:
+        raise InvalidInput(
+            f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
+            "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    if table.likelihood not in {"", likelihood}:
+        raise InvalidInput(
+            f"the table was measured with likelihood={table.likelihood!r} and refine was called with {likelihood!r}: "
+            "give the same one, so that what is measured is what is predicted"
+        )
+    if interactions is None:
+        return
+    if interactions.unit != unit:
+        raise InvalidInput(
+            f"the interactions are in {interactions.unit!r} and the table in {unit!r}, which do not add up: "
+            "measure both on the same network"
+        )
+    if allocation.problem.rows is not None:
+        raise InvalidInput(
+            "the allocation has a structure and interactions were given, which no solver takes together: leave "
+            "structure= of allocate or interactions= out"
+        )
 
 
 def _split(batches: int, confirm: float, seed: int) -> tuple[NDArray[np.int64], int]:

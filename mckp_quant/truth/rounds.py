@@ -20,7 +20,7 @@ from .racing import importance_of, mean_kl, paired, race, stages
 from .refined import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,6 +74,14 @@ class Search:
     def kl(self) -> float:
         """Of the incumbent, on these batches."""
         return mean_kl(self._scores)[0]
+
+    def to_the_end(self, choice: NDArray[np.int64], after_round: Callable[[float], None]) -> tuple[int, float, float]:
+        """Search from a selection until something stops it, and confirm; see `confirm` for what it gives."""
+        self.start(choice)
+        while self.stopped == "":
+            self.round()
+            after_round(self.spent)
+        return self.confirm()
 
     def start(self, choice: NDArray[np.int64]) -> None:
         """Measure the selection to start from; raises InvalidInput where its network overflows."""

@@ -136,7 +136,9 @@ def test_search_whose_gains_do_not_hold_begins_again_with_other_batches_held_bac
     assert asked[0][0] > 1
     assert asked[0][1] != asked[1][1]
     assert found.policy != found.start
-    assert found.verdict.startswith(f"{asked[1][0] - 1} changes in {found.evaluations:.0f} evaluations")
+    changes = asked[1][0] - 1
+    assert found.verdict.startswith(f"{changes} changes lower" if changes > 1 else "1 change lowers")
+    assert f"in {found.evaluations:.0f} evaluations" in found.verdict
     assert not caplog.records
     asked.clear()
     assert document(refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)) == document(found)
@@ -433,7 +435,7 @@ def test_what_was_undone_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None
     found = refine(MODEL, misled(5), BUDGET, BATCHES, evaluations=100)
     assert sum(step.accepted for step in found.steps) > 1
     assert [step.kept for step in found.steps if step.accepted][:2] == [True, False]
-    assert found.verdict.startswith("1 changes in")
+    assert found.verdict.startswith("1 change lowers the KL from")
     assert math.isnan(found.policy.tolerance)
 
 
