@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .batches import as_batches
 from .errors import InvalidInput
 from .evaluation import Evaluator
 from .files import plain
+from .sensitivity._dense_outputs import classes_last, targets_flat
 from .truth.carriers import find_carriers, uniform_of_size
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ def validate(
     *,
     output: Callable[..., object] | None = None,
     likelihood: str = "categorical",
+    class_dim: int | None = None,
     against: Sequence[Policy] | Mapping[str, Policy] | None = None,
     factor: float = 2.0,
     table: SensitivityTable | None = None,
@@ -155,6 +158,8 @@ def validate(
         From what the model returns to its logits.
     likelihood
         ``"categorical"``, or ``"gaussian"`` for regression.
+    class_dim
+        As for `measure`: where dense outputs such as ``(N, C, H, W)`` have their classes, with targets ``(N, H, W)``.
     against
         Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
         that takes no more bytes.
@@ -188,6 +193,8 @@ def validate(
             f"the table was measured with likelihood={table.likelihood!r} and validate was called with {likelihood!r}: "
             "give the same one, so that what is measured is what is predicted"
         )
+    if class_dim is not None:
+        output, batches = classes_last(output, class_dim), map(targets_flat, as_batches(batches, model))
     evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
     own = evaluator.evaluate(policy)
 

@@ -140,6 +140,25 @@ def test_factor_below_one_is_refused(factor: float) -> None:
         mq.validate(network(), policy(0.1), BATCHES, factor=factor)
 
 
+def test_dense_outputs_are_validated_and_refined_on_what_measured_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, 4, 1))
+    batches = [
+        (torch.randn(5, 3, 4, 4, generator=generator), torch.randint(0, 4, (5, 4, 4), generator=generator))
+        for _ in range(4)
+    ]
+    table = mq.measure(model, batches, formats="w2,w4,w8", class_dim=1)
+    found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, class_dim=1)
+    got = mq.validate(model, found.policy, batches, class_dim=1)
+    flat = [(inputs, targets.flatten(1)) for inputs, targets in batches]
+    same = mq.validate(model, found.policy, flat, output=lambda made: made.movedim(1, -1).flatten(1, 2))
+    assert got.document() == same.document()
+    assert got.unit == table.unit == "nats per token"
+    assert 0 < got.policy.measured.accuracy < 1
+
+
 def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match=r"policy is a str: give a Policy, such as the \.policy"):
         mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]

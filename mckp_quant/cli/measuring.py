@@ -28,6 +28,7 @@ from .networks import (
 )
 from .options import (
     DEMO_FOLDER,
+    ClassDimOption,
     FolderOption,
     JsonOption,
     LikelihoodOption,
@@ -65,9 +66,7 @@ def measure(
     ] = "mse",
     probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
-    class_dim: Annotated[
-        int | None, typer.Option("--class-dim", help="Where dense outputs, (N, C, H, W), have their classes: 1 there.")
-    ] = None,
+    class_dim: ClassDimOption = None,
     target_error: Annotated[
         float | None,
         typer.Option("--target-error", help="Stop at this relative standard error of every loss that matters."),
@@ -159,6 +158,7 @@ def validate(
     calibration: CalibrationOption = None,
     table: MaybeTableOption = None,
     likelihood: LikelihoodOption = "categorical",
+    class_dim: ClassDimOption = None,
     batch_size: MaybeBatchSizeOption = None,
     context: ContextOption = None,
     device: DeviceOption = None,
@@ -176,7 +176,9 @@ def validate(
     from ..validation import validate as validate_policy
 
     with progress("validating"):
-        validation = validate_policy(network, chosen, batches, likelihood=likelihood, against=against, table=measured)
+        validation = validate_policy(
+            network, chosen, batches, likelihood=likelihood, class_dim=class_dim, against=against, table=measured
+        )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
     else:

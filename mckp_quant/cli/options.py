@@ -148,6 +148,9 @@ DataOption = Annotated[
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
 LikelihoodOption = Annotated[str, typer.Option("--likelihood", help="categorical, or gaussian for regression.")]
+ClassDimOption = Annotated[
+    int | None, typer.Option("--class-dim", help="Where dense outputs, (N, C, H, W), have their classes: 1 there.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
 
 

@@ -31,6 +31,7 @@ from .options import (
     AllowOption,
     AtLeastOption,
     BudgetOption,
+    ClassDimOption,
     CostsOption,
     JsonOption,
     LikelihoodOption,
@@ -129,6 +130,7 @@ def refine(
     activations: ActivationsOption = None,
     on: OnOption = None,
     likelihood: LikelihoodOption = "categorical",
+    class_dim: ClassDimOption = None,
     batch_size: MaybeBatchSizeOption = None,
     context: ContextOption = None,
     device: DeviceOption = None,
@@ -170,6 +172,7 @@ def refine(
                 formats=measured.formats,
                 layers=measured.layer_names,
                 likelihood=likelihood,
+                class_dim=class_dim,
                 seed=seed,
             )
     with progress("refining") as report:
@@ -182,6 +185,7 @@ def refine(
             interactions=terms,
             confirm=confirm,
             likelihood=likelihood,
+            class_dim=class_dim,
             seed=seed,
             checkpoint=checkpoint,
             progress=lambda done, total: report(int(done), int(total) if math.isfinite(total) else None),

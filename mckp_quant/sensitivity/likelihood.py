@@ -67,7 +67,8 @@ class Categorical:
             raise InvalidInput(
                 f"categorical logits have the shape {tuple(logits.shape)}: they must be (samples, classes) or "
                 "(samples, tokens, classes) with at least 2 classes; bring dense outputs (N, C, H, W) into it with "
-                "output=lambda z: z.flatten(2).transpose(1, 2), or use likelihood='gaussian' for regression"
+                "class_dim=1 or output=lambda z: z.flatten(2).transpose(1, 2), or use likelihood='gaussian' for "
+                "regression"
             )
         return logits.shape[1] if logits.ndim == 3 else 1
 

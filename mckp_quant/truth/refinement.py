@@ -13,6 +13,7 @@ from ..allocation import Allocation, allocate, check_origin
 from ..batches import as_batches
 from ..errors import InvalidInput
 from ..evaluation import Evaluator
+from ..sensitivity._dense_outputs import classes_last
 from ..weight_uses import check_usable
 from ..whole_numbers import check_count, check_seed
 from .correction import Correction
@@ -54,6 +55,7 @@ def refine(
     expand: bool = True,
     output: Callable[..., object] | None = None,
     likelihood: str = "categorical",
+    class_dim: int | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[float, float], None] | None = None,
@@ -91,7 +93,7 @@ def refine(
     expand
         Whether to expand the loss; without, and where the network cannot be differentiated, the search goes by the
         table. An expansion counts as seven evaluations, about what it takes.
-    output, likelihood
+    output, likelihood, class_dim
         As for `measure`.
     seed
         Of the split of the batches and all draws.
@@ -117,6 +119,8 @@ def refine(
     check_seed(seed)
     check_usable(model)
     allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else check_origin(budgets, table)
+    if class_dim is not None:
+        output = classes_last(output, class_dim)
     without_targets = (dataclasses.replace(batch, targets=None) for batch in as_batches(batches, model))
     evaluator = Evaluator(model, without_targets, output=output, likelihood=likelihood)
     unit = evaluator.reference.unit

@@ -114,3 +114,34 @@ def test_wrong_input_is_exit_code_2(here: Path, capsys: pytest.CaptureFixture[st
     assert "confirm is 2.0" in capsys.readouterr().err
     assert not (here / "x.json").exists()
     assert main(["stability", "table.json", "--budget", "weight_bytes=1"]) == 1
+
+
+DENSE = """
+import torch
+
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv2d(6, 4, 1))
+"""
+
+
+def test_dense_outputs_go_the_whole_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(DENSE)
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = (
+        torch.randn(24, 3, 4, 4, generator=generator),
+        torch.randint(0, 4, (24, 4, 4), generator=generator),
+    )
+    np.savez(tmp_path / "data.npz", inputs=inputs.numpy(), targets=targets.numpy())
+    running = ["--data", "data.npz", "--batch-size", "6", "--class-dim", "1"]
+    assert main(["measure", "net.py:model", *running, "--formats", "w2,w4,w8", "-o", "table.json"]) == 0
+    asked = ["--budget", "weight_bytes=60%", "--evaluations", "15", "--interactions", "-o", "policy.json"]
+    assert main(["refine", "table.json", *asked, "--model", "net.py:model", *running]) == 0
+    capsys.readouterr()
+    assert main(["validate", "policy.json", "--model", "net.py:model", *running, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert row["kl"] > 0
+    assert 0 < row["accuracy"] < 1
