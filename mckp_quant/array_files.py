@@ -1,4 +1,4 @@
-"""Arrays with a kind and a version in one npz file: plain numbers, nothing that would have to be unpickled."""
+"""Plain arrays in npz files, with a kind and a version or without; nothing that would have to be unpickled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .errors import InvalidInput
 from .files import PREFIX, check_schema, plain, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from numpy.typing import NDArray
 
@@ -43,12 +43,7 @@ def write_arrays(
         By name.
     """
     about = json.dumps(plain({"schema": f"{PREFIX}/{kind}/{version}", **document}), allow_nan=False)
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in {_ABOUT: np.array(about), **arrays}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-    write_bytes(path, content.getvalue())
+    write_npz_arrays(path, {_ABOUT: np.array(about), **arrays})
 
 
 def read_arrays(
@@ -74,14 +69,31 @@ def read_arrays(
         When the file is missing, truncated, no npz, of another kind, written by a newer version, or would have to be
         unpickled.
     """
-    source = os.fspath(path)
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InvalidInput(f"cannot read the {kind} {source!r}: {error}") from error
+    arrays = read_npz_arrays(path, kind)
     try:
         document = json.loads(str(arrays.pop(_ABOUT, None)))
     except json.JSONDecodeError:
         document = None
-    return check_schema(document, source, kind, version), arrays
+    return check_schema(document, os.fspath(path), kind, version), arrays
+
+
+def write_npz_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+    """Write plain arrays as npz, whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **dict(arrays))
+    write_bytes(path, content.getvalue())
+
+
+def read_npz_arrays(
+    path: str | os.PathLike[str], kind: str, known: Container[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Read the plain arrays of an npz file, or only those of known names.
+
+    Raises InvalidInput where the file is missing, truncated, no npz, or an array that is read would have to be
+    unpickled.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if known is None or name in known}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        raise InvalidInput(f"cannot read the {kind} {os.fspath(path)!r}: {error}") from error

@@ -188,11 +188,8 @@ def validate(
         raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
-    if table is not None and table.likelihood not in {"", likelihood}:
-        raise InvalidInput(
-            f"the table was measured with likelihood={table.likelihood!r} and validate was called with {likelihood!r}: "
-            "give the same one, so that what is measured is what is predicted"
-        )
+    if table is not None:
+        table.check_likelihood(likelihood)
     if class_dim is not None:
         output, batches = classes_last(output, class_dim), map(targets_flat, as_batches(batches, model))
     evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)

@@ -123,7 +123,7 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
 
 
 def _any(problem: Problem, deadline: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The best selection alone, by the solver for one, where it is proved once more; none where nothing is feasible."""
+    """The best selection alone, and whether it is proved, by the solver for one; none where nothing is feasible."""
     answer = solve(problem, seconds=max(deadline - time.perf_counter(), _LAST_RESORT))
     if answer.status is Status.INFEASIBLE:
         return np.zeros((0, problem.n_groups), dtype=np.int64), np.zeros((0, problem.n_groups), dtype=np.int64)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 GROUND_DUAL = "dual gap closed"
 GROUND_SEARCH = "search exhausted"
 GROUND_NONE = "none"
-_GROUNDS = {"OPTIMAL": (GROUND_DUAL, GROUND_SEARCH), "FEASIBLE": (GROUND_NONE,)}
 
 # Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
 TOLERANCE = 1e-12
@@ -38,6 +37,9 @@ class Status(enum.Enum):
     FEASIBLE = "feasible, not proved optimal"
     INFEASIBLE = "proved infeasible"
     UNKNOWN = "stopped before any feasible selection was found"
+
+
+_GROUNDS = {Status.OPTIMAL: (GROUND_DUAL, GROUND_SEARCH), Status.FEASIBLE: (GROUND_NONE,)}  # of a selection
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -169,9 +171,9 @@ class Certificate:
             if self.ground == GROUND_SEARCH:
                 return not _cheapest_fits(problem)
             return farkas_excess(problem, price) > 0
-        if self.status.name in _GROUNDS:
+        if self.status in _GROUNDS:
             rounding = TOLERANCE * _magnitude(problem)
-            if self.ground not in _GROUNDS[self.status.name] or not self.value >= self.bound - rounding:
+            if self.ground not in _GROUNDS[self.status] or not self.value >= self.bound - rounding:
                 return False
             if self.ground == GROUND_DUAL and not self.value - self.bound <= min(self.tolerance, rounding):
                 return False

@@ -163,7 +163,7 @@ def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> Non
     with pytest.raises(mq.InvalidInput, match=r"policy is a str: give a Policy, such as the \.policy"):
         mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]
     table = mq.measure(network(), BATCHES, formats="w2,w4", likelihood="categorical")
-    with pytest.raises(mq.InvalidInput, match="with likelihood='categorical' and validate was called with 'gaussian'"):
+    with pytest.raises(mq.InvalidInput, match="measured with likelihood='categorical', not 'gaussian'"):
         mq.validate(network(), policy(0.1), BATCHES, table=table, likelihood="gaussian")
 
 

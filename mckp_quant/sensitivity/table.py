@@ -162,6 +162,14 @@ class SensitivityTable:
         content.update(np.ascontiguousarray(self.loss).tobytes())
         return content.hexdigest()[:16]
 
+    def check_likelihood(self, likelihood: str) -> None:
+        """Refuse to set beside this table what is measured with another likelihood; raises InvalidInput."""
+        if self.likelihood not in {"", likelihood}:
+            raise InvalidInput(
+                f"the table was measured with likelihood={self.likelihood!r}, not {likelihood!r}: give the same one, "
+                "so that what is measured is what is predicted"
+            )
+
     def row(self, layer: str) -> int:
         """The row of the layer of this name; raises InvalidInput, with the nearest name, where there is none."""
         if layer not in self.layer_names:

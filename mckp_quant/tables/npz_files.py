@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
-import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..array_files import read_npz_arrays, write_npz_arrays
 from ..errors import InvalidInput
-from ..files import write_bytes
 from ..layers import Activation
 from ..ranges import ActivationRanges
 from . import cells
@@ -67,7 +64,7 @@ def read_npz(
         When the file is no npz, would have to be unpickled, lacks an array, or shapes disagree.
     """
     source = os.fspath(path)
-    arrays = _arrays(source)
+    arrays = read_npz_arrays(source, "table", {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"})
     names = _names(source, arrays, "layer"), _names(source, arrays, "format")
     shape = (len(names[0]), len(names[1]))
     loss = _numbers(source, arrays, "loss", shape)
@@ -136,9 +133,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         arrays |= {"contributions": table.contributions, "weights": table.weights}
     if table.ranges is not None:
         arrays[_RANGES] = np.array(json.dumps(table.ranges.document()))
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    write_bytes(path, content.getvalue())
+    write_npz_arrays(path, arrays)
 
 
 def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]], source: str) -> SensitivityTable:
@@ -149,15 +144,6 @@ def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]
         return dataclasses.replace(table, contributions=batches["contributions"], weights=batches["weights"])
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from error
-
-
-def _arrays(source: str) -> dict[str, NDArray[Any]]:
-    try:
-        with Path(source).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            known = {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"}
-            return {name: archive[name] for name in archive.files if name in known}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InvalidInput(f"cannot read the table {source!r}: {error}") from error
 
 
 def _names(source: str, arrays: dict[str, NDArray[Any]], name: str) -> list[str]:

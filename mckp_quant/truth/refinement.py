@@ -193,11 +193,7 @@ def _check_fit(
             f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
             "measure the table with 'gauss_newton' or 'measured_kl'"
         )
-    if table.likelihood not in {"", likelihood}:
-        raise InvalidInput(
-            f"the table was measured with likelihood={table.likelihood!r} and refine was called with {likelihood!r}: "
-            "give the same one, so that what is measured is what is predicted"
-        )
+    table.check_likelihood(likelihood)
     if interactions is None:
         return
     if interactions.unit != unit:

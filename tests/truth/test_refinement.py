@@ -404,7 +404,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
     limited = mq.allocate(TABLE, BUDGET, structure=mq.Structure(max_formats=2))
     with pytest.raises(InvalidInput, match="has a structure and interactions were given"):
         refine(MODEL, TABLE, limited, BATCHES, interactions=interactions(MODEL, BATCHES, formats=FORMATS))
-    with pytest.raises(InvalidInput, match="measured with likelihood='categorical' and refine was called with 'gauss"):
+    with pytest.raises(InvalidInput, match="measured with likelihood='categorical', not 'gaussian': give the same one"):
         refine(MODEL, TABLE, BUDGET, BATCHES, likelihood="gaussian")
 
 
