@@ -15,8 +15,8 @@ from benchmarks.methods import JOINT
 from benchmarks.networks import FORMATS, budget_bytes, load_networks
 from mckp_quant import demo
 from mckp_quant.search import LevelSwitch, search
-from mckp_quant.truth.cross_layer import interactions
-from mckp_quant.truth.quadratic import with_interactions
+from mckp_quant.truth.cross_layer import measure_interactions
+from mckp_quant.truth.quadratic import allocate_with_interactions
 from mckp_quant.truth.refinement import refine
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Laboratory:
     def interactions(self) -> mq.Interactions:
         """The terms between layers; measured again in every run, from a few backward passes."""
         say(f"{self.case.name}, seed {self.seed}: measuring interactions")
-        return interactions(
+        return measure_interactions(
             self.case.model, self.batches, formats=self.case.formats, probes=PROBES_OF_INTERACTIONS, seed=self.seed
         )
 
@@ -193,7 +193,7 @@ def _solved(lab: Laboratory, average: Fraction, estimator: str, solver: str) -> 
 def _paired(lab: Laboratory, average: Fraction) -> tuple[mq.Policy, float]:
     table = lab.table("gauss_newton")
     start = mq.allocate(table, lab.budget(average))
-    return with_interactions(table, start, lab.interactions(), seconds=20.0, seed=lab.seed).policy, 0
+    return allocate_with_interactions(table, start, lab.interactions(), seconds=20.0, seed=lab.seed).policy, 0
 
 
 def _refined(lab: Laboratory, average: Fraction, count: int) -> tuple[mq.Policy, float]:

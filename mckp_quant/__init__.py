@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from .simulation import apply
     from .structure import Structure
     from .tables import read_table, write_table
-    from .truth.cross_layer import interactions
-    from .truth.quadratic import Interactions, with_interactions
+    from .truth.cross_layer import measure_interactions
+    from .truth.quadratic import Interactions, allocate_with_interactions
     from .truth.refined import Refinement
     from .truth.refinement import refine
     from .truth.sanity import check_table
-    from .truth.stability import stability
+    from .truth.stability import check_stability
     from .truth.stable import Stability
     from .validation import Validation, validate
 
@@ -55,14 +55,14 @@ _LAZY = {
     "check_table": "truth.sanity",
     "compare_solvers": "comparison",
     "find_ties": "choices",
-    "interactions": "truth.cross_layer",
+    "measure_interactions": "truth.cross_layer",
     "measure": "sensitivity._measure",
     "plan": "planning",
     "read_table": "tables",
     "refine": "truth.refinement",
-    "stability": "truth.stability",
+    "check_stability": "truth.stability",
     "validate": "validation",
-    "with_interactions": "truth.quadratic",
+    "allocate_with_interactions": "truth.quadratic",
     "write_table": "tables",
 }
 
@@ -94,14 +94,14 @@ __all__ = [
     "check_table",
     "compare_solvers",
     "find_ties",
-    "interactions",
+    "measure_interactions",
     "measure",
     "plan",
     "read_table",
     "refine",
-    "stability",
+    "check_stability",
     "validate",
-    "with_interactions",
+    "allocate_with_interactions",
     "write_table",
 ]
 

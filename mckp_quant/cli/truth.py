@@ -14,7 +14,7 @@ from ..files import PREFIX
 from ..report.text import policy_report
 from ..report.truth import refinement_report, stability_report
 from ..truth.sanity import check_table
-from ..truth.stability import stability as find_stability
+from ..truth.stability import check_stability
 from .console import note, progress, show, show_json
 from .networks import (
     MODEL_HELP,
@@ -97,7 +97,7 @@ def stability(
         seed=seed,
     )
     with progress("solving drawn tables") as report:
-        found = find_stability(measured, allocation, draws=draws, rule=rule, seed=seed, progress=report)
+        found = check_stability(measured, allocation, draws=draws, rule=rule, seed=seed, progress=report)
     if output is not None:
         found.robust.policy.save(output)
         note(f"wrote {output}")
@@ -160,13 +160,13 @@ def refine(
     network = source.network()
     batches = list(source.batches(network, stream=False))
 
-    from ..truth.cross_layer import interactions
+    from ..truth.cross_layer import measure_interactions
     from ..truth.refinement import refine as refine_policy
 
     terms = None
     if with_interactions:
         with progress("measuring interactions"):
-            terms = interactions(
+            terms = measure_interactions(
                 network,
                 batches,
                 formats=measured.formats,

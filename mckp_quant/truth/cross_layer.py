@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MOST_PARTS = 16  # of the matrix that are kept apart
 
 
-def interactions(
+def measure_interactions(
     model: nn.Module,
     batches: Iterable[object],
     *,

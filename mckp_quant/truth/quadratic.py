@@ -199,7 +199,7 @@ class Interactions:
         return problem.equivalent(value=value, cost=problem.cost, budget=problem.budget).with_pairs(pairs)
 
 
-def with_interactions(
+def allocate_with_interactions(
     table: SensitivityTable,
     allocation: Allocation,
     interactions: Interactions,

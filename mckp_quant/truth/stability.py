@@ -32,7 +32,7 @@ _NORMAL = NormalDist()
 _DRAWS_A_SPLIT = 5  # a split into halves, which costs two solves, for so many draws
 
 
-def stability(
+def check_stability(
     table: SensitivityTable,
     budgets: Mapping[str, Amount] | Allocation,
     *,
@@ -97,7 +97,7 @@ def stability(
     if allocation.problem.pairs is not None:
         raise InvalidInput(
             "the allocation has terms between layers, whose noise the table does not tell: give what allocate() "
-            "returned, without with_interactions"
+            "returned, without allocate_with_interactions"
         )
     losses = resample(table, draws, seed)
     problem = allocation.problem

@@ -16,8 +16,8 @@ import mckp_quant as mq
 from mckp_quant.errors import InvalidInput
 from mckp_quant.formats import as_formats
 from mckp_quant.quantizers import perturbations
-from mckp_quant.truth.cross_layer import interactions
-from mckp_quant.truth.quadratic import Interactions, with_interactions
+from mckp_quant.truth.cross_layer import measure_interactions
+from mckp_quant.truth.quadratic import Interactions, allocate_with_interactions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +63,14 @@ def dense_matrix(model: nn.Module, batches: list[Tensor]) -> np.ndarray:
 
 def test_with_two_classes_one_probe_gives_the_dense_form() -> None:
     """Of two classes the probe has one direction, so there is nothing left to chance."""
-    got = interactions(network(), BATCHES, formats=FORMATS)
+    got = measure_interactions(network(), BATCHES, formats=FORMATS)
     np.testing.assert_allclose(got.matrix, dense_matrix(network(), BATCHES), rtol=1e-6, atol=1e-14)
 
 
 def test_with_many_classes_probes_give_the_dense_form_on_average() -> None:
     model = network(4)
     wanted = dense_matrix(model, BATCHES[:1])
-    draws = np.array([interactions(model, BATCHES[:1], formats=FORMATS, seed=seed).matrix for seed in range(60)])
+    draws = np.array([measure_interactions(model, BATCHES[:1], formats=FORMATS, seed=seed).matrix for seed in range(60)])
     error = draws.std(axis=0, ddof=1) / math.sqrt(60)
     distance = np.abs(draws.mean(axis=0) - wanted) / np.maximum(error, 1e-15)
     assert np.quantile(distance, 0.9) < 2.5
@@ -79,7 +79,7 @@ def test_with_many_classes_probes_give_the_dense_form_on_average() -> None:
 @pytest.mark.parametrize("probes", [1, 3])
 def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
     model = network(4)
-    got = interactions(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
+    got = measure_interactions(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
     table = mq.measure(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-9)
     assert got.layers == table.layer_names
@@ -92,13 +92,13 @@ def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
 def test_layers_that_a_table_is_of_can_be_measured_alone() -> None:
     model, some = network(4), ["2", "0"]
     table = mq.measure(model, BATCHES, formats=FORMATS, layers=some)
-    whole = interactions(model, BATCHES, formats=FORMATS)
-    got = interactions(model, BATCHES, formats=FORMATS, layers=some)
+    whole = measure_interactions(model, BATCHES, formats=FORMATS)
+    got = measure_interactions(model, BATCHES, formats=FORMATS, layers=some)
     assert got.layers == table.layer_names == ("0", "2")
     np.testing.assert_allclose(got.parts, whole.parts[:, :6, :6], rtol=1e-9)
-    assert len(mq.with_interactions(table, mq.allocate(table, {"weight_bytes": "90%"}), got).policy) == 2
+    assert len(mq.allocate_with_interactions(table, mq.allocate(table, {"weight_bytes": "90%"}), got).policy) == 2
     with pytest.raises(InvalidInput, match="unknown layer '1'"):
-        interactions(model, BATCHES, formats=FORMATS, layers=["1"])
+        measure_interactions(model, BATCHES, formats=FORMATS, layers=["1"])
 
 
 class Tagger(nn.Module):
@@ -119,21 +119,21 @@ def test_padding_counts_no_more_than_in_the_table() -> None:
     tokens = torch.randint(0, 9, (6, 7), generator=generator)
     kept = (torch.arange(7) < torch.tensor([[7], [3], [5], [1], [7], [2]])).long()
     batches = [{"input_ids": tokens[at : at + 3], "attention_mask": kept[at : at + 3]} for at in (0, 3)]
-    got = interactions(model, batches, formats=FORMATS)
+    got = measure_interactions(model, batches, formats=FORMATS)
     table = mq.measure(model, batches, formats=FORMATS)
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-5)
     assert table.weights is not None
     np.testing.assert_allclose(got.weights, table.weights)
     empty = {"input_ids": tokens[:3], "attention_mask": torch.zeros(3, 7, dtype=torch.long)}
-    np.testing.assert_array_equal(interactions(model, [*batches, empty], formats=FORMATS).parts, got.parts)
+    np.testing.assert_array_equal(measure_interactions(model, [*batches, empty], formats=FORMATS).parts, got.parts)
     with pytest.raises(InvalidInput, match="all positions of the batches are padding, so nothing can be measured"):
-        interactions(model, [empty], formats=FORMATS)
+        measure_interactions(model, [empty], formats=FORMATS)
 
 
 def test_tiny_steps_are_predicted_by_the_whole_form_and_not_by_its_diagonal() -> None:
     """The Kullback-Leibler divergence of small perturbations is the whole form to second order."""
     model = network()
-    got = interactions(model, BATCHES, formats=FORMATS)
+    got = measure_interactions(model, BATCHES, formats=FORMATS)
     small = 1e-3
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     inputs = torch.cat(BATCHES)
@@ -164,8 +164,8 @@ def test_layer_known_only_as_a_sum_over_the_batch_is_unbiased() -> None:
         torch.manual_seed(0)
         model = Direct()
     batch = BATCHES[0][:3]
-    wanted = interactions(reference(model), [batch], formats=FORMATS, probes=300).matrix
-    draws = np.array([interactions(model, [batch], formats=FORMATS, seed=seed).matrix for seed in range(60)])
+    wanted = measure_interactions(reference(model), [batch], formats=FORMATS, probes=300).matrix
+    draws = np.array([measure_interactions(model, [batch], formats=FORMATS, seed=seed).matrix for seed in range(60)])
     error = draws.std(axis=0, ddof=1) / math.sqrt(60)
     assert np.quantile(np.abs(draws.mean(axis=0) - wanted) / np.maximum(error, 1e-15), 0.8) < 3
 
@@ -184,10 +184,10 @@ def reference(model: nn.Module) -> nn.Module:
 def test_more_batches_than_parts_still_make_up_the_whole() -> None:
     inputs = torch.cat(BATCHES)
     single = [inputs[at : at + 1] for at in range(21)]
-    got = interactions(network(), single, formats=FORMATS)
+    got = measure_interactions(network(), single, formats=FORMATS)
     assert len(got.weights) == 16
     assert sorted(got.weights.tolist()) == [1.0] * 11 + [2.0] * 5
-    whole = interactions(network(), [inputs], formats=FORMATS)
+    whole = measure_interactions(network(), [inputs], formats=FORMATS)
     np.testing.assert_allclose(got.matrix, whole.matrix, rtol=1e-9, atol=1e-15)
 
 
@@ -231,7 +231,7 @@ def allocation(
 def test_best_policy_is_that_of_trying_everything(tied: list[tuple[str, ...]] | None, factor: float) -> None:
     got = drawn(3, 30, 0.4)
     table, first = allocation(got, tied)
-    solved = with_interactions(table, first, got, factor=factor)
+    solved = allocate_with_interactions(table, first, got, factor=factor)
     values = {}
     for columns in itertools.product(range(2), repeat=4):
         policy = mq.Policy.on_table(table, [table.formats[column] for column in columns])
@@ -247,15 +247,15 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     got = drawn(3, 30, 0.4)
     table, first = allocation(got)
     with pytest.raises(InvalidInput, match=re.escape("factor is 1.5: it must be from 0 (no interactions) to 1")):
-        with_interactions(table, first, got, factor=1.5)
+        allocate_with_interactions(table, first, got, factor=1.5)
     with pytest.raises(InvalidInput, match="of other layers or formats: measure both on the same ones"):
-        with_interactions(table, first, dataclasses.replace(got, layers=tuple("abce")), factor=0.5)
+        allocate_with_interactions(table, first, dataclasses.replace(got, layers=tuple("abce")), factor=0.5)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
-        with_interactions(dataclasses.replace(table, loss=2 * table.loss), first, got, factor=0.5)
+        allocate_with_interactions(dataclasses.replace(table, loss=2 * table.loss), first, got, factor=0.5)
     with pytest.raises(
         InvalidInput, match="in 'nats per token' and the table in 'nats per sample', which do not add up"
     ):
-        with_interactions(table, first, dataclasses.replace(got, unit="nats per token"), factor=0.5)
+        allocate_with_interactions(table, first, dataclasses.replace(got, unit="nats per token"), factor=0.5)
     with pytest.raises(InvalidInput, match="one part only: measure them on at least 2 batches"):
         drawn(1, 10, 0.0).shrinkage()
     with pytest.raises(
@@ -263,28 +263,28 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     ):
         dataclasses.replace(got, formats=("w2",))
     with pytest.raises(InvalidInput, match="unknown likelihood 'poisson'"):
-        interactions(network(), BATCHES, formats=FORMATS, likelihood="poisson")
+        measure_interactions(network(), BATCHES, formats=FORMATS, likelihood="poisson")
     with pytest.raises(
         InvalidInput, match="interactions are of weights only, and format 'w4a8' rounds activations too"
     ):
-        interactions(network(), BATCHES, formats="w4,w4a8")
+        measure_interactions(network(), BATCHES, formats="w4,w4a8")
     with pytest.raises(InvalidInput, match="probes is 0: it must be a whole number, at least 1"):
-        interactions(network(), BATCHES, formats=FORMATS, probes=0)
+        measure_interactions(network(), BATCHES, formats=FORMATS, probes=0)
     with pytest.raises(InvalidInput, match=r"seed is 1\.5: it must be a whole number"):
-        interactions(network(), BATCHES, formats=FORMATS, seed=1.5)  # type: ignore[arg-type]
+        measure_interactions(network(), BATCHES, formats=FORMATS, seed=1.5)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="is on the meta device"):
-        interactions(network().to("meta"), BATCHES, formats=FORMATS)
+        measure_interactions(network().to("meta"), BATCHES, formats=FORMATS)
     with pytest.raises(InvalidInput, match="got a dict: give a mapping"):
-        with_interactions(table, {"weight_bytes": 100}, got)  # type: ignore[arg-type]
+        allocate_with_interactions(table, {"weight_bytes": 100}, got)  # type: ignore[arg-type]
     limited = mq.allocate(table, {"weight_bytes": "100%"}, structure=mq.Structure(max_formats=2))
     with pytest.raises(InvalidInput, match="the allocation has a structure, which no solver takes together with terms"):
-        with_interactions(table, limited, got)
+        allocate_with_interactions(table, limited, got)
 
 
 def test_model_is_given_back_as_it_was() -> None:
     model = network().train()
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    interactions(model, BATCHES, formats=FORMATS)
+    measure_interactions(model, BATCHES, formats=FORMATS)
     assert model.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
@@ -295,12 +295,12 @@ def test_saved_terms_give_the_same_policy(tmp_path: Path) -> None:
     model = network(4)
     table = mq.measure(model, BATCHES, formats=FORMATS)
     start = mq.allocate(table, {"weight_bytes": "90%"})
-    found = interactions(model, BATCHES, formats=FORMATS, seed=3)
+    found = measure_interactions(model, BATCHES, formats=FORMATS, seed=3)
     found.save(tmp_path / "terms.npz")
     again = Interactions.load(tmp_path / "terms.npz")
     for own in dataclasses.fields(Interactions):
         np.testing.assert_array_equal(getattr(again, own.name), getattr(found, own.name))
-    first, second = (with_interactions(table, start, each).policy for each in (found, again))
+    first, second = (allocate_with_interactions(table, start, each).policy for each in (found, again))
     assert first == second
 
 

@@ -19,7 +19,7 @@ from mckp_quant.files import write_document
 from mckp_quant.solvers import Pairs, Problem, solve
 from mckp_quant.truth import measuring
 from mckp_quant.truth.correction import Correction
-from mckp_quant.truth.cross_layer import interactions
+from mckp_quant.truth.cross_layer import measure_interactions
 from mckp_quant.truth.proposals import propose
 from mckp_quant.truth.quadratic import between_moves
 from mckp_quant.truth.racing import Scores, importance_of, mean_kl, paired, race, stages
@@ -220,7 +220,7 @@ def test_checkpoint_takes_an_interrupted_search_to_the_same_end(tmp_path: Path) 
 
 
 def test_interactions_join_the_search() -> None:
-    measured = interactions(MODEL, BATCHES, formats=FORMATS)
+    measured = measure_interactions(MODEL, BATCHES, formats=FORMATS)
     found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=15, interactions=measured)
     assert found.kl <= found.start_kl
     assert found.policy.costs["weight_bytes"] <= mq.build(TABLE, BUDGET)[0].budget[0]
@@ -391,7 +391,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
         refine(MODEL, TABLE, BUDGET, BATCHES[:1])
     with pytest.raises(InvalidInput, match="predicts 'squared error', the network is measured in 'nats per sample'"):
         refine(MODEL, dataclasses.replace(TABLE, unit="squared error"), BUDGET, BATCHES)
-    terms = dataclasses.replace(interactions(MODEL, BATCHES, formats=FORMATS), unit="nats per token")
+    terms = dataclasses.replace(measure_interactions(MODEL, BATCHES, formats=FORMATS), unit="nats per token")
     with pytest.raises(InvalidInput, match="in 'nats per token' and the table in 'nats per sample'"):
         refine(MODEL, TABLE, BUDGET, BATCHES, interactions=terms)
     with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
@@ -403,7 +403,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
         refine(MODEL, TABLE, made.policy, BATCHES)  # type: ignore[arg-type]
     limited = mq.allocate(TABLE, BUDGET, structure=mq.Structure(max_formats=2))
     with pytest.raises(InvalidInput, match="has a structure and interactions were given"):
-        refine(MODEL, TABLE, limited, BATCHES, interactions=interactions(MODEL, BATCHES, formats=FORMATS))
+        refine(MODEL, TABLE, limited, BATCHES, interactions=measure_interactions(MODEL, BATCHES, formats=FORMATS))
     with pytest.raises(InvalidInput, match="measured with likelihood='categorical', not 'gaussian': give the same one"):
         refine(MODEL, TABLE, BUDGET, BATCHES, likelihood="gaussian")
 

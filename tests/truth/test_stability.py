@@ -17,7 +17,7 @@ from mckp_quant.formats import as_formats
 from mckp_quant.solvers import NoSolution
 from mckp_quant.truth.regret import least_worst
 from mckp_quant.truth.resampling import halves, resample
-from mckp_quant.truth.stability import stability
+from mckp_quant.truth.stability import check_stability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def feasible(problem: Problem) -> NDArray[np.int64]:
 
 def test_everything_equals_enumeration() -> None:
     table = drawn(1)
-    got = stability(table, BUDGET, draws=60, seed=3)
+    got = check_stability(table, BUDGET, draws=60, seed=3)
     problem, _ = mq.build(table, BUDGET)
     selections = feasible(problem)
     losses = resample(table, 60, 3).reshape(60, -1)
@@ -94,7 +94,7 @@ def test_everything_equals_enumeration() -> None:
 
 def test_band_holds_the_agreement_of_halves_and_the_share_of_draws() -> None:
     table = drawn(2, noise=0.4)
-    got = stability(table, BUDGET, draws=100)
+    got = check_stability(table, BUDGET, draws=100)
     problem, _ = mq.build(table, BUDGET)
     selections = feasible(problem)
     split = halves(table, 20, 0)
@@ -184,7 +184,7 @@ def test_table_without_batches_is_drawn_cell_by_cell_with_a_warning(caplog: pyte
     bare = mq.SensitivityTable(table.layers, table.formats, table.loss, table.stderr)
     with caplog.at_level(logging.WARNING):
         losses = resample(bare, 4000, 0)
-        got = stability(bare, BUDGET, draws=20)
+        got = check_stability(bare, BUDGET, draws=20)
     assert "drawn independently" in caplog.text
     np.testing.assert_allclose(losses.std(axis=0), table.stderr, rtol=0.1)
     assert got.resampled == "cells"
@@ -211,7 +211,7 @@ def test_exact_table_is_certain() -> None:
     )  # fmt: skip
     bare = mq.SensitivityTable(sure.layers, sure.formats, sure.loss, sure.stderr)
     for each in (sure, bare):
-        got = stability(each, BUDGET, draws=10)
+        got = check_stability(each, BUDGET, draws=10)
         assert got.band == (1.0, 1.0)
         assert got.probability == 1
         assert got.nominal.regret.worst == 0
@@ -223,7 +223,7 @@ def test_exact_table_is_certain() -> None:
 
 def test_expected_rule_prefers_what_is_best_on_the_mean_of_the_draws() -> None:
     table = drawn(9, noise=1.0)
-    got = stability(table, BUDGET, draws=40, rule="expected")
+    got = check_stability(table, BUDGET, draws=40, rule="expected")
     problem, _ = mq.build(table, BUDGET)
     mean = resample(table, 40, 0).mean(axis=0).ravel()
     selections = feasible(problem)
@@ -254,7 +254,7 @@ def test_least_worst_regret_is_bracketed(seed: int) -> None:
 def test_ties_pins_and_choices_of_an_allocation_are_kept() -> None:
     table = drawn(10, noise=1.0)
     made = mq.allocate(table, BUDGET, pinned={"a": "w4"}, tied=[("b", "c")])
-    got = stability(table, made, draws=30)
+    got = check_stability(table, made, draws=30)
     assert got.kept[0] == 1
     assert (got.shares[1] == got.shares[2]).all()
     assert got.nominal.policy == made.policy
@@ -264,7 +264,7 @@ def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
     table = drawn(11, noise=1.0)
 
     def document(seed: int) -> str:
-        return json.dumps(stability(table, BUDGET, draws=25, seed=seed).document(), allow_nan=False)
+        return json.dumps(check_stability(table, BUDGET, draws=25, seed=seed).document(), allow_nan=False)
 
     assert document(0) == document(0)
     assert document(0) != document(1)
@@ -272,35 +272,35 @@ def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
 
 def test_progress_counts_the_draws() -> None:
     seen: list[tuple[int, int]] = []
-    stability(drawn(0), BUDGET, draws=5, progress=lambda done, total: seen.append((done, total)))
+    check_stability(drawn(0), BUDGET, draws=5, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(at, 5) for at in range(1, 6)]
 
 
 def test_what_cannot_be_used_is_refused_in_words() -> None:
     table = drawn(0)
     with pytest.raises(InvalidInput, match=re.escape("unknown rule 'wurst': did you mean 'worst'?")):
-        stability(table, BUDGET, rule="wurst")
+        check_stability(table, BUDGET, rule="wurst")
     with pytest.raises(InvalidInput, match="draws is 1: it must be a whole number, at least 2"):
-        stability(table, BUDGET, draws=1)
+        check_stability(table, BUDGET, draws=1)
     with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
-        stability(table, BUDGET, draws=5, seed=-1)
+        check_stability(table, BUDGET, draws=5, seed=-1)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
-        stability(table, mq.allocate(drawn(1), BUDGET))
+        check_stability(table, mq.allocate(drawn(1), BUDGET))
     n = table.loss.size
     terms = mq.Interactions(table.layer_names, table.format_names, np.zeros((2, n, n)), np.ones(2))
-    joined = mq.with_interactions(table, mq.allocate(table, BUDGET), terms)
+    joined = mq.allocate_with_interactions(table, mq.allocate(table, BUDGET), terms)
     with pytest.raises(InvalidInput, match="the allocation has terms between layers, whose noise the table does not"):
-        stability(table, joined)
+        check_stability(table, joined)
     unknown = mq.SensitivityTable(table.layers, table.formats, table.loss, table.stderr * math.nan)
     with pytest.raises(InvalidInput, match="nothing is known of its noise: measure it"):
-        stability(unknown, BUDGET)
+        check_stability(unknown, BUDGET)
     with pytest.raises(NoSolution, match="weight_bytes"):
-        stability(table, {"weight_bytes": 10})
+        check_stability(table, {"weight_bytes": 10})
 
 
 def test_unsure_layers_are_named_in_the_verdict() -> None:
     for seed in range(20):
-        got: Stability = stability(drawn(seed, noise=2.0), BUDGET, draws=30)
+        got: Stability = check_stability(drawn(seed, noise=2.0), BUDGET, draws=30)
         unsure = [name for name, kept in zip(got.layers, got.kept, strict=True) if kept < 0.5]
         assert all(name in got.verdict for name in unsure)
         if unsure:
