@@ -30,13 +30,13 @@ fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz
 
 prove: install
-	$(BIN)/python -m benchmarks.best_known check
+	$(BIN)/python -m benchmarks.solvers.best_known check
 
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/networks.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/policies/networks.py $(if $(DATA),--data $(DATA))
 
 docs: install
 	$(PIP) -c constraints.txt -e .[docs]

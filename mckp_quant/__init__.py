@@ -7,62 +7,63 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .errors import InvalidInput
-from .formats import Format
+from .formats.format import Format
 from .layers import Activation, Layer
-from .sensitivity.table import SensitivityTable
+from .tables.table import SensitivityTable
 
 if TYPE_CHECKING:
-    from .allocation import Allocation, allocate
-    from .builder import Index, build
-    from .calibration import calibrate_ranges
-    from .choices import find_ties
-    from .comparison import compare_solvers
-    from .conversions import Conversion
-    from .planning import Plan, plan
-    from .policy import Policy
-    from .ranges import ActivationRanges
-    from .sensitivity._measure import measure
-    from .several_targets import allocate_each
-    from .simulation import apply
-    from .structure import Structure
+    from .allocation.allocating import Allocation, allocate
+    from .allocation.builder import build
+    from .allocation.choices import find_ties
+    from .allocation.comparison import compare_solvers
+    from .allocation.constraints.constraints import Structure
+    from .allocation.constraints.conversion import Conversion
+    from .allocation.index import Index
+    from .allocation.several_requests import allocate_each
+    from .evaluation.simulation import apply
+    from .evaluation.validation import Validation, validate
+    from .formats.ranges import ActivationRanges
+    from .interactions.form import Interactions, allocate_with_interactions
+    from .interactions.measuring import measure_interactions
+    from .policy.policy import Policy
+    from .refinement.refining import refine
+    from .refinement.result import Refinement
+    from .rounding.calibration import calibrate_ranges
+    from .sensitivity.measuring import measure
+    from .sensitivity.planning import Plan, plan
+    from .stability.resolving import check_stability
+    from .stability.result import Stability
+    from .stability.sanity import check_table
     from .tables import read_table, write_table
-    from .truth.cross_layer import measure_interactions
-    from .truth.quadratic import Interactions, allocate_with_interactions
-    from .truth.refined import Refinement
-    from .truth.refinement import refine
-    from .truth.sanity import check_table
-    from .truth.stability import check_stability
-    from .truth.stable import Stability
-    from .validation import Validation, validate
 
 _LAZY = {
-    "ActivationRanges": "ranges",
-    "Allocation": "allocation",
-    "Conversion": "conversions",
-    "Index": "builder",
-    "Interactions": "truth.quadratic",
-    "Plan": "planning",
-    "Policy": "policy",
-    "Refinement": "truth.refined",
-    "Stability": "truth.stable",
-    "Structure": "structure",
-    "Validation": "validation",
-    "allocate": "allocation",
-    "allocate_each": "several_targets",
-    "apply": "simulation",
-    "build": "builder",
-    "calibrate_ranges": "calibration",
-    "check_table": "truth.sanity",
-    "compare_solvers": "comparison",
-    "find_ties": "choices",
-    "measure_interactions": "truth.cross_layer",
-    "measure": "sensitivity._measure",
-    "plan": "planning",
+    "ActivationRanges": "formats.ranges",
+    "Allocation": "allocation.allocating",
+    "Conversion": "allocation.constraints.conversion",
+    "Index": "allocation.index",
+    "Interactions": "interactions.form",
+    "Plan": "sensitivity.planning",
+    "Policy": "policy.policy",
+    "Refinement": "refinement.result",
+    "Stability": "stability.result",
+    "Structure": "allocation.constraints.constraints",
+    "Validation": "evaluation.validation",
+    "allocate": "allocation.allocating",
+    "allocate_each": "allocation.several_requests",
+    "apply": "evaluation.simulation",
+    "build": "allocation.builder",
+    "calibrate_ranges": "rounding.calibration",
+    "check_table": "stability.sanity",
+    "compare_solvers": "allocation.comparison",
+    "find_ties": "allocation.choices",
+    "measure_interactions": "interactions.measuring",
+    "measure": "sensitivity.measuring",
+    "plan": "sensitivity.planning",
     "read_table": "tables",
-    "refine": "truth.refinement",
-    "check_stability": "truth.stability",
-    "validate": "validation",
-    "allocate_with_interactions": "truth.quadratic",
+    "refine": "refinement.refining",
+    "check_stability": "stability.resolving",
+    "validate": "evaluation.validation",
+    "allocate_with_interactions": "interactions.form",
     "write_table": "tables",
 }
 
@@ -88,20 +89,20 @@ __all__ = [
     "__version__",
     "allocate",
     "allocate_each",
+    "allocate_with_interactions",
     "apply",
     "build",
     "calibrate_ranges",
+    "check_stability",
     "check_table",
     "compare_solvers",
     "find_ties",
-    "measure_interactions",
     "measure",
+    "measure_interactions",
     "plan",
     "read_table",
     "refine",
-    "check_stability",
     "validate",
-    "allocate_with_interactions",
     "write_table",
 ]
 

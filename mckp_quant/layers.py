@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING
 
-from .errors import InvalidInput
+from .errors import InvalidInput, unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -110,3 +115,26 @@ class Activation:
             return cls(entry["elements"], entry["first"], entry["last"], tuple(readers))
         except InvalidInput as error:
             raise InvalidInput(f"{source}: {error}") from error
+
+
+_KIND = "kind:"
+
+
+def matching(layers: Sequence[Layer], rule: str) -> list[int]:
+    """The rows of the layers that a rule names, see `allowed`; raises InvalidInput where there is none."""
+    names = [{layer.name, *layer.ties} for layer in layers]
+    exact = [row for row, known in enumerate(names) if rule in known]
+    if exact:
+        return exact
+    if rule in ("first", "last"):
+        return [0 if rule == "first" else len(layers) - 1]
+    if rule.startswith(_KIND):
+        kinds = [layer.kind for layer in layers]
+        found = [row for row, kind in enumerate(kinds) if kind == rule.removeprefix(_KIND)]
+        if not found:
+            raise unknown("kind of layer", rule.removeprefix(_KIND), dict.fromkeys(kinds))
+        return found
+    found = [row for row, known in enumerate(names) if any(fnmatch.fnmatchcase(name, rule) for name in known)]
+    if not found:
+        raise unknown("layer or pattern", rule, [layer.name for layer in layers])
+    return found

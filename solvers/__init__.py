@@ -8,29 +8,30 @@ if __name__ != "mckp_quant.solvers":
         "use 'from mckp_quant import solvers' (a second name would make a second set of classes)"
     )
 
-from ._solve import available, solve
+from .answer import Answer, Solver, Status
 from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
-from .dual import LeastCost, least_cost
+from .chains.solver import Monotone
 from .errors import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
-from .evolve import Evolve
-from .exact import Enumerate, Exact
-from .explanation import Explanation, Worth, explain
-from .files import read_problem, write_problem
-from .greedy import Greedy
-from .monotone import Monotone
-from .pairs import Pairs
-from .pairwise import Pairwise
-from .pareto import Front, front
-from .problem import Problem
-from .ranking import k_best
-from .relax import Relax
-from .resolving import Resolved, resolve
-from .rows import Rows
-from .shortfall import Shortfall
-from .solution import Answer, Certificate, Solution, Solver, Status
+from .front_door import available, solve
+from .methods.evolve import Evolve
+from .methods.exact import Enumerate, Exact
+from .methods.greedy import Greedy
+from .methods.relax import Relax
+from .pairwise.solver import Pairwise
+from .problem.files import read_problem, write_problem
+from .problem.pairs import Pairs
+from .problem.problem import Problem
+from .problem.rows import Rows
+from .questions.cheapest import LeastCost, least_cost
+from .questions.explanation import Explanation, Worth, explain
+from .questions.pareto import Front, front
+from .questions.ranking import k_best
+from .questions.resolving import Resolved, resolve
+from .questions.shortfall import Shortfall
+from .solution import Certificate, Solution
 
 __all__ = [
     "Answer",

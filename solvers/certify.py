@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bound import best_price, farkas_price
+from .answer import Answer, Status
+from .bounds.bound import best_price, farkas_price
+from .bounds.lagrangian import lagrangian_bound
+from .bounds.normal_form import normalise
+from .core.reduce import reduce
 from .errors import SolverFailure
-from .lagrangian import lagrangian_bound
-from .normal import normalise
-from .reduce import reduce
-from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Answer, Certificate, Status
+from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .problem import Problem
+    from .problem.problem import Problem
 
 
 def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:

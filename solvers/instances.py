@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InvalidProblem
 from .families import mmkp, several_budgets, strongly_correlated, subset_sum, uncorrelated, weakly_correlated, zigzag
-from .problem import Problem
+from .problem.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

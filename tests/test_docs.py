@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import mckp_quant
 from mckp_quant.cli.entry import application
-from mckp_quant.costs import RESOURCES, VARIANTS
+from mckp_quant.costs.costs import RESOURCES, VARIANTS
 from mckp_quant.tables.findings import ANSWERS
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 
 import mckp_quant
 from mckp_quant import allocate
-from mckp_quant.files import plain
+from mckp_quant.common.documents import plain
 
-from .tables import make_table
+from .drawn_tables import make_table
 
 ROOT = Path(mckp_quant.__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "examples" / "embed_in_toolchain.py"

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..files import plain
+from ..common.documents import plain
 from ..report.text import as_text
 
 if TYPE_CHECKING:

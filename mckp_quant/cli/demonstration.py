@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..allocation import allocate
-from ..files import PREFIX, write_text
-from ..policy import Policy
+from ..allocation.allocating import allocate
+from ..common.documents import PREFIX, write_text
+from ..policy.policy import Policy
 from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
 from ..report.text import BLANK, as_text
 from ..solvers.errors import require
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from ..sensitivity.table import SensitivityTable
+    from ..tables.table import SensitivityTable
 
 FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
 LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
@@ -60,8 +60,8 @@ def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], Re
 
 def _results(seed: int) -> tuple[SensitivityTable, list[EqualBytes]]:
     from .. import demo
-    from ..sensitivity._measure import measure
-    from ..validation import validate
+    from ..evaluation.validation import validate
+    from ..sensitivity.measuring import measure
 
     network, held_out = demo.model(), demo.held_out()
     with progress("measuring the demo network") as report:

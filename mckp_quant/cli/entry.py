@@ -13,10 +13,10 @@ from ..export import ExportMismatch
 from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
 from .console import note
 from .exporting import audit, export
+from .improving import refine, stability
 from .measuring import demo, measure, validate
 from .searching import search
 from .solving import compare, solve
-from .truth import refine, stability
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..common.documents import PREFIX
 from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export import read_policy
-from ..export._export import EXPORTERS
-from ..files import PREFIX
-from ..policy import Policy
+from ..export.exporting import EXPORTERS
+from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
 from .console import note, progress, show, show_json
 from .load import load_batches
@@ -102,7 +102,7 @@ def _model(spec: str) -> Any:
     if spec.endswith(".gguf"):
         return Path(spec)
     if spec.startswith(CHECKPOINT):
-        from ..huggingface import load_model as load_checkpoint
+        from ..network.huggingface import load_model as load_checkpoint
 
         return load_checkpoint(spec.removeprefix(CHECKPOINT))
     from .load import load_model

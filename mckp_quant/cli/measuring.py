@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..common.documents import PREFIX
 from ..errors import InvalidInput
-from ..files import PREFIX
-from ..formats import as_formats
-from ..policy import Policy
+from ..formats.format import as_formats
+from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
 from .console import note, progress, show, show_json
@@ -44,8 +44,8 @@ from .options import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..formats import Format
-    from ..sensitivity.table import SensitivityTable
+    from ..formats.format import Format
+    from ..tables.table import SensitivityTable
 
 
 def measure(
@@ -97,7 +97,7 @@ def measure(
         return
     batches = source.batches(network)
 
-    from ..sensitivity._measure import measure as measure_network
+    from ..sensitivity.measuring import measure as measure_network
 
     with progress("measuring") as report:
         table = measure_network(
@@ -135,7 +135,7 @@ def _show_plan(
     memory_limit: str | None,
     json: bool,
 ) -> None:
-    from ..planning import plan
+    from ..sensitivity.planning import plan
 
     planned = plan(
         network,
@@ -173,7 +173,7 @@ def validate(
     network = source.network()
     batches = source.batches(network, stream=False)
 
-    from ..validation import validate as validate_policy
+    from ..evaluation.validation import validate as validate_policy
 
     with progress("validating"):
         validation = validate_policy(

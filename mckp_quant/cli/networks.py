@@ -114,7 +114,7 @@ class Source:
         torch = require_torch()
         dtype = None if self.dtype is None else getattr(torch, self.dtype)
         if self.checkpoint:
-            from ..huggingface import load_model as load_checkpoint
+            from ..network.huggingface import load_model as load_checkpoint
 
             network = load_checkpoint(self.checkpoint, dtype=dtype, weights=weights)
         else:
@@ -139,7 +139,7 @@ class Source:
             return [_cast(batch, dtype) for batch in read]
         if self.calibration is None:
             raise InvalidInput("Missing option '--calibration' (or '--data'): say where the batches come from")
-        from ..huggingface import load_tokenizer, text_batches
+        from ..network.huggingface import load_tokenizer, text_batches
 
         made = text_batches(
             load_tokenizer(self.checkpoint),

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..activations import shared_inputs
-from ..capabilities import TARGETS
-from ..choices import RUNTIME_TIES, TIE_RULES, find_ties
-from ..conversions import Conversion
-from ..costs import PEAKS, RESOURCES, VARIANTS
+from ..allocation.choices import RUNTIME_TIES, TIE_RULES, find_ties
+from ..allocation.constraints.constraints import Structure
+from ..allocation.constraints.conversion import Conversion
+from ..allocation.constraints.peak_memory import shared_inputs
+from ..costs.costs import PEAKS, RESOURCES, VARIANTS
 from ..errors import InvalidInput
-from ..policy import Policy
-from ..structure import Structure
+from ..formats.capabilities import TARGETS
+from ..policy.policy import Policy
 from ..tables import Handling, read_activations, read_costs, read_table
 from ..tables.findings import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..cost_tables import CostTable
     from ..layers import Activation
-    from ..sensitivity.table import SensitivityTable
+    from ..tables.cost_table import CostTable
+    from ..tables.table import SensitivityTable
 
 SHARED_INPUTS = "shared_inputs"
 

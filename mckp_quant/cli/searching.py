@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..allocation.request import Request
+from ..common.documents import PREFIX, plain
 from ..errors import InvalidInput
-from ..files import PREFIX, plain
 from ..report.searched import search_report, standings_report
-from ..request import Request
 from .console import note, progress, show, show_json
 from .networks import (
     MODEL_HELP,
@@ -51,7 +51,7 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..sensitivity.table import SensitivityTable
+    from ..tables.table import SensitivityTable
 from ..solvers import NoSolution, SolverUnavailable
 
 ComparedModelOption = Annotated[
@@ -174,7 +174,7 @@ def compare_methods(
     json
         Whether to print a document instead of a table.
     """
-    from ..evaluation import Evaluator
+    from ..evaluation.evaluator import Evaluator
     from ..search import CONTESTANTS, compete
     from ..search.contest import UNIFORM
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..allocation import allocate
-from ..comparison import compare_solvers
+from ..allocation.allocating import allocate
+from ..allocation.comparison import compare_solvers
+from ..allocation.request import Request
+from ..common.documents import PREFIX
 from ..errors import InvalidInput
-from ..files import PREFIX
-from ..policy import KIND, VERSION
+from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
-from ..request import Request
 from .console import note, progress, show, show_json
 from .networks import CalibrationOption, MaybeDataOption, Source
 from .options import (
@@ -52,7 +52,7 @@ from .options import (
 from .searching import ComparedModelOption, EvaluationsOption, HeldOutOption, MethodsOption, compare_methods
 
 if TYPE_CHECKING:
-    from ..comparison import Comparison
+    from ..allocation.comparison import Comparison
 
 
 def solve(

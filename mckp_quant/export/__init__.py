@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ._export import available, export
 from .auditing import Audit, audit
 from .contract import Exporter, ExportMismatch
+from .exporting import available, export
 from .importing import read_policy
 from .records import ExportReport, LayerRecord
-from .to_compressed_tensors import CompressedTensors
-from .to_gguf import Gguf
-from .to_huggingface import HuggingFace
-from .to_json import Json
-from .to_onnxruntime import OnnxRuntime
-from .to_onnxruntime_nbits import OnnxRuntimeNBits
-from .to_torchao import Torchao
+from .writers.to_compressed_tensors import CompressedTensors
+from .writers.to_gguf import Gguf
+from .writers.to_huggingface import HuggingFace
+from .writers.to_json import Json
+from .writers.to_onnxruntime import OnnxRuntime
+from .writers.to_onnxruntime_nbits import OnnxRuntimeNBits
+from .writers.to_torchao import Torchao
 
 __all__ = [
     "Audit",

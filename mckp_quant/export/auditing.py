@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..allocation import allocate
-from ..builder import build
+from ..allocation.allocating import allocate
+from ..allocation.builder import build
 from ..errors import InvalidInput
-from ..policy import Policy
-from ..pricing import totals
+from ..policy.policy import Policy
+from ..policy.prediction import totals
 from ..solvers import least_cost
 
 if TYPE_CHECKING:
-    from ..sensitivity.table import SensitivityTable
+    from ..tables.table import SensitivityTable
 
 _BYTES = "weight_bytes"
 

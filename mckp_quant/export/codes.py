@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..quantizers import encoded
+from ..rounding.weights import encoded
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..formats import Format
+    from ..formats.format import Format
     from ..layers import Layer
 
 _SCALES = {"float32": torch.float32, "float16": torch.float16}

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..formats import Format
+    from ..formats.format import Format
     from ..layers import Layer
-    from ..policy import Policy
+    from ..policy.policy import Policy
 
 
 class ExportMismatch(RuntimeError):

@@ -7,17 +7,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..common.documents import PREFIX
 from ..errors import InvalidInput
-from ..files import PREFIX
-from ..policy import KIND as POLICY_KIND
-from ..policy import Policy
-from . import from_compressed_tensors, from_gguf, from_onnx, from_torchao
-from .to_json import DOCUMENT, KIND, formats_in
+from ..policy.policy import KIND as POLICY_KIND
+from ..policy.policy import Policy
+from .readers import from_compressed_tensors, from_gguf, from_onnx, from_torchao
+from .writers.to_json import DOCUMENT, KIND, formats_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..formats import Format
+    from ..formats.format import Format
 
 # What the readers of toolchains raise where entries are missing or of another kind.
 _DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)

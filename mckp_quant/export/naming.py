@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..formats import Format
+from ..formats.format import Format
 
 
 def integer_format(

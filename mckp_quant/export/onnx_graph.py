@@ -47,7 +47,7 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
     """
     require("onnxscript", EXTRA)
     torch = require("torch", EXTRA)
-    from ..batches import as_batches, evaluating
+    from ..network.batches import as_batches, evaluating
 
     if not batches:
         raise InvalidInput("this target traces the network: give batches=[...], of which the first is enough")

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from ..quantizers import quantize
-from ..simulation import Simulator
-from ..weight_uses import uses_in
+from ..evaluation.simulation import Simulator
+from ..network.weight_uses import uses_in
+from ..rounding.weights import quantize
 from .contract import ExportMismatch, Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..formats import Format
+    from ..formats.format import Format
     from ..layers import Layer
-    from ..policy import Policy
+    from ..policy.policy import Policy
 
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ..policy import Policy
-    from ..sensitivity.table import SensitivityTable
-    from ..validation import Row, Validation
+    from ..evaluation.validation import Row, Validation
+    from ..policy.policy import Policy
+    from ..tables.table import SensitivityTable
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from rich.text import Text
 from .text import BLANK, number, table_of
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..sensitivity.planning import Plan
 
 _LONG = 120  # seconds from which minutes are easier to read, and minutes from which hours are
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from ..comparison import Comparison
-    from ..policy import Policy
+    from ..allocation.comparison import Comparison
+    from ..policy.policy import Policy
 
 _LISTED = ("weight_bytes", "stored_bits", "bops")  # totals that have a line of their own
 WIDTH = 240  # columns: nothing is wrapped or cut, whatever the terminal; reports also go into files

@@ -6,18 +6,18 @@ needed.
 
 from __future__ import annotations
 
-from ._search import METHODS, search
+from ..tuning.matching import Calibration, calibrate
+from ..tuning.training import FineTuned, finetune
 from .contest import CONTESTANTS, Standing, compete
-from .differentiable import Differentiable
-from .emq import EMQ
-from .evoq import EvoQ
 from .fitness import FITNESS
-from .level_switch import LevelSwitch
-from .matching import Calibration, calibrate
-from .progressive import Progressive
-from .random_policies import RandomPolicies
+from .methods.differentiable import Differentiable
+from .methods.emq import EMQ
+from .methods.evoq import EvoQ
+from .methods.level_switch import LevelSwitch
+from .methods.progressive import Progressive
+from .methods.random_policies import RandomPolicies
+from .searching import METHODS, search
 from .task import Found, Method, Task
-from .training import FineTuned, finetune
 
 __all__ = [
     "CONTESTANTS",

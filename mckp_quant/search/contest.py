@@ -6,21 +6,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..allocation import as_policy, solve_request
-from ..batches import as_batches
-from ..builder import build_request
-from ..choices import check_order
+from ..allocation.allocating import as_policy, solve_request
+from ..allocation.builder import build_request
+from ..allocation.choices import check_order
+from ..allocation.request import Request
 from ..errors import unknown
-from ..repricing import price
-from ..request import Request
-from ..sensitivity._measure import measure
+from ..network.batches import as_batches
+from ..policy.repricing import price
+from ..refinement.refining import refine
+from ..sensitivity.measuring import measure
 from ..solvers import solve
-from ..truth.refinement import refine
-from ._search import METHODS, first_samples, search
-from .emq import EMQ
-from .evoq import EvoQ
-from .level_switch import LevelSwitch
-from .random_policies import RandomPolicies
+from .methods.emq import EMQ
+from .methods.evoq import EvoQ
+from .methods.level_switch import LevelSwitch
+from .methods.random_policies import RandomPolicies
+from .searching import METHODS, first_samples, search
 from .space import Space
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from ..policy import Policy
-    from ..sensitivity.table import SensitivityTable
-    from ..units import Amount
+    from ..common.amounts import Amount
+    from ..policy.policy import Policy
+    from ..tables.table import SensitivityTable
     from .task import Method
 
 # Estimator and solver of the methods that decide on a table; "" is the table that is given.

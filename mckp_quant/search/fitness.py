@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..batches import as_batch
 from ..errors import unknown
-from ..evaluation import Evaluator
+from ..evaluation.evaluator import Evaluator
+from ..network.batches import as_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import nn
 
-    from ..policy import Policy
+    from ..policy.policy import Policy
 
 # From the name of a fitness to what it is, for messages and help.
 FITNESS = {

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..batches import forward
-from ..discovery import uses_of
 from ..errors import InvalidInput
-from ..quantizers import quantize
+from ..network.batches import forward
+from ..network.discovery import uses_of
+from ..rounding.weights import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..batches import Batch
-    from ..sensitivity.table import SensitivityTable
-    from ..weight_uses import WeightUse
+    from ..network.batch import Batch
+    from ..network.weight_uses import WeightUse
+    from ..tables.table import SensitivityTable
     from .space import Space
 
 

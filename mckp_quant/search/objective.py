@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..common.documents import entries, field, read_document, write_document
 from ..errors import InvalidInput
-from ..files import entries, field, read_document, write_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ..policy import Policy
+    from ..policy.policy import Policy
     from .space import Genome, Space
 
 KIND = "search"

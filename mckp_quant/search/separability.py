@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..batches import evaluating, forward
-from ..discovery import modules
 from ..errors import InvalidInput
-from ..targets import IGNORED_TARGET
+from ..network.batches import evaluating, forward
+from ..network.discovery import modules
+from ..network.labels import IGNORED_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from torch import nn
 
-    from ..batches import Batch
     from ..layers import Layer
+    from ..network.batch import Batch
 
 
 class Scatter:

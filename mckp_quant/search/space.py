@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidInput
-from ..policy import Policy
+from ..policy.policy import Policy
 from ..solvers import NoSolution, solve
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..builder import Index
-    from ..formats import Format
-    from ..sensitivity.table import SensitivityTable
+    from ..allocation.index import Index
+    from ..formats.format import Format
     from ..solvers import Problem
+    from ..tables.table import SensitivityTable
 
 Genome = tuple[int, ...]
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from ..batches import Batch
-    from ..policy import Policy
-    from ..sensitivity.table import SensitivityTable
+    from ..network.batch import Batch
+    from ..policy.policy import Policy
+    from ..tables.table import SensitivityTable
     from .objective import Objective
     from .space import Space
 

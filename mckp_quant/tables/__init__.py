@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .activation_files import read_activations
-from .cost_files import read_costs
 from .findings import Finding, Handling, Place
-from .objects import table_from_arrays, table_from_records, table_to_frame
-from .published import Published, read_traces
+from .handling import Imported
+from .readers.activation_files import read_activations
+from .readers.cost_files import read_costs
+from .readers.objects import table_from_arrays, table_from_records, table_to_frame
+from .readers.published import Published, read_traces
 from .reading import read_table, write_table
 from .schemas import schema
-from .settling import Imported
 
 __all__ = [
     "Finding",

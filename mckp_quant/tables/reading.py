@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
-from ..sensitivity.table import SensitivityTable
-from .csv_files import read_csv, write_csv
 from .findings import Handling
-from .npz_files import read_npz, with_batches, write_npz
-from .settling import Imported, settle
+from .handling import Imported, settle
+from .readers.csv_files import read_csv, write_csv
+from .readers.npz_files import read_npz, with_batches, write_npz
+from .table import SensitivityTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..formats import Format
+    from ..formats.format import Format
     from ..layers import Layer
 
 _ERRORS = Handling()

@@ -10,7 +10,7 @@ from ..errors import InvalidInput
 from . import cells
 from .findings import Place
 from .headings import ALIASES, Record, lies_on_its_side, meanings, turned
-from .rough import FACTS, Cell, FormatFacts, LayerFacts, Rough
+from .raw import FACTS, Cell, FormatFacts, LayerFacts, Rough
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

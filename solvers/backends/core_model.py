@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..rows import IntegerRow
+    from ..problem.rows import IntegerRow
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..errors import InvalidProblem, require
-from ..pairs import no_pairs
+from ..problem.supports import no_pairs
 from .core_model import CoreModel, Outcome
 from .interrupt import interruptible
 from .row_model import solve_general
@@ -18,8 +18,8 @@ from .row_model import solve_general
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..problem import Problem
-    from ..solution import Answer
+    from ..answer import Answer
+    from ..problem.problem import Problem
 
 _OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
 _LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint

@@ -16,7 +16,7 @@ from .core_model import CoreModel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..reduce import Core
+    from ..core.reduce import Core
 
 GAP_UNITS = 2.0**22  # a tolerance of 1e-6 is then 2.4e-13 of the gap
 

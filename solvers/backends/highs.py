@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..bounds.lagrangian import EPS
 from ..errors import require
-from ..lagrangian import EPS
-from ..pairs import no_pairs
+from ..problem.supports import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
 from .interrupt import interruptible, output_to_errors
 from .milp import as_milp
@@ -19,8 +19,8 @@ from .row_model import solve_general
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..problem import Problem
-    from ..solution import Answer
+    from ..answer import Answer
+    from ..problem.problem import Problem
 
 _TOLERANCE = 1e-6  # on rows and on integrality; SciPy does not let it be set
 _CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4: "other"}

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..rows import IntegerRow
+    from ..problem.rows import IntegerRow
     from .core_model import CoreModel
 
 _DIGITS = 12  # digits of an integer that survive in a float and in a file

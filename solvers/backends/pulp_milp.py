@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..errors import InvalidProblem, require
-from ..pairs import no_pairs
+from ..problem.supports import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general
@@ -23,8 +23,8 @@ from .row_model import solve_general
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..problem import Problem
-    from ..solution import Answer
+    from ..answer import Answer
+    from ..problem.problem import Problem
 
 TOLERANCE = 1e-9  # what CBC is told to allow on rows and on integrality
 _GRACE = 5.0  # seconds that CBC has to write its best selection once the user stopped it

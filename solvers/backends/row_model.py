@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bound import best_price
-from ..lagrangian import EPS
-from ..reduce import Core, gap_of
-from ..solution import Answer
+from ..answer import Answer
+from ..bounds.bound import best_price
+from ..bounds.lagrangian import EPS
+from ..core.reduce import Core, gap_of
 from .gap_units import gap_model
 from .solving import search, solve_raw, solve_reduced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..problem import Problem
-    from ..rows import IntegerRow, Rows
+    from ..problem.problem import Problem
+    from ..problem.rows import IntegerRow, Rows
     from .core_model import Backend, Outcome
 
 _SHARP = 1e-13  # a resolution below this share of the values chosen is fine enough

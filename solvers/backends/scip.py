@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ..bounds.lagrangian import EPS
 from ..errors import require
-from ..lagrangian import EPS
-from ..pairs import no_pairs
+from ..problem.supports import no_pairs
 from .core_model import CoreModel, Outcome, largest_in_group
 from .interrupt import interruptible
 from .milp import as_milp
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..problem import Problem
-    from ..solution import Answer
+    from ..answer import Answer
+    from ..problem.problem import Problem
     from .milp import Milp
 
 _TOLERANCE = 1e-9  # on rows and on integrality; SCIP's default is 1e-6

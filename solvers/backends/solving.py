@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..reduce import reduce
-from ..solution import Answer
+from ..answer import Answer
+from ..core.reduce import reduce
 from .core_model import CoreModel, Outcome
 from .gap_units import gap_model
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..problem import Problem
+    from ..problem.problem import Problem
     from .core_model import Backend
 
 _CUTS = 20  # untrue selections that a backend may offer before it is given up

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import run_bounds
+from ..problem.arrays import run_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..reduce import Core
+    from ..core.reduce import Core
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,17 +6,17 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..answer import Answer
 from ..backends.cp_sat import CpSat
+from ..core.reduce import reduce
 from ..errors import missing
-from ..reduce import reduce
-from ..solution import Answer
 from .dynamic import CoreResult
 from .halves import search_halves
 from .lists import search_lists
 
 if TYPE_CHECKING:
-    from ..problem import Problem
-    from ..reduce import Reduction
+    from ..core.reduce import Reduction
+    from ..problem.problem import Problem
 
 _MANY = 4  # from so many budgets with a price on, bounds prune lists badly and pairs of halves are few
 _FIRST_STATES = {False: 100_000, True: 6_000}  # of lists in the first turn, with few budgets and with many

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..lagrangian import EPS
+from ..bounds.lagrangian import EPS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..reduce import Core
+    from ..core.reduce import Core
 
 _Number = TypeVar("_Number", np.int64, np.float64)
 

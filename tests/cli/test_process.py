@@ -11,7 +11,7 @@ import pytest
 
 import mckp_quant
 
-from ..tables import make_table
+from ..drawn_tables import make_table
 
 ROOT = Path(mckp_quant.__file__).parents[1]
 TABLE = make_table([[9.0, 3.0, 1.0], [5.0, 2.0, 1.0], [7.0, 1.0, 0.0]])

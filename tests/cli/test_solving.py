@@ -11,7 +11,7 @@ from mckp_quant import Activation, Policy, SensitivityTable, allocate, compare_s
 from mckp_quant.cli import main
 from mckp_quant.solvers import SolverFailure
 
-from ..tables import make_table
+from ..drawn_tables import make_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def test_compare_fails_where_a_solver_failed(
     def fail(*_: Any, **__: Any) -> None:
         raise SolverFailure("the backend is gone")
 
-    monkeypatch.setattr("mckp_quant.comparison.solve", fail)
+    monkeypatch.setattr("mckp_quant.allocation.comparison.solve", fail)
     assert main(["compare", table, "--budget", "bops=50%", "--solver", "exact"]) == 1
     captured = capsys.readouterr()
     assert captured.err == "failed: exact\n"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mckp_quant import Format, Layer, Policy, demo
-from mckp_quant.calibration import calibrate_ranges
-from mckp_quant.capabilities import TARGETS
-from mckp_quant.discovery import discover
+from mckp_quant.formats.capabilities import TARGETS
+from mckp_quant.network.discovery import discover
+from mckp_quant.rounding.calibration import calibrate_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mckp_quant import Format, InvalidInput, Layer, Policy, SensitivityTable, allocate
 from mckp_quant.cli import main
 from mckp_quant.export import audit, export
-from mckp_quant.formats import as_formats
+from mckp_quant.formats.format import as_formats
 
-from ..tables import make_table, tables
+from ..drawn_tables import make_table, tables
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from mckp_quant import Format, Policy, SensitivityTable, allocate, apply
-from mckp_quant.capabilities import capability
 from mckp_quant.export import Gguf, export, read_policy
+from mckp_quant.formats.capabilities import capability
 
 from .networks import NAMES, NETWORKS, Network, sqnr
 
@@ -39,7 +39,7 @@ _ACCURATE = 100.0  # dB: the same integers and scales, summed in another order
 def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") -> np.ndarray[Any, Any]:
     """What the target's own runtime makes of the artefact; ONNX Runtime's default level rounds inputs of MatMul."""
     if target == "torchao":
-        from mckp_quant.export.from_torchao import read_state
+        from mckp_quant.export.readers.from_torchao import read_state
 
         model = type(network.model)().eval()
         model.load_state_dict(read_state(folder / "model.safetensors"), assign=True)
@@ -50,7 +50,7 @@ def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") 
     if target == "compressed_tensors":
         return network.run(_decompressed(network, folder))
     if target == "gguf":
-        from mckp_quant.export.from_gguf import open_file, weight_of
+        from mckp_quant.export.readers.from_gguf import open_file, weight_of
 
         tensors = {each.name: weight_of(each) for each in open_file(folder / "model.gguf").tensors}
         model = _copy(network)

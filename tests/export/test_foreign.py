@@ -14,9 +14,9 @@ from torch import nn
 from mckp_quant import Format, InvalidInput, Layer
 from mckp_quant.export import read_policy
 from mckp_quant.export.codes import codes_of
-from mckp_quant.export.from_compressed_tensors import format_of, group_of
-from mckp_quant.export.from_compressed_tensors import read_config as read_compressed
-from mckp_quant.export.from_torchao import formats_of, read_config, read_state
+from mckp_quant.export.readers.from_compressed_tensors import format_of, group_of
+from mckp_quant.export.readers.from_compressed_tensors import read_config as read_compressed
+from mckp_quant.export.readers.from_torchao import formats_of, read_config, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

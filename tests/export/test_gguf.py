@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import Gguf, export, read_policy
-from mckp_quant.export.from_gguf import block_format, read_types, types_of
 from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
-from mckp_quant.storage import BLOCKS
+from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
+from mckp_quant.formats.storage import BLOCKS
 
 from .networks import llama, mixed
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
-from mckp_quant.export._export import EXPORTERS, compare
 from mckp_quant.export.contract import Stored
+from mckp_quant.export.exporting import EXPORTERS, compare
 from mckp_quant.export.sources import module_job
 from mckp_quant.solvers import SolverUnavailable
 

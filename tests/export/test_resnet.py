@@ -12,13 +12,13 @@ import torch
 
 import mckp_quant
 from mckp_quant import Policy, apply
-from mckp_quant.discovery import discover
 from mckp_quant.export import export
+from mckp_quant.network.discovery import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCRIPT = Path(mckp_quant.__file__).parents[1] / "benchmarks" / "networks.py"
+SCRIPT = Path(mckp_quant.__file__).parents[1] / "benchmarks" / "policies" / "networks.py"
 
 
 def study(folder: Path) -> Any:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
-from mckp_quant.calibration import calibrate_ranges
 from mckp_quant.export import export, read_policy
-from mckp_quant.export import to_onnxruntime as target_module
 from mckp_quant.export.onnx_graph import float_graph
+from mckp_quant.export.writers import to_onnxruntime as target_module
+from mckp_quant.rounding.calibration import calibrate_ranges
 
 from .networks import mixed
 

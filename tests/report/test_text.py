@@ -4,10 +4,10 @@ import dataclasses
 import math
 
 from mckp_quant import Format, Policy, allocate
-from mckp_quant.activations import chain
+from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.report.text import as_text, number, percent, policy_report, table_of, with_error
 
-from ..tables import make_table
+from ..drawn_tables import make_table
 
 
 def test_numbers_are_rounded_and_missing_ones_are_dashes() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
-from mckp_quant.batches import Batch, as_batches
+from mckp_quant.network.batches import as_batches
 from mckp_quant.search.space import Space
+
+if TYPE_CHECKING:
+    from mckp_quant.network.batch import Batch
 
 FORMATS = "w2,w3,w4,w8"
 

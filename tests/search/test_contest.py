@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mckp_quant as mq
-from mckp_quant.repricing import price
-from mckp_quant.request import Request
+from mckp_quant.allocation.request import Request
+from mckp_quant.policy.repricing import price
 from mckp_quant.search import CONTESTANTS, Standing, compete
 from mckp_quant.search.contest import contestant
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mckp_quant as mq
-from mckp_quant.batches import as_batches
+from mckp_quant.evaluation import evaluator
+from mckp_quant.formats.format import as_formats
+from mckp_quant.network.batches import as_batches
 from mckp_quant.search import EMQ, Differentiable, EvoQ, Task, search
-from mckp_quant.search.differentiable import rounded
 from mckp_quant.search.interpolation import Interpolated, between
+from mckp_quant.search.methods.differentiable import rounded
+from mckp_quant.search.methods.progressive import Progressive, falling, relative
 from mckp_quant.search.objective import Level, Objective
-from mckp_quant.search.progressive import Progressive, falling, relative
 from mckp_quant.search.relaxed_budgets import RelaxedBudgets
 from mckp_quant.search.separability import Scatter, separabilities
 from mckp_quant.search.space import Space
@@ -109,7 +111,7 @@ def test_the_relaxation_has_the_slope_of_the_straight_line_between_two_formats()
 
 def test_formats_of_activations_cannot_be_interpolated() -> None:
     layers = small.table().layers
-    formats = mq.formats.as_formats("w4,w4a8")
+    formats = as_formats("w4,w4a8")
     loss = np.ones((len(layers), 2))
     table = mq.SensitivityTable(layers, formats, loss, loss)
     with pytest.raises(mq.InvalidInput, match="'w4a8' quantises activations, which cannot be interpolated"):
@@ -310,5 +312,5 @@ def test_emq_is_judged_with_the_ranges_that_it_found() -> None:
     table = with_activations()
     method = EMQ(6, 3, widths=(40, 100), fitness="kl")
     found = search(small.network(), table, {"weight_bytes": "90%"}, small.data(), method=method)
-    measured = mq.evaluation.evaluate(mq.apply(small.network(), found.policy), small.network(), small.data())
+    measured = evaluator.evaluate(mq.apply(small.network(), found.policy), small.network(), small.data())
     assert found.fitness == pytest.approx(measured.kl, rel=1e-5)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import mckp_quant as mq
-from mckp_quant.request import Request
+from mckp_quant.allocation.request import Request
+from mckp_quant.evaluation import evaluator
 from mckp_quant.search import (
     EMQ,
     METHODS,
@@ -75,7 +76,7 @@ def test_the_same_seed_gives_the_same_policy(name: str) -> None:
 @every
 def test_the_fitness_is_that_of_the_real_network(name: str) -> None:
     found = run(name, fitness="kl")
-    measured = mq.evaluation.evaluate(mq.apply(small.network(), found.policy), small.network(), small.data())
+    measured = evaluator.evaluate(mq.apply(small.network(), found.policy), small.network(), small.data())
     assert found.fitness == pytest.approx(measured.kl, rel=1e-5)
 
 

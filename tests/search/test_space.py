@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mckp_quant as mq
+from mckp_quant.formats.format import as_formats
 from mckp_quant.search.space import Space
 from mckp_quant.solvers import NoSolution
 
@@ -21,7 +22,7 @@ def drawn(seed: int, budgets: int = 1) -> Space:
         mq.Layer(f"layer{i}", "linear", (rows, columns), 1, macs)
         for i, (rows, columns, macs) in enumerate(rng.integers(1, (9, 30, 99), (n_layers, 3)).tolist())
     ]
-    formats = mq.formats.as_formats("w2,w3,w4,w8")
+    formats = as_formats("w2,w3,w4,w8")
     loss = rng.random((n_layers, 4))
     loss[rng.random((n_layers, 4)) < 0.2] = np.nan
     loss[:, 1] = rng.random(n_layers)
@@ -110,7 +111,7 @@ def test_a_switch_raises_one_group_and_lowers_others() -> None:
 def test_a_policy_of_other_formats_has_no_genome() -> None:
     problem, index = mq.build(small.table(), {"weight_bytes": "50%"}, tied=[["0", "3"]])
     space = Space(small.table(), problem, index)
-    formats = mq.formats.as_formats("w2,w3,w4,w8")
+    formats = as_formats("w2,w3,w4,w8")
     mixed = mq.Policy(small.table().layer_names, formats)
     with pytest.raises(mq.InvalidInput, match=r"gives w2 and w3 to the group of layer '0'"):
         space.genome(mixed)

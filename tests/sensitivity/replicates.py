@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mckp_quant.batches import as_batches, evaluating
-from mckp_quant.discovery import discover
-from mckp_quant.formats import as_formats
-from mckp_quant.sensitivity._estimator import Task
-from mckp_quant.sensitivity._measure import ESTIMATORS, layer_weights
-from mckp_quant.sensitivity._run import Totals
-from mckp_quant.sensitivity.likelihood import Categorical
+from mckp_quant.formats.format import as_formats
+from mckp_quant.network.batches import as_batches, evaluating
+from mckp_quant.network.discovery import discover
+from mckp_quant.network.likelihood import Categorical
+from mckp_quant.sensitivity.measuring import ESTIMATORS, layer_weights
+from mckp_quant.sensitivity.task import Task
+from mckp_quant.sensitivity.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mckp_quant.sensitivity._estimator import LayerWeight
+    from mckp_quant.sensitivity.task import LayerWeight
 
     Drawn = Callable[[int], Sequence[object]]
 

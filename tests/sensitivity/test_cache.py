@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import mckp_quant as mq
-from mckp_quant.quantizers import perturbations
-from mckp_quant.sensitivity import _cache
+from mckp_quant.rounding.weights import perturbations
+from mckp_quant.sensitivity import cache as _cache
 
 from .tiny import conv_net
 

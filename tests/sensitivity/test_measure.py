@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mckp_quant as mq
-from mckp_quant.sensitivity._measure import DATA_FREE, ESTIMATORS
+from mckp_quant.sensitivity.measuring import DATA_FREE, ESTIMATORS
 
 from .tiny import CLASSES, ConvNet, conv_net, perceptron, transformer
 

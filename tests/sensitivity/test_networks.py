@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mckp_quant as mq
-from mckp_quant.batches import as_batch, evaluating, forward
-from mckp_quant.discovery import discover, uses_of
-from mckp_quant.formats import as_formats
-from mckp_quant.quantizers import perturbations
-from mckp_quant.sensitivity._streaming import errors_bytes
-from mckp_quant.sensitivity.likelihood import LIKELIHOODS
+from mckp_quant.formats.format import as_formats
+from mckp_quant.network.batches import as_batch, evaluating, forward
+from mckp_quant.network.discovery import discover, uses_of
+from mckp_quant.network.likelihood import LIKELIHOODS
+from mckp_quant.rounding.weights import perturbations
+from mckp_quant.sensitivity.streaming import errors_bytes
 
 from .tiny import conv_net, perceptron, transformer
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
-from mckp_quant.sensitivity._measure import ESTIMATORS
+from mckp_quant.sensitivity.measuring import ESTIMATORS
 
 from .tiny import CLASSES, perceptron, transformer
 

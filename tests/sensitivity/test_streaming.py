@@ -9,12 +9,12 @@ import torch
 
 import mckp_quant as mq
 from mckp_quant import InvalidInput
-from mckp_quant.discovery import discover
-from mckp_quant.formats import as_formats
-from mckp_quant.quantizers import perturbations
-from mckp_quant.sensitivity import _streaming
-from mckp_quant.sensitivity._measure import METHODS, layer_weights
-from mckp_quant.sensitivity._streaming import Disk, Streamed, disk, errors_bytes
+from mckp_quant.formats.format import as_formats
+from mckp_quant.network.discovery import discover
+from mckp_quant.rounding.weights import perturbations
+from mckp_quant.sensitivity import streaming as _streaming
+from mckp_quant.sensitivity.measuring import METHODS, layer_weights
+from mckp_quant.sensitivity.streaming import Disk, Streamed, disk, errors_bytes
 
 from .tiny import conv_net, transformer
 

@@ -21,10 +21,10 @@ from mckp_quant.solvers import (
     Pulp,
     SolverUnavailable,
     available,
-    greedy,
     instances,
     solve,
 )
+from mckp_quant.solvers.methods import greedy
 
 from . import oracle
 from .checks import SOLVERS, here, verified

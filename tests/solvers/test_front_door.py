@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from mckp_quant.solvers import (
-    Answer,
-    InvalidProblem,
-    Problem,
-    SolverFailure,
-    Status,
-    solve,
-)
+from mckp_quant.solvers import Answer, InvalidProblem, Problem, SolverFailure, Status, solve
 
 from .checks import verified
 

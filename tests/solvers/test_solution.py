@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Certificate, NoSolution, Problem, Solution, Status, solve
-from mckp_quant.solvers.lagrangian import farkas_excess, lagrangian_bound
+from mckp_quant.solvers.bounds.lagrangian import farkas_excess, lagrangian_bound
 from mckp_quant.solvers.solution import UNPROVED_LEAST
 
 from . import oracle

@@ -1,0 +1,292 @@
+"""Every method on the same network, formats, budget, data and evaluations: what it chose, and what held-out data say.
+
+    python -m benchmarks.policies.methods plan [--data FOLDER]
+    python -m benchmarks.policies.methods run --data FOLDER [--study TEXT] [--method TEXT] [--seeds N] [--evaluations N]
+    python -m benchmarks.policies.methods page [--page docs/methods.md]
+
+FOLDER is that of `benchmarks.policies.networks`. `run` prints what it is going to cost, adds a line for each policy to
+benchmarks/results/methods.csv, and goes on where it was stopped; searches keep what they measured beside that file.
+Calibration and held-out data are disjoint, and so are the data for fine-tuning; seed s calibrates on samples of its
+own. Every policy is judged as it is, after calibration on 50 of its calibration samples, and (seed 0) after a short
+fine-tuning on training data. Held-out data play no part in any choice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import math
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import mckp_quant as mq
+from benchmarks.environment import environment
+from benchmarks.policies import networks
+from mckp_quant.evaluation.evaluator import Evaluator
+from mckp_quant.search import CONTESTANTS, METHODS, calibrate, compete, finetune
+from mckp_quant.solvers import NoSolution
+
+from .methods_page import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor, nn
+
+    from mckp_quant.evaluation.evaluator import Evaluation
+
+RESULTS = Path(__file__).parents[1] / "results" / "methods.csv"
+SEEDS, EVALUATIONS = 3, 100
+CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 30, 5e-4
+PACKAGES = ("torch", "numpy", "ortools")
+FIELDS = (
+    *("study", "budget", "method", "seed", "evaluations", "seconds", "status", "weight_bytes", "bops", "predicted"),
+    *("kl", "kl_stderr", "accuracy", "calibrated_kl", "calibrated_accuracy", "tuned_kl", "tuned_accuracy"),
+    *("formats", "history", "date", "commit", "versions", "processor"),
+)
+
+Pairs = list[tuple["Tensor", "Tensor"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A network with its formats and budgets.
+
+    Attributes
+    ----------
+    name
+        The heading of its tables.
+    network
+        Its key in `benchmarks.policies.networks.FILES`.
+    formats
+        The formats to choose from.
+    budgets
+        By title: what to ask of `allocate`, given the layers.
+    """
+
+    name: str
+    network: str
+    formats: str
+    budgets: dict[str, Callable[[Sequence[mq.Layer]], dict[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A network, and disjoint parts of its data."""
+
+    model: nn.Module
+    calibration: Callable[[int], Pairs]
+    held_out: Pairs
+    training: Pairs
+
+
+def bits(average: str) -> Callable[[Sequence[mq.Layer]], dict[str, Any]]:
+    return lambda layers: {"weight_bytes": networks.budget_bytes(layers, Fraction(average))}
+
+
+def as_uniform(name: str) -> Callable[[Sequence[mq.Layer]], dict[str, Any]]:
+    def budgets(layers: Sequence[mq.Layer]) -> dict[str, Any]:
+        costs = mq.Policy.uniform(layers, name).costs
+        return {"weight_bytes": costs["weight_bytes"], "bops": costs["bops"]}
+
+    return budgets
+
+
+JOINT = ",".join(f"w{weights}a{inputs}" for weights in (2, 3, 4, 6, 8) for inputs in (4, 6, 8))
+STUDIES = (
+    Study("ResNet-20, weights", "resnet20", networks.FORMATS, {"3 bits": bits("3"), "4 bits": bits("4")}),
+    Study("character transformer, weights", "chargpt", networks.FORMATS, {"3 bits": bits("3"), "4 bits": bits("4")}),
+    Study("ResNet-20, weights and activations", "resnet20", JOINT, {"as uniform w4a6": as_uniform("w4a6")}),
+)
+
+
+def resnet20(module: Any, folder: Path) -> Data:
+    images, labels = module.cifar10(folder, "test")
+    train_images, train_labels = module.cifar10(folder, "train")
+    return Data(
+        module.resnet20(folder),
+        lambda seed: pairs(images, labels, slice(128 * seed, 128 * (seed + 1)), 32),
+        pairs(images, labels, slice(512, 1017), 101),
+        pairs(train_images, train_labels, slice(0, 2048), 64),
+    )
+
+
+def chargpt(module: Any, folder: Path) -> Data:
+    inputs, targets = module.shakespeare(folder, "validation")
+    train_inputs, train_targets = module.shakespeare(folder, "train")
+    return Data(
+        module.chargpt(folder),
+        lambda seed: pairs(inputs, targets, slice(128 * seed, 128 * (seed + 1)), 16),
+        pairs(inputs, targets, slice(len(inputs) - 256, len(inputs)), 32),
+        pairs(train_inputs, train_targets, slice(0, 512), 16),
+    )
+
+
+MAKERS = {"resnet20": resnet20, "chargpt": chargpt}
+
+
+def pairs(inputs: Tensor, targets: Tensor, part: slice, size: int) -> Pairs:
+    return list(zip(inputs[part].split(size), targets[part].split(size), strict=True))
+
+
+def add(path: Path, row: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.is_file()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+class Work:
+    """One study with one seed: the network, its data, and the tables that its methods share."""
+
+    def __init__(self, study: Study, folder: Path, seed: int, evaluations: int, checkpoints: Path) -> None:
+        self._study, self._seed, self._evaluations, self._checkpoints = study, seed, evaluations, checkpoints
+        self._data = MAKERS[study.network](networks.load_networks(folder), folder)
+        self._calibration = self._data.calibration(seed)
+        self._judge = Evaluator(self._data.model, self._data.held_out)
+        self._table = mq.measure(self._data.model, self._calibration, formats=study.formats, seed=seed)
+        self._tables: dict[str, mq.SensitivityTable] = {}
+
+    def line(self, title: str, method: str) -> dict[str, object]:
+        """Run one method and judge its policy."""
+        row: dict[str, object] = {"study": self._study.name, "budget": title, "method": method, "seed": self._seed}
+        row |= environment(PACKAGES)
+        budgets = self._study.budgets[title](self._table.layers)
+        name = f"{self._study.network}-{len(self._table.formats)}-{title}-{method}-{self._seed}.json"
+        try:
+            found = compete(
+                method,
+                self._data.model,
+                self._table,
+                budgets,
+                self._calibration,
+                evaluations=self._evaluations,
+                seed=self._seed,
+                tables=self._tables,
+                checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", ""),
+            )
+        except (mq.InvalidInput, NoSolution) as error:
+            return {**row, "status": f"not possible: {error}"}
+        row |= {"evaluations": found.evaluations, "seconds": round(found.seconds, 2), "status": found.status}
+        if found.policy is None:
+            return row
+        policy = found.policy
+        quantised = mq.apply(self._data.model, policy)
+        row |= {
+            "weight_bytes": policy.costs["weight_bytes"],
+            "bops": policy.costs["bops"],
+            "predicted": policy.predicted,
+            "formats": " ".join(entry.name for entry in policy.formats),
+            "history": json.dumps(found.history),
+            **judged("", self._judge.evaluate_model(quantised)),
+        }
+        calibrated = calibrate(quantised, self._data.model, [self._few()])
+        row |= judged("calibrated_", self._judge.evaluate_model(calibrated.model))
+        if self._seed == 0:
+            tuned = finetune(self._data.model, policy, self._data.training, steps=TUNED_STEPS, rate=TUNED_RATE)
+            row |= judged("tuned_", self._judge.evaluate_model(tuned.quantized))
+        return row
+
+    def _few(self) -> Tensor:
+        return torch.cat([inputs for inputs, _ in self._calibration])[:CALIBRATED_ON]
+
+    def seconds_an_evaluation(self) -> float:
+        """Wall time of one pass of a quantised network over the calibration data."""
+        evaluator = Evaluator(self._data.model, self._calibration)
+        policy = mq.Policy.uniform(self._table, self._table.format_names[0])
+        evaluator.evaluate(policy)
+        began = time.perf_counter()
+        evaluator.evaluate(policy)
+        return time.perf_counter() - began
+
+
+def judged(prefix: str, found: Evaluation) -> dict[str, object]:
+    row: dict[str, object] = {f"{prefix}kl": found.kl, f"{prefix}accuracy": found.accuracy}
+    return row if prefix else {**row, "kl_stderr": found.kl_stderr}
+
+
+def plan(options: argparse.Namespace) -> list[tuple[Study, int, str, str]]:
+    """What the results file does not hold yet: study, seed, budget, method."""
+    done = {(row["study"], row["seed"], row["budget"], row["method"]) for row in lines(options.csv)}
+    return [
+        (study, seed, title, method)
+        for study in STUDIES
+        if options.study in study.name
+        for seed in range(options.seeds)
+        for title in study.budgets
+        for method in CONTESTANTS
+        if options.method in method and (study.name, str(seed), title, method) not in done
+    ]
+
+
+def tell(work: list[tuple[Study, int, str, str]], options: argparse.Namespace) -> None:
+    searches = sum(method in METHODS for *_, method in work)
+    say(f"{len(work)} policies to choose, {searches} of them by a search of up to {options.evaluations} evaluations")
+    if options.data is None or not work:
+        return
+    for network in dict.fromkeys(study.network for study, *_ in work):
+        study = next(study for study, *_ in work if study.network == network)
+        count = sum(own.network == network and method in METHODS for own, _, _, method in work)
+        each = Work(study, options.data, 0, options.evaluations, options.csv.parent).seconds_an_evaluation()
+        minutes = each * count * options.evaluations / 60
+        say(f"{network}: {each:.2f} s an evaluation, about {minutes:.0f} minutes of searches")
+
+
+def run(options: argparse.Namespace) -> None:
+    work = plan(options)
+    tell(work, options)
+    checkpoints = options.csv.with_suffix("")
+    current: tuple[Study, int] | None = None
+    for study, seed, title, method in work:
+        if current is None or current != (study, seed):
+            current, maker = (study, seed), Work(study, options.data, seed, options.evaluations, checkpoints)
+        row = maker.line(title, method)
+        add(options.csv, row)
+        kl = row.get("kl", math.nan)
+        say(f"{study.name}, {title}, seed {seed}: {method}: held-out KL {kl:.4f}, {row['status']}")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["plan", "run", "page"])
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the networks and their data")
+    parser.add_argument("--study", default="", metavar="TEXT", help="studies whose name contains TEXT")
+    parser.add_argument("--method", default="", metavar="TEXT", help="methods whose name contains TEXT")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("--csv", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=Path("docs/methods.md"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.action == "page":
+        from benchmarks.policies.methods_page import write_page  # it needs a plotting package, which a run does not
+
+        write_page(options.csv, options.page)
+        return 0
+    if options.action == "plan":
+        tell(plan(options), options)
+        return 0
+    if options.data is None:
+        say(f"--data is missing.\n{networks.HELP}")
+        return 2
+    run(options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,253 @@
+"""What every sensitivity estimator costs and holds, and how well it ranks layers and policies on data it has not seen.
+
+    python -m benchmarks.sensitivity.compare [--data FOLDER] [--network digits|resnet20|chargpt|all] [--part PART] [--page]
+
+Says first what it is going to do and about how long that takes. Results go to a CSV file, line by line; what is there
+already is not run again, so that a run that was stopped goes on. --page writes the tables of docs/sensitivity.md from
+that file. Without --data only the digits network runs; FOLDER is that of benchmarks/policies/networks.py.
+
+Everything runs in other processes, one thread each: every cost and every memory figure in a process of its own.
+
+- cost: CPU time for all layers in four formats, divided by that of one gradient evaluation (a forward and a backward
+  pass to all parameters) on the same batches, in turns; medians over rounds. Rounding the weights, done once before
+  the batches, is left out; checking the hooks on the first batch is in. Estimators of many passes read one batch.
+- memory: the most that one batch takes beyond the model and the batch, rounding errors of the weights included.
+- accuracy: Spearman's rank correlation with the KL divergence measured on as many held-out inputs, over the layers
+  within each format, and over mixed policies of equal size, whose predicted loss is the sum over layers. A seed draws
+  the calibration inputs, the probes and the policies. Estimators of many passes have one seed.
+- spread: how much plain probes and Hutch++ spread on one layer's trace, with equally many products.
+- trace: PyHessian's run on the whole network, with its own stop rule, beside `gauss_newton` on the same inputs.
+
+PyHessian and curvlinops take part where they are installed. Both ask for torchvision, which they do not need and which
+cannot be imported beside the CPU build of torch: install them, and what curvlinops needs besides, with --no-deps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.environment import between_markers, environment
+from benchmarks.policies.networks import HELP
+from benchmarks.sensitivity.pages import pages
+from benchmarks.sensitivity.rivals import PRODUCTS, RIVALS, missing
+from benchmarks.sensitivity.studies import FAMILIES, NEEDED, NETWORKS, study
+from benchmarks.sensitivity.worker import PARTS, PASSES, PRODUCTS_A_TRACE, SEEDS, SLOW, VARIANTS, gradients, timed
+from mckp_quant.common.documents import write_text
+from mckp_quant.sensitivity.measuring import DATA_FREE, ESTIMATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.sensitivity.studies import Study
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "sensitivity.csv"
+PAGE = ROOT / "docs" / "sensitivity.md"
+COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
+PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
+MEASURING = [name for name in ESTIMATORS if name != "metric"]
+COSTED = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
+HELD = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
+JUDGED = [*MEASURING, *DATA_FREE, *RIVALS]
+TOO_LONG = {("curvlinops ggn", "resnet20"), ("curvlinops ggn", "chargpt")}  # to judge: a quarter of an hour each
+ONCE = {*SLOW, *DATA_FREE, "measured_loss"}  # judged with one seed
+START_SECONDS = 4.0  # CPU time of a process before it begins
+FORWARD = 0.35  # of a gradient evaluation
+# About how many gradient evaluations a method takes, to say how long a run will be.
+GRADIENTS = {
+    "measured_kl": 36.0,
+    "measured_loss": 36.0,
+    "hessian_form": 120.0,
+    "hutchinson": 6.0,
+    "hutchinson_blockwise": 30.0,
+    "hutch_plus_plus": 90.0,
+    "pyhessian by layer": 40.0,
+    "curvlinops ggn": 300.0,
+    "pyhessian": 250.0,
+}
+
+
+@dataclass(frozen=True)
+class Process:
+    """What one process does."""
+
+    part: str
+    network: str
+    jobs: tuple[tuple[str, int], ...]
+
+
+def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, str, str, int]]) -> Iterator[Process]:
+    """Whatever has no result yet, an estimator after the other on all networks, so that slow minutes hit all alike."""
+
+    def left(part: str, network: str, jobs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        return tuple(job for job in jobs if (part, network, *job) not in done and missing(job[0]) is None)
+
+    alone = [("cost", method) for method in COSTED] + [("memory", method) for method in HELD]
+    alone += [("trace", "pyhessian"), ("trace", "gauss_newton"), ("truth", "truth")]
+    alone += [("spread", "hutchinson_blockwise"), ("spread", "hutch_plus_plus")]
+    for part, method in alone:
+        for network in networks if part in parts else ():
+            if jobs := left(part, network, [(method, 0)]):
+                yield Process(part, network, jobs)
+    for network in networks if "accuracy" in parts else ():
+        if jobs := left(
+            "accuracy",
+            network,
+            [(m, s) for m in JUDGED if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
+        ):
+            yield Process("accuracy", network, jobs)
+
+
+def say_plan(processes: Sequence[Process], options: argparse.Namespace) -> None:
+    """How many processes, and about how much CPU time."""
+    total = START_SECONDS * len(processes)
+    for network in dict.fromkeys(process.network for process in processes):
+        chosen = study(network, options.data, options.images)
+        batch = chosen.timed[:1]
+        unit = timed({"gradient": functools.partial(gradients, chosen.model, batch)}, 1)["gradient"]
+        passes = [passes_of(each, chosen, options) for each in processes if each.network == network]
+        total += unit * sum(passes)
+    say(f"{len(processes)} processes, about {total / 60:.0f} minutes of CPU time")
+
+
+def passes_of(process: Process, chosen: Study, options: argparse.Namespace) -> float:
+    """About how many gradient evaluations of one batch a process takes."""
+    judged = chosen.calibration / chosen.batch
+    if process.part == "truth":
+        runs: float = judged * (GRADIENTS["measured_kl"] + FORWARD * len(FAMILIES) * len(SEEDS) * options.policies)
+        return runs
+    if process.part == "spread":
+        return PASSES * sum(PRODUCTS_A_TRACE) * len(chosen.traced[0]) / 4 / chosen.batch
+    passes = 0.0
+    for method, _ in process.jobs:
+        times = {
+            "cost": 1.0 if method in SLOW else (options.rounds + 1) * len(chosen.timed),
+            "memory": 1.0,
+            "accuracy": judged,
+            "trace": len(chosen.traced[0]) / chosen.batch * (1 if method == "pyhessian" else PASSES),
+        }
+        passes += times[process.part] * GRADIENTS.get(VARIANTS.get(method, (method, ""))[0], 1.5)
+    return passes
+
+
+def run(
+    process: Process, options: argparse.Namespace, truth: dict[str, float]
+) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Start the process and pass on the figures of each method and seed."""
+    order = {
+        "part": process.part,
+        "network": process.network,
+        "jobs": process.jobs,
+        "folder": None if options.data is None else str(options.data),
+        "images": options.images,
+        "rounds": options.rounds,
+        "policies": options.policies,
+        "truth": truth,
+    }
+    command = [sys.executable, "-m", "benchmarks.sensitivity.worker"]
+    # Freed memory goes back to the system at once, so that resident memory is memory in use.
+    surroundings = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    surroundings = surroundings if process.part == "memory" else dict(os.environ)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(order))
+        child.stdin.close()
+        for line in child.stdout:
+            found = json.loads(line)
+            say(f"  {process.part} {process.network} {found['method']}, seed {found['seed']}: {found['cpu']:.1f} s")
+            yield found["method"], found["seed"], found["figures"]
+    if child.returncode:
+        say(f"  {process.part} {process.network} failed; its process has said why")
+
+
+def recorded(path: Path) -> list[dict[str, str]]:
+    """The lines of a results file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def truth_of(rows: Sequence[dict[str, str]], network: str) -> dict[str, float]:
+    """What was measured on the inputs to judge on."""
+    return {row["name"]: float(row["value"]) for row in rows if (row["part"], row["network"]) == ("truth", network)}
+
+
+def work(processes: Sequence[Process], options: argparse.Namespace) -> None:
+    """Run all, writing down what comes."""
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    for number, process in enumerate(processes):
+        say(f"{number + 1} of {len(processes)}, {time.monotonic() - began:.0f} s")
+        rows = recorded(options.results)
+        truth = truth_of(rows, process.network) if process.part == "accuracy" else {}
+        stamp = environment(PACKAGES)
+        with options.results.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if not rows:
+                writer.writeheader()
+            for method, seed, figures in run(process, options, truth):
+                place = {"part": process.part, "network": process.network, "method": method, "seed": seed}
+                lines = [{**stamp, **place, "name": name, "value": repr(value)} for name, value in figures.items()]
+                writer.writerows(lines)
+                file.flush()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the trained networks and their data")
+    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="all")
+    parser.add_argument("--part", choices=[*PARTS, "all", "none"], default="all")
+    parser.add_argument("--only", metavar="METHOD", help="processes that begin with this method, or with its variants")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of timing")
+    parser.add_argument("--images", type=int, default=256, help="to measure on, and as many to judge on")
+    parser.add_argument("--policies", type=int, default=32, help="of each family and seed")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="the CSV file")
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/sensitivity.md")
+    options = parser.parse_args(arguments)
+    given = options.data is not None
+    wanted = [
+        name
+        for name in NETWORKS
+        if options.network == name or (options.network == "all" and (given or name == "digits"))
+    ]
+    needed = dict.fromkeys(file for name in wanted for file in NEEDED[name])
+    lacking = [file for file in needed if not given or not (options.data / file).is_file()]
+    if lacking:
+        say(f"{options.data or 'without --data'}: {', '.join(lacking)} missing.\n{HELP}")
+        return 2
+    parts = list(PARTS) if options.part == "all" else [options.part]
+    done = {(row["part"], row["network"], row["method"], int(row["seed"])) for row in recorded(options.results)}
+    processes = [
+        each for each in planned(parts, wanted, done) if options.only is None or options.only in each.jobs[0][0]
+    ]
+    if processes:
+        say_plan(processes, options)
+        work(processes, options)
+    tables = pages(recorded(options.results))
+    print("\n\n".join(tables.values()))
+    if options.page:
+        for name, text in tables.items():
+            write_text(PAGE, between_markers(PAGE, name, text))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

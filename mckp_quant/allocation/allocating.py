@@ -1,0 +1,254 @@
+"""The short way from a table to a policy: build the problem, solve it, say what was found in the words of networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..costs.costs import PEAKS, RESOURCES, resource
+from ..errors import InvalidInput
+from ..policy.policy import Policy
+from ..policy.prediction import totals
+from ..solvers import NoSolution, Status, solve
+from .builder import build_request
+from .choices import check_order
+from .constraints.peak_memory import peak
+from .explanation import least_peaks, require_each_budget, useless, why_none
+from .request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..common.amounts import Amount
+    from ..formats.format import Format
+    from ..layers import Activation
+    from ..solvers import Problem, Solution, Solver
+    from ..tables.cost_table import CostTable
+    from ..tables.table import SensitivityTable
+    from .constraints.constraints import Structure
+    from .index import Index
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """A policy, and all that it rests on.
+
+    Attributes
+    ----------
+    policy
+        The policy.
+    solution
+        The solver's answer, with its certificate.
+    problem
+        The problem that was solved: `solution.certificate.holds(problem)` rechecks the bound.
+    index
+        What the problem's groups and labels mean.
+    notes
+        Sentences about budgets that change nothing.
+    """
+
+    policy: Policy
+    solution: Solution
+    problem: Problem
+    index: Index
+    notes: tuple[str, ...] = ()
+
+
+def check_origin(allocation: object, table: SensitivityTable) -> Allocation:
+    """Give an allocation back; raises InvalidInput for other objects and for one that was made from another table."""
+    if not isinstance(allocation, Allocation):
+        raise InvalidInput(
+            f"expected budgets or what allocate() returned, got a {type(allocation).__name__}: give a mapping such as "
+            "{'weight_bytes': '90kB'}, or the Allocation itself, not its policy"
+        )
+    if allocation.policy.table != table.digest:
+        raise InvalidInput("the allocation was made from another table: give the one that it was made from")
+    return allocation
+
+
+def allocate(
+    table: SensitivityTable,
+    budgets: Mapping[str, Amount],
+    *,
+    solver: Solver | str = "auto",
+    pinned: Mapping[str, str | Format] | None = None,
+    tied: Sequence[Sequence[str]] = (),
+    at_least: Mapping[str, Amount] | None = None,
+    costs: Sequence[CostTable] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+    target: str | None = None,
+    structure: Structure | None = None,
+    activations: Sequence[Activation] = (),
+    seconds: float = 60.0,
+    seed: int = 0,
+) -> Allocation:
+    """Choose one format per layer: the least predicted loss within every budget.
+
+    Parameters
+    ----------
+    table
+        The sensitivities.
+    budgets
+        From names such as ``"weight_bytes"``, ``"bits_per_weight"``, ``"bops"``, ``"activation_bytes"`` or
+        ``"total_bytes"`` to an amount such as ``90_000``, ``"90kB"`` or ``"25%"``.
+    solver
+        A solver's name, or a solver with its options.
+    pinned
+        From layers to the format that each must have.
+    tied
+        Sets of layers that must share one format.
+    at_least
+        Minima, from names to amounts as in `budgets`.
+    costs
+        Costs that were measured, such as latencies; their names may then stand in `budgets` and `at_least`.
+    choices
+        From layers, patterns such as ``"blocks.*.mlp.*"``, ``"kind:linear"``, ``"first"`` or ``"last"`` to the names of
+        the formats that these may have; the last rule that matches counts.
+    target
+        The export target, such as ``"torchao"``: only formats that it takes, layers that it fuses tied, and weights
+        counted as it stores them.
+    structure
+        Constraints on the policy as a whole, such as a limit on distinct formats; only some solvers take them.
+    activations
+        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``; by default those that the
+        table holds.
+    seconds
+        The time limit of the solver.
+    seed
+        The seed of solvers that draw random numbers.
+
+    Returns
+    -------
+    allocation
+        The policy with its proof.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument cannot be used; the message names it.
+    NoSolution
+        When no policy is within the budgets, with the least budgets that work; or none was found in time.
+    """
+    request = Request(
+        budgets,
+        at_least=at_least,
+        pinned=pinned,
+        tied=tied,
+        costs=costs,
+        choices=choices,
+        target=target,
+        structure=structure,
+        activations=activations,
+    )
+    problem, index = build_request(table, request)
+    require_each_budget(problem, index)
+    return solve_request(table, request, problem, index, solver, seconds, seed)
+
+
+def solve_request(
+    table: SensitivityTable,
+    request: Request,
+    problem: Problem,
+    index: Index,
+    solver: Solver | str,
+    seconds: float,
+    seed: int,
+    warm: NDArray[np.int64] | None = None,
+) -> Allocation:
+    """Solve a request whose problem is built.
+
+    Parameters
+    ----------
+    table
+        The table.
+    request
+        What is asked.
+    problem, index
+        What `build_request` made of it.
+    solver, seconds, seed
+        As for `allocate`.
+    warm
+        ``(n_groups,)`` labels at which to start, or None.
+
+    Returns
+    -------
+    allocation
+        The policy with its proof.
+
+    Raises
+    ------
+    InvalidInput
+        When the solver goes by the order of the formats, which do not rise in bits.
+    NoSolution
+        When there is none, or none was found in time.
+    """
+    check_order(index.formats, solver)
+    notes = useless(problem, index)
+    for note in notes:
+        logger.info("%s", note)
+    solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
+    if solution.status is Status.INFEASIBLE and any(name in PEAKS for name in request.budgets):
+        raise NoSolution(why_none(solution, index, least_peaks(table, request, index)))
+    return Allocation(as_policy(table, solution, index), solution, problem, index, notes)
+
+
+def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Policy:
+    """The policy that a solution of the table's problem means.
+
+    Parameters
+    ----------
+    table
+        The table that the problem was built from.
+    solution
+        The answer.
+    index
+        The index of the problem.
+
+    Returns
+    -------
+    policy
+        The policy, with its proof and where it came from.
+
+    Raises
+    ------
+    NoSolution
+        When the answer holds no selection; with the least budgets that work where it is proved that there is none.
+    """
+    if solution.choice is None:
+        raise NoSolution(why_none(solution, index))
+    formats = index.policy_formats(solution.choice)
+    policy = Policy.on_table(table, formats)
+    costs = totals(table.layers, formats, target=index.target)
+    for budget, most, used in zip(index.budgets, solution.budget, solution.cost, strict=True):
+        if budget.name in PEAKS:
+            weights = costs["weight_bytes"]
+            costs[budget.name] = peak(budget.name, table, index.groups, index.activations, formats, weights)
+        elif budget.name not in RESOURCES:
+            costs[budget.name] = budget.limit + most - used if budget.least else used
+    for each in index.conversions:
+        costs[resource(each.resource).counts if each.resource in RESOURCES else each.resource] += each.total(
+            dict(zip(index.layers, formats, strict=True))
+        )
+    return dataclasses.replace(
+        policy,
+        costs=costs,
+        predicted=solution.value,
+        bound=solution.bound if math.isfinite(solution.bound) else math.nan,
+        status=solution.status.value,
+        ground=solution.certificate.ground,
+        tolerance=solution.certificate.tolerance,
+        solver=solution.solver,
+        seed=solution.seed,
+        budgets=tuple(dict.fromkeys(dataclasses.replace(each, fixed=0, whole=0) for each in index.budgets)),
+        ties=index.tied,
+        pinned=index.pinned,
+        target=index.target or "",
+    )

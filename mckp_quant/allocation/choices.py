@@ -1,0 +1,169 @@
+"""Which formats a layer may choose from, and which layers choose together: rules by name, pattern and kind."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InvalidInput
+from ..formats.capabilities import capability
+from ..layers import matching
+from ..solvers import Monotone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from ..solvers import Solver
+    from ..tables.table import SensitivityTable
+
+
+# Layers of one set differ only in what `part` matches. Runtimes that fuse them want one format for the set.
+TIE_RULES: dict[str, str] = {
+    "qkv": r"(?:^|[._])(?P<part>(?:q|k|v)_proj|to_(?:q|k|v)|query|key|value)(?:$|\.)",
+    "gate_up": r"(?:^|\.)(?P<part>gate_proj|up_proj|w1|w3)(?:$|\.)",
+    "experts": r"\.experts\.(?P<part>.+)$",
+    # The convolutions at the start of a residual block and beside it read the same tensor.
+    "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
+}
+RUNTIME_TIES: dict[str, tuple[str, ...]] = {
+    "vllm": ("qkv", "gate_up"),
+    "sglang": ("qkv", "gate_up"),
+    "tensorrt_llm": ("qkv", "gate_up", "experts"),
+}
+
+
+def allowed(
+    table: SensitivityTable, choices: Mapping[str, Sequence[str]] | None = None, target: str | None = None
+) -> NDArray[np.bool_]:
+    """Which formats each layer may have.
+
+    Parameters
+    ----------
+    table
+        The table.
+    choices
+        From layers to the names of the formats that they may have. A layer is named by itself, by a pattern such as
+        ``"blocks.*.mlp.*"``, by ``"kind:conv2d"``, or by ``"first"`` and ``"last"``; where several match, the last
+        one counts.
+    target
+        The export target that must take the formats.
+
+    Returns
+    -------
+    allowed
+        ``(n_layers, n_formats)`` bool; False where the table has no number, a rule forbids the format, or the target
+        cannot take it.
+
+    Raises
+    ------
+    InvalidInput
+        When a rule matches no layer, a format is unknown, or a layer is left without any.
+    """
+    mask = np.ones(table.loss.shape, dtype=bool)
+    for rule, names in (choices or {}).items():
+        if isinstance(names, str):
+            raise InvalidInput(f"choices of {rule!r} are the text {names!r}: give a list of formats")
+        columns = [table.column(name) for name in names]
+        for row in matching(table.layers, rule):
+            mask[row] = False
+            mask[row, columns] = True
+    if target is not None:
+        refuses = capability(target).refuses
+        mask &= np.array([[not refuses(layer, entry) for entry in table.formats] for layer in table.layers])
+    found: NDArray[np.bool_] = mask & ~np.isnan(table.loss)
+    for layer, row, known in zip(table.layers, found, ~np.isnan(table.loss), strict=True):
+        if known.any() and not row.any():
+            names = ", ".join(
+                entry.name + (f": {why}" if target and (why := capability(target).refuses(layer, entry)) else "")
+                for entry, has in zip(table.formats, known, strict=True)
+                if has
+            )
+            told = f"the target {target!r} takes none of its formats" if target else "the rules leave it no format"
+            raise InvalidInput(
+                f"layer {layer.name!r} ({layer.kind}): {told} ({names}); measure another, or add the format 'float'"
+            )
+    return found
+
+
+def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Find sets of layers that must share one format, by their names.
+
+    Parameters
+    ----------
+    layers
+        The layers.
+    rules
+        Names of `TIE_RULES` (``"qkv"``, ``"residual"``, ...), of `RUNTIME_TIES` (``"vllm"``, ...), or regular
+        expressions with a group ``(?P<part>...)``: layers whose names differ only in that part are one set.
+
+    Returns
+    -------
+    ties
+        Sets of at least two layers; sets of different rules that share a layer are one.
+
+    Raises
+    ------
+    InvalidInput
+        When a rule is neither a name nor such an expression.
+    """
+    if isinstance(rules, str):
+        raise InvalidInput(f"the rules are one text, {rules!r}: give a list")
+    named = [each for rule in rules for each in RUNTIME_TIES.get(rule, (rule,))]
+    expressions = [_expression(rule) for rule in named]
+    names = [layer.name for layer in layers]
+    owner: dict[str, list[str]] = {name: [name] for name in names}
+    for number, expression in enumerate(expressions):
+        sets: dict[tuple[int, str, str], list[str]] = {}
+        for name in names:
+            match = expression.search(name)
+            if match is not None:
+                sets.setdefault((number, name[: match.start("part")], name[match.end("part") :]), []).append(name)
+        for members in sets.values():
+            merged = sorted({each for name in members for each in owner[name]}, key=names.index)
+            owner |= dict.fromkeys(merged, merged)
+    return tuple(dict.fromkeys(tuple(members) for members in owner.values() if len(members) > 1))
+
+
+def _expression(rule: str) -> re.Pattern[str]:
+    try:
+        found = re.compile(TIE_RULES.get(rule, rule))
+    except re.error as error:
+        raise InvalidInput(f"the tie rule {rule!r} is no regular expression: {error}") from error
+    if "part" not in found.groupindex:
+        raise InvalidInput(
+            f"the tie rule {rule!r} is neither one of {', '.join([*TIE_RULES, *RUNTIME_TIES])} nor a regular "
+            "expression with a group (?P<part>...)"
+        )
+    return found
+
+
+def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
+    """Refuse a solver that goes by the order of a table's formats where these do not rise in bits.
+
+    Parameters
+    ----------
+    formats
+        The table's, in its order.
+    solver
+        The solver, or its name.
+
+    Raises
+    ------
+    InvalidInput
+        When the solver is `solvers.Monotone` and a format stands behind one with more bits for weights.
+    """
+    if (solver if isinstance(solver, str) else solver.name) != Monotone.name:
+        return
+    for first, second in itertools.pairwise(formats):
+        if first.weight_bits > second.weight_bits:
+            raise InvalidInput(
+                f"solver {Monotone.name!r} takes formats in the table's order for ones that rise in bits, but "
+                f"{first.name!r} stands before {second.name!r}: measure with the formats from fewest bits to most"
+            )

@@ -1,0 +1,241 @@
+"""Every solver that can run here on one table: what each finds, how long it takes, and what its proof rests on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput, unknown
+from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
+from .builder import build
+from .choices import check_order
+from .explanation import require_each_budget, why_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ..common.amounts import Amount
+    from ..formats.format import Format
+    from ..layers import Activation
+    from ..solvers import Problem, Solution, Solver
+    from ..tables.cost_table import CostTable
+    from ..tables.table import SensitivityTable
+    from .constraints.constraints import Structure
+    from .index import Index
+
+_NOT_COMPARED = ("auto",)  # one of the others under another name
+_LAST = ("highs",)  # its threads go on spinning after a solve and would slow whatever is timed next
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one solver did.
+
+    Attributes
+    ----------
+    solver
+        Its name.
+    value
+        The predicted loss of what it found; nan where it found nothing or did not run.
+    excess
+        Value less the reference value; nan where either is unknown.
+    relative_excess
+        Excess over the magnitude of the reference value; 0 where the excess is 0, else infinite over 0.
+    layers_that_differ
+        In how many layers its policy differs from the reference policy; None without a policy.
+    bound
+        What it proves: no selection is better; nan where it did not run.
+    seconds
+        Wall time; nan where it did not run.
+    status
+        What is known of its answer, as a sentence; empty where it did not run.
+    ground
+        What the proof rests on.
+    reason
+        Why it did not run, or what went wrong; empty otherwise.
+    """
+
+    solver: str
+    value: float = math.nan
+    excess: float = math.nan
+    relative_excess: float = math.nan
+    layers_that_differ: int | None = None
+    bound: float = math.nan
+    seconds: float = math.nan
+    status: str = ""
+    ground: str = "none"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The solvers side by side.
+
+    Attributes
+    ----------
+    rows
+        One per solver, in the order in which they ran.
+    reference
+        The solver whose answer the others are measured against: ``"exact"`` where it proved its answer optimal, else
+        the first that did, else the one with the least value; empty where none found a selection.
+    proved
+        Whether the reference is proved optimal.
+    unit
+        The unit of values.
+    index
+        The problem's index, with its budgets.
+    """
+
+    rows: tuple[Row, ...]
+    reference: str
+    proved: bool
+    unit: str
+    index: Index
+
+
+def compare_solvers(
+    table: SensitivityTable,
+    budgets: Mapping[str, Amount],
+    *,
+    solvers: Sequence[Solver | str] | None = None,
+    pinned: Mapping[str, str | Format] | None = None,
+    tied: Sequence[Sequence[str]] = (),
+    at_least: Mapping[str, Amount] | None = None,
+    costs: Sequence[CostTable] = (),
+    choices: Mapping[str, Sequence[str]] | None = None,
+    target: str | None = None,
+    structure: Structure | None = None,
+    activations: Sequence[Activation] = (),
+    seconds: float = 60.0,
+    seed: int = 0,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Comparison:
+    """Solve one problem with every solver.
+
+    Parameters
+    ----------
+    table
+        The sensitivities.
+    budgets
+        As for `allocate`.
+    solvers
+        Which solvers, by name or with their options; by default every one that there is.
+    pinned
+        From layers to the format that each must have.
+    tied
+        Sets of layers that must share one format.
+    at_least, costs, choices, target, structure, activations
+        As for `allocate`.
+    seconds
+        The time limit of each solver.
+    seed
+        The seed of solvers that draw random numbers.
+    progress
+        Called before each solver runs with how many are done and how many there are.
+
+    Returns
+    -------
+    comparison
+        One row per solver; a solver that cannot run here, or not on this problem, has its reason in its row.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument cannot be used.
+    NoSolution
+        When no policy is within the budgets.
+    """
+    chosen = _chosen(solvers)
+    if not seconds > 0 or seed < 0:
+        raise InvalidInput(f"seconds = {seconds}, seed = {seed}: give some time, and a seed of at least 0")
+    problem, index = build(
+        table,
+        budgets,
+        pinned=pinned,
+        tied=tied,
+        at_least=at_least,
+        costs=costs,
+        choices=choices,
+        target=target,
+        structure=structure,
+        activations=activations,
+    )
+    require_each_budget(problem, index)
+    answers: list[tuple[str, Solution | str]] = []
+    for done, solver in enumerate(chosen):
+        if progress is not None:
+            progress(done, len(chosen))
+        answers.append((_name(solver), _attempt(problem, index, solver, seconds, seed)))
+    reference = _reference(answers)
+    for _, answer in answers:
+        if not reference and not isinstance(answer, str) and answer.status is Status.INFEASIBLE:
+            raise NoSolution(why_none(answer, index))
+    solution = next((answer for name, answer in answers if name == reference and not isinstance(answer, str)), None)
+    return Comparison(
+        rows=tuple(_row(name, answer, solution, index) for name, answer in answers),
+        reference=reference,
+        proved=solution is not None and solution.status is Status.OPTIMAL,
+        unit=table.unit,
+        index=index,
+    )
+
+
+def _name(solver: Solver | str) -> str:
+    return solver if isinstance(solver, str) else solver.name
+
+
+def _chosen(solvers: Sequence[Solver | str] | None) -> list[Solver | str]:
+    known = [name for name in available() if name not in _NOT_COMPARED]
+    if solvers is None:
+        return sorted(known, key=lambda name: name in _LAST)
+    for solver in solvers:
+        if isinstance(solver, str) and solver not in available():
+            raise unknown("solver", solver, known)
+    names = [_name(solver) for solver in solvers]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(f"solver {name!r} is given twice: name each solver once")
+    return list(solvers)
+
+
+def _attempt(problem: Problem, index: Index, solver: Solver | str, seconds: float, seed: int) -> Solution | str:
+    # The problem itself is sound by now, so what InvalidProblem says here is about this solver alone.
+    try:
+        check_order(index.formats, solver)
+        return solve(problem, solver, seconds=seconds, seed=seed)
+    except (InvalidInput, InvalidProblem, SolverUnavailable) as error:
+        return str(error)
+    except SolverFailure as error:
+        return f"failed: {error}"
+
+
+def _reference(answers: list[tuple[str, Solution | str]]) -> str:
+    found = [(name, answer) for name, answer in answers if not isinstance(answer, str) and answer.choice is not None]
+    proved = [name for name, answer in found if answer.status is Status.OPTIMAL]
+    if proved:
+        return "exact" if "exact" in proved else proved[0]
+    return min(found, key=lambda pair: pair[1].value)[0] if found else ""
+
+
+def _row(name: str, answer: Solution | str, reference: Solution | None, index: Index) -> Row:
+    if isinstance(answer, str):
+        return Row(name, reason=answer)
+    excess = relative = math.nan
+    differ = None
+    if reference is not None and answer.choice is not None and reference.choice is not None:
+        excess = answer.value - reference.value
+        relative = 0.0 if excess == 0 else excess / abs(reference.value) if reference.value else math.inf
+        pairs = zip(index.policy_formats(answer.choice), index.policy_formats(reference.choice), strict=True)
+        differ = sum(own != other for own, other in pairs)
+    return Row(
+        name,
+        value=answer.value,
+        excess=excess,
+        relative_excess=relative,
+        layers_that_differ=differ,
+        bound=answer.bound,
+        seconds=answer.seconds,
+        status=answer.status.value,
+        ground=answer.certificate.ground,
+    )

@@ -1,0 +1,159 @@
+"""JSON documents with a kind and a version: written whole or not at all, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidInput
+
+PREFIX = "mckp-quant"
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename.
+
+    Parameters
+    ----------
+    path
+        Where to write; folders that are missing are made.
+    text
+        What to write, as UTF-8.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all, as `write_text` does.
+
+    Parameters
+    ----------
+    path
+        Where to write; folders that are missing are made.
+    content
+        What to write.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_document(path: str | os.PathLike[str], kind: str, version: int, document: dict[str, Any]) -> None:
+    """Write one JSON document of ours; nan becomes null.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    kind
+        Such as ``"table"`` or ``"policy"``.
+    version
+        The version of the schema of this kind.
+    document
+        What to write, in plain types.
+    """
+    whole = {"schema": f"{PREFIX}/{kind}/{version}", **document}
+    write_text(path, json.dumps(plain(whole), indent=1, allow_nan=False) + "\n")
+
+
+def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
+    """Read one JSON document of ours.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        The kind that it must be of.
+    version
+        The newest version that this code reads.
+
+    Returns
+    -------
+    document
+        The document, without its schema line.
+
+    Raises
+    ------
+    InvalidInput
+        When the file is missing, truncated, no JSON, of another kind, or written by a newer version.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the {kind} {os.fspath(path)!r}: {error}") from error
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            f"{os.fspath(path)!r} is not whole JSON (line {error.lineno}, column {error.colno}: {error.msg}): "
+            f"it was cut off or is something else; make the {kind} again"
+        ) from error
+    return check_schema(document, os.fspath(path), kind, version)
+
+
+def check_schema(document: object, source: str, kind: str, version: int) -> dict[str, Any]:
+    """What a document of ours holds besides its schema, or an error where it is another; `source` is its file."""
+    schema = document.get("schema") if isinstance(document, dict) else None
+    parts = schema.split("/") if isinstance(schema, str) else []
+    if not isinstance(document, dict) or len(parts) != 3 or parts[:2] != [PREFIX, kind] or not parts[2].isdigit():
+        raise InvalidInput(f"{source!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')")
+    if int(parts[2]) > version:
+        raise InvalidInput(
+            f"{source!r} has the schema {schema!r}, which is newer than this version of mckp-quant reads "
+            f"('{PREFIX}/{kind}/{version}'): upgrade mckp-quant"
+        )
+    return {key: entry for key, entry in document.items() if key != "schema"}
+
+
+def field(document: dict[str, Any], name: str, source: str) -> Any:
+    """The entry of a document, or an error that names it; `source` says which file it is from."""
+    if name not in document:
+        raise InvalidInput(f"{source} lacks the field {name!r}: it was edited by hand or is something else")
+    return document[name]
+
+
+def entries(document: dict[str, Any], name: str, source: str) -> list[Any]:
+    """The list under this name in a document, or an error that names it; `source` says which file it is from."""
+    found = field(document, name, source)
+    if not isinstance(found, list):
+        raise InvalidInput(f"{source} has {name} = {found!r}: it must be a list")
+    return found
+
+
+def whole(entry: object, name: str, source: str) -> int:
+    """A whole number of a document, never a rounded one; `source` says which file it is from."""
+    if isinstance(entry, bool) or not isinstance(entry, int):
+        raise InvalidInput(f"{source} has {name} = {entry!r}: it must be a whole number")
+    return entry
+
+
+def plain(entry: Any) -> Any:
+    """The same in plain types for JSON: arrays as lists, nan and infinities as null, tuples as lists."""
+    if hasattr(entry, "tolist"):
+        entry = entry.tolist()
+    if isinstance(entry, float):
+        return entry if math.isfinite(entry) else None
+    if isinstance(entry, dict):
+        return {str(key): plain(inner) for key, inner in entry.items()}
+    if isinstance(entry, (list, tuple)):
+        return [plain(inner) for inner in entry]
+    return entry
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,153 @@
+"""Which layers carry the difference between what was predicted of a policy and what was measured."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput
+from ..formats.format import Format
+from ..policy.policy import Policy
+
+if TYPE_CHECKING:
+    from ..tables.table import SensitivityTable
+    from .evaluator import Evaluation, Evaluator
+    from .simulation import Simulator
+
+_WIDEST = 8
+_INTEGER = re.compile(r"w[1-8]((?:\D.*)?)")  # the weight bits, and the rest of the name
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A layer by itself: predicted, and measured with all other layers in floating point.
+
+    Attributes
+    ----------
+    layer, format
+        Names.
+    predicted
+        The table's entry.
+    measured, stderr
+        The KL of the network with this layer alone in its format, and its standard error.
+    """
+
+    layer: str
+    format: str
+    predicted: float
+    measured: float
+    stderr: float
+
+    @property
+    def difference(self) -> float:
+        """Measured less predicted."""
+        return self.measured - self.predicted
+
+    @property
+    def ratio(self) -> float:
+        """The larger of predicted and measured over the smaller; inf where that is not positive."""
+        small, large = sorted((self.predicted, self.measured))
+        return large / small if small > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class Carriers:
+    """Where the difference between prediction and measurement comes from.
+
+    Attributes
+    ----------
+    layers
+        Every layer, by falling magnitude of its difference.
+    together
+        Measured KL of the policy less the sum of its layers': what their errors do to each other.
+    """
+
+    layers: tuple[Carrier, ...]
+    together: float
+
+    @property
+    def words(self) -> str:
+        """One clause that says what matters most."""
+        worst = self.layers[0]
+        alone = sum(each.difference for each in self.layers)
+        if abs(self.together) > abs(alone):
+            effect = "add to" if self.together > 0 else "partly cancel"
+            return f"the layers' errors {effect} each other: {self.together:+.2g} beyond their sum"
+        why = (
+            "beyond the quadratic model"
+            if worst.measured > worst.predicted
+            else "where the quadratic model has saturated, or the table was measured on other data"
+        )
+        off = f"off by {worst.ratio:.2g}x" if math.isfinite(worst.ratio) else "not of one sign with its measurement"
+        where = f"{worst.layer} in {worst.format}"
+        return f"{where} carries most of it, {worst.difference:+.2g} ({off} by itself): it is {why}"
+
+
+def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable, whole: Evaluation) -> Carriers:
+    """Measure every layer of a policy by itself; one pass over the batches for each.
+
+    Parameters
+    ----------
+    evaluator
+        The evaluator of the network.
+    policy
+        The policy.
+    table
+        The table that predicts it.
+    whole
+        What was measured of the policy.
+
+    Returns
+    -------
+    carriers
+        The layers, and what is left for interactions.
+
+    Raises
+    ------
+    InvalidInput
+        When the table lacks a layer or format of the policy, or has no number for it.
+    """
+    found = []
+    for layer, entry in zip(policy.layers, policy.formats, strict=True):
+        predicted = float(table.loss[table.row(layer), table.column(entry.name)])
+        if math.isnan(predicted):
+            raise InvalidInput(
+                f"the table does not allow format {entry.name!r} for layer {layer!r}: give its own table"
+            )
+        alone = evaluator.evaluate(Policy((layer,), (entry,), ranges=policy.ranges))
+        found.append(Carrier(layer, entry.name, predicted, alone.kl, alone.kl_stderr))
+    found.sort(key=lambda each: (-abs(each.difference), each.layer))
+    return Carriers(tuple(found), whole.kl - math.fsum(each.measured for each in found))
+
+
+def uniform_of_size(policy: Policy, simulator: Simulator) -> Policy | None:
+    """The widest uniform format of the same layers that takes no more bytes than a policy.
+
+    Parameters
+    ----------
+    policy
+        The policy; what its formats have in common beside their weight bits, such as group size and activation bits,
+        the uniform one has too.
+    simulator
+        Of the network.
+
+    Returns
+    -------
+    uniform
+        None where even one bit is too much, the formats have too little in common, or the policy is uniform itself.
+    """
+    names = {entry.name for entry in policy.formats}
+    rests = {match[1] if (match := _INTEGER.fullmatch(name)) else None for name in names}
+    if len(names) == 1 or len(rests) > 1 or None in rests:
+        return None
+    limit, (rest,) = simulator.weight_bytes(policy), rests
+    for width in range(_WIDEST, 0, -1):
+        with contextlib.suppress(InvalidInput):  # not every width has every kind
+            entry = Format.named(f"w{width}{rest}")
+            uniform = Policy(policy.layers, (entry,) * len(policy), ranges=policy.ranges)
+            if simulator.weight_bytes(uniform) <= limit:
+                return uniform
+    return None

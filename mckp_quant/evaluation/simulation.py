@@ -1,0 +1,196 @@
+"""Puts a network under a policy: a copy whose weights and activations are rounded to what its formats can store."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..errors import InvalidInput, unknown
+from ..layers import Layer
+from ..network.weight_uses import EXPERTS, uses_in
+from ..policy.policy import Policy
+from ..rounding.inputs import InputRounding
+from ..rounding.weights import quantize
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..formats.format import Format
+    from ..formats.ranges import ActivationRanges
+
+Place = tuple[int, tuple[int, ...], tuple[int, ...]]
+
+
+def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
+    """Make a fake-quantised copy of a network.
+
+    Weights are rounded to what the formats can store and kept in their own floating-point type. Where a format stores
+    activations, the layer's input is rounded by a hook before every call; of whole numbers, which an embedding takes,
+    nothing is rounded. Biases, outputs and everything that the policy does not name stay as they are.
+
+    Parameters
+    ----------
+    model
+        The network; it is untouched.
+    policy
+        One format for each layer it names. Modules that share a weight are rounded once and go on sharing it, whichever
+        of them the policy names.
+    ranges
+        The ranges of the layers' inputs, such as `calibrate_ranges` gives; by default those of the policy.
+
+    Returns
+    -------
+    model
+        A deep copy, each module in the mode (training or eval) of the original's.
+
+    Raises
+    ------
+    InvalidInput
+        When the policy names a layer that the network does not have or that cannot be quantised, gives two formats to
+        one weight, or holds a format without a quantizer; or when a range that a format needs is not known.
+    """
+    return Simulator(model).apply(policy, ranges)
+
+
+class Simulator:
+    """Puts one network under many policies; each weight is rounded to each format only once.
+
+    Rounding costs more than copying, so a search that tries many policies keeps one simulator. It holds what it has
+    rounded: as many copies of a weight as formats were asked for. The model must not change meanwhile.
+
+    Parameters
+    ----------
+    model
+        The network; it is untouched.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._modules = dict(model.named_modules(remove_duplicate=False))
+        self._uses = uses_in(model)
+        self._rounded: dict[tuple[str, Format], Tensor] = {}
+
+    def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
+        """Make a fake-quantised copy of the network, see `apply`."""
+        if not isinstance(policy, Policy):
+            raise InvalidInput(
+                f"policy is a {type(policy).__name__}: give a Policy, such as the .policy of what allocate() returned, "
+                "or Policy.load(path)"
+            )
+        made = copy.deepcopy(self._model)
+        ranges = policy.ranges if ranges is None else ranges
+        copied = uses_in(made)
+        users = self._users()
+        with torch.no_grad():
+            rounded: set[nn.Module] = set()
+            for name, entry in self._distinct(policy).items():
+                weight = copied[name].weight
+                weight.copy_(self.rounded(name, entry.weights_only))
+                # A deep copy keeps a shared parameter shared, but not two parameters that lie in the same memory.
+                for user in users[self._place(name)]:
+                    copied[user].module.register_parameter(copied[user].attribute, weight)
+                    if copied[user].module not in rounded:  # one module may have several names
+                        self._round_input(copied[user].module, user, entry, ranges)
+                        rounded.add(copied[user].module)
+        return made
+
+    def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
+        if entry.activations is None or isinstance(module, nn.Embedding):
+            return
+        if self._uses[name].kind == EXPERTS:
+            raise InvalidInput(
+                f"layer {name!r} holds experts, whose inputs are not all seen from outside, and cannot take "
+                f"{entry.name!r}: give it a format of weights, such as {entry.weights_only.name!r}"
+            )
+        if not entry.activations.calibrated:
+            rounding = InputRounding(entry.activations)
+        elif ranges is None:
+            raise InvalidInput(
+                f"the policy stores the input of layer {name!r} in {entry.name!r}, but has no range for it: give "
+                "apply(..., ranges=calibrate_ranges(model, batches, formats)), or make the policy from a table that "
+                "measure made"
+            )
+        else:
+            rounding = InputRounding(entry.activations, *ranges.of(name, entry.activations))
+        module.register_forward_pre_hook(rounding, with_kwargs=True)
+
+    def layer(self, name: str) -> Layer:
+        """The facts about one layer, without its operations and ties.
+
+        Parameters
+        ----------
+        name
+            The module's full name.
+
+        Returns
+        -------
+        layer
+            The facts, with ``macs = 0``.
+
+        Raises
+        ------
+        InvalidInput
+            When the network has no layer of that name, or it has no weight that can be quantised.
+        """
+        if name not in self._uses:
+            if name not in self._modules:
+                raise unknown("layer", name, self._uses)
+            raise InvalidInput(
+                f"layer {name!r} is a {type(self._modules[name]).__name__}, which cannot be quantised: take it out of "
+                "the policy"
+            )
+        use = self._uses[name]
+        return Layer(name, use.kind, tuple(use.weight.shape), use.channels, macs=0)
+
+    def weight(self, name: str) -> nn.Parameter:
+        """The float weight of a layer; raises KeyError where the network has none of that name."""
+        return self._uses[name].weight
+
+    def rounded(self, name: str, entry: Format) -> Tensor:
+        """The weight of a layer in a format of weights; raises InvalidInput where `layer` or the quantizer does."""
+        key = (name, entry)
+        if key not in self._rounded:
+            self._rounded[key] = quantize(self.weight(name).detach(), entry, self.layer(name))
+        return self._rounded[key]
+
+    def weight_bytes(self, policy: Policy) -> int:
+        """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once."""
+        return sum(entry.storage_bytes(self.layer(name)) for name, entry in self._distinct(policy).items())
+
+    def float_bytes(self, policy: Policy) -> int:
+        """Bytes of the same weights as the network has them."""
+        return sum(weight.numel() * weight.element_size() for weight in map(self.weight, self._distinct(policy)))
+
+    def _distinct(self, policy: Policy) -> dict[str, Format]:
+        """The policy without the layers whose weight an earlier one already stands for."""
+        first: dict[Place, str] = {}
+        kept: dict[str, Format] = {}
+        for at, (name, entry) in enumerate(zip(policy.layers, policy.formats, strict=True)):
+            bits = entry.storage_bits(self.layer(name))
+            if policy.layer_bits and policy.layer_bits[at] != bits:
+                raise InvalidInput(
+                    f"layer {name!r} takes {bits:,} bits in {entry.name} here, but {policy.layer_bits[at]:,} in the "
+                    "policy: it was made for another network"
+                )
+            other = first.setdefault(self._place(name), name)
+            if kept.setdefault(other, entry) != entry:
+                raise InvalidInput(
+                    f"layers {other!r} and {name!r} share one weight, but the policy gives them the formats "
+                    f"{kept[other].name!r} and {entry.name!r}: give both the same"
+                )
+        return kept
+
+    def _users(self) -> dict[Place, list[str]]:
+        """The names of the modules that use each weight."""
+        users: dict[Place, list[str]] = {}
+        for name in self._uses:
+            users.setdefault(self._place(name), []).append(name)
+        return users
+
+    def _place(self, name: str) -> Place:
+        """Equal for two layers exactly if their weights are the same numbers in memory."""
+        weight = self.weight(name)
+        return weight.data_ptr(), tuple(weight.shape), weight.stride()

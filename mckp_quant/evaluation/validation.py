@@ -1,0 +1,269 @@
+"""Does the prediction hold? A policy's predicted loss beside what the real network does under it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..common.documents import plain
+from ..errors import InvalidInput
+from ..network.batches import as_batches
+from ..network.dense_outputs import classes_last, targets_flat
+from .carriers import find_carriers, uniform_of_size
+from .evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from torch import nn
+
+    from ..policy.policy import Policy
+    from ..tables.table import SensitivityTable
+    from .carriers import Carriers
+    from .evaluator import Evaluation
+
+ERRORS = 2.0  # standard errors within which two figures count as equal
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One network in the comparison.
+
+    Attributes
+    ----------
+    name
+        ``"float"``, ``"uniform w4"``, the name given, or ``"policy"`` for the policy that is validated.
+    policy
+        What the network was put under; None for the float network.
+    weight_bytes
+        Bytes of the weights that the policy names, scales counted.
+    predicted, predicted_stderr
+        The predicted KL in the unit of the measured one; nan where there is none in that unit.
+    measured
+        The figures on the real network.
+    kl_difference, kl_difference_stderr
+        Measured KL of this row less that of the validated policy, and its paired standard error; nan for the policy
+        itself.
+    """
+
+    name: str
+    policy: Policy | None
+    weight_bytes: int
+    predicted: float
+    predicted_stderr: float
+    measured: Evaluation
+    kl_difference: float
+    kl_difference_stderr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Predicted against measured.
+
+    Attributes
+    ----------
+    rows
+        The float network, the policies that were given to compare with, and last the policy itself.
+    verdict
+        What came out, as a sentence.
+    holds
+        Whether the prediction holds; None where there was nothing to compare.
+    ratio
+        Predicted over measured KL of the policy; nan where there is no prediction in nats.
+    unit
+        Of the measured KL and loss.
+    carriers
+        The layers by themselves, measured beside predicted; None where that was not asked for.
+    """
+
+    rows: tuple[Row, ...]
+    verdict: str
+    holds: bool | None
+    ratio: float
+    unit: str
+    carriers: Carriers | None = None
+
+    @property
+    def policy(self) -> Row:
+        """The row of the validated policy."""
+        return self.rows[-1]
+
+    def document(self) -> dict[str, Any]:
+        """The same in plain types, for JSON; nan is None."""
+        rows = []
+        for row in self.rows:
+            measured = row.measured
+            rows.append(
+                {
+                    "name": row.name,
+                    "weight_bytes": row.weight_bytes,
+                    "predicted": row.predicted,
+                    "predicted_stderr": row.predicted_stderr,
+                    "kl": measured.kl,
+                    "kl_stderr": measured.kl_stderr,
+                    "loss": measured.loss,
+                    "loss_stderr": measured.loss_stderr,
+                    "accuracy": measured.accuracy,
+                    "accuracy_stderr": measured.accuracy_stderr,
+                    "agreement": measured.agreement,
+                    "agreement_stderr": measured.agreement_stderr,
+                    "kl_difference": row.kl_difference,
+                    "kl_difference_stderr": row.kl_difference_stderr,
+                }
+            )
+        document: dict[str, Any] = plain(
+            {
+                "verdict": self.verdict,
+                "holds": self.holds,
+                "ratio": self.ratio,
+                "unit": self.unit,
+                "samples": self.policy.measured.samples,
+                "rows": rows,
+                "carriers": None if self.carriers is None else dataclasses.asdict(self.carriers),
+            }
+        )
+        return document
+
+
+def validate(
+    model: nn.Module,
+    policy: Policy,
+    batches: Iterable[object],
+    *,
+    output: Callable[..., object] | None = None,
+    likelihood: str = "categorical",
+    class_dim: int | None = None,
+    against: Sequence[Policy] | Mapping[str, Policy] | None = None,
+    factor: float = 2.0,
+    table: SensitivityTable | None = None,
+    by_layer: bool | None = None,
+) -> Validation:
+    """Run the network under a policy and set the predicted loss beside the measured one.
+
+    Give data that the measurement did not see. On the samples that it was fitted to, a prediction looks better than it
+    is, and on images that the network was trained on everything looks harmless.
+
+    Parameters
+    ----------
+    model
+        The float network; it is left as it was.
+    policy
+        The policy to validate.
+    batches
+        As for `measure`; with targets, loss and accuracy are measured too.
+    output
+        From what the model returns to its logits.
+    likelihood
+        ``"categorical"``, or ``"gaussian"`` for regression.
+    class_dim
+        As for `measure`: where dense outputs such as ``(N, C, H, W)`` have their classes, with targets ``(N, H, W)``.
+    against
+        Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
+        that takes no more bytes.
+    factor
+        How far a prediction that is outside its error may be off, either way, and still count as holding. It comes from
+        a quadratic form of single layers: half or double is what it is good for, and what choosing formats needs.
+    table
+        The table that the prediction comes from. With it the verdict on a prediction that fails says which layers carry
+        the difference; each layer is then run by itself, which takes as many passes over the batches as there are
+        layers.
+    by_layer
+        Whether to do that; by default where there is a table and the prediction fails.
+
+    Returns
+    -------
+    validation
+        A row for each network, and a verdict.
+
+    Raises
+    ------
+    InvalidInput
+        When the policies or the table do not fit the model, the batches do not, the likelihood is
+        unknown, or `factor` is below 1.
+    """
+    if not factor >= 1:
+        raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
+    if by_layer and table is None:
+        raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
+    if table is not None:
+        table.check_likelihood(likelihood)
+    if class_dim is not None:
+        output, batches = classes_last(output, class_dim), map(targets_flat, as_batches(batches, model))
+    evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
+    own = evaluator.evaluate(policy)
+
+    def row(name: str, other: Policy | None, measured: Evaluation) -> Row:
+        comparable = other is not None and other.unit == measured.unit
+        difference, stderr = (math.nan, math.nan) if measured is own else measured.kl_difference(own)
+        return Row(
+            name=name,
+            policy=other,
+            weight_bytes=evaluator.simulator.float_bytes(policy)
+            if other is None
+            else evaluator.simulator.weight_bytes(other),
+            predicted=other.predicted if other is not None and comparable else math.nan,
+            predicted_stderr=other.predicted_stderr if other is not None and comparable else math.nan,
+            measured=measured,
+            kl_difference=difference,
+            kl_difference_stderr=stderr,
+        )
+
+    if against is None:
+        uniform = uniform_of_size(policy, evaluator.simulator)
+        against = () if uniform is None else (uniform,)
+    others = against if isinstance(against, Mapping) else {_name(other, i): other for i, other in enumerate(against)}
+    rows = [row("float", None, evaluator.reference)]
+    rows += [row(name, other, evaluator.evaluate(other)) for name, other in others.items()]
+    rows.append(row("policy", policy, own))
+    verdict, holds = _verdict(policy, own, factor)
+    carriers = None
+    if table is not None and (by_layer or (by_layer is None and holds is False)):
+        carriers = find_carriers(evaluator, policy, table, own)
+        if holds is False:
+            verdict = f"{verdict}; {carriers.words}"
+    return Validation(tuple(rows), verdict, holds, _ratio(rows[-1].predicted, own.kl), own.unit, carriers)
+
+
+def _name(policy: Policy, index: int) -> str:
+    names = {entry.name for entry in policy.formats}
+    return f"uniform {names.pop()}" if len(names) == 1 else f"policy {index + 1} of those given"
+
+
+def _ratio(predicted: float, measured: float) -> float:
+    if measured == 0:
+        return 1.0 if predicted == 0 else predicted * math.inf
+    return predicted / measured
+
+
+def _verdict(policy: Policy, measured: Evaluation, factor: float) -> tuple[str, bool | None]:
+    predicted, kl = policy.predicted, measured.kl
+    if policy.unit != measured.unit:
+        return (
+            f"no verdict: the prediction is in {policy.unit!r}, the measured KL in {measured.unit!r}, and the two "
+            "cannot be compared",
+            None,
+        )
+    if math.isnan(kl):
+        return "no verdict: all positions of the batches are padding, so nothing was measured", None
+    if math.isnan(predicted):
+        return "no verdict: the policy comes without a prediction; make it from a table", None
+    figures = f"predicted {predicted:.3g}, measured {kl:.3g} +- {measured.kl_stderr:.2g} {measured.unit}"
+    error = math.hypot(measured.kl_stderr, 0 if math.isnan(policy.predicted_stderr) else policy.predicted_stderr)
+    if abs(kl - predicted) <= ERRORS * error:
+        return f"the prediction holds within its error: {figures}", True
+    if not (predicted > 0 and 0 < kl < math.inf):
+        return f"the prediction fails: {figures}; one of the two is not a positive number, so there is no factor", False
+    off = max(kl / predicted, predicted / kl)
+    if off <= factor:
+        return f"the prediction holds within a factor of {factor:g}: off by {off:.2g}x ({figures})", True
+    why = (
+        "the steps are too large for a quadratic form, or the layers' errors add up; trust the measured figure, and "
+        "allow the layers more bits"
+        if kl > predicted
+        else "the table was measured on few samples or on another kind of data; trust the measured figure, and measure "
+        "on more"
+    )
+    return f"off by {off:.2g}x: {figures}; {why}", False

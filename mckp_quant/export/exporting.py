@@ -1,0 +1,230 @@
+"""The front door of export: refuse, write, read back, compare, and only then put the artefact in its place."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..allocation.choices import find_ties
+from ..common.documents import write_document
+from ..errors import InvalidInput, unknown
+from ..formats.capabilities import capability
+from ..formats.storage import BLOCKS
+from ..solvers.errors import missing, require
+from .contract import ExportMismatch
+from .records import KIND, VERSION, ExportReport, LayerRecord
+from .writers.to_compressed_tensors import CompressedTensors
+from .writers.to_gguf import Gguf
+from .writers.to_huggingface import HuggingFace
+from .writers.to_json import Json
+from .writers.to_onnxruntime import OnnxRuntime
+from .writers.to_onnxruntime_nbits import OnnxRuntimeNBits
+from .writers.to_torchao import Torchao
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from ..policy.policy import Policy
+    from .contract import Exporter, Job, Stored
+
+# A new target is a file, a row in `capabilities.TARGETS` and a line here.
+EXPORTERS: dict[str, Exporter] = {
+    "compressed_tensors": CompressedTensors(),
+    "gguf": Gguf(),
+    "hf": HuggingFace(),
+    "hf_torchao": HuggingFace("torchao"),
+    "json": Json(),
+    "onnxruntime": OnnxRuntime(),
+    "onnxruntime_nbits": OnnxRuntimeNBits(),
+    "torchao": Torchao(),
+    "vllm": CompressedTensors(capability="vllm"),
+}
+
+REPORT = "export.json"
+POLICY = "policy.json"
+
+
+def available() -> dict[str, str | None]:
+    """Which targets can be written here: from their names to None, or to why they cannot and what to type."""
+    found: dict[str, str | None] = {}
+    for name, exporter in EXPORTERS.items():
+        lacking = [reason for reason in map(missing, exporter.packages) if reason]
+        found[name] = f"{lacking[0]}; install it with: pip install 'mckp-quant[{exporter.extra}]'" if lacking else None
+    return found
+
+
+def export(
+    policy: Policy,
+    to: str | Exporter,
+    *,
+    model: Any = None,
+    output: str | os.PathLike[str],
+    batches: Iterable[object] = (),
+) -> ExportReport:
+    """Write a policy and the weights that it means in the form of a toolchain, and read it back.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+    to
+        The name of a target, see `available`, or an exporter with its options.
+    model
+        The float network that the policy was made for.
+    output
+        The folder to make. Nothing is left of it where anything goes wrong.
+    batches
+        Example inputs, for targets that trace the network or calibrate ranges.
+
+    Returns
+    -------
+    report
+        For each layer what was asked, what the artefact says, and the bytes of both. It also lies in the folder, as
+        ``export.json``, with the policy.
+
+    Raises
+    ------
+    InvalidInput
+        When the target is unknown or cannot take the policy: nothing is written.
+    SolverUnavailable
+        When a package of the target is not installed.
+    ExportMismatch
+        When the artefact, read back, does not say what was asked.
+    """
+    exporter = _exporter(to)
+    for package in exporter.packages:
+        require(package, exporter.extra)
+    folder = Path(output).resolve()  # of ".", a name and a parent
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidInput(f"output {os.fspath(output)!r} exists already: name a new or an empty folder")
+    job = exporter.prepare(policy, model, tuple(batches))
+    _check_capability(exporter, job)
+    exporter.check(job)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        made = Path(temporary) / folder.name
+        made.mkdir()
+        notes = exporter.write(job, made)
+        report = ExportReport(
+            target=exporter.name,
+            output=Path(output),
+            files=tuple(sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())),
+            layers=tuple(compare(exporter, job, exporter.read(made, job))),
+            container=exporter.container,
+            versions=tuple((name, _version(name)) for name in exporter.packages),
+            notes=tuple(notes),
+        )
+        _with_bits(job).save(made / POLICY)
+        write_document(made / REPORT, KIND, VERSION, report.document())
+        for path in made.rglob("*"):
+            if path.is_file():  # some writers leave files that only their owner may read
+                path.chmod((made / REPORT).stat().st_mode)
+        if folder.exists():
+            folder.rmdir()
+        shutil.move(made, folder)
+    return report
+
+
+def _with_bits(job: Job) -> Policy:
+    """The policy with the bits of its layers, without which formats of other tools cannot be written down."""
+    if job.policy.layer_bits or not job.layers:
+        return job.policy
+    rows = zip(job.layers, job.formats, strict=True)
+    return replace(job.policy, layer_bits=tuple(entry.storage_bits(layer) for layer, entry in rows))
+
+
+def _exporter(to: str | Exporter) -> Exporter:
+    if not isinstance(to, str):
+        return to
+    if to not in EXPORTERS:
+        raise unknown("export target", to, EXPORTERS)
+    return EXPORTERS[to]
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package.partition(".")[0].replace("_", "-"))
+
+
+def _check_capability(exporter: Exporter, job: Job) -> None:
+    target = exporter.capability
+    if target is None:
+        return
+    advice = f"allocate with target={target!r}, which leaves out what it cannot take"
+    taken = capability(target)
+    for layer, entry in job.chosen:
+        reason = taken.refuses(layer, entry)
+        if not reason and not entry.built_in and not (taken.blocks and entry.name.upper() in BLOCKS):
+            reason = "it is a user's own, and how it stores numbers is not known"
+        if reason:
+            raise InvalidInput(
+                f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: {reason}; {advice}"
+            )
+    for names in find_ties(job.layers, taken.ties):
+        first = job.policy[names[0]]
+        for name in names[1:]:
+            if job.policy[name].name != first.name:
+                raise InvalidInput(
+                    f"{target} fuses the layers {', '.join(names)}, but the policy gives {names[0]!r} the format "
+                    f"{first.name!r} and {name!r} {job.policy[name].name!r}; {advice}"
+                )
+
+
+def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterable[LayerRecord]:
+    """Hold what was read back against what was asked.
+
+    Parameters
+    ----------
+    exporter
+        The exporter, whose row of capabilities says what a layer takes.
+    job
+        What was asked.
+    found
+        What the artefact says.
+
+    Yields
+    ------
+    record
+        One per layer, in the order of the policy.
+
+    Raises
+    ------
+    ExportMismatch
+        When a layer is missing, or its format, its bytes or its weight differ; the message names layer and rule.
+    """
+    for layer, entry in zip(job.layers, job.formats, strict=True):
+        # A shared weight may stand under the name of any module that uses it.
+        stored = next((found[name] for name in (layer.name, *layer.ties) if name in found), None)
+        if stored is None:
+            raise ExportMismatch(f"{exporter.name}: layer {layer.name!r} is not in the artefact")
+        if stored.format.name.lower() != entry.name.lower():
+            raise ExportMismatch(
+                f"{exporter.name}: layer {layer.name!r} was asked in {entry.name!r}, but the artefact has it in "
+                f"{stored.format.name!r} (at {stored.place!r})"
+            )
+        if entry.name != "float" and exporter.capability is not None:
+            expected = capability(exporter.capability).stored_bytes(layer, entry)
+            if stored.nbytes != expected:
+                raise ExportMismatch(
+                    f"{exporter.name}: layer {layer.name!r} in {entry.name!r} should take {expected:,} bytes, but "
+                    f"takes {stored.nbytes:,} (at {stored.place!r})"
+                )
+        _compare_weight(exporter, job, layer, entry, stored)
+        asked = entry.storage_bytes(layer)
+        yield LayerRecord(layer.name, stored.place, entry.name, stored.format.name, asked, stored.nbytes)
+
+
+def _compare_weight(exporter: Exporter, job: Job, layer: Layer, entry: Format, stored: Stored) -> None:
+    if stored.weight is None:
+        return
+    from .sources import difference
+
+    off = difference(job.weight(layer.name), layer, entry, stored.weight)
+    if off:
+        raise ExportMismatch(f"{exporter.name}: the weight of layer {layer.name!r} in {entry.name!r} {off}")

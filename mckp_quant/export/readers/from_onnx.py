@@ -1,0 +1,180 @@
+"""Reads quantised ONNX graphs: DequantizeLinear behind an initializer, and MatMulNBits."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InvalidInput
+from ...formats.format import Format
+from ...solvers.errors import require
+from ..contract import Stored
+from ..naming import integer_format
+from ..onnx_graph import EXTRA, Graph, unpack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_FLOAT = Format.named("float")
+_COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+_SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
+_DIMENSIONS = 2
+
+
+def load(path: Path) -> Graph:
+    """Read a graph; raises InvalidInput where the file is missing or no ONNX."""
+    onnx = require("onnx", EXTRA)
+    try:
+        return Graph(onnx.load(path))
+    except (OSError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
+        raise InvalidInput(f"cannot read the ONNX graph {str(path)!r}: {error}") from error
+    except Exception as error:
+        if type(error).__name__ != "DecodeError":
+            raise
+        raise InvalidInput(f"{str(path)!r} is no ONNX graph: {error}") from error
+
+
+def stored_layers(graph: Graph) -> dict[str, Stored]:
+    """What a graph says of every weight that a Conv, Gemm or MatMul computes with.
+
+    Parameters
+    ----------
+    graph
+        The graph.
+
+    Returns
+    -------
+    stored
+        By the names of the layers: those of the weights, without ``.weight`` and what quantisers append.
+    """
+    found: dict[str, Stored] = {}
+    for node in graph.proto.graph.node:
+        if node.op_type == "MatMulNBits":
+            stored = _nbits(graph, node)
+        elif node.op_type in _COMPUTE:
+            made = _computed(graph, node)
+            if made is None:
+                continue
+            stored = made
+        elif node.op_type == "Gather" and _is_table(graph, node.input[0]):
+            place = node.input[0]
+            stored = Stored(_FLOAT, graph.size(place), place, _tensor(graph.array(place)))
+        else:
+            continue
+        found.setdefault(layer_name(stored.place), stored)
+    return found
+
+
+def layer_name(place: str) -> str:
+    """The layer that a weight belongs to, from the weight's name."""
+    return _SUFFIX.sub("", place, count=1)
+
+
+def _is_table(graph: Graph, name: str) -> bool:
+    """Whether it is the float weight of an embedding."""
+    if name not in graph.initializers:
+        return False
+    array = graph.array(name)
+    return array.ndim == _DIMENSIONS and array.dtype.kind == "f"
+
+
+def _computed(graph: Graph, node: Any) -> Stored | None:
+    """The weight of a node, stored float or behind DequantizeLinear; None where it multiplies two activations."""
+    inputs = _activations(graph, node.input[0])
+    weight = _source(graph, node.input[1])
+    if weight in graph.initializers:
+        array = graph.array(weight)
+        if array.ndim < _DIMENSIONS:
+            return None
+        entry = Format.named(inputs) if inputs else _FLOAT
+        return Stored(entry, graph.size(weight), weight, _tensor(array))
+    made = graph.maker(node.input[1])
+    if made is None or made.op_type != "DequantizeLinear" or made.input[0] not in graph.initializers:
+        return None
+    return _dequantized(graph, made, inputs)
+
+
+def _source(graph: Graph, tensor: str) -> str:
+    """Where a tensor comes from, past nodes that only transpose it."""
+    for node in graph.proto.graph.node:
+        if tensor in node.output and node.op_type in ("Transpose", "Identity"):
+            return _source(graph, node.input[0])
+    return tensor
+
+
+def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
+    place = node.input[0]
+    integers = graph.array(place)
+    scales = graph.array(node.input[1])
+    zeros = graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, integers.dtype)
+    onnx = require("onnx", EXTRA)
+    kinds = onnx.TensorProto
+    bits = {kinds.INT4: 4, kinds.UINT4: 4}.get(graph.initializers[place].data_type, integers.dtype.itemsize * 8)
+    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
+    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    if attributes.get("block_size"):
+        raise InvalidInput(f"weight {place!r} has blocks of {attributes['block_size']} along an axis: not supported")
+    shape = [1] * integers.ndim
+    if scales.size > 1:
+        shape[int(attributes.get("axis", 1))] = -1
+    weight = (integers.astype(np.float32) - zeros.astype(np.float32).reshape(shape if zeros.size > 1 else -1)) * (
+        scales.reshape(shape if scales.size > 1 else -1)
+    )
+    middle = 0 if signed else 2 ** (bits - 1)
+    entry = integer_format(
+        bits,
+        tensor=scales.ndim == 0 or (scales.size == 1 and integers.shape[0] > 1),
+        zero_point=bool((zeros != middle).any()),
+        activations=inputs,
+    )
+    parts = [name for name in node.input if name in graph.initializers]
+    return Stored(entry, sum(graph.size(name) for name in parts), place, _tensor(weight))
+
+
+def _activations(graph: Graph, tensor: str) -> str:
+    """The activation part of a format's name, from the zero point in front of a node."""
+    made = graph.maker(tensor)
+    if made is None or made.op_type != "DequantizeLinear":
+        return ""
+    quantized = graph.maker(made.input[0])
+    if quantized is None or quantized.op_type != "QuantizeLinear":
+        return ""
+    kinds = require("onnx", EXTRA).TensorProto
+    if len(quantized.input) < 3:
+        return "a8"
+    zero = graph.initializers[quantized.input[2]]
+    signed = {kinds.INT4: 4, kinds.INT8: 8, kinds.INT16: 16}
+    unsigned = {kinds.UINT4: 4, kinds.UINT8: 8, kinds.UINT16: 16}
+    middle = zero.data_type in signed and not graph.array(zero.name).any()
+    return f"a{(signed | unsigned)[zero.data_type]}{'s' if middle else ''}"
+
+
+def _nbits(graph: Graph, node: Any) -> Stored:
+    helper = require("onnx", EXTRA).helper
+    said = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    bits, size, rows, columns = (int(said[name]) for name in ("bits", "block_size", "N", "K"))
+    place = node.input[1]
+    codes = unpack(graph.array(place).astype(np.uint8).reshape(rows, -1), bits)
+    blocks = codes.reshape(rows, -1, size)
+    scales = graph.array(node.input[2]).reshape(rows, -1)
+    has_zeros = len(node.input) > 3 and bool(node.input[3])
+    zeros: NDArray[Any] = np.full(scales.shape, 2 ** (bits - 1), dtype=np.uint8)
+    if has_zeros:
+        packed = graph.array(node.input[3]).astype(np.uint8).reshape(rows, -1)
+        zeros = unpack(packed, bits)[:, : scales.shape[1]]
+    weight = (blocks.astype(np.float32) - zeros[..., None]) * scales.astype(np.float32)[..., None]
+    parts = [name for name in node.input[1:4] if name]
+    return Stored(
+        integer_format(bits, group=size, zero_point=has_zeros),
+        sum(graph.size(name) for name in parts),
+        place,
+        _tensor(weight.reshape(rows, -1)[:, :columns]),
+    )
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    return require("torch", EXTRA).from_numpy(np.array(array))

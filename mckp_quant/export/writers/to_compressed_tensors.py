@@ -1,0 +1,189 @@
+"""compressed-tensors, which vLLM and Hugging Face load: packed integers with our scales, and a configuration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...common.documents import write_text
+from ...solvers.errors import require
+from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from ...formats.format import Format
+    from ...formats.schemes import WeightScheme
+    from ...layers import Layer
+    from ...policy.policy import Policy
+    from ..contract import Job, Stored
+
+
+@dataclass(frozen=True)
+class CompressedTensors:
+    """Writes ``model.safetensors`` and ``config.json``; of a Hugging Face model, a checkpoint to load from.
+
+    Attributes
+    ----------
+    capability
+        The row of `capabilities.TARGETS` that the policy must keep: ``"vllm"`` fuses layers and takes zero points.
+    """
+
+    capability: str = "compressed_tensors"
+
+    name: ClassVar[str] = "compressed_tensors"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "compressed_tensors", "safetensors")
+    extra: ClassVar[str | None] = EXTRA
+    container: ClassVar[str] = "rows and zero points are padded to 32 bits, and 16 bytes hold the shape of the weight"
+
+    def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
+        """The policy's layers in a network; raises InvalidInput where one is not there."""
+        from ..sources import module_job
+
+        return module_job(policy, model, batches)
+
+    def check(self, job: Job) -> None:
+        """Its row of capabilities says everything."""
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Write the checkpoint."""
+        config = quantization_config(job)
+        state = compressed_state(job, config)
+        if hasattr(job.model, "save_pretrained"):
+            job.model.save_pretrained(folder, state_dict=state)
+            described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        else:
+            safetensors = require("safetensors.torch", EXTRA)
+            safetensors.save_file(state, folder / STATE, metadata={"format": "pt"})
+            described = {}
+        described["quantization_config"] = config
+        write_text(folder / CONFIG, json.dumps(described, indent=1) + "\n")
+        return ()
+
+    def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
+        """Read the checkpoint again."""
+        from ..sources import check_others
+
+        state: dict[str, Tensor] = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            state |= read_state(path)
+        check_others(self.name, state, job)
+        return stored_layers(state, read_config(folder / CONFIG))
+
+
+def storage(entry: Format) -> str:
+    """The name that compressed-tensors has for the way in which a format is stored."""
+    if entry.family == "float":
+        return "float-quantized"
+    return "int-quantized" if entry.weight_bits == 8 and entry.activations is not None else "pack-quantized"
+
+
+def quantization_config(job: Job) -> dict[str, Any]:
+    """One group for each format, with full names as targets; every other linear layer is ignored by name.
+
+    Parameters
+    ----------
+    job
+        What is exported.
+
+    Returns
+    -------
+    config
+        What ``config.json`` holds under ``quantization_config``.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for layer, entry in job.chosen:
+        if entry.weights is not None:
+            groups.setdefault(entry.name, _group(entry, entry.weights))["targets"].append(layer.name)
+    ways = {group["format"] for group in groups.values()}
+    quantised = {layer.name for layer, _ in job.chosen}
+    require("torch", EXTRA)
+    from torch import nn
+
+    others = [name for name, module in job.model.named_modules() if isinstance(module, nn.Linear)]
+    return {
+        "quant_method": "compressed-tensors",
+        "format": ways.pop() if len(ways) == 1 else "mixed-precision",
+        "quantization_status": "compressed",
+        "ignore": [name for name in others if name not in quantised],
+        "config_groups": groups,
+    }
+
+
+def _group(entry: Format, scheme: WeightScheme) -> dict[str, Any]:
+    inputs = entry.activations
+    weights: dict[str, Any] = {
+        "num_bits": scheme.bits,
+        "type": "int" if scheme.family == "integer" else "float",
+        "symmetric": scheme.symmetric,
+        "strategy": scheme.granularity,
+    }
+    if scheme.group_size is not None:
+        weights["group_size"] = scheme.group_size
+    group: dict[str, Any] = {"targets": [], "format": storage(entry), "weights": weights}
+    if inputs is not None:
+        group["input_activations"] = {
+            "num_bits": inputs.bits,
+            "type": "int" if inputs.family == "integer" else "float",
+            "symmetric": inputs.symmetric,
+            "strategy": "token",
+            "dynamic": True,
+        }
+    return group
+
+
+def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The network's state with the policy's weights compressed.
+
+    Parameters
+    ----------
+    job
+        What is exported.
+    config
+        Its `quantization_config`.
+
+    Returns
+    -------
+    state
+        From the names in the checkpoint to tensors that share no memory.
+    """
+    quantization = require("compressed_tensors.quantization", EXTRA)
+    registry = require("compressed_tensors.compressors", EXTRA).BaseCompressor
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in job.model.state_dict().items():
+        kept = tensor.detach().contiguous()
+        if kept.data_ptr() in seen and hasattr(job.model, "save_pretrained"):
+            continue  # Hugging Face ties it again
+        state[name] = kept.clone() if kept.data_ptr() in seen else kept
+        seen.add(kept.data_ptr())
+    for layer, entry in job.chosen:
+        group = config["config_groups"][entry.name]
+        compressor = registry.get_value_from_registry(group["format"])
+        parts = _uncompressed(state.pop(f"{layer.name}.weight"), entry, layer)
+        for part, tensor in compressor.compress(parts, quantization.QuantizationScheme(**group)).items():
+            state[f"{layer.name}.{part}"] = tensor
+    return state
+
+
+def _uncompressed(weight: Tensor, entry: Format, layer: Layer) -> dict[str, Tensor]:
+    """The rounded weight with our scales and zero points: dividing by them gives our integers again."""
+    import torch
+
+    from ...rounding.weights import quantize
+    from ..codes import codes_of
+
+    rounded = quantize(weight.to(torch.float32), entry, layer)
+    if entry.family == "float":
+        from ...rounding.weights import encoded
+
+        return {"weight": rounded, "weight_scale": encoded(weight, entry, layer).scales}
+    codes = codes_of(weight, entry, layer)
+    parts = {"weight": rounded, "weight_scale": codes.scales}
+    if entry.symmetric is False:
+        parts["weight_zero_point"] = codes.zero_points
+    return parts

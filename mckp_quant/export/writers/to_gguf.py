@@ -1,0 +1,243 @@
+"""GGUF: a file with our integers in ggml's blocks, and what makes llama-quantize choose the same types."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...common.documents import write_text
+from ...errors import InvalidInput, unknown
+from ...layers import Layer
+from ...solvers.errors import require
+from ..contract import Job, Stored
+from ..gguf_blocks import TYPES, to_blocks
+from ..readers.from_gguf import (
+    EXTRA,
+    MODEL,
+    PLAIN,
+    TYPES_FILE,
+    block_format,
+    open_file,
+    read_types,
+    stored_tensors,
+    types_of,
+    weight_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...formats.format import Format
+    from ...policy.policy import Policy
+
+_NAME_LIMIT = 63  # bytes of a tensor's name that ggml keeps
+_BLOCKS = 512  # more layers than any network has: names of blocks are listed beforehand
+_EMBEDDING = "token_embd.weight"
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """Writes ``tensor_types.txt``, ``llama-quantize.txt`` and, where its types can be written, ``model.gguf``.
+
+    The model is a float GGUF file, whose metadata are kept so that llama.cpp runs the result; or a network, whose
+    tensors are written under their own names or, with an architecture, under llama.cpp's. Formats with groups of 32 are
+    blocks of ggml bit for bit. Types such as ``Q4_K`` can only be made by llama-quantize: then the files say how, and
+    what it will take.
+
+    Attributes
+    ----------
+    architecture
+        llama.cpp's name for the kind of network, such as ``"llama"``, for models given as networks.
+    """
+
+    architecture: str | None = None
+
+    name: ClassVar[str] = "gguf"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "gguf")
+    extra: ClassVar[str | None] = EXTRA
+    container: ClassVar[str] = ""
+
+    @property
+    def capability(self) -> str:
+        """The row of `capabilities.TARGETS`."""
+        return "gguf"
+
+    def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
+        """The policy's layers in a network or in a float GGUF file; raises InvalidInput where one is not there."""
+        if isinstance(model, (str, Path)):
+            return _file_job(policy, Path(model), batches)
+        from ..sources import module_job
+
+        return module_job(policy, model, batches)
+
+    def check(self, job: Job) -> None:
+        """Refuse names that ggml cannot hold or that would fall together; raises InvalidInput."""
+        places = self._places(job)
+        for layer, place in places.items():
+            if len(place.encode()) > _NAME_LIMIT:
+                raise InvalidInput(
+                    f"gguf: the tensor {place!r} of layer {layer!r} has a name of more than {_NAME_LIMIT} bytes, which "
+                    "ggml cuts off: name an architecture, or rename the module"
+                )
+            if place != place.lower() or re.search(r"[\s=]", place):
+                raise InvalidInput(
+                    f"gguf: the tensor {place!r} of layer {layer!r} has capitals, spaces or '=' in its name, which "
+                    "tensor-type files cannot say: rename the module"
+                )
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Write the tensor types, the arguments, and the file."""
+        places = self._places(job)
+        kinds = {places[layer.name]: _kind(entry) for layer, entry in job.chosen}
+        lines = [f"^{re.escape(place)}$={kind.lower()}" for place, kind in {**self._plain(job), **kinds}.items()]
+        write_text(folder / TYPES_FILE, "\n".join(lines) + "\n")
+        source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
+        command = f"llama-quantize --tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
+        write_text(folder / "llama-quantize.txt", command + "\n")
+        others = sorted({kind for kind in kinds.values() if kind not in TYPES.values()})
+        if others:
+            return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
+        _write_file(job, places, folder / MODEL, self.architecture)
+        return ()
+
+    def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
+        """Read the types again and, where there is one, the file; both must agree."""
+        places = self._places(job)
+        types = types_of(read_types(folder / TYPES_FILE), places.values())
+        if (folder / MODEL).exists():
+            tensors = stored_tensors(folder / MODEL)
+            found = {layer: tensors[place] for layer, place in places.items() if place in tensors}
+            return {layer: each for layer, each in found.items() if _agrees(types[each.place], each)}
+        sizes = {layer.name: block_format(types[places[layer.name]] or "F32") for layer in job.layers}
+        return {
+            layer.name: Stored(sizes[layer.name], sizes[layer.name].storage_bytes(layer), places[layer.name])
+            for layer in job.layers
+        }
+
+    def _plain(self, job: Job) -> dict[str, str]:
+        """The types of all tensors that llama-quantize would otherwise quantise."""
+        if isinstance(job.model, (str, Path)):
+            tensors = open_file(Path(job.model)).tensors
+            return {tensor.name: tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}
+        arrays = _arrays(job, _name_map(self.architecture))
+        return {name: "F32" for name, array in arrays.items() if array.ndim > 1}
+
+    def _places(self, job: Job) -> dict[str, str]:
+        """The tensors of the layers."""
+        if isinstance(job.model, (str, Path)):
+            reader = open_file(Path(job.model))
+            return _tensor_names(job.policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
+        names, parameters = _name_map(self.architecture), list(job.model.state_dict())
+        places = {}
+        for layer in job.layers:  # a shared weight is written once, under the name that comes first
+            own = {f"{name}.weight" for name in (layer.name, *layer.ties)}
+            places[layer.name] = names(next((name for name in parameters if name in own), f"{layer.name}.weight"))
+        return places
+
+
+def _agrees(kind: str | None, stored: Stored) -> bool:
+    return block_format(kind or "F32").name == stored.format.name
+
+
+def _kind(entry: Format) -> str:
+    return TYPES.get(entry.name, entry.name.upper())
+
+
+@functools.cache
+def _name_map(architecture: str | None) -> Any:
+    """From the names of parameters to those of tensors; raises InvalidInput for an unknown architecture."""
+    if architecture is None:
+        return str
+    gguf = require("gguf", EXTRA)
+    known = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    if architecture not in known:
+        raise unknown("architecture of llama.cpp", architecture, known)
+    table = gguf.get_tensor_name_map(known[architecture], _BLOCKS)
+
+    def name(parameter: str) -> str:
+        return table.get_name(parameter, try_suffixes=(".weight", ".bias")) or parameter
+
+    return name
+
+
+def _architecture(reader: Any) -> str | None:
+    field = reader.fields.get("general.architecture")
+    known = require("gguf", EXTRA).MODEL_ARCH_NAMES.values()
+    return field.contents() if field is not None and field.contents() in known else None
+
+
+def _tensor_names(policy: Policy, tensors: Sequence[str], architecture: str | None) -> dict[str, str]:
+    """The tensor of every layer of a policy, whose layers may have the file's names or the network's."""
+    mapped = _name_map(architecture)
+    found = {}
+    for layer in policy.layers:
+        candidates = (layer, f"{layer}.weight", mapped(f"{layer}.weight"))
+        place = next((name for name in candidates if name in tensors), None)
+        if place is None:
+            raise unknown("layer", layer, [name.removesuffix(".weight") for name in tensors])
+        found[layer] = place
+    return found
+
+
+def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
+    reader = open_file(path)
+    places = _tensor_names(policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    layers = []
+    for name, place in places.items():
+        tensor = tensors[place]
+        if tensor.tensor_type.name not in PLAIN:
+            raise InvalidInput(f"{str(path)!r} has {place!r} in {tensor.tensor_type.name}: give the float file")
+        shape = tuple(int(size) for size in reversed(tensor.shape.tolist()))
+        kind = "embedding" if place == _EMBEDDING else "linear"
+        channels = 1
+        for size in shape[:-1]:
+            channels *= size
+        layers.append(Layer(name, kind, shape, channels, 0))
+    return Job(policy, tuple(layers), path, lambda name: weight_of(tensors[places[name]]), batches)
+
+
+def _write_file(job: Job, places: Mapping[str, str], path: Path, architecture: str | None) -> None:
+    gguf = require("gguf", EXTRA)
+    made = {places[layer.name]: _blocks(job, layer, entry) for layer, entry in job.chosen}
+    if isinstance(job.model, (str, Path)):
+        reader = open_file(Path(job.model))
+        writer = gguf.GGUFWriter(path, "")
+        for field in reader.fields.values():
+            if not field.name.startswith("GGUF."):
+                element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=element)
+        plain = {tensor.name: (tensor.data, tensor.tensor_type) for tensor in reader.tensors}
+    else:
+        writer = gguf.GGUFWriter(path, architecture or "unknown")
+        plain = {name: (array, None) for name, array in _arrays(job, _name_map(architecture)).items()}
+    for name, (data, kind) in plain.items():
+        if name in made:
+            writer.add_tensor(name, made[name][0], raw_dtype=gguf.GGMLQuantizationType[made[name][1]])
+        else:
+            writer.add_tensor(name, data, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _arrays(job: Job, name: Any) -> dict[str, Any]:
+    """The tensors of a network as float32, a shared one once; counters of batch norms are left out."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    for parameter, tensor in job.model.state_dict().items():
+        if tensor.is_floating_point() and tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            found[name(parameter)] = tensor.detach().float().contiguous().cpu().numpy()
+    return found
+
+
+def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
+    from ..codes import codes_of
+
+    codes = codes_of(job.weight(layer.name), entry, layer)
+    return to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits), _kind(entry)

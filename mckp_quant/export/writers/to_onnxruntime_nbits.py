@@ -1,0 +1,103 @@
+"""ONNX Runtime for transformers: linear layers as MatMulNBits, with the groups that were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ...errors import InvalidInput
+from ...solvers.errors import require
+from ..onnx_graph import EXTRA, MODEL, Graph, float_graph, pack
+from ..readers.from_onnx import load, stored_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ...formats.format import Format
+    from ...layers import Layer
+    from ...policy.policy import Policy
+    from ..contract import Job, Stored
+
+
+@dataclass(frozen=True)
+class OnnxRuntimeNBits:
+    """Writes ``model.onnx`` with ``com.microsoft.MatMulNBits`` nodes, which compute in floating point."""
+
+    name: ClassVar[str] = "onnxruntime_nbits"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
+    extra: ClassVar[str | None] = EXTRA
+    container: ClassVar[str] = "scales have the type of the network, and last groups are padded"
+
+    @property
+    def capability(self) -> str:
+        """The row of `capabilities.TARGETS`."""
+        return "onnxruntime_nbits"
+
+    def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
+        """The policy's layers in a network; raises InvalidInput where one is not there."""
+        from ..sources import module_job
+
+        return module_job(policy, model, batches)
+
+    def check(self, job: Job) -> None:
+        """Refuse a job without an example input; raises InvalidInput."""
+        if not job.batches:
+            raise InvalidInput("onnxruntime_nbits traces the network: give batches=[...], of which the first is enough")
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Export the float graph and replace the policy's layers."""
+        graph = Graph(float_graph(job.model, job.batches))
+        for layer, entry in job.chosen:
+            name = graph.weight_of(layer)
+            _replace(graph, job.model.get_parameter(name), name, entry, layer)
+        graph.prune()
+        if not any(each.domain == "com.microsoft" for each in graph.proto.opset_import):
+            graph.proto.opset_import.append(require("onnx", EXTRA).helper.make_opsetid("com.microsoft", 1))
+        require("onnx", EXTRA).save(graph.proto, folder / MODEL)
+        return ()
+
+    def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
+        """Read the graph again, and let the runtime load it."""
+        require("onnxruntime", EXTRA).InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
+        return stored_layers(load(folder / MODEL))
+
+
+def _replace(graph: Graph, weight: Any, name: str, entry: Format, layer: Layer) -> None:
+    """Every MatMul or Gemm with the weight becomes a MatMulNBits."""
+    from ..codes import codes_of
+
+    codes = codes_of(weight, entry, layer)
+    rows, columns = layer.shape
+    size = entry.group_size or columns
+    middle = 2 ** (codes.bits - 1)
+    padded = np.zeros((rows, -(-columns // size) * size), dtype=np.int16)
+    padded[:, :columns] = codes.integers.cpu().numpy()
+    blocks = (padded + middle).reshape(rows, -1, size)
+    inputs = [
+        graph.add(f"{name}_quantized", pack(blocks, codes.bits)),
+        graph.add(f"{name}_scale", codes.scales.to(weight.dtype).cpu().numpy()),
+    ]
+    if not entry.symmetric:
+        zeros = codes.zero_points.cpu().numpy().astype(np.int16) + middle
+        inputs.append(graph.add(f"{name}_zero_point", pack(zeros, codes.bits)))
+    for node in graph.users(name):
+        if node.op_type not in ("MatMul", "Gemm"):
+            continue
+        bias = [node.input[2]] if node.op_type == "Gemm" and len(node.input) > 2 else []
+        taken = [node.input[0], *inputs, *[""] * (5 - 1 - len(inputs)), *bias] if bias else [node.input[0], *inputs]
+        made = graph.insert(
+            "MatMulNBits",
+            taken,
+            node.output[0],
+            node,
+            domain="com.microsoft",
+            K=columns,
+            N=rows,
+            bits=codes.bits,
+            block_size=size,
+        )
+        made.metadata_props.extend(node.metadata_props)
+        graph.proto.graph.node.remove(node)

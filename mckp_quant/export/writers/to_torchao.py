@@ -1,0 +1,179 @@
+"""torchao: a `FqnToConfig` as JSON, and the state of the network in torchao's tensors, with our integers and scales."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...common.documents import write_text
+from ...solvers.errors import require
+from ..readers.from_torchao import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from ...formats.format import Format
+    from ...layers import Layer
+    from ...policy.policy import Policy
+    from ..contract import Job, Stored
+
+
+@dataclass(frozen=True)
+class Torchao:
+    """Writes ``torchao_config.json`` and ``model.safetensors``.
+
+    The state holds the integers and scales that were measured, in ``IntxUnpackedToInt8Tensor``: one byte per weight at
+    any width. The configuration makes torchao's own ``quantize_`` choose the same widths; its scales are its own.
+    """
+
+    name: ClassVar[str] = "torchao"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "torchao", "safetensors")
+    extra: ClassVar[str | None] = EXTRA
+    container: ClassVar[str] = "codes and zero points take a byte each, and every scale has a zero point"
+
+    @property
+    def capability(self) -> str:
+        """The row of `capabilities.TARGETS`."""
+        return "torchao"
+
+    def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
+        """The policy's layers in a network; raises InvalidInput where one is not there."""
+        from ..sources import module_job
+
+        return module_job(policy, model, batches)
+
+    def check(self, job: Job) -> None:
+        """Its row of capabilities says everything."""
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        """Write the configuration and the state."""
+        core = require("torchao.core.config", EXTRA)
+        support = require("torchao.prototype.safetensors.safetensors_support", EXTRA)
+        safetensors = require("safetensors.torch", EXTRA)
+        write_text(folder / CONFIG, json.dumps(core.config_to_dict(configuration(job)), indent=1) + "\n")
+        state = quantized_state(job)
+        # torchao cannot name parameters of the network itself; as tensors that it does not list they are left alone.
+        inner = {name: tensor for name, tensor in state.items() if "." in name}
+        tensors, metadata = support.flatten_tensor_state_dict(inner)
+        outer = {name: tensor for name, tensor in state.items() if "." not in name}
+        safetensors.save_file({**tensors, **outer}, folder / STATE, metadata={**metadata, "format": "pt"})
+        if hasattr(job.model, "save_pretrained"):
+            _describe(job, folder)
+        if any(layer.kind.startswith("conv") for layer, _ in job.chosen):
+            return (
+                f"{STATE} has one scale per output channel for convolutions; torchao.quantize_ with {CONFIG} would "
+                "give them one per channel and kernel position",
+            )
+        return ()
+
+    def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
+        """Read both files again."""
+        from ..sources import check_others
+
+        state = read_state(folder / STATE)
+        check_others(self.name, state, job)
+        return stored_layers(state, read_config(folder / CONFIG))
+
+
+def _describe(job: Job, folder: Path) -> None:
+    """The ``config.json`` with which Hugging Face loads the state."""
+    transformers = require("transformers", EXTRA)
+    job.model.config.save_pretrained(folder)
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    described["architectures"] = [type(job.model).__name__]
+    described["dtype"] = str(job.model.dtype).removeprefix(
+        "torch."
+    )  # or it is guessed from whatever tensor comes first
+    described["quantization_config"] = transformers.TorchAoConfig(configuration(job)).to_dict()
+    write_text(folder / "config.json", json.dumps(described, indent=1) + "\n")
+
+
+def configuration(job: Job) -> Any:
+    """The `FqnToConfig` of a policy: full names only, float layers named too."""
+    api = require("torchao.quantization", EXTRA)
+    named = OrderedDict(
+        (name, _layer_configuration(entry))
+        for layer, entry in zip(job.layers, job.formats, strict=True)
+        for name in (layer.name, *layer.ties)
+    )
+    return api.FqnToConfig(named)
+
+
+def _layer_configuration(entry: Format) -> Any:
+    import torch
+
+    api = require("torchao.quantization", EXTRA)
+    scheme = entry.weights
+    if scheme is None:
+        return None
+    if entry.activations is not None:
+        return api.Int8DynamicActivationInt8WeightConfig(act_mapping_type=_mapping(entry.activations.symmetric))
+    granularity = api.PerAxis(0) if scheme.group_size is None else api.PerGroup(scheme.group_size)
+    dtype = getattr(torch, f"int{scheme.bits}")
+    return api.IntxWeightOnlyConfig(
+        weight_dtype=dtype, granularity=granularity, mapping_type=_mapping(scheme.symmetric)
+    )
+
+
+def _mapping(symmetric: bool) -> Any:
+    kinds = require("torchao.quantization", EXTRA).MappingType
+    return kinds.SYMMETRIC if symmetric else kinds.ASYMMETRIC
+
+
+def quantized_state(job: Job) -> dict[str, Tensor]:
+    """The network's state with the policy's weights in torchao's tensors.
+
+    Parameters
+    ----------
+    job
+        What is exported.
+
+    Returns
+    -------
+    state
+        From names of parameters and buffers to tensors that share no memory with each other.
+    """
+    model: nn.Module = job.model
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        plain = tensor.detach().contiguous()
+        if plain.data_ptr() in seen and hasattr(model, "save_pretrained"):
+            continue  # Hugging Face ties it again
+        state[name] = plain.clone() if plain.data_ptr() in seen else plain
+        seen.add(plain.data_ptr())
+    for layer, entry in job.chosen:
+        state[f"{layer.name}.weight"] = _tensor(state[f"{layer.name}.weight"], entry, layer)
+    return state
+
+
+def _tensor(weight: Tensor, entry: Format, layer: Layer) -> Tensor:
+    import torch
+
+    from ..codes import codes_of
+
+    api = require("torchao.quantization", EXTRA)
+    codes = codes_of(weight, entry, layer)
+    blocks = (layer.channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
+    sizes = [size // count for size, count in zip(layer.shape, blocks, strict=True)]
+    integers, scales = codes.integers.reshape(layer.shape), codes.scales.reshape(blocks)
+    if entry.activations is not None:
+        common = require("torchao.quantization.quantize_.workflows", EXTRA)
+        inputs = common.QuantizeTensorToInt8Kwargs(api.PerRow(), _mapping(entry.activations.symmetric))
+        with_inputs: Tensor = api.Int8Tensor(integers, scales, sizes, weight.dtype, act_quant_kwargs=inputs)
+        return with_inputs
+    made: Tensor = api.IntxUnpackedToInt8Tensor(
+        qdata=integers,
+        scale=scales,
+        zero_point=codes.zero_points.reshape(blocks),
+        target_dtype=getattr(torch, f"int{codes.bits}"),
+        block_size=sizes,
+        dtype=weight.dtype,
+        activation_quantization=None,
+    )
+    return made

@@ -1,0 +1,213 @@
+"""Which formats each export target can run and how it stores them, as data: what a target cannot take is no choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import unknown
+from .schemes import FLOAT
+from .storage import BLOCKS, as_format, in_blocks, in_matmul_nbits, in_whole_bytes, in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..layers import Layer
+    from .format import Format
+
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What a target takes.
+
+    Attributes
+    ----------
+    kinds
+        The kinds of layers that it quantises; the others stay as they are.
+    weight_bits
+        Bits of integer weights that it stores.
+    activation_bits
+        Bits of activations that it computes with; None stands for activations in floating point.
+    dynamic
+        Whether ranges of activations are taken while the network runs (True), fixed before (False), or either (None).
+    activation_kinds, activation_formats
+        The kinds of layers, and the names of the formats, that may quantise activations; None for all.
+    granularities
+        What may share a scale of a weight: ``"tensor"``, ``"channel"``, ``"group"``.
+    group_sizes
+        How many weights a group may have; None for any number.
+    group_kinds, group_bits
+        The kinds of layers, and the bits of weights, that may have groups; None for all.
+    divides
+        Whether groups must divide the row of weights that makes one output.
+    symmetric
+        Whether zero must be the middle of the range of weights.
+    elements
+        Small floating-point numbers that weights may be stored as, such as ``"e4m3"``.
+    blocks
+        Whether the types of GGUF files, such as ``"Q4_K"``, are formats; they too must divide the row.
+    shared
+        Whether it takes weights that several modules share.
+    ties
+        Rules of `find_ties` for layers that the target fuses: each set must have one format.
+    stored_bytes
+        From layer and format to the bytes that the target stores for the weight, scales and padding counted.
+    """
+
+    kinds: tuple[str, ...]
+    weight_bits: tuple[int, ...]
+    activation_bits: tuple[int | None, ...] = (None,)
+    dynamic: bool | None = None
+    activation_kinds: tuple[str, ...] | None = None
+    activation_formats: tuple[str, ...] | None = None
+    granularities: tuple[str, ...] = ("channel", "group")
+    group_sizes: tuple[int, ...] | None = None
+    group_kinds: tuple[str, ...] | None = None
+    group_bits: tuple[int, ...] | None = None
+    divides: bool = True
+    symmetric: bool = False
+    elements: tuple[str, ...] = ()
+    blocks: bool = False
+    shared: bool = True
+    ties: tuple[str, ...] = ()
+    stored_bytes: Callable[[Layer, Format], int] = as_format
+
+    def takes(self, layer: Layer, entry: Format) -> bool:
+        """Whether the target can run the layer in the format; every target can leave it in floating point."""
+        return not self.refuses(layer, entry)
+
+    def refuses(self, layer: Layer, entry: Format) -> str:
+        """Why the target cannot run the layer in the format.
+
+        Parameters
+        ----------
+        layer
+            The layer.
+        entry
+            The format.
+
+        Returns
+        -------
+        reason
+            A few words; empty where it can.
+        """
+        if entry.name == FLOAT:
+            return ""
+        if layer.kind not in self.kinds:
+            return f"{layer.kind} layers stay in floating point"
+        if layer.ties and not self.shared:
+            return f"it shares its weight with {', '.join(layer.ties)}, which would be stored twice"
+        row = layer.elements // layer.channels
+        if self.blocks and entry.name.upper() in BLOCKS:
+            size, _ = BLOCKS[entry.name.upper()]
+            return f"rows of {row} weights are no multiple of {size}" if row % size else ""
+        return self._refuses_weights(layer, entry, row) or self._refuses_activations(layer, entry)
+
+    def _refuses_weights(self, layer: Layer, entry: Format, row: int) -> str:
+        scheme = entry.weights
+        if scheme is None:  # a user's own format says no more than its bits
+            return "" if entry.weight_bits in self.weight_bits else f"no {entry.weight_bits}-bit weights"
+        if scheme.family == "integer" and scheme.bits not in self.weight_bits:
+            return f"no {scheme.bits}-bit weights"
+        if scheme.family != "integer" and scheme.element not in self.elements:
+            return f"no {scheme.element} weights"
+        if self.symmetric and not scheme.symmetric:
+            return "no zero points of weights"
+        if scheme.granularity not in self.granularities:
+            return f"no scale for each {scheme.granularity}"
+        if scheme.group_size is None:
+            return ""
+        if self.group_sizes is not None and scheme.group_size not in self.group_sizes:
+            return f"no groups of {scheme.group_size}"
+        if self.group_kinds is not None and layer.kind not in self.group_kinds:
+            return f"no groups in {layer.kind} layers"
+        if self.group_bits is not None and scheme.bits not in self.group_bits:
+            return f"no groups of {scheme.bits}-bit weights"
+        if self.divides and row % scheme.group_size:
+            return f"rows of {row} weights are no multiple of {scheme.group_size}"
+        return ""
+
+    def _refuses_activations(self, layer: Layer, entry: Format) -> str:
+        if entry.activation_bits not in self.activation_bits:
+            bits = "floating-point" if entry.activation_bits is None else f"{entry.activation_bits}-bit"
+            return f"no {bits} activations"
+        scheme = entry.activations
+        if scheme is not None and not (scheme.dynamic or scheme.calibrated):
+            return f"no {scheme.element} activations"
+        if scheme is not None and layer.ties and not scheme.dynamic:
+            return "no fixed ranges of activations where modules share a weight, as each has a range of its own"
+        if scheme is not None and self.activation_kinds is not None and layer.kind not in self.activation_kinds:
+            return f"no quantised activations in {layer.kind} layers"
+        if scheme is not None and self.activation_formats is not None and entry.name not in self.activation_formats:
+            return f"quantised activations only as in {' and '.join(self.activation_formats)}"
+        if scheme is None or self.dynamic is None or not entry.built_in or scheme.dynamic == self.dynamic:
+            return ""
+        return f"no {'dynamic' if scheme.dynamic else 'static'} ranges of activations"
+
+
+_COMPRESSED_TENSORS = Capability(
+    ("linear",), (2, 3, 4, 5, 6, 7, 8), (None, 8), dynamic=True, elements=("e4m3",), shared=False, stored_bytes=in_words
+)
+_MODELOPT = Capability(
+    ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
+)
+_QDQ = Capability(
+    (*_CONVOLUTIONS, "linear"),
+    (4, 8),
+    (None, 4, 8, 16),
+    dynamic=False,
+    granularities=("channel", "tensor"),
+    symmetric=True,
+)
+
+TARGETS: dict[str, Capability] = {
+    "torchao": Capability(
+        ("linear", "conv2d"),
+        (2, 3, 4, 5, 6, 7, 8),
+        (None, 8),
+        dynamic=True,
+        # torchao's safetensors hold no other tensors with activations.
+        activation_kinds=("linear",),
+        activation_formats=("w8a8d", "w8a8sd"),
+        group_kinds=("linear",),
+        shared=False,
+        stored_bytes=in_whole_bytes,
+    ),
+    "onnxruntime": _QDQ,
+    "onnxruntime_qdq": _QDQ,
+    "onnxruntime_nbits": Capability(
+        ("linear",),
+        (2, 4, 8),
+        granularities=("group",),
+        group_sizes=(16, 32, 64, 128, 256),
+        divides=False,
+        shared=False,
+        stored_bytes=in_matmul_nbits,
+    ),
+    "gguf": Capability(
+        ("linear", "embedding"),
+        (4, 5, 8),
+        granularities=("group",),
+        group_sizes=(32,),
+        symmetric=True,
+        blocks=True,
+        stored_bytes=in_blocks,
+    ),
+    "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
+    # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.
+    "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
+    "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("qkv", "gate_up")),
+    "modelopt": _MODELOPT,
+    "tensorrt_llm": replace(_MODELOPT, ties=("qkv", "gate_up", "experts")),
+    "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),
+    "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
+}
+
+
+def capability(target: str) -> Capability:
+    """What the target of this name takes; raises InvalidInput, with the nearest name, where there is none."""
+    if target not in TARGETS:
+        raise unknown("target", target, TARGETS)
+    return TARGETS[target]

@@ -1,0 +1,153 @@
+r"""Measures what layers add to each other's errors, with the backward passes of the Gauss-Newton estimate.
+
+A probe ``v_n`` of covariance ``S_n`` sent back once gives ``a_{n,i} = v_n' J_n dw_i`` for every layer in every format
+``i``. Its square is the estimate of that entry's own loss (see `gauss_newton`); products ``a_{n,i} a_{n,j}`` of two
+layers estimate ``dw_i' J_n' S_n J_n dw_j``, the term between them, without another pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..common.checks import check_count, check_seed
+from ..errors import InvalidInput, unknown
+from ..formats.format import as_formats
+from ..network.batches import as_batches, evaluating
+from ..network.dense_outputs import classes_last
+from ..network.discovery import discover
+from ..network.likelihood import LIKELIHOODS, unit
+from ..network.weight_uses import check_usable
+from ..sensitivity.arguments import chosen_layers
+from ..sensitivity.engine.labelled import counted_positions
+from ..sensitivity.engine.taps import Taps
+from ..sensitivity.measuring import layer_weights
+from ..sensitivity.task import Task
+from .form import Interactions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from ..formats.format import Format
+    from ..network.batch import Batch
+
+_MOST_PARTS = 16  # of the matrix that are kept apart
+
+
+def measure_interactions(
+    model: nn.Module,
+    batches: Iterable[object],
+    *,
+    formats: str | Iterable[str | Format],
+    likelihood: str = "categorical",
+    output: Callable[..., object] | None = None,
+    seed: int = 0,
+    probes: int = 1,
+    layers: Iterable[str] | None = None,
+    class_dim: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Interactions:
+    """Measure the cross-layer matrix of the Gauss-Newton form, for layers and formats.
+
+    The same arguments give the diagonal that `measure` gives. Terms between layers need more samples than losses of
+    single layers: estimate them on hundreds of inputs, and let `Interactions.shrinkage` say how much of them holds.
+
+    Parameters
+    ----------
+    model
+        The network; it is given back as it was.
+    batches
+        As for `measure`; at least 2 batches, or nothing can be held out to find the shrinkage.
+    formats, likelihood, output, seed, probes, layers, class_dim
+        As for `measure`.
+    progress
+        Called after each batch with the number done.
+
+    Returns
+    -------
+    interactions
+        The matrix, in up to 16 parts that come from different batches.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument is not understood, or the model fails on a batch.
+    """
+    columns = as_formats(formats)
+    if likelihood not in LIKELIHOODS:
+        raise unknown("likelihood", likelihood, LIKELIHOODS)
+    check_seed(seed)
+    check_usable(model)
+    check_count("probes", probes, 1)
+    if class_dim is not None:
+        output = classes_last(output, class_dim)
+    joint = [entry.name for entry in columns if entry.activations is not None]
+    if joint:
+        raise InvalidInput(
+            f"interactions are of weights only, and format {joint[0]!r} rounds activations too: there are none for "
+            "a table with such formats; refine it without them"
+        )
+    stream = list(as_batches(batches, model))
+    rows = chosen_layers(discover(model, stream[0]), layers)
+    parts: list[NDArray[np.float64]] = []
+    weights: list[float] = []
+    with evaluating(model):
+        task = Task(model, layer_weights(model, rows, columns), LIKELIHOODS[likelihood], output, seed, probes)
+        taps = Taps(task)
+        with taps.attached():
+            for position, batch in enumerate(stream):
+                total, size, measured_in = _products(task, taps, batch)
+                if position < _MOST_PARTS:
+                    parts.append(total)
+                    weights.append(size)
+                else:
+                    parts[position % _MOST_PARTS] += total
+                    weights[position % _MOST_PARTS] += size
+                if progress is not None:
+                    progress(position + 1)
+    seen = np.flatnonzero(weights)  # a batch of padding only says nothing
+    if len(seen) == 0:
+        raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
+    return Interactions(
+        layers=tuple(row.name for row in rows),
+        formats=tuple(entry.name for entry in columns),
+        parts=np.array(parts)[seen] / np.array(weights)[seen, None, None],
+        weights=np.array(weights)[seen],
+        unit=measured_in,
+        samples=sum(batch.size for batch in stream),
+        seed=seed,
+    )
+
+
+def _products(task: Task, taps: Taps, batch: Batch) -> tuple[NDArray[np.float64], float, str]:
+    """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
+    logits = taps.forward(batch)
+    counted = counted_positions(task, logits, batch)
+    positions = task.likelihood.positions(logits)
+    n = task.shape[0] * task.shape[1]
+    total = torch.zeros(n, n, dtype=torch.float64)
+    for probe in range(task.probes):
+        vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
+        if not bool(counted.all()):
+            vectors = vectors * counted[:, :, None]
+        products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
+        total += _outer(products, batch.size)
+    scale = 1 / (2 * positions * task.probes)
+    return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)
+
+
+def _outer(products: list[Tensor], samples: int) -> Tensor:
+    """Sum of products over samples; where a layer is known as a sum over the batch only, the product of two sums.
+
+    Probes of different samples are independent, so the product of sums has the sum of products as its mean.
+    """
+    summed = torch.cat([product.sum(dim=0) for product in products])
+    split = torch.cat([product.expand(samples, -1) for product in products], dim=1)
+    alone = torch.cat([torch.full((product.shape[1],), len(product) == samples) for product in products])
+    both = alone[:, None] & alone[None, :]
+    return torch.where(both, split.T @ split, summed[:, None] * summed[None, :])

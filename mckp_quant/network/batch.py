@@ -1,0 +1,83 @@
+"""One batch: the inputs of one call of the model, with its targets and its padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+MASK, LABELS = "attention_mask", "labels"  # keywords of Hugging Face models
+# Keywords of Hugging Face models that hold a row for every sample. Of others with as many rows nobody knows.
+_PER_SAMPLE = {MASK, LABELS, "input_ids", "inputs_embeds", "token_type_ids", "pixel_values", "input_features"}
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Inputs for one call of the model.
+
+    Attributes
+    ----------
+    inputs
+        A tensor, ``(size, ...)``, or tensors by the keyword under which the model takes them.
+    targets
+        ``(size, ...)``, or None where the caller gave none.
+    size
+        How many samples it holds: the first dimension of the inputs.
+    index
+        Its position among the batches, for messages.
+    """
+
+    inputs: Tensor | Mapping[str, Tensor]
+    targets: Tensor | None
+    size: int
+    index: int = 0
+
+    def head(self, count: int) -> Batch:
+        """Only the first `count` samples, or all where a keyword may or may not have a row for every sample."""
+        if count >= self.size:
+            return self
+        if isinstance(self.inputs, Tensor):
+            inputs: Tensor | Mapping[str, Tensor] = self.inputs[:count]
+        else:
+            first = next(iter(self.inputs))
+            sampled = {name for name, value in self.inputs.items() if leading_size(value) == self.size}
+            if not sampled <= {first, *_PER_SAMPLE}:
+                return self
+            inputs = {name: value[:count] if name in sampled else value for name, value in self.inputs.items()}
+        targets = None if self.targets is None else self.targets[:count]
+        return replace(self, inputs=inputs, targets=targets, size=count)
+
+    def counted(self, logits: Tensor) -> Tensor | None:
+        """Which positions are no padding, by the keyword ``attention_mask``.
+
+        Parameters
+        ----------
+        logits
+            What the model gave for this batch.
+
+        Returns
+        -------
+        counted
+            ``(size, tokens)`` bool on the logits' device; None where all positions count, because there is no mask or
+            it is not one of the logits' tokens.
+        """
+        mask = None if isinstance(self.inputs, Tensor) else self.inputs.get(MASK)
+        if mask is None or logits.ndim != 3 or mask.shape != logits.shape[:2]:
+            return None
+        return mask.to(logits.device) != 0
+
+    @property
+    def shape(self) -> str:
+        """The shapes of the inputs, as a message shows them."""
+        if isinstance(self.inputs, Tensor):
+            return str(tuple(self.inputs.shape))
+        return ", ".join(f"{name} {tuple(value.shape)}" for name, value in self.inputs.items())
+
+
+def leading_size(tensor: Tensor) -> int:
+    return tensor.shape[0] if tensor.ndim else 0

@@ -1,0 +1,225 @@
+"""The weights in a PyTorch model that can get a format of their own, and the modules that use them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+KINDS: dict[type[nn.Module], str] = {
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Conv3d: "conv3d",
+    nn.ConvTranspose1d: "conv_transpose1d",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.ConvTranspose3d: "conv_transpose3d",
+    nn.Linear: "linear",
+    nn.Embedding: "embedding",
+}
+EXPERTS = "experts"
+_EXPERT_WEIGHTS = ("gate_up_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class WeightUse:
+    """A module and the parameter of it that is a weight.
+
+    Attributes
+    ----------
+    module
+        The module: a layer in `KINDS`, or one that holds the weights of all experts of a mixture as
+        ``(experts, out, in)``, as Hugging Face models do.
+    attribute
+        The name of its parameter.
+    """
+
+    module: nn.Module
+    attribute: str = "weight"
+
+    @property
+    def kind(self) -> str:
+        """The `Layer.kind`."""
+        return next((kind for base, kind in KINDS.items() if isinstance(self.module, base)), EXPERTS)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The parameter; raises InvalidInput where it is computed from others or has no shape yet."""
+        weight = getattr(self.module, self.attribute)
+        what = type(self.module).__name__
+        if isinstance(weight, nn.UninitializedParameter):
+            raise InvalidInput(f"the weight of a {what} has no shape yet: run the model once on an input")
+        if not isinstance(weight, nn.Parameter):
+            raise InvalidInput(
+                f"the weight of a {what} is a {type(weight).__name__}, not a parameter: remove parametrisations and "
+                "weight norms before quantising"
+            )
+        return weight
+
+    @property
+    def channels(self) -> int:
+        """How many scales a per-channel format has: output channels (of every expert), or rows of an embedding."""
+        shape = self.weight.shape
+        if isinstance(self.module, nn.modules.conv._ConvNd):
+            return self.module.out_channels
+        return int(shape[0] * shape[1]) if self.kind == EXPERTS else int(shape[0])
+
+    def operations(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: object) -> int:
+        """Multiply-accumulate operations of one call of the module.
+
+        Parameters
+        ----------
+        args, kwargs
+            What it was called with. Experts are called with the tokens and, for each, the experts chosen.
+        output
+            What it returned.
+
+        Returns
+        -------
+        operations
+            0 where the output is no tensor, and for an embedding, which only looks up.
+        """
+        if not isinstance(output, Tensor) or isinstance(self.module, nn.Embedding):
+            return 0
+        weight = self.weight
+        if self.kind == EXPERTS:
+            given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
+            chosen = next((each.numel() for each in given if not each.is_floating_point()), 0)
+            return chosen * weight[0].numel()
+        # Each output entry (of a transposed convolution: input entry) meets all weights of its channel once.
+        transposed = isinstance(self.module, nn.modules.conv._ConvTransposeNd)
+        entries: Tensor = (args[0] if args else kwargs["input"]) if transposed else output
+        return entries.numel() * weight[0].numel()
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether the module is of a kind that can be quantised."""
+    return isinstance(module, tuple(KINDS))
+
+
+def uses_in(model: nn.Module) -> dict[str, WeightUse]:
+    """Find every use of a weight that can be quantised.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Returns
+    -------
+    uses
+        By name, in registration order, a module that is registered twice under both: for a layer the module's full
+        name, for experts the parameter's. The projections inside ``nn.MultiheadAttention`` are left out, because they
+        are not called as modules.
+    """
+    held = {
+        inner for module in model.modules() if isinstance(module, nn.MultiheadAttention) for inner in module.modules()
+    }
+    found = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if is_layer(module) and module not in held:
+            found[name] = WeightUse(module)
+        for attribute in _expert_weights(module):
+            found[f"{name}.{attribute}".lstrip(".")] = WeightUse(module, attribute)
+    return found
+
+
+def left_out(model: nn.Module, uses: Mapping[str, WeightUse]) -> list[str]:
+    """The names of parameters of two or more dimensions that are no layer's weight, and so stay in floating point."""
+    known = {id(getattr(use.module, use.attribute)) for use in uses.values()}
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if not isinstance(parameter, nn.UninitializedParameter) and parameter.ndim > 1 and id(parameter) not in known
+    ]
+
+
+def check_usable(model: nn.Module) -> None:
+    """Refuse a model whose parameters hold no numbers or cannot be differentiated.
+
+    Parameters
+    ----------
+    model
+        The model.
+
+    Raises
+    ------
+    InvalidInput
+        When a parameter is on the meta device, has no shape yet, or was made under ``torch.inference_mode``; or when
+        that mode is on.
+    """
+    if torch.is_inference_mode_enabled():
+        raise InvalidInput("measuring needs gradients: call it outside torch.inference_mode()")
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise InvalidInput(f"parameter {name!r} has no shape yet: run the model once on an input before measuring")
+        if parameter.is_meta:
+            raise InvalidInput(
+                f"parameter {name!r} is on the meta device and holds no numbers: load the weights, or plan without "
+                "them by mckp_quant.plan (on the command line --dry-run)"
+            )
+        if parameter.is_inference():
+            raise InvalidInput(
+                f"parameter {name!r} was made under torch.inference_mode() and can never be differentiated: make or "
+                "load the model outside of it"
+            )
+
+
+def check_overlaps(weights: Mapping[str, nn.Parameter]) -> None:
+    """Refuse weights that share some of their memory but not all of it in the same shape.
+
+    Parameters
+    ----------
+    weights
+        One for each distinct place and shape in memory, by the name of a layer.
+
+    Raises
+    ------
+    InvalidInput
+        When two overlap: a change of one would change the other unseen.
+    """
+    spans = sorted(_spans(weights))
+    for (_, end, first), (begin, _, second) in itertools.pairwise(spans):
+        if begin < end:
+            raise InvalidInput(
+                f"layers {first!r} and {second!r} share memory under different shapes or strides "
+                f"({tuple(weights[first].shape)} and {tuple(weights[second].shape)}): give one of them a copy "
+                "(weight.clone()), or the same parameter"
+            )
+
+
+def _spans(weights: Mapping[str, nn.Parameter]) -> Iterator[tuple[tuple[str, int], tuple[str, int], str]]:
+    """The first and the last but one byte of every weight that lies in one piece."""
+    for name, weight in weights.items():
+        dense = weight.numel() == 1 + sum(
+            (size - 1) * step for size, step in zip(weight.shape, weight.stride(), strict=True)
+        )
+        if dense and not weight.is_meta:
+            begin = weight.data_ptr()
+            yield (
+                (str(weight.device), begin),
+                (str(weight.device), begin + weight.numel() * weight.element_size()),
+                name,
+            )
+
+
+def _expert_weights(module: nn.Module) -> list[str]:
+    """Parameters that hold ``(experts, out, in)`` matrices; those stored as ``(experts, in, out)`` are left out."""
+    experts = getattr(module, "num_experts", None)
+    if not isinstance(experts, int) or getattr(module, "is_transposed", None) is not False:
+        return []
+    return [
+        name
+        for name in _EXPERT_WEIGHTS
+        if isinstance(weight := module._parameters.get(name), nn.Parameter)
+        and not isinstance(weight, nn.UninitializedParameter)
+        and weight.ndim == 3
+        and len(weight) == experts
+    ]

@@ -1,0 +1,104 @@
+"""A policy in plain types, for its JSON file and for programs that read what the command line prints."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..common.documents import entries, field, whole
+from ..costs.costs import Budget
+from ..errors import InvalidInput, unknown
+from ..formats.format import format_from
+from ..formats.ranges import ActivationRanges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
+    """Read the fields of a policy from what `policy_document` made.
+
+    Parameters
+    ----------
+    document
+        The content of the file.
+    source
+        Which file it is from, for errors.
+
+    Returns
+    -------
+    fields
+        The arguments of `Policy`, by name.
+
+    Raises
+    ------
+    InvalidInput
+        When the content is damaged or does not fit together.
+    """
+    formats = [format_from(entry, source) for entry in entries(document, "formats", source)]
+    by_name = {entry.name: entry for entry in formats}
+    rows = entries(document, "layers", source)
+    with readable(source):
+        layers = tuple(str(row["layer"]) for row in rows)
+        missing = next((row["format"] for row in rows if row["format"] not in by_name), None)
+        if missing is not None:
+            raise unknown("format", missing, by_name)
+        bits = tuple(row["stored_bits"] for row in rows)
+        weights = whole(field(document, "weights", source), "weights", source)
+        return dict(
+            layers=layers,
+            formats=tuple(by_name[row["format"]] for row in rows),
+            predicted=_number(document, "predicted", source),
+            predicted_stderr=_number(document, "predicted_stderr", source),
+            unit=str(field(document, "unit", source)),
+            layer_bits=() if None in bits else tuple(whole(count, "stored_bits", source) for count in bits),
+            weights=weights,
+            costs={
+                str(name): whole(total, str(name), source) for name, total in field(document, "costs", source).items()
+            },
+            budgets=tuple(
+                Budget(
+                    str(each["name"]),
+                    str(each["asked"]),
+                    whole(each["limit"], "limit", source),
+                    weights,
+                    str(each.get("unit", "")),
+                    bool(each.get("least", False)),
+                )
+                for each in entries(document, "budgets", source)
+            ),
+            bound=_number(document, "bound", source),
+            status=str(field(document, "status", source)),
+            ground=str(field(document, "ground", source)),
+            solver=str(field(document, "solver", source)),
+            seed=whole(field(document, "seed", source), "seed", source),
+            ties=tuple(tuple(str(name) for name in names) for names in entries(document, "ties", source)),
+            pinned=tuple((str(each["layer"]), str(each["format"])) for each in entries(document, "pinned", source)),
+            tolerance=_number({"tolerance": document.get("tolerance")}, "tolerance", source),
+            target=str(document.get("target") or ""),
+            table=str(field(document, "table", source)),
+            ranges=None
+            if document.get("activation_ranges") is None
+            else ActivationRanges.from_document(document["activation_ranges"], source),
+            made_by=str(field(document, "made_by", source)),
+        )
+
+
+@contextlib.contextmanager
+def readable(source: str) -> Iterator[None]:
+    """Turn whatever a damaged document makes fail into an InvalidInput that names its source."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise error if source in str(error) else InvalidInput(f"{source} does not fit together: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InvalidInput(
+            f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
+            "it was edited by hand or is something else"
+        ) from error
+
+
+def _number(document: dict[str, Any], name: str, source: str) -> float:
+    entry = field(document, name, source)
+    return math.nan if entry is None else float(entry)

@@ -1,0 +1,346 @@
+"""The answer in the words of networks: which layer gets which format, what that costs, and how it was found."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from .._version import __version__
+from ..common.documents import read_document, write_document
+from ..errors import InvalidInput, unknown
+from ..formats.format import Format, as_formats, format_document
+from ..tables.table import SensitivityTable
+from .document import policy_fields, readable
+from .prediction import predict, totals
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ..costs.costs import Budget
+    from ..formats.ranges import ActivationRanges
+    from ..layers import Layer
+
+
+KIND = "policy"
+VERSION = 1
+MADE_BY = f"mckp-quant {__version__}"
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """One format for every layer. Two policies are equal when they give the same formats to the same layers.
+
+    Attributes
+    ----------
+    layers
+        The names of the layers.
+    formats
+        Their formats, in the same order.
+    predicted
+        The predicted increase of the loss, in `unit`; nan where it was not predicted.
+    predicted_stderr
+        Its standard error over the calibration batches; nan where unknown.
+    unit
+        ``"nats per sample"``, ``"nats per token"``, or the metric's own.
+    layer_bits
+        Stored bits of every layer, scales counted; empty where unknown.
+    weights
+        How many weights the layers have together; 0 where unknown.
+    costs
+        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; empty where unknown.
+    budgets
+        The limits that it was made for.
+    bound
+        No policy within the budgets has a smaller predicted loss; nan where nothing is proved.
+    status
+        What is known of it, as a sentence such as ``"proved optimal"``.
+    ground
+        What the proof rests on: ``"dual gap closed"``, ``"search exhausted"`` or ``"none"``.
+    solver
+        The solver that found it, with its options; empty for a policy made by hand.
+    seed
+        The seed that the solver was given.
+    ties
+        The sets of layers that were made to share one format.
+    pinned
+        Layer and format name of every layer whose format was given.
+    tolerance
+        How far below it another policy might still lie where it is proved optimal, in `unit`; nan where nothing is
+        proved.
+    target
+        The export target whose storage its costs count; empty for the formats' own.
+    table
+        The digest of the table that it was made from.
+    ranges
+        The ranges of the inputs that its formats quantise; None where none has to be fixed, or they are not known.
+    made_by
+        The program and its version.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no layer, a layer stands twice, or there is not one format per layer.
+    """
+
+    layers: tuple[str, ...]
+    formats: tuple[Format, ...]
+    predicted: float = math.nan
+    predicted_stderr: float = math.nan
+    unit: str = "nats per sample"
+    layer_bits: tuple[int, ...] = ()
+    weights: int = 0
+    costs: Mapping[str, int] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    bound: float = math.nan
+    status: str = "made by hand"
+    ground: str = "none"
+    solver: str = ""
+    seed: int = 0
+    ties: tuple[tuple[str, ...], ...] = ()
+    pinned: tuple[tuple[str, str], ...] = ()
+    tolerance: float = math.nan
+    target: str = ""
+    table: str = ""
+    ranges: ActivationRanges | None = None
+    made_by: str = MADE_BY
+
+    def __post_init__(self) -> None:
+        """Copy and check."""
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "formats", tuple(self.formats))
+        object.__setattr__(self, "layer_bits", tuple(self.layer_bits))
+        object.__setattr__(self, "costs", dict(self.costs))
+        if not self.layers:
+            raise InvalidInput("a policy without layers says nothing: give at least one layer")
+        if len(self.formats) != len(self.layers):
+            raise InvalidInput(
+                f"the policy has {len(self.layers)} layers and {len(self.formats)} formats: give one each"
+            )
+        if self.layer_bits and len(self.layer_bits) != len(self.layers):
+            raise InvalidInput(
+                f"the policy has {len(self.layers)} layers and {len(self.layer_bits)} layer_bits: give one each"
+            )
+        name, count = Counter(self.layers).most_common(1)[0]
+        if count > 1:
+            raise InvalidInput(f"layer {name!r} stands twice in the policy: names must differ")
+
+    @classmethod
+    def uniform(cls, layers: SensitivityTable | Iterable[Layer], entry: Format | str) -> Policy:
+        """Give every layer the same format.
+
+        Parameters
+        ----------
+        layers
+            The layers, or a table: then the loss is predicted too.
+        entry
+            The format or its name; with a table, the name of one of its formats.
+
+        Returns
+        -------
+        policy
+            The policy, with its costs.
+
+        Raises
+        ------
+        InvalidInput
+            When the format is unknown.
+        """
+        if isinstance(layers, SensitivityTable):
+            name = entry.name if isinstance(entry, Format) else entry
+            return cls.on_table(layers, [layers.formats[layers.column(name)]] * len(layers.layers))
+        found = tuple(layers)
+        return cls(tuple(layer.name for layer in found), as_formats([entry]) * len(found))._with_costs(found)
+
+    @classmethod
+    def on_table(cls, table: SensitivityTable, formats: Sequence[Format]) -> Policy:
+        """Give every layer of a table a format of the table, with predicted loss and costs.
+
+        Parameters
+        ----------
+        table
+            The table.
+        formats
+            One of its formats for each of its layers.
+
+        Returns
+        -------
+        policy
+            The policy; it is not known to be good.
+
+        Raises
+        ------
+        InvalidInput
+            When a format is not in the table, or not allowed for its layer.
+        """
+        found = predict(table, formats)
+        policy = cls(
+            table.layer_names,
+            tuple(formats),
+            predicted=found.loss,
+            predicted_stderr=found.stderr,
+            unit=table.unit,
+            table=table.digest,
+            ranges=_ranges(table, formats),
+        )
+        return policy._with_costs(table.layers)
+
+    def _with_costs(self, layers: Sequence[Layer]) -> Policy:
+        return replace(
+            self,
+            layer_bits=tuple(entry.storage_bits(layer) for layer, entry in zip(layers, self.formats, strict=True)),
+            weights=sum(layer.elements for layer in layers),
+            costs=totals(layers, self.formats),
+        )
+
+    def __getitem__(self, layer: str) -> Format:
+        """The format of the layer; raises InvalidInput, with the nearest name, where there is no such layer."""
+        if layer not in self._by_layer:
+            raise unknown("layer", layer, self.layers)
+        return self._by_layer[layer]
+
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self.layers)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other policy gives the same formats to the same layers, in any order."""
+        return isinstance(other, Policy) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Equal policies have equal hashes."""
+        return hash(self._key)
+
+    @cached_property
+    def _by_layer(self) -> dict[str, Format]:
+        return dict(zip(self.layers, self.formats, strict=True))
+
+    @property
+    def _key(self) -> frozenset[tuple[str, str, int, int | None]]:
+        # A user's own format does not get its callables back from a file, so they cannot be part of what it is.
+        return frozenset(
+            (layer, entry.name, entry.weight_bits, entry.activation_bits)
+            for layer, entry in zip(self.layers, self.formats, strict=True)
+        )
+
+    @property
+    def gap(self) -> float:
+        """Predicted loss less the bound: the most that any other policy within the budgets could save."""
+        return self.predicted - self.bound
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Stored bits per weight, scales counted; nan where unknown."""
+        return self.costs["stored_bits"] / self.weights if self.weights and "stored_bits" in self.costs else math.nan
+
+    def document(self) -> dict[str, Any]:
+        """The policy in plain types, as `save` writes it; raises InvalidInput where a format cannot be written."""
+        return policy_document(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy as one JSON document, whole or not at all."""
+        write_document(path, KIND, VERSION, self.document())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy that `save` wrote.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Returns
+        -------
+        policy
+            The same policy; a user's own formats keep their stored bits but not their quantizer.
+
+        Raises
+        ------
+        InvalidInput
+            When the file is missing, truncated, foreign, newer, or its content does not fit together.
+        """
+        source = f"the policy {str(path)!r}"
+        fields = policy_fields(read_document(path, KIND, VERSION), source)
+        with readable(source):
+            return cls(**fields)
+
+
+def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRanges | None:
+    """Of the table's ranges those that the formats need; None where there are none."""
+    if table.ranges is None:
+        return None
+    wanted = [
+        (name, entry.activations)
+        for layer, entry in zip(table.layers, formats, strict=True)
+        if entry.activations is not None and entry.activations.calibrated
+        for name in (layer.name, *layer.ties)
+    ]
+    return table.ranges.only(wanted) if wanted else None
+
+
+def policy_document(policy: Policy) -> dict[str, Any]:
+    """Describe a policy in plain types.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+
+    Returns
+    -------
+    document
+        Every field; formats are described once, and layers name them.
+
+    Raises
+    ------
+    InvalidInput
+        When a user's own format comes without the bits that its layers take.
+    """
+    bits: tuple[int | None, ...] = policy.layer_bits or (None,) * len(policy)
+    own = next((entry.name for entry in policy.formats if not entry.built_in), None)
+    if own is not None and None in bits:
+        raise InvalidInput(
+            f"format {own!r} is a user's own and the policy does not know its stored bits: "
+            "make the policy with allocate or Policy.uniform, or give layer_bits"
+        )
+    return {
+        "made_by": policy.made_by,
+        "status": policy.status,
+        "ground": policy.ground,
+        "tolerance": policy.tolerance,
+        "solver": policy.solver,
+        "seed": policy.seed,
+        "unit": policy.unit,
+        "predicted": policy.predicted,
+        "predicted_stderr": policy.predicted_stderr,
+        "bound": policy.bound,
+        "gap": policy.gap,
+        "costs": dict(policy.costs),
+        "weights": policy.weights,
+        "bits_per_weight": policy.bits_per_weight,
+        "budgets": [_budget(each) for each in policy.budgets],
+        "target": policy.target,
+        "table": policy.table,
+        **({} if policy.ranges is None else {"activation_ranges": policy.ranges.document()}),
+        "ties": [list(names) for names in policy.ties],
+        "pinned": [{"layer": layer, "format": name} for layer, name in policy.pinned],
+        "formats": [_format(policy, entry, bits) for entry in dict.fromkeys(policy.formats)],
+        "layers": [
+            {"layer": layer, "format": entry.name, "stored_bits": count}
+            for layer, entry, count in zip(policy.layers, policy.formats, bits, strict=True)
+        ],
+    }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": budget.name, "asked": budget.asked, "limit": budget.limit}
+    return plain | ({"unit": budget.unit} if budget.unit else {}) | ({"least": True} if budget.least else {})
+
+
+def _format(policy: Policy, entry: Format, bits: tuple[int | None, ...]) -> dict[str, Any]:
+    known = zip(policy.layers, policy.formats, bits, strict=True)
+    return format_document(entry, {layer: count for layer, own, count in known if own == entry and count is not None})

@@ -1,0 +1,98 @@
+"""What any choice of formats costs, and what a table predicts for it: the one footing on which policies compare."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..costs.costs import RESOURCES, resource
+from ..errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from ..tables.table import SensitivityTable
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted increase of the loss.
+
+    Attributes
+    ----------
+    loss
+        The sum over the layers, in the table's unit.
+    stderr
+        Its standard error over the batches that the table was measured on, cells of one batch taken together; nan
+        where the table holds no contributions of single batches.
+    """
+
+    loss: float
+    stderr: float
+
+
+def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | None = None) -> dict[str, int]:
+    """Exact totals of every built-in resource, by what it counts.
+
+    Parameters
+    ----------
+    layers
+        The layers.
+    formats
+        One format per layer.
+    target
+        The export target whose storage counts; None for the formats' own.
+
+    Returns
+    -------
+    totals
+        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``.
+    """
+    pairs = list(zip(layers, formats, strict=True))
+    kinds = [resource(name, target=target) for name in RESOURCES]
+    return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
+
+
+def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
+    """Predict the loss of any choice of formats, whoever made it.
+
+    Parameters
+    ----------
+    table
+        The table.
+    formats
+        One of the table's formats for each of its layers, found by name.
+
+    Returns
+    -------
+    prediction
+        The predicted loss.
+
+    Raises
+    ------
+    InvalidInput
+        When there is not one format per layer, the table lacks one, or does not allow it for its layer.
+    """
+    if len(formats) != len(table.layers):
+        raise InvalidInput(f"{len(formats)} formats for {len(table.layers)} layers: give one per layer")
+    rows = np.arange(len(table.layers))
+    columns = np.array([table.column(entry.name) for entry in formats])
+    losses = table.loss[rows, columns]
+    if np.isnan(losses).any():
+        row = int(np.argmax(np.isnan(losses)))
+        raise InvalidInput(
+            f"the table does not allow format {formats[row].name!r} for layer {table.layers[row].name!r} "
+            "(its loss is nan): choose another format there"
+        )
+    stderr = math.nan
+    if table.contributions is not None and table.weights is not None and len(table.weights) > 1:
+        share = table.weights / table.weights.sum()
+        sums = table.contributions[:, rows, columns].sum(axis=1)
+        spread = share * (sums - share @ sums)
+        stderr = math.sqrt(len(share) / (len(share) - 1) * float(spread @ spread))
+    return Prediction(math.fsum(losses.tolist()), stderr)

@@ -1,0 +1,47 @@
+"""Policies from elsewhere on the footing of one table: predicted anew, without the claims that they came with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput, unknown
+from .policy import Policy
+
+if TYPE_CHECKING:
+    from ..tables.table import SensitivityTable
+
+
+def price(table: SensitivityTable, policy: Policy) -> Policy:
+    """Predict a policy anew on a table, whatever it was made from: policies compare on one footing.
+
+    Parameters
+    ----------
+    table
+        The table that predicts.
+    policy
+        A policy for the table's layers.
+
+    Returns
+    -------
+    policy
+        The same formats with the table's predicted loss and costs, and without claims about other policies.
+
+    Raises
+    ------
+    InvalidInput
+        When the layers differ (in name, or in the bits that they take), or the table lacks a format or does not allow
+        it.
+    """
+    known = set(table.layer_names)
+    for name in policy.layers:
+        if name not in known:
+            raise unknown("layer", name, table.layer_names)
+    priced = Policy.on_table(table, [policy[name] for name in table.layer_names])
+    recorded = dict(zip(policy.layers, policy.layer_bits, strict=False))
+    for name, bits in zip(priced.layers, priced.layer_bits, strict=True):
+        if recorded.get(name, bits) != bits:
+            raise InvalidInput(
+                f"layer {name!r} takes {bits:,} bits in {priced[name].name} in the table, but {recorded[name]:,} in "
+                "the policy: it was made for another network"
+            )
+    return priced

@@ -1,0 +1,201 @@
+"""Rounding of rows of numbers that share a scale: the arithmetic of every built-in format."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ..formats.schemes import WeightScheme
+
+CLIP_STEPS = 40  # the clipping threshold is searched at k/40 of the range of a row, k = 1..40
+
+
+@dataclass(frozen=True)
+class SmallFloat:
+    """A binary floating-point type with subnormal numbers and without infinities.
+
+    Attributes
+    ----------
+    mantissa_bits
+        Bits after the leading one.
+    least_exponent
+        The exponent of the smallest normal number.
+    largest
+        The largest finite number.
+    """
+
+    mantissa_bits: int
+    least_exponent: int
+    largest: float
+
+    def round(self, numbers: Tensor) -> Tensor:
+        """The nearest numbers of the type, ties to even; beyond the largest, the largest."""
+        exponent = (torch.frexp(numbers)[1] - 1).clamp_(min=self.least_exponent) - self.mantissa_bits
+        return times_power_of_two(times_power_of_two(numbers, -exponent).round_(), exponent).clamp_(
+            -self.largest, self.largest
+        )
+
+
+# E4M3 and E5M2: Micikevicius et al. (2022), *FP8 Formats for Deep Learning*; E2M1: Open Compute Project (2023), *OCP
+# Microscaling Formats (MX) Specification*, version 1.0.
+SMALL_FLOATS = {"e4m3": SmallFloat(3, -6, 448.0), "e5m2": SmallFloat(2, -14, 57344.0), "e2m1": SmallFloat(1, 0, 6.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Rows as they are stored: every number is ``(element - zero_point) * scale``, times the tensor's scale if any.
+
+    Attributes
+    ----------
+    elements
+        ``(n_rows, n)`` floating point, holding whole numbers or numbers of a `SmallFloat`.
+    scale
+        ``(n_rows, 1)``, not negative, rounded to what it is stored as; a row of zeros may have any.
+    zero_point
+        ``(n_rows, 1)`` whole numbers, or None where zero is stored as zero.
+    tensor_scale
+        A scale above the others, or None.
+    """
+
+    elements: Tensor
+    scale: Tensor
+    zero_point: Tensor | None = None
+    tensor_scale: Tensor | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """``(n_rows, n)``: the numbers that are stored."""
+        shifted = self.elements if self.zero_point is None else self.elements - self.zero_point
+        scale = self.scale if self.tensor_scale is None else self.scale * self.tensor_scale
+        limit = torch.finfo(shifted.dtype).max
+        return (shifted * scale).clamp_(-limit, limit)
+
+
+def encode(rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None = None) -> Encoded:
+    """Round rows, each with a scale of its own.
+
+    Parameters
+    ----------
+    rows
+        ``(n_rows, n)`` finite, float32 or float64.
+    scheme
+        How they are stored.
+    tensor_scale
+        For ``scheme.tensor_scale``: the scale that stands above those of the rows.
+
+    Returns
+    -------
+    encoded
+        Elements, scales and zero points.
+    """
+    if scheme.family == "block":
+        return _block(rows, scheme, tensor_scale)
+    # Every row is brought near 1 by a power of two, so that neither its squares overflow nor its scale underflows.
+    power = torch.frexp(rows.abs().amax(dim=1, keepdim=True))[1]
+    near_one = times_power_of_two(rows, -power)
+    if scheme.family == "float":
+        return _float(near_one, scheme, power)
+    if scheme.bits == 1:
+        mean = near_one.abs().mean(dim=1, keepdim=True)
+        scale = torch.where(mean > 0, _stored(mean, scheme, power), 0)
+        return Encoded(torch.where(rows < 0, -1, 1).to(rows), times_power_of_two(scale, power))
+    return _symmetric(near_one, scheme, power) if scheme.symmetric else _asymmetric(near_one, scheme, power)
+
+
+def tensor_scale_of(weight: Tensor) -> Tensor:
+    """The float32 scale above the E4M3 scales of blocks of E2M1: the largest block just fits (a scalar)."""
+    largest = SMALL_FLOATS["e4m3"].largest * SMALL_FLOATS["e2m1"].largest
+    scale = (weight.abs().amax() / largest).float().to(weight.dtype)
+    return torch.where(scale > 0, scale, 1)
+
+
+def times_power_of_two(numbers: Tensor, exponent: Tensor) -> Tensor:
+    """``numbers * 2**exponent``, exactly; in two steps, since the power alone may be beyond the dtype's range."""
+    half = exponent.div(2, rounding_mode="floor")
+    return numbers * _power_of_two(half, numbers.dtype) * _power_of_two(exponent - half, numbers.dtype)
+
+
+def _power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
+    """Made from the bits of the number: library functions round."""
+    if dtype == torch.float64:
+        return ((exponent.long() + 1023) << 52).view(torch.float64)
+    return ((exponent.int() + 127) << 23).view(torch.float32)
+
+
+def _stored(scale: Tensor, scheme: WeightScheme, power: Tensor) -> Tensor:
+    """Scales of rows that were divided by ``2**power``, rounded to what they are stored as; 1 for rows of zeros."""
+    if scheme.scale == "float16":
+        kind = torch.finfo(torch.float16)
+        kept = times_power_of_two(scale, power).clamp(kind.smallest_normal * kind.eps, kind.max).half()
+        scale = torch.where(scale > 0, times_power_of_two(kept.to(scale.dtype), -power), 0)
+    return torch.where(scale > 0, scale, 1)
+
+
+def _symmetric(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:
+    top = 2 ** (scheme.bits - 1) - 1
+    peak = rows.abs().amax(dim=1, keepdim=True)
+    best_scale = torch.ones_like(peak)
+    best_error = torch.full_like(peak, torch.inf)
+    # From wide to narrow, so that equal errors keep the wider threshold and a quantised weight keeps its own scale.
+    for step in range(CLIP_STEPS, 0, -1):
+        scale = _stored(peak * (step / (CLIP_STEPS * top)), scheme, power)
+        error = _codes(rows, scale, top).mul_(scale).sub_(rows).square_().sum(dim=1, keepdim=True)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best_scale = torch.where(better, scale, best_scale)
+    return Encoded(_codes(rows, best_scale, top), times_power_of_two(best_scale, power))
+
+
+def _codes(rows: Tensor, scale: Tensor, top: int) -> Tensor:
+    return (rows / scale).round_().clamp_(-top, top)
+
+
+def _asymmetric(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:
+    """The range reaches from the least to the largest number, zero included, and is clipped at both ends alike."""
+    top = 2**scheme.bits - 1
+    low = rows.amin(dim=1, keepdim=True).clamp(max=0)
+    high = rows.amax(dim=1, keepdim=True).clamp(min=0)
+    best_scale, best_zero = torch.ones_like(low), torch.zeros_like(low)
+    best_error = torch.full_like(low, torch.inf)
+    for step in range(CLIP_STEPS, 0, -1):
+        scale = _stored((high - low) * (step / (CLIP_STEPS * top)), scheme, power)
+        zero = (low * (-step / CLIP_STEPS) / scale).round_().clamp_(0, top)
+        error = _shifted_codes(rows, scale, zero, top).sub_(zero).mul_(scale).sub_(rows)
+        error = error.square_().sum(dim=1, keepdim=True)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best_scale, best_zero = torch.where(better, scale, best_scale), torch.where(better, zero, best_zero)
+    codes = _shifted_codes(rows, best_scale, best_zero, top)
+    return Encoded(codes, times_power_of_two(best_scale, power), best_zero)
+
+
+def _shifted_codes(rows: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:
+    return (rows / scale).round_().add_(zero).clamp_(0, top)
+
+
+def _float(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:
+    """The largest magnitude of a row becomes the largest number of the type."""
+    kind = SMALL_FLOATS[scheme.element]
+    scale = _stored(rows.abs().amax(dim=1, keepdim=True) / kind.largest, scheme, power)
+    return Encoded(kind.round(rows / scale), times_power_of_two(scale, power))
+
+
+def _block(rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None) -> Encoded:
+    kind = SMALL_FLOATS[scheme.element]
+    peak = rows.abs().amax(dim=1, keepdim=True)
+    if tensor_scale is None:
+        # The power of two that brings the peak to the largest exponent of the type; what is still too large saturates
+        # (section 6.3 of the specification named above).
+        exponent = torch.frexp(peak)[1] - 1 - math.floor(math.log2(kind.largest))
+        exponent = exponent.clamp_(-127, 127)
+        elements = kind.round(times_power_of_two(rows, -exponent))
+        return Encoded(elements, times_power_of_two(torch.ones_like(peak), exponent))
+    small = SMALL_FLOATS["e4m3"]
+    least = 2.0 ** (small.least_exponent - small.mantissa_bits)
+    scale = small.round(peak / kind.largest / tensor_scale).clamp_(min=least)
+    return Encoded(kind.round(rows / (scale * tensor_scale)), scale, tensor_scale=tensor_scale)

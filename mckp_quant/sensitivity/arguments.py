@@ -1,0 +1,95 @@
+"""What `measure` is asked: which layers, how many batches, and the ranges of inputs where formats need any."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sized
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidInput, unknown
+from ..formats.ranges import ActivationRanges
+from ..rounding.calibration import RULES, calibrate_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from torch import nn
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from ..network.batch import Batch
+    from .columns import Menu
+
+RANGE_BATCHES = 8  # ranges of inputs are calibrated on so many batches, which are held in memory meanwhile
+
+
+def length_of(batches: object) -> int | None:
+    """How many batches there are; None for generators, and for loaders that do not know."""
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except TypeError:
+        return None
+
+
+def chosen_layers(found: tuple[Layer, ...], names: Iterable[str] | None) -> tuple[Layer, ...]:
+    """The layers of these names, or all; raises InvalidInput, with the nearest name, for one that is not there."""
+    if names is None:
+        return found
+    wanted = {names} if isinstance(names, str) else set(names)
+    known = [layer.name for layer in found]
+    for name in sorted(wanted):
+        if name not in known:
+            raise unknown("layer", name, known)
+    if not wanted:
+        raise InvalidInput("layers is empty: name at least one layer, or leave it out to measure all")
+    return tuple(layer for layer in found if layer.name in wanted)
+
+
+def check_formats(
+    formats: Sequence[Format], method: str, know_inputs: Collection[str], activation_range: str | ActivationRanges
+) -> None:
+    """Refuse formats of activations where the method knows only weights, and rules for ranges that do not exist."""
+    if not isinstance(activation_range, ActivationRanges) and activation_range not in RULES:
+        raise unknown("activation_range", activation_range, RULES)
+    name = next((entry.name for entry in formats if entry.activations is not None), None)
+    if name is not None and method not in know_inputs:
+        raise InvalidInput(
+            f"format {name!r} also stores activations, of which method={method!r} knows nothing: use one of "
+            f"{', '.join(know_inputs)}, or formats of weights"
+        )
+
+
+def ranges_for(
+    menu: Menu,
+    formats: Sequence[Format],
+    activation_range: str | ActivationRanges,
+    model: nn.Module,
+    batches: Iterator[Batch],
+    most: int | None,
+) -> tuple[ActivationRanges | None, Iterator[Batch]]:
+    """The ranges of inputs that formats need, calibrated where they are not given.
+
+    Parameters
+    ----------
+    menu, formats
+        The formats, and what they are made of.
+    activation_range
+        The rule, or the ranges.
+    model
+        The network.
+    batches
+        The batches.
+    most
+        How many of them will be read; None for all.
+
+    Returns
+    -------
+    ranges, batches
+        None where no range has to be fixed; and the batches from the first one on.
+    """
+    if not menu.needs_ranges:
+        return None, batches
+    if isinstance(activation_range, ActivationRanges):
+        return activation_range, batches
+    held = list(itertools.islice(batches, min(RANGE_BATCHES, most or RANGE_BATCHES)))
+    return calibrate_ranges(model, held, formats, rule=activation_range), itertools.chain(held, batches)

@@ -1,0 +1,99 @@
+"""Keeps rounding errors of weights on disk: searching their scales can take longer than measuring."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .._version import __version__
+from ..rounding.weights import perturbations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from ..formats.format import Format
+    from ..layers import Layer
+
+
+def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
+    """Give what `perturbations` gives, computing only what the folder does not hold.
+
+    A file is found by the weight's content, the format and this version of the package, so that nothing can be taken
+    for something else; one that cannot be read is made again. A user's own formats are always computed: what their
+    quantizer does has no name.
+
+    Parameters
+    ----------
+    folder
+        Where the files are; made if missing.
+    weight, formats, layer
+        As for `perturbations`.
+
+    Returns
+    -------
+    perturbations
+        ``(n_formats, *layer.shape)``, on the weight's device.
+    """
+    content = hashlib.sha256(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
+
+    def error(entry: Format) -> Tensor:
+        if not entry.built_in:
+            return perturbations(weight, [entry], layer)[0]
+        path = folder / f"{content.hexdigest()[:40]}-{entry.name}.npy"
+        found = _read(path, layer)
+        if found is None:
+            found = perturbations(weight, [entry], layer)[0]
+            _write(path, found)
+        return found.to(weight.device)
+
+    return format_by_format(error, formats)
+
+
+def uncached_perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
+    """Give what `perturbations` gives, format by format to spare memory."""
+    return format_by_format(lambda entry: perturbations(weight, [entry], layer)[0], formats)
+
+
+def format_by_format(error: Callable[[Format], Tensor], formats: Sequence[Format]) -> Tensor:
+    """Put what `error` gives for each format into one tensor, with no more than one of them beside it at a time."""
+    first = error(formats[0])
+    errors = first.new_empty((len(formats), *first.shape))
+    errors[0] = first
+    del first
+    for row, entry in enumerate(formats[1:], start=1):
+        errors[row] = error(entry)
+    return errors
+
+
+def _read(path: Path, layer: Layer) -> Tensor | None:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != layer.shape or array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
+        return None
+    return torch.from_numpy(array)
+
+
+def _write(path: Path, perturbation: Tensor) -> None:
+    """Write whole or not at all, since several processes may share the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".npy", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, perturbation.cpu().numpy(), allow_pickle=False)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise

@@ -1,0 +1,300 @@
+"""Hooks that contract per-sample weight gradients while one backward pass runs, for all layers and formats at once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InvalidInput
+from ...network.batches import forward
+from ...network.likelihood import rademacher
+from ...rounding.inputs import input_of, with_input
+from .contract import has_sample_rows, per_sample_products
+from .joint import input_products, rounded_inputs, weight_products
+from .whole_gradients import agree, summed_product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from ...network.batch import Batch
+    from ...rounding.inputs import InputRounding
+    from ..columns import Menu
+    from ..task import Task
+
+logger = logging.getLogger(__name__)
+
+_CHECKED_SAMPLES = 2
+
+
+class Taps:
+    """Products of weight gradients with perturbations, per sample where that is possible.
+
+    Where formats round inputs too, a product is that of the output's gradient with what rounding both changes in the
+    output (see `_joint`): the gradient that reaches the input is taken from an alias of it, so that it holds what comes
+    through this call and nothing of other uses of the same tensor.
+
+    Hooks keep what each layer was called with; when the gradient of its output arrives, it is contracted with the
+    layer's perturbations and dropped. Products of several calls and of tied modules add up, because the weight they
+    share is perturbed everywhere at once.
+
+    The hooks see calls of modules only, and attribute rows of a layer's input to samples by their order. Both can be
+    wrong: a model may use ``embedding.weight`` directly, look positions up once for all samples, or put time first. So
+    the first batch's `forward` compares with autograd on two samples, and layers that fail go to `per_batch`: for these
+    the product is taken from autograd's weight gradient, summed over the batch. For all others autograd is not asked
+    for weight gradients.
+
+    Parameters
+    ----------
+    task
+        The model, its layers, and what is known of them from earlier batches.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._menu = task.menu
+        self._memory = task.memory
+        self._weights = task.weights
+        self._samples = 0
+        self._roots: list[Tensor] = []
+        self._products: list[Tensor | None] = [None] * len(task.weights)
+        self._again = False  # whether another backward pass through the same graph follows
+        self._blind: set[int] = set()
+        self._unordered: set[int] = set()
+        self._checking = False
+
+    @property
+    def per_batch(self) -> set[int]:
+        """Indices of layers whose products are known only as their sum over the batch."""
+        return self._memory.per_batch
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Hold the hooks in the modules."""
+        with contextlib.ExitStack() as hooks:
+            for row, weight in enumerate(self._weights):
+                for module in weight.modules:
+                    if self._menu is not None and self._menu.schemes:
+                        alias = module.register_forward_pre_hook(self._alias(row, self._menu), with_kwargs=True)
+                        hooks.callback(alias.remove)
+                    handle = module.register_forward_hook(self._hook(row), with_kwargs=True)
+                    hooks.callback(handle.remove)
+            yield
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Run the model and give its logits, with what `backward` needs recorded; checks the hooks where due.
+
+        Parameters
+        ----------
+        batch
+            The batch.
+
+        Returns
+        -------
+        logits
+            With a graph that reaches every layer.
+        """
+        if self._memory.checked_samples < min(batch.size, _CHECKED_SAMPLES):
+            self._check(batch.head(_CHECKED_SAMPLES))
+        logits = self._run(batch, self.per_batch)
+        if not self._unordered <= self.per_batch:
+            self._give_up(self._unordered)
+            logits = self._run(batch, self.per_batch)
+        return logits
+
+    def backward(self, logits: Tensor, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
+        """Send vectors back through the network.
+
+        Parameters
+        ----------
+        logits
+            What `forward` gave.
+        vectors
+            Of the shape of the logits: the gradient to start from.
+        keep_graph
+            Whether another call with the same logits follows.
+
+        Returns
+        -------
+        products
+            For each layer ``(n_samples, n_formats)`` float64 on the CPU, or ``(1, n_formats)`` for `per_batch`.
+        """
+        parameters = [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
+        gradients = self._differentiate(logits, [*self._roots, *parameters], vectors, keep_graph)
+        by_parameter = dict(zip(parameters, gradients[len(self._roots) :], strict=True))
+        products = []
+        for row, weight in enumerate(self._weights):
+            product = self._products[row]
+            if product is None:  # the layer was not called, or does not reach the logits
+                samples = 1 if row in self.per_batch else self._samples
+                product = torch.zeros(samples, self._task.shape[1], dtype=torch.float64)
+            if row in self.per_batch:
+                summed = summed_product(weight, by_parameter)
+                product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
+            products.append(product)
+        return products
+
+    def _run(self, batch: Batch, differentiated: Collection[int]) -> Tensor:
+        """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
+        for parameter in self._task.model.parameters():
+            parameter.requires_grad_(False)
+        for row in differentiated:
+            for parameter in self._weights[row].parameters:
+                parameter.requires_grad_(True)
+        self._samples = batch.size
+        self._roots = []
+        self._blind.clear()
+        with torch.enable_grad():
+            logits = forward(self._task.model, batch, self._task.output)
+        if self._blind:
+            name = self._weights[min(self._blind)].layer.name
+            raise InvalidInput(
+                f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
+                "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
+            )
+        if not logits.requires_grad:
+            raise InvalidInput(
+                f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
+                "does the model or output= detach them?"
+            )
+        if not bool(torch.isfinite(logits).all()):
+            raise InvalidInput(f"the logits of batch {batch.index} hold nan or infinite entries: check the inputs")
+        return logits
+
+    def _differentiate(
+        self, logits: Tensor, inputs: Sequence[Tensor], vectors: Tensor, keep_graph: bool
+    ) -> tuple[Tensor | None, ...]:
+        self._products = [None] * len(self._weights)
+        self._again = keep_graph
+        try:
+            return torch.autograd.grad(logits, inputs, vectors, retain_graph=keep_graph, allow_unused=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise InvalidInput(f"the model cannot be differentiated: {error}") from error
+
+    def _alias(self, row: int, menu: Menu) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
+        name = self._weights[row].layer.name
+
+        def alias(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            inputs = input_of(args, kwargs)
+            if self._checking or not torch.is_grad_enabled() or inputs is None or not inputs.is_floating_point():
+                return None
+            menu.roundings_at(module, name)
+            if not inputs.requires_grad:
+                inputs = inputs.detach().requires_grad_()
+                self._roots.append(inputs)
+            return with_input(inputs.view_as(inputs), args, kwargs)
+
+        return alias
+
+    def _hook(self, row: int) -> Callable[..., Tensor | None]:
+        name = self._weights[row].layer.name
+
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
+            if not torch.is_grad_enabled():
+                self._blind.add(row)
+                return None
+            if not isinstance(output, Tensor):
+                return None
+            menu = None if self._checking else self._menu
+            if row in self.per_batch and menu is None:
+                return None
+            alias: Tensor = args[0] if args else kwargs["input"]
+            inputs = alias.detach()
+            roundings = None if menu is None else menu.roundings_at(module, name)
+            if row in self.per_batch:
+                if menu is not None and roundings is not None:
+                    self._follow(row, menu, module, alias, output, roundings)
+                return None
+            if not has_sample_rows(module, inputs, self._samples):
+                self._unordered.add(row)
+                return None
+            if not output.requires_grad:
+                # Nothing before this layer is differentiated: the graph starts here. The clone lets the model change
+                # the output in place, which autograd forbids for a leaf.
+                root = output.detach().requires_grad_()
+                self._roots.append(root)
+                output = root.clone()
+            if menu is not None and roundings is not None:
+                self._follow(row, menu, module, alias, output, roundings)
+            else:
+                held = [inputs]
+                output.register_hook(lambda gradient: self._contract(row, module, held, gradient))
+            return output
+
+        return record
+
+    def _contract(self, row: int, module: nn.Module, held: list[Tensor], gradient: Tensor) -> None:
+        # Inputs go as soon as they have served, as those that autograd saves do, or they would add to the peak.
+        inputs = held[0] if self._again else held.pop()
+        directions = self._weights[row].perturbations
+        if self._menu is None or self._checking:
+            self._add(row, per_sample_products(module, inputs, gradient, directions, self._samples))
+        else:
+            # The input of an embedding is stored as it is in every scheme.
+            given = [inputs] * (1 + len(self._menu.schemes))
+            self._add(row, weight_products(module, given, gradient, directions, self._menu, self._samples))
+
+    def _follow(
+        self, row: int, menu: Menu, module: nn.Module, alias: Tensor, output: Tensor, roundings: Sequence[InputRounding]
+    ) -> None:
+        """Contract what rounding both weight and input changes, in the two steps in which their gradients arrive."""
+        held: list[Tensor] = []
+        whole = row in self.per_batch
+        samples = 1 if whole else self._samples
+
+        def at_output(gradient: Tensor) -> None:
+            directions = self._weights[row].perturbations
+            inputs = alias.detach().to(directions.dtype)
+            rounded = rounded_inputs(module, inputs, roundings)
+            held.extend(each - inputs for each in rounded)
+            # Of a whole batch autograd gives the products of unrounded inputs: only what rounding adds is missing.
+            given = [None, *held] if whole else [inputs, *rounded]
+            self._add(row, weight_products(module, given, gradient, directions, menu, samples))
+
+        def at_input(gradient: Tensor) -> None:
+            self._add(row, input_products(gradient, held, menu, samples))
+            held.clear()
+
+        output.register_hook(at_output)
+        alias.register_hook(at_input)
+
+    def _add(self, row: int, product: Tensor) -> None:
+        product = product.to(device="cpu", dtype=torch.float64)
+        before = self._products[row]
+        self._products[row] = product if before is None else before + product
+
+    def _check(self, batch: Batch) -> None:
+        """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
+        self._memory.checked_samples = batch.size
+        self._checking = True
+        logits = self._run(batch, range(len(self._weights)))
+        parameters = [parameter for weight in self._weights for parameter in weight.parameters]
+        vectors = rademacher(logits.detach(), torch.Generator().manual_seed(self._task.seed)) / logits[0].numel() ** 0.5
+        vectors[1:] = 0  # no probe of the curvature, which vanishes where the network is certain
+        gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
+        self._checking = False
+        for row, weight in enumerate(self._weights):
+            if row in self.per_batch:
+                continue
+            expected = summed_product(weight, gradients)
+            product = self._products[row]
+            if product is None:
+                product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
+            if row in self._unordered or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
+                self._give_up({row})
+
+    def _give_up(self, rows: set[int]) -> None:
+        for row in sorted(rows - self.per_batch):
+            logger.info(
+                "layer %r is used in a way that cannot be split into samples: it is estimated from whole batches, with "
+                "a larger standard error",
+                self._weights[row].layer.name,
+            )
+        self._memory.per_batch |= rows

@@ -1,0 +1,82 @@
+r"""The empirical Fisher estimate: the squared first-order change of every sample's loss, with its true target.
+
+``loss = mean_n (g_n . dw)^2 / 2`` with ``g_n`` the gradient of the loss of sample ``n`` (Chen et al., 2021, *Towards
+Mixed-Precision Quantization of Neural Networks via Constrained Optimization*, there as ``(dw . df_y/dw / f_y)^2 / 2``
+with the predicted probability ``f_y`` of the true class). It needs targets and costs one backward pass. Its mean is the
+Gauss-Newton value only where the predictions are calibrated on the inputs: wrong answers weigh in with their full
+gradient, which makes it too large on new inputs, and it vanishes on inputs that the network has memorised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...network.likelihood import rademacher, unit
+from ..engine.labelled import loss_gradient, per_unit_sizes
+from ..engine.taps import Taps
+from ..task import Reading, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from ...network.batch import Batch
+    from ..task import Reader, Task
+
+
+@contextlib.contextmanager
+def empirical_fisher(task: Task) -> Iterator[Reader]:
+    """Compute ``mean_n (g_n . dw)^2 / 2`` for every layer and format.
+
+    For sequences ``n`` runs over tokens, each with the gradient of its own loss. One backward pass gives only their
+    sum; with an independent random sign for every token the square of the signed sum has the sum of squares as its
+    mean. The same holds for layers that are known only as sums over a batch. Where neither occurs nothing is random.
+
+    Parameters
+    ----------
+    task
+        What to measure.
+
+    Yields
+    ------
+    read
+        From a batch with targets to sums that are never negative. It raises InvalidInput when the batch has no targets,
+        they do not fit, or the model fails or cannot be differentiated.
+    """
+    taps = Taps(task)
+
+    def read(batch: Batch) -> Reading:
+        targets = targets_of(batch, "empirical_fisher")
+        logits = taps.forward(batch)
+        positions = task.likelihood.positions(logits)
+        gradient, labelled = loss_gradient(task, logits, targets)
+        probes = task.probes if positions > 1 or taps.per_batch else 1
+        totals = [torch.zeros(()) for _ in task.weights]
+        for probe in range(probes):
+            vectors = gradient * _signs(gradient, positions, task.memory.generator)
+            products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
+            scale = 1 / (2 * positions * probes)
+            totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
+        return Reading(
+            sums=tuple(totals),
+            sizes=tuple(per_unit_sizes(labelled, positions, len(total)) for total in totals),
+            unit=unit(logits),
+            alone=torch.stack([total.sum(dim=0) for total in totals])
+            * (math.sqrt(2 / probes) * positions / max(1.0, float(labelled.sum()))),
+            surprise=task.likelihood.surprise(logits.detach(), targets),
+        )
+
+    with taps.attached():
+        yield read
+
+
+def _signs(gradient: Tensor, positions: int, generator: torch.Generator) -> Tensor:
+    """One sign for every term of the loss, to multiply the gradient with."""
+    terms = gradient[..., :1] if positions > 1 else gradient.reshape(len(gradient), -1)[:, :1]
+    signs = rademacher(terms, generator)
+    return signs if positions > 1 else signs.reshape(-1, *[1] * (gradient.ndim - 1))

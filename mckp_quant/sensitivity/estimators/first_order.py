@@ -1,0 +1,56 @@
+r"""The first-order change of the loss, ``g . dw``: signed, and a quantity of its own.
+
+``g`` is the gradient of the mean loss in the layer's weight. At a minimum of the loss it vanishes, and what remains on
+a finite set of inputs is noise of their targets: it predicts the change of the loss on these very inputs and little
+else. It is measured to see how large that noise is, and is added to no other estimate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ...network.likelihood import unit
+from ..engine.labelled import loss_gradient, per_unit_sizes
+from ..engine.taps import Taps
+from ..task import Reading, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...network.batch import Batch
+    from ..task import Reader, Task
+
+
+@contextlib.contextmanager
+def first_order(task: Task) -> Iterator[Reader]:
+    """Compute ``mean_n g_n . dw``, exactly; the only randomness is that of the inputs.
+
+    Parameters
+    ----------
+    task
+        What to measure.
+
+    Yields
+    ------
+    read
+        From a batch with targets to the sums of its samples (sequences). It raises InvalidInput when the batch has no
+        targets, they do not fit, or the model fails or cannot be differentiated.
+    """
+    taps = Taps(task)
+
+    def read(batch: Batch) -> Reading:
+        targets = targets_of(batch, "first_order")
+        logits = taps.forward(batch)
+        positions = task.likelihood.positions(logits)
+        gradient, labelled = loss_gradient(task, logits, targets)
+        products = taps.backward(logits, gradient / positions, keep_graph=False)
+        return Reading(
+            sums=tuple(products),
+            sizes=tuple(per_unit_sizes(labelled, positions, len(product)) for product in products),
+            unit=unit(logits),
+            surprise=task.likelihood.surprise(logits.detach(), targets),
+        )
+
+    with taps.attached():
+        yield read

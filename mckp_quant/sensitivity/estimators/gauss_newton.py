@@ -1,0 +1,87 @@
+r"""The Gauss-Newton estimate of the loss increase: label-free, one backward pass for all layers and formats.
+
+Replacing a weight ``w`` by ``w + dw`` moves the logits of sample ``n`` by ``J_n dw`` and its loss, in expectation over
+targets drawn from the network's own predictions, by ``dw' J_n' S_n J_n dw / 2``, where ``S_n`` is the Hessian of the
+loss in the logits: to second order the Kullback-Leibler divergence from the float network. With a random ``v_n`` of
+covariance ``S_n`` this is the mean of ``a_n^2 / 2``, ``a_n = v_n' J_n dw`` (Hutchinson, 1990, *A stochastic estimator
+of the trace of the influence matrix for Laplacian smoothing splines*, here in the space of logits). One backward pass
+from ``v_n`` gives ``a_n`` for every layer and format. The probes of samples and tokens are independent, so products
+between them vanish in expectation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...network.likelihood import unit
+from ..engine.labelled import counted_positions, per_unit_sizes, surprise_of
+from ..engine.taps import Taps
+from ..task import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from ...network.batch import Batch
+    from ..task import Reader, Task
+
+
+@contextlib.contextmanager
+def gauss_newton(task: Task) -> Iterator[Reader]:
+    """Estimate ``mean_n a_n^2 / (2 T)`` for every layer and format, ``T`` the tokens of a sequence or 1.
+
+    The unit is a sample (a sequence), probes averaged first, so that the standard error covers the sampling of inputs
+    and of probes. Where only the sum over a batch is known (see `Taps`), its square estimates the sum of squares,
+    because products between samples vanish in expectation, and the batch is the unit. A single unit has the standard
+    error ``sqrt(2 / probes)`` times the estimate, as for squares of normal variables.
+
+    Parameters
+    ----------
+    task
+        What to measure.
+
+    Yields
+    ------
+    read
+        From a batch, whose targets are not used, to sums that are never negative, but not forced to fall with the
+        number of bits. It raises InvalidInput when the model fails on the batch or its logits cannot be differentiated
+        or do not fit the likelihood.
+    """
+    taps = Taps(task)
+
+    def read(batch: Batch) -> Reading:
+        logits = taps.forward(batch)
+        counted = counted_positions(task, logits, batch)
+        positions = task.likelihood.positions(logits)
+        halves = _half_squares(task, taps, logits, counted)
+        counts = counted.sum(dim=1).double().cpu()
+        return Reading(
+            sums=tuple(halves),
+            sizes=tuple(per_unit_sizes(counts, positions, len(half)) for half in halves),
+            unit=unit(logits),
+            alone=torch.stack([half.sum(dim=0) for half in halves])
+            * (math.sqrt(2 / task.probes) * positions / max(1.0, float(counts.sum()))),
+            surprise=surprise_of(task, logits, counted, batch),
+        )
+
+    with taps.attached():
+        yield read
+
+
+def _half_squares(task: Task, taps: Taps, logits: Tensor, counted: Tensor) -> list[Tensor]:
+    """``a^2 / (2 T)`` averaged over probes, for each layer ``(n_units, n_formats)`` float64."""
+    scale = 1 / (2 * task.likelihood.positions(logits) * task.probes)
+    totals: list[Tensor] = []
+    for probe in range(task.probes):
+        vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
+        if not bool(counted.all()):
+            vectors = vectors * counted[:, :, None]
+        products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
+        squares = [product.square() * scale for product in products]
+        totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares
+    return totals

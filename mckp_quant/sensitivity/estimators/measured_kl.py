@@ -1,0 +1,50 @@
+r"""The Kullback-Leibler divergence that quantising one layer really causes, measured on the network.
+
+The mean over samples of ``KL(p_float || p_quantised)``, with one weight in one format and all others in floating point.
+No second-order assumption, no targets; a run of the network from the changed layer on for every entry of the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...network.likelihood import unit
+from ...network.scores import score
+from ..engine.one_layer_at_a_time import measuring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from ...network.batch import Batch
+    from ..task import Reader, Task
+
+
+@contextlib.contextmanager
+def measured_kl(task: Task) -> Iterator[Reader]:
+    """Measure the divergence of every layer and format; for a gaussian likelihood half the squared distance.
+
+    Parameters
+    ----------
+    task
+        What to measure.
+
+    Yields
+    ------
+    read
+        From a batch, whose targets are not used, to the sums of its samples, over tokens for sequences. It raises
+        InvalidInput when the model fails on the batch or its logits do not fit the likelihood.
+    """
+
+    def divergence(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        totals, counts = score(logits, reference, dataclasses.replace(batch, targets=None), task.likelihood.name)
+        positions = task.likelihood.positions(reference)
+        return torch.from_numpy(totals[0] / positions), torch.from_numpy(counts[0] / positions)
+
+    with measuring(task, divergence, unit) as read:
+        yield read

@@ -1,0 +1,300 @@
+"""What measuring a network will take, in memory and time, before any of it is done: works without the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..common.amounts import bytes_of
+from ..errors import unknown
+from ..formats.format import as_formats
+from ..network.batches import as_batch, call, evaluating, forward
+from ..network.discovery import discover, uses_of
+from ..network.labels import with_targets
+from ..rounding.weights import quantize
+from .arguments import check_formats
+from .columns import Menu
+from .measuring import KNOW_INPUTS, METHODS
+from .streaming import check_limit, errors_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..formats.format import Format
+    from ..layers import Layer
+
+_MATMUL = 512  # rows and columns of the matrices that are multiplied to time the machine
+_SECONDS, _REPETITIONS = 0.2, 4  # that each timing takes at least; the first one warms up
+_CHANNELS, _LENGTH = 64, 1024  # of the weight that is rounded to time a format
+_PASSES = 3  # a gradient evaluation in forward passes: one forward, two for the backward
+
+# Gradient evaluations a batch, as (once, for each layer, for each entry): figures of docs/sensitivity.md, rounded up.
+_EVALUATIONS: dict[str, tuple[float, float, float]] = {
+    "gauss_newton": (1.3, 0, 0),
+    "empirical_fisher": (1.3, 0, 0),
+    "first_order": (1.4, 0, 0),
+    "hutchinson": (5.6, 0, 0),
+    "hutchinson_blockwise": (2, 1.2, 0),
+    "hutch_plus_plus": (2, 3.6, 0),
+    "hessian_form": (2, 0, 1.2),
+    "measured_kl": (1, 0, 0.35),
+    "measured_loss": (1, 0, 0.35),
+    "metric": (1, 0, 0.35),
+    "weight_mse": (0, 0, 0),
+    "sqnr": (0, 0, 0),
+}
+_EACH_SCHEME = 0.5  # more for each way of storing inputs, where one backward pass serves all entries
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast this machine is.
+
+    Attributes
+    ----------
+    flops
+        Floating-point operations per second of a matrix product.
+    rounded
+        For each format of weights, seconds to round one weight.
+    """
+
+    flops: float
+    rounded: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What measuring will take. Sizes in bytes.
+
+    Attributes
+    ----------
+    layers
+        The layers that will be measured.
+    formats
+        The formats.
+    method
+        The estimator.
+    samples
+        In a batch.
+    batches
+        How many there are; None where that is not known.
+    parameters
+        Numbers in the whole network.
+    weights
+        What the network's parameters and buffers take.
+    gradients
+        What the weight gradients take that are computed once, on the first batch, to check the hooks.
+    activations
+        What one batch leaves for its backward pass, with four copies of the logits for the probes.
+    errors
+        What the rounding errors of all layers take.
+    held
+        How much of it is in memory at any time under the limit; the rest is read from disk.
+    largest
+        What the rounding errors of the largest layer take: the smallest limit there can be.
+    flops
+        Floating-point operations of one gradient evaluation of one batch, counted operation by operation: three
+        times those of its forward pass.
+    evaluations
+        Gradient evaluations that the estimator takes for a batch.
+    rates
+        How fast this machine is.
+    """
+
+    layers: tuple[Layer, ...]
+    formats: tuple[Format, ...]
+    method: str
+    samples: int
+    batches: int | None
+    parameters: int
+    weights: int
+    gradients: int
+    activations: int
+    errors: int
+    held: int
+    largest: int
+    flops: int
+    evaluations: float
+    rates: Rates
+
+    @property
+    def peak(self) -> int:
+        """Bytes at the peak, without what Python and its packages take."""
+        return self.weights + self.held + self.gradients + self.activations
+
+    @property
+    def seconds_to_round(self) -> float:
+        """Seconds to round all weights to all formats, once."""
+        return sum(layer.elements for layer in self.layers) * sum(self.rates.rounded)
+
+    @property
+    def seconds_per_batch(self) -> float:
+        """Seconds for one batch, if all of the network ran as fast as a matrix product."""
+        return self.evaluations * self.flops / self.rates.flops
+
+    def document(self) -> dict[str, Any]:
+        """The plan in plain types, for JSON."""
+        names = ("method", "samples", "batches", "parameters", "weights", "gradients", "activations", "errors", "held")
+        more = ("largest", "peak", "flops", "evaluations", "seconds_to_round", "seconds_per_batch", "seconds")
+        return {
+            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "formats": [entry.name for entry in self.formats],
+            **{name: getattr(self, name) for name in (*names, *more)},
+            "rates": dataclasses.asdict(self.rates),
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for everything; nan where the number of batches is not known."""
+        return math.nan if self.batches is None else self.seconds_to_round + self.batches * self.seconds_per_batch
+
+
+def plan(
+    model: nn.Module,
+    batch: object,
+    *,
+    formats: str | Iterable[str | Format],
+    method: str = "gauss_newton",
+    batches: int | None = None,
+    memory_limit: int | str | None = None,
+    output: Callable[..., object] | None = None,
+    rates: Rates | None = None,
+) -> Plan:
+    """Estimate what `measure` will take, from one forward pass.
+
+    Parameters
+    ----------
+    model
+        The network. On the meta device it takes no memory, and the forward pass no time.
+    batch
+        A batch as for `measure`, of the size that is planned.
+    formats, method, memory_limit, output
+        As for `measure`.
+    batches
+        How many batches there will be, if that is known.
+    rates
+        How fast the machine is; by default that is measured, in a fraction of a second for each format.
+
+    Returns
+    -------
+    plan
+        The estimate. Memory is counted tensor by tensor. The time is a lower bound where layers are too small to keep
+        the machine busy, as in small networks.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument is not understood, or the model has nothing to quantise or fails on the batch.
+    """
+    columns = as_formats(formats)
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    check_formats(columns, method, KNOW_INPUTS, "mse")
+    limit = None if memory_limit is None else bytes_of("memory_limit", memory_limit)
+    entry = with_targets(as_batch(batch), model)
+    rows = discover(model, entry)
+    dtypes = {name: use.weight.dtype for name, use in uses_of(model, rows).items()}
+    menu = Menu.of(columns)
+    stored = menu.weights
+    sizes = [errors_bytes(layer, len(stored), dtypes[layer.name]) for layer in rows]
+    check_limit(limit, sizes, len(stored))
+    with evaluating(model):
+        with (counter := FlopCounterMode(display=False)), torch.no_grad():
+            call(model, entry)
+        activations, logits = _activations(model, lambda: forward(model, entry, output))
+    once, each_layer, each_entry = _EVALUATIONS[method]
+    inputs = 0 if each_entry else _EACH_SCHEME * len(menu.schemes)
+    tensors = [*model.parameters(), *model.buffers()]
+    return Plan(
+        layers=rows,
+        formats=columns,
+        method=method,
+        samples=entry.size,
+        batches=batches,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        weights=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        gradients=sum(layer.elements * dtypes[layer.name].itemsize for layer in rows),
+        activations=activations + 4 * logits.numel() * max(4, logits.element_size()),
+        errors=sum(sizes),
+        held=sum(sizes) if limit is None else min(limit, sum(sizes)),
+        largest=max(sizes),
+        flops=_PASSES * counter.get_total_flops(),
+        evaluations=once + inputs + (each_layer + each_entry * len(columns)) * len(rows),
+        rates=measured_rates(next(model.parameters()), rows[0], stored) if rates is None else rates,
+    )
+
+
+def measured_rates(like: Tensor, layer: Layer, formats: tuple[Format, ...]) -> Rates:
+    """Time a matrix product, and the rounding of a weight to each format.
+
+    Parameters
+    ----------
+    like
+        Whose dtype and device count; for the meta device the CPU.
+    layer
+        A layer, for the formats.
+    formats
+        The formats.
+
+    Returns
+    -------
+    rates
+        The fastest of a few repetitions: what else runs on the machine slows it down.
+    """
+    device = torch.device("cpu") if like.is_meta else like.device
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(_MATMUL, _MATMUL, generator=generator).to(device=device, dtype=like.dtype)
+    weight = torch.randn(_CHANNELS, _LENGTH, generator=generator).to(device)
+    sample = type(layer)("timed", "linear", (_CHANNELS, _LENGTH), _CHANNELS, 0)
+    return Rates(
+        flops=2 * _MATMUL**3 / _fastest(lambda: float((matrix @ matrix)[0, 0])),
+        rounded=tuple(
+            _fastest(lambda entry=entry: float(quantize(weight, entry, sample)[0, 0])) / weight.numel()  # type: ignore[misc]
+            for entry in formats
+        ),
+    )
+
+
+def _fastest(work: Callable[[], object]) -> float:
+    """Seconds of the fastest run, out of those that a short time allows and at least a few."""
+    times: list[float] = []
+    begun = time.perf_counter()
+    while len(times) <= _REPETITIONS or time.perf_counter() - begun <= _SECONDS:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _activations(model: nn.Module, run: Callable[[], Tensor]) -> tuple[int, Tensor]:
+    """Bytes of the tensors that a forward pass keeps for the backward pass, and the logits."""
+    own = {_place(tensor) for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, tuple[int, Any]] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        place = _place(tensor)
+        if place not in own:
+            kept[place] = (tensor.untyped_storage().nbytes(), tensor)  # held, so that no other gets its place
+        return tensor
+
+    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor))
+        logits = run().detach()
+    return sum(size for size, _ in kept.values()), logits
+
+
+def _place(tensor: Tensor) -> int:
+    place: int = tensor.untyped_storage()._cdata
+    return place

@@ -1,0 +1,165 @@
+"""Takes an estimator through the batches: adds its readings up, stops when they are precise enough, and warns."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import InvalidInput
+from .totals import RESOLVED, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ..network.batch import Batch
+    from .checkpoint import Checkpoint
+    from .task import Estimator, Reading, Task
+
+
+logger = logging.getLogger(__name__)
+
+MEMORISED = 0.01  # nats of loss per sample or token, below which inputs look like ones that the network has memorised
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When enough batches have been read.
+
+    Attributes
+    ----------
+    target
+        The relative standard error that is precise enough, in the sense of `Totals.relative_error`; None to read on.
+    max_batches
+        How many batches to read at most; None for all.
+    """
+
+    target: float | None = None
+    max_batches: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be or would read nothing."""
+        if self.target is not None and not 0 < self.target < math.inf:
+            raise InvalidInput(f"target is {self.target}: a relative standard error is above 0, such as 0.05")
+        if self.max_batches is not None and self.max_batches < 1:
+            raise InvalidInput(f"max_batches is {self.max_batches}: it must be at least 1")
+
+
+def run(
+    task: Task,
+    estimator: Estimator,
+    batches: Iterable[Batch],
+    *,
+    stop: Stop,
+    formats: Sequence[str],
+    progress: Callable[[int], None],
+    checkpoint: Checkpoint | None = None,
+) -> Totals:
+    """Read batches with an estimator until there are no more or the stop rule holds.
+
+    Parameters
+    ----------
+    task
+        What to measure.
+    estimator
+        The estimator.
+    batches
+        The batches; no more are taken than are read.
+    stop
+        When to stop.
+    formats
+        Names of the formats, for messages.
+    progress
+        Called with the number of batches read, after each.
+    checkpoint
+        Where to keep what was read after each batch, and from where to go on.
+
+    Returns
+    -------
+    totals
+        What was read. Doubts about it are logged as warnings.
+
+    Raises
+    ------
+    InvalidInput
+        When the estimator does, an entry is not finite, no target counts, or the checkpoint is of something else.
+    """
+    totals = Totals(task.shape) if checkpoint is None else checkpoint.load(task)
+    done = len(totals.sizes)
+    finished = done > 0 and _finished(totals, stop)
+    with contextlib.ExitStack() as stack:
+        read = stack.enter_context(estimator(task))
+        for position, batch in enumerate(() if finished else batches):
+            if position < done:
+                if batch.size != totals.samples[position]:
+                    raise InvalidInput(
+                        f"batch {position} holds {batch.size} samples, but {totals.samples[position]} when the "
+                        "checkpoint was written: resume with the same batches in the same order"
+                    )
+                continue
+            reading = read(batch)
+            _check(task, reading, formats, batch)
+            totals.add(reading, batch.size)
+            if checkpoint is not None:
+                checkpoint.save(task, totals)
+            progress(position + 1)
+            if _finished(totals, stop):
+                break
+    if not sum(totals.sizes):
+        raise InvalidInput("no target of any batch counts: all are marked as ignored")
+    _warn(task, totals, stop, formats)
+    return totals
+
+
+def _finished(totals: Totals, stop: Stop) -> bool:
+    if stop.max_batches is not None and len(totals.sizes) >= stop.max_batches:
+        return True
+    return stop.target is not None and len(totals.sizes) > 1 and totals.relative_error <= stop.target
+
+
+def _check(task: Task, reading: Reading, formats: Sequence[str], batch: Batch) -> None:
+    for row, sums in enumerate(reading.sums):
+        wrong = ~torch.isfinite(sums).all(dim=0)
+        if bool(wrong.any()):
+            name, column = task.weights[row].layer.name, int(wrong.int().argmax())
+            raise InvalidInput(
+                f"the estimate of layer {name!r} in format {formats[column]!r} is not finite on batch {batch.index}: "
+                "the inputs hold nan, or the network or its derivative overflows"
+            )
+
+
+def _warn(task: Task, totals: Totals, stop: Stop, formats: Sequence[str]) -> None:
+    error = totals.relative_error
+    if stop.target is not None:
+        met = error <= stop.target
+        logger.log(
+            logging.INFO if met else logging.WARNING,
+            "stopped after %d batches with a relative standard error of %.3g: the target of %.3g is %s",
+            len(totals.sizes),
+            error,
+            stop.target,
+            "met" if met else "not met; give more batches",
+        )
+    unresolved = totals.unresolved()
+    if unresolved:
+        row, first, second = unresolved[0]
+        logger.warning(
+            "%d of %d pairs of neighbouring formats cannot be told apart, such as %r and %r of layer %r: their losses "
+            "differ by less than %d standard errors; give more batches",
+            len(unresolved),
+            task.shape[0] * (task.shape[1] - 1),
+            formats[first],
+            formats[second],
+            task.weights[row].layer.name,
+            RESOLVED,
+        )
+    if totals.surprise < MEMORISED:
+        logger.warning(
+            "the network's mean loss on these inputs is %.2g nats: if it was trained on them, sensitivities come out "
+            "several times too small; measure on inputs that it has not seen",
+            totals.surprise,
+        )

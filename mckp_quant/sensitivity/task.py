@@ -1,0 +1,177 @@
+"""What every estimator is given and what it gives back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from ..network.weight_uses import EXPERTS
+
+if TYPE_CHECKING:
+    from ..layers import Layer
+    from ..network.batch import Batch
+    from ..network.likelihood import Likelihood
+    from .columns import Menu
+    from .streaming import Streamed
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeight:
+    """A layer in the network, and what each format would add to its weight.
+
+    Attributes
+    ----------
+    layer
+        The facts about it.
+    modules
+        The modules that use the weight: one, or several where it is tied.
+    parameters
+        The distinct parameters that hold the weight: one, unless ties share only their memory.
+    errors
+        What each format adds to the weight, in memory or on disk: see `perturbations`.
+    """
+
+    layer: Layer
+    modules: tuple[nn.Module, ...]
+    parameters: tuple[nn.Parameter, ...]
+    errors: Tensor | Streamed
+
+    @property
+    def perturbations(self) -> Tensor:
+        """``(n_formats, *layer.shape)``, quantised minus float weight; float32 or float64.
+
+        It may be read from disk: use it and let it go, for one layer at a time.
+        """
+        return self.errors if isinstance(self.errors, Tensor) else self.errors.read()
+
+    @property
+    def columns(self) -> int:
+        """How many formats there are."""
+        return len(self.errors) if isinstance(self.errors, Tensor) else self.errors.columns
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """Equal for two layers exactly if name, shape and perturbations are."""
+        content = hashlib.sha256(repr((self.layer.name, self.layer.shape)).encode())
+        for each in self.perturbations:
+            content.update(each.double().cpu().numpy().tobytes())
+        return content.digest()
+
+
+@dataclass(eq=False)
+class Memory:
+    """All that an estimator carries from one batch to the next; with it a run can be taken up where it stopped.
+
+    Attributes
+    ----------
+    generator
+        Of all random draws.
+    per_batch
+        Rows of layers that are known only as sums over a batch, see `Taps`.
+    checked_samples
+        On how many samples that has been checked.
+    """
+
+    generator: torch.Generator
+    per_batch: set[int] = field(default_factory=set)
+    checked_samples: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be measured. The model is in eval mode and will be given back as it was: an estimator may set hooks
+    (it removes them itself) and requires_grad.
+
+    Attributes
+    ----------
+    model
+        The network.
+    weights
+        The layers, in the order of the table's rows.
+    likelihood
+        What the logits mean, by the name it has in `LIKELIHOODS`, and as that object.
+    output
+        From what the model returns to its logits, or None for the default.
+    seed
+        Seed of all random draws.
+    probes
+        Random probes per batch.
+    metric
+        The caller's own distance: from the logits of the float network and of the quantised one to a number per sample.
+    menu
+        How the table's columns combine formats of weights, for which the layers' perturbations are, and of inputs;
+        None where every column is a format of weights.
+    memory
+        What is carried from batch to batch; the estimator changes it.
+    """
+
+    model: nn.Module
+    weights: tuple[LayerWeight, ...]
+    likelihood: Likelihood
+    output: Callable[..., object] | None
+    seed: int
+    probes: int
+    metric: Callable[[Tensor, Tensor], object] | None = None
+    menu: Menu | None = None
+    memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Seed the draws. Experts share rows of all samples, so only their sum over a batch is known."""
+        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind == EXPERTS}
+        object.__setattr__(self, "memory", Memory(torch.Generator().manual_seed(self.seed), experts))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the table: ``(n_layers, n_formats)``."""
+        return len(self.weights), self.weights[0].columns if self.menu is None else len(self.menu.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What an estimator read from one batch: sums over independent units, which are samples or the whole batch.
+
+    Attributes
+    ----------
+    sums
+        For each layer ``(n_units, n_formats)`` float64 on the CPU.
+    sizes
+        For each layer ``(n_units,)`` float64: what each sum is over, in samples. The estimate is the quotient of the
+        totals of both.
+    unit
+        Unit of the estimate.
+    alone
+        ``(n_layers, n_formats)``: the standard error where this reading has one unit and no other follows; None where
+        that cannot be known.
+    surprise
+        The mean loss in nats, or without targets the loss that the network itself expects: near zero on inputs that it
+        has memorised. nan where that means nothing.
+    """
+
+    sums: tuple[Tensor, ...]
+    sizes: tuple[Tensor, ...]
+    unit: str
+    alone: Tensor | None = None
+    surprise: float = float("nan")
+
+
+Reader: TypeAlias = Callable[["Batch"], Reading]
+# An estimator sets up what it needs in the model, gives a function from batches to readings, and cleans up.
+Estimator: TypeAlias = Callable[[Task], AbstractContextManager[Reader]]
+
+
+def targets_of(batch: Batch, method: str) -> Tensor:
+    """Give the targets of a batch; raises InvalidInput where it has none."""
+    if batch.targets is None:
+        raise InvalidInput(
+            f"batch {batch.index} has no targets, and method={method!r} needs them: give pairs (inputs, targets), or "
+            "use method='gauss_newton', which needs none"
+        )
+    return batch.targets

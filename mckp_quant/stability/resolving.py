@@ -1,0 +1,225 @@
+"""How sure a table is of its policy: the problem solved again on tables that other samples might have given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.resampling import halves, how_resampled, resample
+from ..errors import InvalidInput, unknown
+from ..policy.policy import Policy
+from ..solvers import solve
+from .regret import Regret, least_worst, own_totals, totals
+from .result import Candidate, Stability
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ..allocation.index import Index
+    from ..common.amounts import Amount
+    from ..solvers import Problem, Solver
+    from ..tables.table import SensitivityTable
+
+RULES = ("worst", "expected")
+_NORMAL = NormalDist()
+_DRAWS_A_SPLIT = 5  # a split into halves, which costs two solves, for so many draws
+
+
+def check_stability(
+    table: SensitivityTable,
+    budgets: Mapping[str, Amount] | Allocation,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    rule: str = "worst",
+    solver: Solver | str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Stability:
+    """Solve the problem again on tables that other calibration samples might have given.
+
+    How probable is it that the policy is the best one on all data of this kind? In the draws the policy has an
+    advantage: they lie around the table that it was chosen on, whose noise helped it to win. So the share of draws in
+    which it is the best is too high where many policies are nearly as good. Two halves of the batches know nothing of
+    each other: if policy p wins with probability ``w_p`` on half the samples, they agree with probability ``sum_p
+    w_p^2``, which is at most the largest ``w_p``; so the share of random splits whose halves agree is too low.
+    `Stability.probability` is the mean of the two. `Stability.band` goes from the second to the first raised by its own
+    error: its normal score is known as well as the table is, that is, to within one.
+
+    Since losses add up over layers, the policy of least expected regret is the one that is best on the mean of the
+    draws: nearly always the nominal one. The least worst regret is a rule of its own (Savage, 1951, *The theory of
+    statistical decision*): its policy is sought with weights on draws that grow with their regret (Freund and
+    Schapire, 1999, *Adaptive game playing using multiplicative weights*), which also bounds what any policy can
+    reach.
+
+    Parameters
+    ----------
+    table
+        The table.
+    budgets
+        From budgets to amounts, as for `allocate`; or what `allocate` made of this table, with whatever else it was
+        asked for: ties, pins, choices.
+    draws
+        How many tables to draw, at least 2.
+    seed
+        Seed of the draws.
+    rule
+        What makes a policy robust: ``"worst"`` (regret) or ``"expected"``.
+    solver
+        As for `allocate`.
+    progress
+        Called after each solve with the number done and the total.
+
+    Returns
+    -------
+    stability
+        How often layers keep their formats, how often the policy is the best, its regret, and a robust policy.
+
+    Raises
+    ------
+    InvalidInput
+        When an argument cannot be used, or nothing is known of the table's noise.
+    NoSolution
+        When no policy is within the budgets.
+    """
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
+    if isinstance(budgets, Mapping):
+        allocation = allocate(table, budgets, solver=solver)
+    else:
+        allocation = check_origin(budgets, table)
+    if allocation.problem.pairs is not None:
+        raise InvalidInput(
+            "the allocation has terms between layers, whose noise the table does not tell: give what allocate() "
+            "returned, without allocate_with_interactions"
+        )
+    losses = resample(table, draws, seed)
+    problem = allocation.problem
+    values = on_choices(problem, allocation.index, losses)
+    start = problem.position(_labels(allocation))
+    best = np.empty((draws, problem.n_groups), dtype=np.int64)
+    for draw, value in enumerate(values):
+        best[draw] = _solved(problem, value, start, solver)
+        if progress is not None:
+            progress(draw + 1, draws)
+    known, which = np.unique(np.vstack([start, best]), axis=0, return_inverse=True)
+    loss_of_best = own_totals(values, best)
+    bound = math.nan
+    if rule == "worst":
+        robust, bound = least_worst(values, loss_of_best, known, lambda value: _solved(problem, value, start, solver))
+    else:
+        robust = known[int(np.argmin(totals(values, known).mean(axis=0)))]
+    nominal, preferred = (
+        _candidate(table, allocation.index, problem, each, values, loss_of_best) for each in (start, robust)
+    )
+    if getattr(preferred.regret, rule) >= getattr(nominal.regret, rule):
+        preferred = nominal
+    agreement = _agreement(table, allocation, start, max(1, draws // _DRAWS_A_SPLIT), seed, solver)
+    shares = _shares(allocation.index, problem, best, table.loss.shape)
+    rows = np.arange(len(table.layers))
+    columns = np.array([table.column(entry.name) for entry in nominal.policy.formats])
+    return Stability(
+        layers=table.layer_names,
+        formats=table.format_names,
+        nominal=nominal,
+        robust=preferred,
+        rule=rule,
+        robust_bound=bound,
+        kept=shares[rows, columns],
+        shares=shares,
+        probability=(agreement + nominal.best) / 2,
+        band=(min(agreement, nominal.best), _one_error_higher(nominal.best)),
+        draws=draws,
+        distinct=len(np.unique(which.ravel()[1:])),
+        resampled=how_resampled(table),
+        unit=table.unit,
+    )
+
+
+def on_choices(problem: Problem, index: Index, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of a problem's choices in other tables.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    index
+        What its groups and labels mean.
+    losses
+        ``(draws, n_layers, n_formats)``.
+
+    Returns
+    -------
+    values
+        ``(draws, n_choices)`` float64: sums over the layers of each group.
+    """
+    values = np.empty((len(losses), problem.n_choices))
+    for group, rows in enumerate(index.groups):
+        own = slice(problem.start[group], problem.start[group + 1])
+        values[:, own] = losses[:, list(rows)].sum(axis=1)[:, problem.label[own]]
+    return values
+
+
+def _labels(allocation: Allocation) -> NDArray[np.int64]:
+    choice = allocation.solution.require().choice
+    assert choice is not None
+    return choice
+
+
+def _solved(
+    problem: Problem, value: NDArray[np.float64], start: NDArray[np.int64], solver: Solver | str
+) -> NDArray[np.int64]:
+    other = problem.equivalent(value=value.copy(), cost=problem.cost, budget=problem.budget)
+    choice = solve(other, solver, warm=problem.label[start]).require().choice
+    assert choice is not None
+    return problem.position(choice)
+
+
+def _candidate(
+    table: SensitivityTable,
+    index: Index,
+    problem: Problem,
+    choice: NDArray[np.int64],
+    values: NDArray[np.float64],
+    best: NDArray[np.float64],
+) -> Candidate:
+    policy = Policy.on_table(table, index.policy_formats(problem.label[choice]))
+    regret = values[:, choice].sum(axis=1) - best
+    # Sums of the same losses in another order differ by rounding; that is no regret.
+    rounding = 1e-12 * np.abs(values[:, choice]).sum(axis=1)
+    regret = np.where(np.abs(regret) <= rounding, 0.0, regret)
+    return Candidate(policy, float((regret == 0).mean()), Regret.of(regret))
+
+
+def _agreement(
+    table: SensitivityTable,
+    allocation: Allocation,
+    start: NDArray[np.int64],
+    splits: int,
+    seed: int,
+    solver: Solver | str,
+) -> float:
+    """In what share of random splits both halves of the batches have the same best policy."""
+    losses = halves(table, splits, seed)
+    values = on_choices(allocation.problem, allocation.index, losses.reshape(-1, *table.loss.shape))
+    best = np.array([_solved(allocation.problem, value, start, solver) for value in values])
+    return float((best[::2] == best[1::2]).all(axis=1).mean())
+
+
+def _one_error_higher(share: float) -> float:
+    return _NORMAL.cdf(_NORMAL.inv_cdf(share) + 1) if 0 < share < 1 else share
+
+
+def _shares(index: Index, problem: Problem, best: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """``(n_layers, n_formats)`` in what share of the selections a layer has a format."""
+    shares = np.zeros(shape)
+    for group, rows in enumerate(index.groups):
+        counts = np.bincount(problem.label[best[:, group]], minlength=shape[1])
+        shares[list(rows)] = counts / len(best)
+    return shares

@@ -1,0 +1,130 @@
+"""What `stability` gives back: policies and what becomes of them when the calibration samples are drawn anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..common.documents import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..policy.policy import Policy
+    from .regret import Regret
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A policy and what it would lose if another table were the true one.
+
+    Attributes
+    ----------
+    policy
+        The policy, predicted by the table as it was measured.
+    best
+        In what share of the draws no policy within the budgets is better.
+    regret
+        How far its predicted loss lies above the best one of each draw.
+    """
+
+    policy: Policy
+    best: float
+    regret: Regret
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """How a policy fares when the calibration samples are drawn anew.
+
+    Attributes
+    ----------
+    layers, formats
+        Names of the table's rows and columns.
+    nominal
+        The policy that is best on the table as it was measured.
+    robust
+        The policy that `rule` prefers over the draws; the same one where nothing does better.
+    rule
+        ``"worst"``: least worst regret; ``"expected"``: least expected regret.
+    robust_bound
+        No policy within the budgets has a smaller worst regret over these draws; nan under the rule ``"expected"``.
+    kept
+        ``(n_layers,)`` share of the draws in whose best policy the layer has its format of the nominal policy.
+    shares
+        ``(n_layers, n_formats)`` share of the draws in whose best policy the layer has the format.
+    probability
+        The probability that the nominal policy is the best one on all data of this kind.
+    band
+        Limits of that probability, see `stability`.
+    draws
+        How many tables were drawn.
+    distinct
+        How many different policies are the best of some draw.
+    resampled
+        ``"batches"`` or ``"cells"``: what was drawn.
+    unit
+        Of losses and regrets.
+    """
+
+    layers: tuple[str, ...]
+    formats: tuple[str, ...]
+    nominal: Candidate
+    robust: Candidate
+    rule: str
+    robust_bound: float
+    kept: NDArray[np.float64]
+    shares: NDArray[np.float64]
+    probability: float
+    band: tuple[float, float]
+    draws: int
+    distinct: int
+    resampled: str
+    unit: str
+
+    @property
+    def verdict(self) -> str:
+        """What came out, as a sentence."""
+        unsure = [name for name, kept in zip(self.layers, self.kept, strict=True) if kept < 0.5]
+        regret = self.nominal.regret
+        low, high = (100 * each for each in self.band)
+        sure = f"with a probability of {low:.0f} to {high:.0f} % the policy is the best one"
+        price = f"another one would save {regret.expected:.2g} {self.unit} on average, {regret.worst:.2g} at most"
+        if not unsure:
+            return f"{sure}; {price}; every layer keeps its format in most of them"
+        shown = ", ".join(unsure[:5]) + (" and others" if len(unsure) > 5 else "")
+        return f"{sure}; {price}; in most of them another format suits {shown}"
+
+    def document(self) -> dict[str, Any]:
+        """The same in plain types, for JSON; nan is None."""
+        candidates = {
+            name: {
+                "formats": dict(zip(each.policy.layers, (entry.name for entry in each.policy.formats), strict=True)),
+                "predicted": each.policy.predicted,
+                "best": each.best,
+                "expected_regret": each.regret.expected,
+                "high_regret": each.regret.high,
+                "worst_regret": each.regret.worst,
+            }
+            for name, each in (("nominal", self.nominal), ("robust", self.robust))
+        }
+        document: dict[str, Any] = plain(
+            {
+                "verdict": self.verdict,
+                "unit": self.unit,
+                "draws": self.draws,
+                "distinct": self.distinct,
+                "resampled": self.resampled,
+                "rule": self.rule,
+                "robust_bound": self.robust_bound,
+                "probability": self.probability,
+                "band": self.band,
+                **candidates,
+                "layers": [
+                    {"layer": layer, "kept": kept, "shares": dict(zip(self.formats, shares, strict=True))}
+                    for layer, kept, shares in zip(self.layers, self.kept.tolist(), self.shares.tolist(), strict=True)
+                ],
+            }
+        )
+        return document

@@ -1,0 +1,198 @@
+"""From a table as it was found to a sound one: what is odd is listed, and handled as the user said."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidInput
+from . import cells
+from .findings import Finding, Handling, Place, refuse_errors, report
+from .layers_and_formats import format_of, layer_of
+from .repair import pool_violators, rises
+from .table import SensitivityTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from .raw import Cell, Rough
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A table that came from elsewhere, and all that was odd about it.
+
+    Attributes
+    ----------
+    table
+        The table, after what the user asked to be done.
+    findings
+        Everything odd that was found, and what was done about it.
+    """
+
+    table: SensitivityTable
+    findings: tuple[Finding, ...] = ()
+
+    def report(self) -> str:
+        """What was odd and what was done about it, one line each; empty where nothing was."""
+        return report(self.findings)
+
+
+def settle(
+    rough: Rough, handling: Handling, *, layers: Iterable[Layer] = (), formats: Iterable[Format] = ()
+) -> Imported:
+    """Make a sound table of what was found, doing about odd cells what the user asked for.
+
+    Parameters
+    ----------
+    rough
+        What was found.
+    handling
+        What to do about odd cells.
+    layers
+        Facts about layers that the source does not give; what they say of a layer goes before what the source says.
+    formats
+        Formats by their names, for those that are neither built in nor described by the source.
+
+    Returns
+    -------
+    imported
+        The table, with the list of what was found.
+
+    Raises
+    ------
+    InvalidInput
+        When a number or a fact cannot be read or is missing, or cells are odd about which nothing was said.
+    """
+    if not isinstance(handling, Handling):
+        raise InvalidInput(f"handling is {handling!r}: give Handling(...), such as Handling(missing='drop')")
+    if not rough.layers or not rough.formats:
+        what = "layers" if not rough.layers else "formats"
+        raise InvalidInput(f"{rough.source} has no {what}: a table needs a row per layer and a column per format")
+    findings: list[Finding] = []
+    chosen = _distinct(rough, handling, findings)
+    bits = _bits(chosen)
+    given = {layer.name: layer for layer in layers}
+    rows = tuple(given.get(name) or layer_of(facts, name, bits, rough.formats) for name, facts in rough.layers.items())
+    known = {entry.name: entry for entry in formats}
+    columns = tuple(known.get(name) or format_of(name, rows, bits, chosen, rough) for name in rough.formats)
+    loss = np.full((len(rows), len(columns)), math.nan)
+    stderr = np.full(loss.shape, math.nan)
+    for at, layer in enumerate(rows):
+        for column, entry in enumerate(columns):
+            cell = chosen.get((layer.name, entry.name))
+            if cell is None:
+                place = Place(rough.source, rough.layers[layer.name].row, entry.name)
+                findings.append(Finding("missing", place, layer.name, entry.name, "nothing", handling.missing))
+                continue
+            loss[at, column], stderr[at, column] = _numbers(cell, handling, findings)
+    _settle_negative(loss, stderr, rows, columns, chosen, handling, findings)
+    _settle_rises(loss, stderr, rows, columns, chosen, handling, findings)
+    refuse_errors(rough.source, findings)
+    if findings:
+        logger.warning("%s: %d odd cells:\n%s", rough.source, len(findings), report(findings))
+    return Imported(SensitivityTable(rows, columns, loss, stderr, **_about(rough)), tuple(findings))
+
+
+def _distinct(rough: Rough, handling: Handling, findings: list[Finding]) -> dict[tuple[str, str], Cell]:
+    chosen: dict[tuple[str, str], Cell] = {}
+    for cell in rough.cells:
+        if (cell.layer, cell.format) not in chosen:
+            chosen[cell.layer, cell.format] = cell
+            continue
+        found = repr(cell.loss)
+        findings.append(Finding("duplicate", cell.place, cell.layer, cell.format, found, handling.duplicate))
+    return chosen
+
+
+def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
+    """Stored bits by format and layer, where the source gives them."""
+    found: dict[str, dict[str, int]] = {}
+    for (layer, name), cell in chosen.items():
+        if cell.bits is not None and cell.bits_place is not None and cell.bits != "":
+            found.setdefault(name, {})[layer] = cells.whole(cell.bits, cell.bits_place)
+    return found
+
+
+def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[float, float]:
+    if cells.is_barred(cell.loss):
+        return math.nan, math.nan
+    if cells.is_missing(cell.loss, handling.marks):
+        found = "an empty cell" if cell.loss in (None, "") else repr(cell.loss)
+        findings.append(Finding("missing", cell.place, cell.layer, cell.format, found, handling.missing))
+        return math.nan, math.nan
+    loss = cells.number(cell.loss, cell.place)
+    if cells.is_missing(cell.stderr, ()):
+        return loss, math.nan
+    place = dataclasses.replace(cell.place, column=f"{cell.place.column} stderr")
+    stderr = cells.number(cell.stderr, place)
+    if stderr < 0:
+        raise InvalidInput(f"{place}: a standard error of {stderr} is negative")
+    return loss, stderr
+
+
+def _settle_negative(
+    loss: np.ndarray[Any, Any],
+    stderr: np.ndarray[Any, Any],
+    rows: tuple[Layer, ...],
+    columns: tuple[Format, ...],
+    chosen: Mapping[tuple[str, str], Cell],
+    handling: Handling,
+    findings: list[Finding],
+) -> None:
+    answer = handling.negative
+    for at, column in np.argwhere(loss < 0).tolist():
+        cell = chosen[rows[at].name, columns[column].name]
+        findings.append(Finding("negative", cell.place, cell.layer, cell.format, repr(cell.loss), answer))
+        if answer == "clip":
+            loss[at, column] = 0.0
+        elif answer == "drop":
+            loss[at, column] = stderr[at, column] = math.nan
+
+
+def _settle_rises(
+    loss: np.ndarray[Any, Any],
+    stderr: np.ndarray[Any, Any],
+    rows: tuple[Layer, ...],
+    columns: tuple[Format, ...],
+    chosen: Mapping[tuple[str, str], Cell],
+    handling: Handling,
+    findings: list[Finding],
+) -> None:
+    """Chains of equal activation bits, one by one: more stored bits should not lose more."""
+    answer = handling.non_monotone
+    for at, layer in enumerate(rows):
+        for activation in dict.fromkeys(entry.activation_bits for entry in columns):
+            chain = [
+                column
+                for column, entry in enumerate(columns)
+                if entry.activation_bits == activation and not math.isnan(loss[at, column])
+            ]
+            chain.sort(key=lambda column: (columns[column].storage_bits(layer), -loss[at, column]))
+            odd = [chain[place] for place in rises(loss[at, chain])]
+            for column in odd:
+                cell = chosen[layer.name, columns[column].name]
+                findings.append(Finding("non_monotone", cell.place, cell.layer, cell.format, repr(cell.loss), answer))
+            if odd and answer == "isotonic":
+                pooled = pool_violators(loss[at, chain])
+                stderr[at, chain] = np.where(pooled == loss[at, chain], stderr[at, chain], math.nan)
+                loss[at, chain] = pooled
+            elif answer == "drop":
+                loss[at, odd] = stderr[at, odd] = math.nan
+
+
+def _about(rough: Rough) -> dict[str, Any]:
+    about: dict[str, Any] = {key: rough.about[key] for key in ("unit", "method", "likelihood") if rough.about.get(key)}
+    for key in ("samples", "seed"):
+        if rough.about.get(key):
+            about[key] = cells.whole(rough.about[key], Place(rough.source, "of the heading", key))
+    return about

@@ -1,0 +1,157 @@
+"""Short quantisation-aware fine-tuning of a policy: the float weights behind it learn to live with their rounding."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from ..evaluation.simulation import Simulator, apply
+from ..network.batches import as_batches, evaluating, forward
+from ..network.divergence import divergence, float_logits
+from ..network.likelihood import LIKELIHOODS
+from ..network.weight_uses import uses_in
+from ..rounding.weights import quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..network.batch import Batch
+    from ..policy.policy import Policy
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuned:
+    """A network that was trained under a policy.
+
+    Attributes
+    ----------
+    model
+        The float network behind it: export and `apply` start from here.
+    quantized
+        That network under the policy.
+    loss
+        The training loss of every step, in nats.
+    """
+
+    model: nn.Module
+    quantized: nn.Module
+    loss: tuple[float, ...]
+
+
+def finetune(
+    model: nn.Module,
+    policy: Policy,
+    batches: Iterable[object],
+    *,
+    steps: int = 100,
+    rate: float = 1e-4,
+    distil: bool = True,
+    seed: int = 0,
+    output: Callable[..., object] | None = None,
+    likelihood: str = "categorical",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> FineTuned:
+    """Train the weights under their rounding, with a straight-through estimator.
+
+    In every step the weights that the policy names are rounded afresh (scales follow the weights), the loss is taken on
+    the rounded network, and its gradient moves the float weights as if rounding were the identity (Bengio, Leonard and
+    Courville, 2013, *Estimating or propagating gradients through stochastic neurons*). The network runs in eval mode:
+    batch norms keep their statistics. All floating-point parameters learn; the step falls to zero along a cosine.
+
+    Parameters
+    ----------
+    model
+        The float network; it is left as it was.
+    policy
+        The formats of the weights, and of the inputs that it quantises, in the ranges that it holds.
+    batches
+        The training data; batches are kept, come in an order drawn at random, and all equally often.
+    steps
+        How many batches are learnt from.
+    rate
+        The first step of Adam.
+    distil
+        Whether to approach the float network's outputs (no targets needed) rather than the targets.
+    seed
+        Of the order of the batches.
+    output, likelihood
+        As for `evaluate`.
+    progress
+        Called with the steps done and their number.
+
+    Returns
+    -------
+    tuned
+        The trained network.
+
+    Raises
+    ------
+    InvalidInput
+        When `steps` or `rate` make no sense, targets are missing where they are needed, or training
+        diverges.
+    """
+    if steps < 1 or not rate > 0:
+        raise InvalidInput(f"steps = {steps}, rate = {rate}: take at least one step, of a size above 0")
+    data = list(as_batches(batches, model))
+    if not distil and any(batch.targets is None for batch in data):
+        raise InvalidInput("fine-tuning to the targets needs batches with targets: give them, or distil=True")
+    tuned = copy.deepcopy(model)
+    wanted = float_logits(model, data, output) if distil else [torch.zeros(0)] * len(data)
+    order = torch.randperm(len(data) * -(-steps // len(data)), generator=torch.Generator().manual_seed(seed))
+    losses = []
+    with evaluating(tuned):
+        rounded = _Rounded(tuned, policy)
+        learning = [each for each in tuned.parameters() if each.is_floating_point()]
+        for each in learning:
+            each.requires_grad_()
+        optimiser = torch.optim.Adam(learning, lr=rate)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for step in range(steps):
+            at = int(order[step]) % len(data)
+            logits = forward(rounded, data[at], output)
+            loss = _loss(logits, data[at], wanted[at], likelihood, distil)
+            if not bool(torch.isfinite(loss)):
+                raise InvalidInput(f"fine-tuning diverged at step {step} (loss {loss.item()}): use a smaller rate")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+            if progress is not None:
+                progress(step + 1, steps)
+    return FineTuned(tuned, apply(tuned, policy), tuple(losses))
+
+
+def _loss(logits: Tensor, batch: Batch, wanted: Tensor, likelihood: str, distil: bool) -> Tensor:
+    if distil:
+        return divergence(logits, wanted, batch, likelihood)
+    assert batch.targets is not None
+    return LIKELIHOODS[likelihood].mean_loss(logits, batch.targets)
+
+
+class _Rounded(nn.Module):
+    """A network whose weights are rounded afresh at each call; gradients pass the rounding as if it were not there."""
+
+    def __init__(self, model: nn.Module, policy: Policy) -> None:
+        super().__init__()
+        self.model = model
+        self._frame = [apply(model, policy)]  # rounds the inputs; in a list, so that its parameters are not ours
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        uses, simulator = uses_in(model), Simulator(model)
+        self._entries = [
+            (names[id(uses[layer].weight)], policy[layer].weights_only, simulator.layer(layer))
+            for layer in policy.layers
+        ]
+
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> object:
+        """What the rounded network returns."""
+        learnt: dict[str, Tensor] = dict(self.model.named_parameters())
+        for name, entry, layer in self._entries:
+            weight = learnt[name]
+            learnt[name] = weight + (quantize(weight, entry, layer) - weight).detach()
+        return torch.func.functional_call(self._frame[0], learnt, args, kwargs)

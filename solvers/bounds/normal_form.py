@@ -1,0 +1,110 @@
+"""The same problem without what only blurs it: common costs, choices that can never fit, and the unit of the values.
+
+Differences decide, so what all choices of a group have in common must not enter any sum: a cost of ``2**55`` in every
+choice would swallow the values beside it. A choice that exceeds a budget even when every other group costs its least is
+in no feasible selection, and its value must not set the scale of anything. And values near the ends of float64 are
+counted in a power of two, or a product of them would leave it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..answer import Answer
+    from ..problem.problem import Problem
+
+
+_LARGEST_EXPONENT = 200  # products of values and their inverses stay far inside float64 up to here
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normal:
+    """A problem with the same selections, in the same positions and order of value.
+
+    Attributes
+    ----------
+    problem
+        Costs above the least of their group, budgets above the least total, values times ``2**-exponent``; a choice
+        that can never fit has the largest value of those of its group that can.
+    exponent
+        The power of two that values are counted in; 0 for all values but extreme ones.
+    """
+
+    problem: Problem
+    exponent: int
+
+    def price(self, price: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A price of the normal problem in the units of the original one."""
+        scaled: NDArray[np.float64] = np.ldexp(price, self.exponent)
+        return scaled
+
+    def restore(self, answer: Answer) -> Answer:
+        """An answer to the normal problem as one to the original problem."""
+        if not self.exponent:
+            return answer
+        price = answer.price
+        if price is not None and np.asarray(price).dtype == np.float64:
+            price = self.price(price)
+        # Scaled down, values some 300 orders of magnitude below the largest became whole multiples of the least float.
+        terms = self.problem.n_groups + (0 if self.problem.pairs is None else self.problem.pairs.n_pairs)
+        lost = terms * math.ulp(0.0) if self.exponent > 0 else 0.0
+        return dataclasses.replace(
+            answer,
+            price=price,
+            split=None if answer.split is None else np.ldexp(answer.split, self.exponent),
+            resolution=math.ldexp(answer.resolution + lost, self.exponent),
+            figures={name: float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
+        )
+
+
+def normalise(problem: Problem) -> Normal:
+    """Make the normal problem.
+
+    Parameters
+    ----------
+    problem
+        A problem in which every budget by itself can be met.
+
+    Returns
+    -------
+    normal
+        The normal problem and the unit of its values.
+    """
+    fits = fitting(problem)
+    value = problem.value
+    if not fits.all():
+        most = np.maximum.reduceat(np.where(fits, value, -np.inf), problem.start[:-1])
+        value = np.where(fits, value, most[problem.group])
+    largest = max(float(value.max()), -float(value.min()))
+    if problem.pairs is not None:
+        largest = max(largest, float(np.abs(problem.pairs.value).max(initial=0)))
+    exponent = math.frexp(largest)[1]
+    exponent = exponent if abs(exponent) > _LARGEST_EXPONENT else 0
+    if exponent:
+        value = np.ldexp(value, -exponent)
+    budget = np.array(problem.room, dtype=np.int64)
+    twin = problem.equivalent(value=value, cost=problem.above, budget=budget)
+    if exponent and problem.pairs is not None:
+        twin = twin.with_pairs(problem.pairs.scaled(-exponent))
+    return Normal(twin, exponent)
+
+
+def fitting(problem: Problem) -> NDArray[np.bool_]:
+    """``(n_choices,)`` whether a choice is within every budget when all other groups cost their least.
+
+    In a group of which nothing fits, every choice counts as fitting: the problem is infeasible, and others say so.
+    """
+    fits: NDArray[np.bool_] = problem.above[0] <= problem.room[0]
+    for row, left in zip(problem.above[1:], problem.room[1:], strict=True):
+        fits &= row <= left
+    if fits.all():
+        return fits
+    none = ~np.logical_or.reduceat(fits, problem.start[:-1])
+    return fits | none[problem.group]

@@ -1,0 +1,166 @@
+"""Asks a solver, and rechecks what it says: budgets and rows in exact integers, and what a warm start knows better."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .answer import Answer
+from .bounds.normal_form import normalise
+from .certify import total_value
+from .core.reduce import reduce
+from .errors import InvalidProblem, SolverFailure, SolverUnavailable
+from .solution import TOLERANCE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .answer import Solver
+    from .problem.problem import Problem
+    from .problem.rows import Rows
+
+
+def checked_answer(
+    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+) -> Answer:
+    """A solver's answer, within the budgets and rows, and no worse than the warm start.
+
+    Parameters
+    ----------
+    problem
+        A problem in which every budget by itself can be met.
+    solver
+        The solver; it sees the problem in its normal form.
+    seconds, seed
+        As for `solve`.
+    warm
+        ``(n_groups,)`` int64 positions of a selection to start from, or None.
+
+    Returns
+    -------
+    answer
+        Its selection in positions of `problem`. What it claims of optimality is still a claim.
+
+    Raises
+    ------
+    SolverFailure
+        When the solver crashes, returns what is no selection, exceeds a budget twice, breaks a row, or claims to be
+        complete and misses the warm start.
+    """
+    return _no_worse_than(problem, _within_budget(problem, solver, seconds, seed, warm), warm, solver.name)
+
+
+def _within_budget(
+    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+) -> Answer:
+    """The solver's answer; one that is over budget is asked for again under a tighter budget, once."""
+    answer = _call(problem, solver, seconds, seed, warm)
+    excess = _excess(problem, answer)
+    if not excess.any():
+        return answer
+    tighter = np.maximum(problem.budget - excess, 0)
+    again = Answer(None)
+    if (tighter >= problem.least_cost).all():
+        again = _call(problem.with_budget(tighter), solver, seconds, seed, None)
+    if again.choice is None or _excess(problem, again).any():
+        resource = int(np.argmax(excess))
+        raise SolverFailure(
+            f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]} and does no "
+            "better when its budget is tightened: its tolerances are too coarse for this problem; use 'exact'"
+        )
+    # The tighter problem may have cut the best selection off, so what the search says of it proves nothing here.
+    return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
+
+
+def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+    normal = normalise(problem)
+    try:
+        answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)
+    except KeyboardInterrupt:
+        return dataclasses.replace(_known(problem, warm), stats={"interrupted": True})
+    except (InvalidProblem, SolverUnavailable):
+        raise
+    except Exception as error:
+        raise SolverFailure(f"{solver.name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(answer, Answer):
+        raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
+    if not 0 <= answer.resolution < math.inf:
+        raise SolverFailure(f"{solver.name} returned the resolution {answer.resolution}: it must be finite, at least 0")
+    answer = normal.restore(answer)
+    if answer.choice is not None:
+        _check_selection(problem, solver.name, answer.choice)
+        if problem.rows is not None:
+            return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
+    return answer
+
+
+def _known(problem: Problem, warm: NDArray[np.int64] | None) -> Answer:
+    """What is known without the solver: the reduction's selection, or with further rows the warm start."""
+    if problem.rows is None:
+        return Answer(reduce(normalise(problem).problem, warm).incumbent)
+    if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+        return Answer(None)
+    auxiliary = problem.rows.allow(problem.n_choices, warm)
+    return Answer(None) if auxiliary is None else Answer(warm, auxiliary=auxiliary)
+
+
+def _auxiliary(rows: Rows, problem: Problem, answer: Answer, name: str) -> NDArray[np.int64]:
+    """The auxiliary binaries with which an answer satisfies every row, in exact integers."""
+    given = answer.auxiliary
+    if given is not None and (given.shape != (rows.n_auxiliary,) or ((given != 0) & (given != 1)).any()):
+        raise SolverFailure(f"{name} returned {given.tolist()} for {rows.n_auxiliary} auxiliary binaries")
+    allowed = rows.allow(problem.n_choices, np.asarray(answer.choice), given)
+    if allowed is None:
+        raise SolverFailure(
+            f"{name} returned a selection that breaks one of the {rows.n_rows} rows, with the auxiliary binaries that "
+            "it gave or any that were tried: its tolerances are too coarse for this problem; use 'cp_sat'"
+        )
+    return allowed
+
+
+def _check_selection(problem: Problem, name: str, choice: NDArray[Any]) -> None:
+    try:
+        found = np.asarray(choice)
+    except ValueError as error:
+        raise SolverFailure(f"{name} returned a selection that is no array: {error}") from error
+    if found.shape != (problem.n_groups,) or found.dtype.kind not in "iu":
+        raise SolverFailure(
+            f"{name} returned a selection of shape {found.shape} and type {found.dtype}: "
+            f"expected {problem.n_groups} integer positions, one for each group"
+        )
+    wrong = (choice < problem.start[:-1]) | (choice >= problem.start[1:])
+    if wrong.any():
+        group = int(np.argmax(wrong))
+        raise SolverFailure(
+            f"{name} returned position {choice[group]} for group {group}, which owns "
+            f"{problem.start[group]} to {problem.start[group + 1] - 1}"
+        )
+
+
+def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
+    """``(n_resources,)`` by how much each budget is exceeded."""
+    if answer.choice is None:
+        return np.zeros(problem.n_resources, dtype=np.int64)
+    over: NDArray[np.int64] = problem.cost[:, answer.choice].sum(axis=1) - problem.budget
+    return np.maximum(over, 0)
+
+
+def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None, name: str) -> Answer:
+    """The answer, or the warm start where that is better; a search that claims to be complete must not miss it."""
+    if warm is None or answer.restricted or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+        return answer
+    auxiliary = None
+    if problem.rows is not None:
+        auxiliary = problem.rows.allow(problem.n_choices, warm)
+        if auxiliary is None:
+            return answer
+    given = total_value(problem, warm)
+    found = math.inf if answer.choice is None else total_value(problem, answer.choice)
+    if found <= given:
+        return answer
+    if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
+        raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
+    return dataclasses.replace(answer, choice=warm, auxiliary=auxiliary)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mckp_quant import InvalidInput, plan
+from mckp_quant.report.planned import duration, plan_report
+from mckp_quant.report.text import as_text
+from mckp_quant.sensitivity.measuring import METHODS
+from mckp_quant.sensitivity.planning import Rates, measured_rates
+
+RATES = Rates(flops=1e9, rounded=(2e-9, 3e-9))
+
+
+def perceptron(device: str = "cpu") -> nn.Module:
+    return nn.Sequential(nn.Linear(10, 20, device=device), nn.Tanh(), nn.Linear(20, 5, device=device))
+
+
+def test_the_figures_are_those_counted_by_hand() -> None:
+    planned = plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES)
+    weights, biases = 10 * 20 + 20 * 5, 25
+    assert planned.parameters == weights + biases
+    assert planned.weights == 4 * (weights + biases)
+    assert planned.gradients == 4 * weights
+    # Kept for the backward pass: the input, and what tanh gave (to tanh and to the next layer, once). Four logits.
+    assert planned.activations == 4 * (4 * 10 + 4 * 20) + 4 * 4 * (4 * 5)
+    assert planned.errors == planned.held == 2 * 4 * weights
+    assert planned.largest == 2 * 4 * 200
+    assert planned.flops == 3 * 2 * 4 * weights
+    assert planned.peak == planned.weights + planned.gradients + planned.activations + planned.held
+    assert planned.seconds_to_round == pytest.approx(weights * 5e-9)
+    assert planned.seconds_per_batch == pytest.approx(1.3 * planned.flops / 1e9)
+    assert planned.seconds == pytest.approx(planned.seconds_to_round + 3 * planned.seconds_per_batch)
+
+
+def test_a_network_without_weights_has_the_plan_of_the_real_one_and_stays_without() -> None:
+    model = perceptron("meta")
+    found = plan(model, torch.zeros(4, 10), formats="w2,w4", rates=RATES)
+    assert found == plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert math.isnan(found.seconds)
+
+
+def test_a_limit_bounds_what_is_held_and_must_take_the_largest_layer() -> None:
+    assert plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit=2000, rates=RATES).held == 2000
+    assert plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit="1GB", rates=RATES).held == 2400
+    with pytest.raises(
+        InvalidInput, match="memory_limit is 1,599 bytes, but the largest layer in 2 formats takes 1,600"
+    ):
+        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit=1599)
+
+
+def test_methods_that_run_the_network_for_every_entry_take_longer_with_every_format() -> None:
+    def seconds(method: str, formats: str) -> float:
+        return plan(perceptron(), torch.zeros(4, 10), formats=formats, method=method, rates=RATES).seconds_per_batch
+
+    for method in METHODS:
+        more = seconds(method, "w2,w3,w4") - seconds(method, "w2")
+        each = {"measured_kl", "measured_loss", "metric", "hessian_form"}
+        assert (more > 0) == (method in each), method
+    assert seconds("weight_mse", "w2") == 0
+    with pytest.raises(InvalidInput, match="unknown method 'magic'"):
+        seconds("magic", "w2")
+
+
+def test_ways_of_storing_inputs_take_time_and_are_refused_where_measuring_would_refuse_them() -> None:
+    def evaluations(method: str, formats: str) -> float:
+        return plan(perceptron(), torch.zeros(4, 10), formats=formats, method=method, rates=RATES).evaluations
+
+    assert evaluations("gauss_newton", "w2a8,w4a8,w2a4") == pytest.approx(evaluations("gauss_newton", "w2,w4") + 1)
+    assert evaluations("measured_kl", "w2a8,w4a8") == evaluations("measured_kl", "w2,w4")
+    with pytest.raises(InvalidInput, match="of which method='hutchinson' knows nothing"):
+        evaluations("hutchinson", "w4a8")
+
+
+class Frozen(nn.Module):
+    """Half of it frozen, with numbers in its mode and gradients to lose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 6).requires_grad_(False)
+        self.norm = nn.BatchNorm1d(6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(self.body(x)))
+        return logits
+
+
+def test_the_model_is_given_back_as_it_was() -> None:
+    model = Frozen().train()
+    model.head.weight.grad = torch.ones(2, 6)
+    before = {name: entry.clone() for name, entry in model.state_dict().items()}
+    plan(model, torch.randn(4, 6), formats="w4", rates=RATES)
+    assert [parameter.requires_grad for parameter in model.body.parameters()] == [False, False]
+    assert model.head.weight.grad.equal(torch.ones(2, 6))
+    assert all(module.training for module in model.modules())
+    assert all(entry.equal(before[name]) for name, entry in model.state_dict().items())
+
+
+def test_the_report_names_every_layer_and_what_the_time_is_reckoned_from() -> None:
+    planned = plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, memory_limit=2000, rates=RATES)
+    text = as_text(plan_report(planned))
+    assert "325 parameters, 300 of them in 2 layers to measure" in text
+    assert "20 x 10" in text
+    assert "rounding errors on disk" in text
+    assert "everything, with 3 batches" in text
+    assert "1 GFLOP/s in a matrix product" in text
+    assert "everything" not in as_text(plan_report(dataclasses.replace(planned, batches=None)))
+    document = planned.document()
+    assert document["layers"][0]["name"] == "0"
+    assert document["peak"] == planned.peak
+
+
+def test_rates_of_this_machine_are_positive_and_one_for_each_format() -> None:
+    planned = plan(perceptron("meta"), torch.zeros(4, 10), formats="w2,w4", rates=RATES)
+    rates = measured_rates(torch.zeros(1), planned.layers[0], planned.formats)
+    assert rates.flops > 0
+    assert len(rates.rounded) == 2
+    assert min(rates.rounded) > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.5, "0.5 s"), (119, "119 s"), (600, "10 min"), (36000, "10 h"), (math.nan, "-")]
+)
+def test_times_are_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,296 @@
+"""Ctrl-C: the best of the backend's and the reduction's selection, with the dual bound; and a clean standard output."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mckp_quant.solvers import Problem, Rows, Status, available, solve
+from mckp_quant.solvers.backends.core_model import CoreModel, Outcome
+from mckp_quant.solvers.backends.interrupt import interruptible
+from mckp_quant.solvers.backends.row_model import solve_general
+from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
+from mckp_quant.solvers.core.reduce import reduce
+from mckp_quant.solvers.core_search.dynamic import _Search as Search
+from mckp_quant.solvers.instances import quantisation, resnet50
+
+from ..checks import here, verified
+from ..families import with_share
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+GENERAL = [name for name in ("cp_sat", "highs", "pulp", "scip") if name in available()]
+
+
+def hard(n_groups: int = 100, n_choices: int = 10, n_budgets: int = 5) -> Problem:
+    """Value is what a choice costs in all budgets together, and a little noise: nobody proves that in half a minute."""
+    rng = np.random.default_rng(0)
+    cost = rng.integers(1, 1000, (n_budgets, n_groups, n_choices))
+    value = -(cost.sum(axis=0) + rng.integers(0, 100, (n_groups, n_choices)))
+    return with_share(value.astype(float), cost, 0.5)
+
+
+def stops(model: CoreModel, seconds: float) -> Outcome:
+    raise KeyboardInterrupt
+
+
+def test_interrupted_backend_leaves_the_reductions_selection_with_the_bound() -> None:
+    problem = hard(20, 5, 3)
+    answer = solve_reduced(problem, stops, 30.0, None)
+    assert answer.choice is not None
+    assert (problem.cost[:, answer.choice].sum(axis=1) <= problem.budget).all()
+    assert answer.stats["interrupted"] is True
+    assert not answer.complete
+    assert answer.price is not None
+    assert (answer.price > 0).any()
+
+
+def best_of(model: CoreModel, seconds: float) -> Outcome:
+    """A backend that finds the best selection, and is interrupted before it can say so."""
+    ways = itertools.product(*(range(low, high) for low, high in itertools.pairwise(model.start.tolist())))
+    within = [way for way in map(np.array, ways) if not model.over_budget(way)]
+    best = min(within, key=lambda way: float(model.value[way].sum()))
+    return Outcome(best, complete=False, claimed="stopped", interrupted=True)
+
+
+def test_better_selection_of_an_interrupted_backend_is_kept() -> None:
+    problem = hard(6, 4, 3)
+    without = solve_reduced(problem, stops, 30.0, None)
+    kept = solve_reduced(problem, best_of, 30.0, None)
+    assert without.choice is not None
+    assert kept.choice is not None
+    assert kept.stats["interrupted"] is True
+    assert not kept.complete
+    value = float(problem.value[kept.choice].sum())
+    assert value == solve(problem, "enumerate").value
+    assert value < float(problem.value[without.choice].sum())
+
+
+def test_interrupted_with_rows_the_warm_start_is_left() -> None:
+    problem = hard(20, 5, 3)
+    rows = Rows(np.array([0, 1]), np.array([0]), np.array([1]), np.array([0]), np.array([0]))
+    problem = dataclasses.replace(problem, rows=rows)
+    lightest = np.array(
+        [low + int(problem.cost[:, low:high].sum(axis=0)[1:].argmin()) + 1 for low, high in _spans(problem)]
+    )
+    nothing = solve_general(problem, stops, 30.0, None, reduced=True)
+    assert nothing.choice is None
+    assert nothing.stats["interrupted"] is True
+    kept = solve_general(problem, stops, 30.0, lightest, reduced=True)
+    assert kept.choice is not None
+    assert kept.choice.tolist() == lightest.tolist()
+
+
+def _spans(problem: Problem) -> list[tuple[int, int]]:
+    return list(zip(problem.start[:-1].tolist(), problem.start[1:].tolist(), strict=True))
+
+
+def test_interrupted_raw_backend_has_nothing_and_says_so() -> None:
+    answer = solve_raw(hard(5, 3, 2), stops, 30.0, None)
+    assert answer.choice is None
+    assert answer.stats == {"claimed": "interrupted", "interrupted": True}
+
+
+@pytest.mark.parametrize("solver", GENERAL)
+def test_interrupt_inside_the_package_is_an_answer(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(solver)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    _, module, hook = CALLS[solver]
+    monkeypatch.setattr(f"mckp_quant.solvers.backends.{module}.{hook}", interrupted)
+    problem = hard(20, 5, 3)
+    solution = verified(problem, solve(problem, solver))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert solution.bound < solution.value
+
+
+def test_interrupt_inside_the_search_of_a_core_keeps_the_best_selection_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(resnet50(), range(2, 9), share=0.2, seed=2)
+    reduction = reduce(problem)
+    assert reduction.incumbent is not None
+    extend, calls = Search._extend, itertools.count()
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return extend(*arguments)
+
+    monkeypatch.setattr(Search, "_extend", interrupted)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert next(calls) == 2  # no other search was begun
+    assert solution.bound < solution.value < float(problem.value[reduction.incumbent].sum())
+
+
+def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(resnet50(), range(2, 9), share=0.2, seed=2)
+    reduction = reduce(problem)
+    assert reduction.incumbent is not None
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "run", interrupted)
+    solution = verified(problem, solve(problem))
+    assert solution.status is Status.FEASIBLE
+    assert solution.stats["interrupted"] is True
+    assert solution.value == math.fsum(problem.value[reduction.incumbent].tolist())
+
+
+IN_ANOTHER_PROCESS = """
+import json, sys
+import numpy as np
+from mckp_quant.solvers import Problem, solve
+import {package}
+rng = np.random.default_rng(0)
+cost = rng.integers(1, 1000, (5, 100, 10))
+value = -(cost.sum(axis=0) + rng.integers(0, 100, (100, 10)))
+least, most = cost.min(axis=2).sum(axis=1), cost.max(axis=2).sum(axis=1)
+problem = Problem.from_table(value.astype(float), cost, [int(a) + int(0.5 * int(b - a)) for a, b in zip(least, most)])
+from mckp_quant.solvers.backends import {module} as adapter
+before = adapter.{hook}
+def hooked(*arguments):
+    print("searching", file=sys.stderr, flush=True)
+    return before(*arguments)
+adapter.{hook} = hooked
+solution = solve(problem, "{solver}", seconds=30)
+print(json.dumps([solution.status.name, solution.stats["interrupted"], solution.value, solution.bound]))
+"""
+CALLS = {
+    "cp_sat": ("ortools.sat.python.cp_model", "cp_sat", "interruptible"),
+    "highs": ("scipy.optimize", "highs", "interruptible"),
+    "pulp": ("pulp", "pulp_milp", "_cbc"),
+    "scip": ("pyscipopt", "scip", "interruptible"),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to one process")
+@pytest.mark.parametrize("solver", GENERAL)
+def test_ctrl_c_while_it_searches_gives_the_best_so_far_at_once(solver: str) -> None:
+    here(solver)
+    package, module, hook = CALLS[solver]
+    script = IN_ANOTHER_PROCESS.format(package=package, module=module, hook=hook, solver=solver)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            assert child.stderr is not None
+            assert child.stderr.readline() == "searching\n"
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 0, err
+    status, interrupted, value, bound = json.loads(out)
+    assert status == "FEASIBLE"
+    assert interrupted is True
+    assert bound < value
+
+
+def test_result_error_and_thread_of_a_call_are_the_callers() -> None:
+    assert interruptible(lambda: 7) == (7, False)
+
+    def fails() -> int:
+        raise ValueError("seven")
+
+    with pytest.raises(ValueError, match="seven"):
+        interruptible(fails)
+    seen: list[tuple[int, bool]] = []
+    other = threading.Thread(target=lambda: seen.append(interruptible(threading.get_ident)))
+    other.start()
+    other.join()
+    assert seen == [(other.ident, False)]
+    assert interruptible(threading.get_ident)[0] != threading.get_ident()
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first wait for a call is interrupted, as by Ctrl-C; later ones are not."""
+    wait = threading.Event.wait
+    calls: list[int] = []
+
+    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread() and timeout == 0.2:
+            calls.append(1)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+        return wait(event, timeout)
+
+    monkeypatch.setattr(threading.Event, "wait", interrupted)
+
+
+def test_call_that_can_be_stopped_is_stopped_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    interrupting(monkeypatch)
+    assert interruptible(lambda: told.wait(30), told.set) == (True, True)
+
+
+def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    interrupting(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(lambda: told.wait(30))
+    told.set()
+
+
+PRINTS = """
+import ctypes, os, sys, threading
+from mckp_quant.solvers.backends.interrupt import output_to_errors
+print("before")
+other = threading.Event()
+if len(sys.argv) > 1:
+    threading.Thread(target=other.wait, daemon=True).start()
+with output_to_errors():
+    os.write(1, b"written\\n")
+    ctypes.CDLL(None).puts(b"buffered")
+print("after")
+other.set()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the C library goes by another name")
+def test_what_compiled_code_prints_goes_to_the_standard_error() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINTS], capture_output=True, text=True, check=True)
+    assert done.stdout == "before\nafter\n"
+    assert done.stderr == "written\nbuffered\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the C library goes by another name")
+def test_beside_other_threads_the_standard_output_is_left_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", PRINTS, "thread"], capture_output=True, text=True, check=True)
+    assert sorted(done.stdout.split()) == ["after", "before", "buffered", "written"]
+    assert done.stderr == ""
+
+
+def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
+    script = (
+        "import os\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
+        "try:\n    with output_to_errors():\n        raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt:\n    os.write(1, b'here')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "here"
+
+
+def test_closed_standard_output_is_no_error() -> None:
+    script = (
+        "import os, sys\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
+        "os.close(1)\nwith output_to_errors():\n    print('here', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("here")
