@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .allocation.builder import build
     from .allocation.choices import find_ties
     from .allocation.comparison import compare_solvers
-    from .allocation.constraints.constraints import Structure
+    from .allocation.constraints.constraints import Constraints
     from .allocation.constraints.conversion import Conversion
     from .allocation.index import Index
     from .allocation.several_requests import allocate_each
@@ -46,7 +46,7 @@ _LAZY = {
     "Policy": "policy.policy",
     "Refinement": "refinement.result",
     "Stability": "stability.result",
-    "Structure": "allocation.constraints.constraints",
+    "Constraints": "allocation.constraints.constraints",
     "Validation": "evaluation.validation",
     "allocate": "allocation.allocating",
     "allocate_each": "allocation.several_requests",
@@ -73,6 +73,7 @@ __all__ = [
     "Activation",
     "ActivationRanges",
     "Allocation",
+    "Constraints",
     "Conversion",
     "Format",
     "Index",
@@ -84,7 +85,6 @@ __all__ = [
     "Refinement",
     "SensitivityTable",
     "Stability",
-    "Structure",
     "Validation",
     "__version__",
     "allocate",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..layers import Activation
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
 
 _MAPPINGS = {
     "budgets": "{'weight_bytes': '90kB'}",
@@ -46,7 +46,7 @@ class Request:
         From layers, patterns, kinds or places to the names of the formats that these may have.
     target
         The export target that must take the formats.
-    structure
+    constraints
         Constraints on the policy as a whole.
     activations
         The activation tensors; where there are none, those of the table count.
@@ -64,7 +64,7 @@ class Request:
     costs: Sequence[CostTable] = field(default=())
     choices: Mapping[str, Sequence[str]] | None = None
     target: str | None = None
-    structure: Structure | None = None
+    constraints: Constraints | None = None
     activations: Sequence[Activation] = ()
 
     def __post_init__(self) -> None:
