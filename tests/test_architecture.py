@@ -24,7 +24,7 @@ TABLE = """
 errors:
 _version:
 common: errors solvers
-layers: errors
+layers: common errors
 formats: common errors layers
 network: common errors layers
 tables: common errors formats layers

@@ -216,9 +216,9 @@ def _check_bound(budget: Budget, bound: int) -> None:
     if bound >= 0:
         return
     if budget.least:
-        told = f"even the costliest formats take {budget.told(budget.limit + bound)}, the most that works"
+        told = f"even the costliest formats take {budget.describe(budget.limit + bound)}, the most that works"
     else:
-        told = f"activations that stay in floating point take {budget.told(budget.fixed)} by themselves"
+        told = f"activations that stay in floating point take {budget.describe(budget.fixed)} by themselves"
     raise NoSolution(f"budget {budget} cannot be met: {told}")
 
 

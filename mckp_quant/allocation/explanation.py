@@ -51,7 +51,7 @@ def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
         if total <= worst.get(said, -1):  # a peak has several resources, and the largest says what would do
             continue
         worst[said] = total
-        shown = budget.told(total, up=not budget.least)
+        shown = budget.describe(total, up=not budget.least)
         words[said] = (
             f"budget {said} cannot be met: even the {kind} formats take {shown}, the {best} that works"
             + _forced(problem, index, at)
@@ -143,8 +143,8 @@ def _what_works(budget: Budget, most: int, least: int | None, *, proved: bool = 
     if least is None:
         return f"no amount{found} works while the others stay as they are"
     if budget.least:
-        return f"the most{found} that works while the others stay is {budget.told(budget.limit + most - least)}"
-    return f"the least{found} that works while the others stay is {budget.told(least + budget.fixed, up=True)}"
+        return f"the most{found} that works while the others stay is {budget.describe(budget.limit + most - least)}"
+    return f"the least{found} that works while the others stay is {budget.describe(least + budget.fixed, up=True)}"
 
 
 def least_peaks(table: SensitivityTable, request: Request, index: Index) -> dict[str, int | None]:

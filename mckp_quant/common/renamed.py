@@ -51,7 +51,7 @@ def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+        called = function.__qualname__.removesuffix(".__init__")  # a class is called by its own name
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:

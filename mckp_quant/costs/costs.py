@@ -157,7 +157,7 @@ class Budget:
         sign = ">=" if self.least else "="
         return f"{self.name} {sign} {self.asked}" + (f" ({meaning})" if self.asked.endswith("%") else "")
 
-    def told(self, total: int, *, up: bool = False) -> str:
+    def describe(self, total: int, *, up: bool = False) -> str:
         """A total in the user's unit, and in percent where the budget is; `up` rounds so that it is enough."""
         shown = self.in_units(total, up=up)
         if not (self.whole and self.asked.endswith("%")):

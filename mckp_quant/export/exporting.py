@@ -14,7 +14,7 @@ from ..allocation.choices import find_ties
 from ..common.documents import write_document
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
-from ..formats.storage import BLOCKS
+from ..formats.storage import GGUF_BLOCKS
 from ..solvers.errors import missing, require
 from .contract import ExportMismatch
 from .records import KIND, VERSION, ExportReport, LayerRecord
@@ -160,7 +160,7 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
     taken = capability(target)
     for layer, entry in job.chosen:
         reason = taken.refuses(layer, entry)
-        if not reason and not entry.built_in and not (taken.blocks and entry.name.upper() in BLOCKS):
+        if not reason and not entry.built_in and not (taken.blocks and entry.name.upper() in GGUF_BLOCKS):
             reason = "it is a user's own, and how it stores numbers is not known"
         if reason:
             raise InvalidInput(

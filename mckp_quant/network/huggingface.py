@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ..common.checks import check_count
 from ..errors import InvalidInput
 from ..solvers.errors import require
 
@@ -137,11 +138,9 @@ def text_batches(
     InvalidInput
         When the file cannot be read, is shorter than one window, or a number is too small.
     """
-    if batch_size < 1:
-        raise InvalidInput(f"batch_size is {batch_size}: it must be at least 1")
+    check_count("batch_size", batch_size, 1)
     start = list(tokenizer.encode("", add_special_tokens=True))
-    if tokens < len(start) + 2:
-        raise InvalidInput(f"a window has {tokens} tokens: it must have at least {len(start) + 2}")
+    check_count("tokens", tokens, len(start) + 2)  # with two of the text, of which one is a target
     windows: list[list[int]] = []
     left: list[int] = []
     found = 0

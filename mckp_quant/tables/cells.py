@@ -34,7 +34,7 @@ def is_missing(raw: object, marks: tuple[str, ...]) -> bool:
     return False
 
 
-def is_barred(raw: object) -> bool:
+def is_not_allowed(raw: object) -> bool:
     """Whether a cell says that the format is not allowed for the layer."""
     return isinstance(raw, str) and raw.strip().casefold() == NOT_ALLOWED
 

@@ -49,6 +49,12 @@ class Rod:
     width: int = 1
 
 
+@renamed_keywords(target="precision=...", seed="run=RunOptions(seed=...)")
+def measure(model: object, *, precision: float = 0.0) -> float:
+    """Of the function itself."""
+    return precision
+
+
 @pytest.mark.parametrize(("cls", "old", "new"), ATTRIBUTES, ids=lambda each: getattr(each, "__name__", each))
 def test_old_attributes_raise_an_error_that_says_the_new_one(cls: type, old: str, new: str) -> None:
     assert inspect.getattr_static(cls, new, None) is not None or new in cls.__annotations__
@@ -109,11 +115,6 @@ def test_renamed_attributes_are_no_fields() -> None:
 
 
 def test_renamed_keywords_of_functions_say_what_to_write() -> None:
-    @renamed_keywords(target="precision=...", seed="run=RunOptions(seed=...)")
-    def measure(model: object, *, precision: float = 0.0) -> float:
-        """Of the function itself."""
-        return precision
-
     call: Any = measure
     assert measure(None, precision=0.5) == 0.5
     assert measure.__doc__ == "Of the function itself."

@@ -11,7 +11,7 @@ from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import Gguf, export, read_policy
 from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
 from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
-from mckp_quant.formats.storage import BLOCKS
+from mckp_quant.formats.storage import GGUF_BLOCKS
 
 from .networks import llama, mixed
 
@@ -30,7 +30,7 @@ def test_blocks_dequantise_to_integers_times_scales(needs: Callable[[str], None]
     integers = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), shape).astype(np.int8)
     scales = rng.random((shape[0], shape[1] // 32)).astype(np.float16)
     data = to_blocks(integers, scales, bits)
-    assert data.shape == (shape[0], shape[1] // 32 * BLOCKS[kind][1])
+    assert data.shape == (shape[0], shape[1] // 32 * GGUF_BLOCKS[kind][1])
     wanted = integers * np.repeat(scales.astype(np.float32), 32, axis=1)
     assert (gguf.dequantize(data, gguf.GGMLQuantizationType[kind]) == wanted).all()
 
@@ -38,7 +38,7 @@ def test_blocks_dequantise_to_integers_times_scales(needs: Callable[[str], None]
 def test_sizes_of_blocks_are_those_of_the_package(needs: Callable[[str], None]) -> None:
     needs("gguf")
     gguf = __import__("gguf")
-    for kind, sizes in BLOCKS.items():
+    for kind, sizes in GGUF_BLOCKS.items():
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]] == sizes, kind
 
 

@@ -143,7 +143,7 @@ def spoil(document: dict[str, Any], change: str) -> dict[str, Any]:
         ("no loss", r"the table '.*table.json' lacks the field 'loss'"),
         ("strange layer", "the table '.*', layers, row 0 has an entry that cannot be read: .*colour"),
         ("no shape", "has an entry that cannot be read: 'shape'"),
-        ("no elements", r"layer 'a' has the shape \(0, 3\)"),
+        ("no elements", r"shape\[0\] of layer 'a' is 0: it must"),
         ("layers", "has layers = 3: it must be a list"),
         ("samples", "has samples = .many.: it must be a whole number"),
         ("format", "unknown format 'w9': weights have 1 to 8 bits"),

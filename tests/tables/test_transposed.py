@@ -90,7 +90,7 @@ def test_what_is_wrong_on_its_side_is_named_by_its_place(tmp_path: Path, text: s
         ("channels", 2.5, "row 0, column 'channels': 2.5 is no whole number"),
         ("stored_bits", 64.5, "row 0, column 'stored bits of w2': 64.5 is no whole number"),
         ("activation_first", 0.5, "row 0, column 'activation_first': 0.5 is no whole number"),
-        ("activation_elements", 0.0, "row 0, column 'activation_elements': activation with elements = 0"),
+        ("activation_elements", 0.0, "row 0, column 'activation_elements': elements of an activation is 0"),
         ("activation_readers", 3.0, "row 0, column 'activation_readers': the array has the type float64"),
     ],
 )
@@ -151,8 +151,14 @@ def test_activation_tensors_survive_a_file(tmp_path: Path, kind: str) -> None:
         ("{}", "must hold a list of activation tensors"),
         ("[3]", "row 0: 3 must hold elements, first, last"),
         ('[{"elements": 1, "first": 0}]', "must hold elements, first, last"),
-        ('[{"elements": 1.5, "first": 0, "last": 0}]', "row 0: activation with elements, first, last = (1.5, 0, 0)"),
-        ('[{"elements": 1, "first": 2, "last": 0}]', "with last no earlier than first"),
+        (
+            '[{"elements": 1.5, "first": 0, "last": 0}]',
+            "row 0: elements of an activation is 1.5: it must be",
+        ),
+        (
+            '[{"elements": 1, "first": 2, "last": 0}]',
+            "whose first is 2 is 0: it must be a whole number, at least 2",
+        ),
         ('[{"elements": 1, "first": 0, "last": 0, "readers": "a"}]', "readers = 'a' must be a list of names"),
     ],
 )
@@ -173,5 +179,5 @@ def test_no_fraction_in_a_document_is_cut_off(tmp_path: Path, field: str, entry:
     document = json.loads(path.read_text())
     (document if field in document else document["layers"][0])[field] = entry
     path.write_text(json.dumps(document))
-    with pytest.raises(InvalidInput, match=rf"table.json.*{field} = .*whole number"):
+    with pytest.raises(InvalidInput, match=rf"table.json.*{field}.*whole number"):
         read_table(path)
