@@ -1,4 +1,4 @@
-"""How many bytes a quantised weight takes in the files of each export target, scales, zero points and padding counted."""
+"""Bytes that a quantised weight takes in the files of each export target: scales, zero points and padding counted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def packed_bytes(layer: Layer, entry: Format) -> int:
 
 
 def torchao_bytes(layer: Layer, entry: Format) -> int:
-    """torchao: a byte for each weight whatever its bits, and for each scale a zero point of a byte if inputs stay float."""
+    """torchao: a byte for each weight whatever its bits; each scale has a zero point of a byte if inputs stay float."""
     scheme = entry.weight_scheme
     if scheme is None or entry.activation_scheme is not None:
         return entry.storage_bytes(layer)
@@ -33,7 +33,7 @@ def torchao_bytes(layer: Layer, entry: Format) -> int:
 
 
 def compressed_tensors_bytes(layer: Layer, entry: Format) -> int:
-    """compressed-tensors: rows packed into words of 32 bits, zero points too (by columns), and 16 bytes for the shape."""
+    """compressed-tensors: rows packed into words of 32 bits, zero points by columns, and 16 bytes for the shape."""
     scheme = entry.weight_scheme
     plain = (
         scheme is not None and scheme.bits == 8 and (scheme.family == "float" or entry.activation_scheme is not None)
