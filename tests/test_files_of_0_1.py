@@ -100,13 +100,13 @@ def test_problems_are_read_array_by_array() -> None:
         budget=np.array([5]),
         start=np.array([0, 2, 4]),
         label=np.array([0, 1, 0, 1]),
-        rows=Rows(*(np.array(each) for each in ([0, 2], [0, 2], [1, 1], [0], [1]))),
+        rows=Rows(np.array([0, 2]), np.array([0, 2]), np.array([1, 1]), np.array([0]), np.array([1])),
         pairs=Pairs(np.array([0]), np.array([3]), np.array([0.25])),
     )
     for name, own in (("problem.json", build(TABLE, BUDGETS)[0]), ("problem_with_pairs.json", rich)):
         read = read_problem(FILES / name)
-        for field in ("value", "cost", "budget", "start", "label"):
-            assert np.array_equal(getattr(own, field), getattr(read, field)), (name, field)
+        for array in ("value", "cost", "budget", "start", "label"):
+            assert np.array_equal(getattr(own, array), getattr(read, array)), (name, array)
         for part in ("rows", "pairs"):
             mine, theirs = getattr(own, part), getattr(read, part)
             assert (mine is None) == (theirs is None)

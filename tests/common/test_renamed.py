@@ -13,7 +13,6 @@ import pytest
 
 import mckp_quant
 from mckp_quant import CostTable, Format, Index, Interactions, Plan, Policy, SensitivityTable, Stability
-from mckp_quant.common.lazy import lazy_names
 from mckp_quant.common.renamed import RenamedAttribute, renamed_fields, renamed_keywords
 from mckp_quant.costs import Budget
 
@@ -124,13 +123,3 @@ def test_renamed_keywords_of_functions_say_what_to_write() -> None:
         call(None, seed=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
         call(None, other=1)
-
-
-def test_lazy_names_are_found_renamed_or_refused() -> None:
-    load = lazy_names("mckp_quant", {"Policy": ".policy", "export": ".export"}, {"Plcy": "mckp_quant.Policy"})
-    assert load("Policy") is Policy
-    assert load("export").__name__ == "mckp_quant.export"
-    with pytest.raises(AttributeError, match=r"^mckp_quant\.Plcy is now mckp_quant\.Policy$"):
-        load("Plcy")
-    with pytest.raises(AttributeError, match=r"^module 'mckp_quant' has no attribute 'Polcy'$"):
-        load("Polcy")
