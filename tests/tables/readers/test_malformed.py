@@ -14,7 +14,7 @@ from mckp_quant.cli.entry import main
 from mckp_quant.tables import read_table, write_table
 from mckp_quant.tables.readers.csv_files import as_csv
 
-from ..drawn_tables import OWN, make_table
+from ...drawn_tables import OWN, make_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

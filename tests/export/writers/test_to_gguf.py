@@ -13,7 +13,7 @@ from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
 from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
 from mckp_quant.formats.storage import GGUF_BLOCKS
 
-from .networks import llama, mixed
+from ..networks import llama, mixed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
