@@ -1,4 +1,4 @@
-"""The front door of export: refuse, write, read back, compare, and only then put the artefact in its place."""
+"""Exports a policy: refuses, writes, reads back, compares, and only then puts the artefact in its place."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
 
 
 def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterable[LayerRecord]:
-    """Hold what was read back against what was asked.
+    """Compare what was read back with what was asked.
 
     Parameters
     ----------

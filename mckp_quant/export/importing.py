@@ -1,4 +1,4 @@
-"""Policies from artefacts that exist already: which formats the layers of a file have."""
+"""Reads policies from artefacts that exist already: which format each layer of a file has."""
 
 from __future__ import annotations
 

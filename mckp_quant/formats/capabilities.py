@@ -1,4 +1,4 @@
-"""Which formats each export target can run and how it stores them, as data: what a target cannot take is no choice."""
+"""Which formats each export target can run, and how it stores them; a format that it cannot run is never chosen."""
 
 from __future__ import annotations
 

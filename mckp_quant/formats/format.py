@@ -1,4 +1,4 @@
-"""Number formats: what a weight may be stored as, and the bits that takes."""
+"""Number formats: how weights and inputs may be stored, and how many bits that takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Format:
     Attributes
     ----------
     name
-        How the format is called in tables and policies.
+        What the format is called in tables and policies.
     weight_bits
         Bits per weight, without scales: what bit operations count. 32 where weights stay float.
     activation_bits

@@ -1,4 +1,4 @@
-"""What a caller may give as `batches`, and how a model is called on one and given back as it was."""
+"""Reads what a caller gives as `batches`, calls a model on one, and gives the model back as it was."""
 
 from __future__ import annotations
 

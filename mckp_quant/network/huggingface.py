@@ -57,7 +57,7 @@ def load_model(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = No
     """
     path = _checkpoint(folder)
     transformers = _transformers()
-    with _blaming(path), _quiet(transformers):
+    with _reading(path), _quiet(transformers):
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not weights:
             with torch.device("meta"):
@@ -102,7 +102,7 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """
     path = _checkpoint(folder)
     transformers = _transformers()
-    with _blaming(path), _quiet(transformers):
+    with _reading(path), _quiet(transformers):
         made: Tokenizer = transformers.AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
@@ -192,8 +192,8 @@ def _transformers() -> Any:
 
 
 @contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Whatever transformers finds wrong is about the checkpoint: say so in a sentence."""
+def _reading(path: Path) -> Iterator[None]:
+    """Turn every error of transformers into an InvalidInput that names the checkpoint."""
     try:
         yield
     except (InvalidInput, MemoryError, torch.OutOfMemoryError):

@@ -1,4 +1,4 @@
-"""The answer in the words of networks: which layer gets which format, what that costs, and how it was found."""
+"""A policy: which layer gets which format, what that is predicted to lose and costs, and how it was found."""
 
 from __future__ import annotations
 

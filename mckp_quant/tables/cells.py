@@ -1,4 +1,4 @@
-"""Single cells as they come from files and from other people's objects, read with their place in every error."""
+"""Reads single cells of files and of other programs' objects; every error names the place of the cell."""
 
 from __future__ import annotations
 

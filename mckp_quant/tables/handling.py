@@ -1,4 +1,4 @@
-"""From a table as it was found to a sound one: what is odd is listed, and handled as the user said."""
+"""Makes a table of what was found in a file: odd cells are listed, and handled as the user said."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Imported:
 def apply_handling(
     raw: RawTable, handling: Handling, *, layers: Iterable[Layer] = (), formats: Iterable[Format] = ()
 ) -> Imported:
-    """Make a sound table of what was found, doing about odd cells what the user asked for.
+    """Make a table of what was found, and do about odd cells what the user asked for.
 
     Parameters
     ----------

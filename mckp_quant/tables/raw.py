@@ -1,4 +1,4 @@
-"""A table as it was found, before anybody has decided about its odd cells."""
+"""A table as it was found, before anything is decided about its odd cells."""
 
 from __future__ import annotations
 

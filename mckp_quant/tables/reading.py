@@ -1,4 +1,4 @@
-"""The front door for tables in files: the ending says which kind of file it is."""
+"""Reads and writes tables in files; the ending of the name says which kind of file it is."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def from_records(
 
     A heading for the format and one for the loss make a long table; otherwise every heading that is no fact of a layer
     is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it. A heading for the
-    format and none for layer and loss make a wide table on its side: headings are layers, and each row is a format, a
+    format and none for layer and loss make a transposed wide table: headings are layers, and each row is a format, a
     fact of the layers, or what stands beside a format.
 
     Parameters
