@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import statistics
 from typing import TYPE_CHECKING
 
-from benchmarks.solvers.best_known import BEST_KNOWN, best_known
+from ..pages import read_rows
+from .best_known import best_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,9 +76,8 @@ class Results:
 
 def read(path: Path) -> Results:
     """Read a results file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    known = {name: each.value for name, each in best_known().items()} if BEST_KNOWN.exists() else {}
+    rows = read_rows(path)
+    known = {name: each.value for name, each in best_known().items()}
     gathered: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         gathered.setdefault((row["instance"], row["solver"]), []).append(row)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import between_markers, table
-from benchmarks.solvers.instances import GROWING, KHAN
-from benchmarks.solvers.measurements import Results, exponent, geometric_mean, median, read
-from mckp_quant.common.documents import write_text
+from ..pages import RESULTS, fill, read_rows, table
+from .library import GROWING, KHAN
+from .measurements import Results, exponent, geometric_mean, median, read
 
 if TYPE_CHECKING:
-    from benchmarks.solvers.measurements import Measured
+    from pathlib import Path
+
+    from .measurements import Measured
 
 GENERAL = ("raw cp_sat", "raw highs", "raw cbc", "raw scip")
 REDUCED = ("cp_sat", "highs", "pulp")
@@ -26,7 +25,6 @@ SEVERAL = tuple(
 )
 HARD = "several_budgets 30x10, 5 budgets"
 MILLION = "LLM 1,000,000x4"
-FUZZ = Path(__file__).parents[1] / "results" / "fuzz.csv"
 
 
 def write_page(path: Path, target: Path) -> None:
@@ -41,8 +39,7 @@ def write_page(path: Path, target: Path) -> None:
         "families": families(results),
         "khan": khan(results),
     }
-    for name, text in parts.items():
-        write_text(target, between_markers(target, name, text))
+    fill(target, parts)
 
 
 def _made(results: Results) -> str:
@@ -254,10 +251,9 @@ def _memory(results: Results) -> list[tuple[str, ...]]:
 
 
 def _fuzz() -> list[tuple[str, ...]]:
-    if not FUZZ.is_file():
+    lines = read_rows(RESULTS / "fuzz.csv")
+    if not lines:
         return []
-    with FUZZ.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
     count = {name: sum(int(line[name]) for line in lines) for name in ("problems", "wrong", "over budget")}
     failing = sum(int(line["certificate fails"]) for line in lines)
     said = f"{count['problems']:,}: {count['wrong']} wrong, {count['over budget']} over, {failing} certificates fail"

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.solvers.instances import library
-from benchmarks.solvers.raw import RAW, exact_value, over_budget
 from mckp_quant.solvers import Problem, SolverFailure, Status, front, solve
+
+from .library import library
+from .raw import RAW, exact_value, over_budget
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -1,23 +1,24 @@
-"""The networks and the ways to choose a policy that `benchmarks.policies.truth` compares."""
+"""The networks and the ways to choose a policy that `benchmarks.policies.held_out` compares."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 import mckp_quant as mq
-from benchmarks.policies.methods import JOINT
-from benchmarks.policies.networks import FORMATS, budget_bytes, load_networks
 from mckp_quant import demo
 from mckp_quant.interactions.form import allocate_with_interactions
 from mckp_quant.interactions.measuring import measure_interactions
 from mckp_quant.refinement.refining import refine
 from mckp_quant.search import LevelSwitch, search
+
+from ..command_line import WrongInput, say
+from .methods import JOINT
+from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,15 @@ class Subject:
 
 def _batched(inputs: Tensor, targets: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
     return list(zip(inputs.split(size), targets.split(size), strict=True))
+
+
+def chosen_names(asked: Sequence[str] | None, data: Path | None) -> list[str]:
+    """The names of the networks that were asked for, or of all that can run; raises `WrongInput` for what cannot."""
+    names = list(asked or (["demo"] if data is None else ["resnet20", "chargpt", "demo"]))
+    if unknown := [name for name in names if name not in SUBJECTS]:
+        raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(SUBJECTS)}")
+    require_data(data, (file for name in names for file in FILES.get(name.removesuffix("-inputs"), ())))
+    return names
 
 
 def subject(name: str, data: Path | None, calibration: int | None) -> Subject:
@@ -222,8 +232,3 @@ def _evolved(lab: Laboratory, average: Fraction, count: int) -> tuple[mq.Policy,
         checkpoint=lab.checkpoint("evolution", average),
     )
     return found.policy, found.evaluations
-
-
-def say(text: str) -> None:
-    """Print a line on the error stream, so that what is printed can be piped."""
-    print(text, file=sys.stderr, flush=True)
