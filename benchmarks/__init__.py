@@ -1,5 +1,5 @@
-"""What measures the figures in docs: each module with a `main` is a command, `python -m benchmarks.ROOM.MODULE`.
+"""What measures the figures in docs: every module with a `main` is a command, to be run with ``python -m``.
 
-The three rooms hold what is compared: solvers, estimators of sensitivity, and ways to choose a policy. At this level
-stay only the helpers that all rooms share. Nothing in `mckp_quant` may import from here, and no test needs a long run.
+Its three rooms compare solvers, estimators of sensitivity, and ways to choose a policy. Only helpers that all rooms
+share stand at this level. `mckp_quant` imports nothing from here.
 """

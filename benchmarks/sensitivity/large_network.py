@@ -1,7 +1,10 @@
 """Measures a causal language model of 50 million parameters, or plans one of any size, and prints what it took.
 
-python -m benchmarks.sensitivity.large_network [--size tiny|50M|1B] [--batches N] [--windows N] [--tokens N]
-    [--memory-limit 300MB] [--threads N] [--dry-run]
+    python -m benchmarks.sensitivity.large_network [--size tiny|50M|1B] [--batches N] [--windows N] [--tokens N]
+        [--memory-limit 300MB] [--threads N] [--dry-run]
+
+The network is a Llama configuration with random weights and reads random tokens: only time and memory mean anything.
+--dry-run prints the plan alone, which needs no weights, so it works for networks that this machine cannot hold.
 """
 
 from __future__ import annotations

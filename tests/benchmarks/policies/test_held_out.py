@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mckp_quant as mq
+from benchmarks.policies import held_out, held_out_methods
 from benchmarks.policies.methods import JOINT
 
 if TYPE_CHECKING:
