@@ -72,8 +72,8 @@ class Interactions:
         batch_sizes = np.array(self.batch_sizes, dtype=np.float64)
         if parts.shape != (len(batch_sizes), n, n):
             raise InvalidInput(
-                f"parts have the shape {parts.shape}: {len(batch_sizes)} batch sizes, {len(self.layer_names)} layers and "
-                f"{len(self.formats)} formats need {(len(batch_sizes), n, n)}"
+                f"parts have the shape {parts.shape}: {len(batch_sizes)} batch sizes, {len(self.layer_names)} layers "
+                f"and {len(self.formats)} formats need {(len(batch_sizes), n, n)}"
             )
         for name, array in (("parts", parts), ("batch_sizes", batch_sizes)):
             array.setflags(write=False)
