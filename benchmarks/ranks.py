@@ -1,4 +1,4 @@
-"""How well one set of numbers foretells the order of another."""
+"""How well one set of numbers predicts the order of another."""
 
 from __future__ import annotations
 

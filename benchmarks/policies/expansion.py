@@ -1,10 +1,10 @@
-"""What single changes of a quantised network do on new data, and what foretells it: table, expansion, or trying them.
+"""Predictions of what single changes of a quantised network do on new data: by the table, an expansion, or trials.
 
     python -m benchmarks.policies.expansion [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4] [--seeds 0,1]
         [--work FOLDER] [--page docs/truth.md]
 
-For the exact policy of each network, size and seed every layer is put into its next narrower and next wider format,
-alone, and the network is run on held-out inputs. Set against these changes of the KL are those that the table
+It starts from the exact policy of each network, size and seed. One layer at a time gets its next narrower and next
+wider format, and the network runs on held-out inputs. These changes of the KL are compared with those that the table
 predicts, those that one expansion around the policy predicts (7 passes over the calibration inputs), and those that
 were measured on the calibration inputs, change by change. FOLDER and NAME are those of `benchmarks.policies.held_out`.
 """
@@ -26,7 +26,7 @@ from ..command_line import Command, say
 from ..environment import environment
 from ..pages import RESULTS, fill, table
 from ..ranks import rank_correlation
-from .held_out_methods import Laboratory, chosen_names, subject
+from .held_out_methods import Laboratory, chosen_names, load_case
 
 if TYPE_CHECKING:
     import argparse
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .held_out_methods import Subject
+    from .held_out_methods import Case
 
-FORETOLD = ("table", "expansion", "measured on calibration")
+PREDICTIONS = ("table", "expansion", "measured on calibration")
 
 
-def study(case: Subject, seed: int, average: Fraction, work: Path) -> tuple[dict[str, float], int]:
-    """The rank correlation with what held-out inputs say, of each way to foretell it; how many changes there were."""
+def study(case: Case, seed: int, average: Fraction, work: Path) -> tuple[dict[str, float], int]:
+    """The rank correlation of each prediction with what held-out inputs say, and how many changes there were."""
     lab = Laboratory(case, seed, work)
     measured_table = lab.table("gauss_newton")
     made = mq.allocate(measured_table, lab.budget(average))
@@ -64,8 +64,8 @@ def study(case: Subject, seed: int, average: Fraction, work: Path) -> tuple[dict
     expander = Expander(own, measured_table, problem, made.index, "categorical", range(len(own.sizes)), seed)
     expanded = expander.around(choice, own.simulator.apply(made.policy), importance).change()
     by_table = problem.value - problem.value[choice[problem.group]]
-    foretold = dict(zip(FORETOLD, (by_table[near], expanded[near], changes[0]), strict=True))
-    return {name: rank_correlation(each, changes[1]) for name, each in foretold.items()}, len(near)
+    predicted = dict(zip(PREDICTIONS, (by_table[near], expanded[near], changes[0]), strict=True))
+    return {name: rank_correlation(each, changes[1]) for name, each in predicted.items()}, len(near)
 
 
 def _scores(evaluator: Evaluator, policy: mq.Policy) -> list[NDArray[np.float64]]:
@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     rows = []
     for name in chosen_names(options.network, options.data):
-        case = subject(name, options.data, None)
+        case = load_case(name, options.data, None)
         for average in options.averages:
             found, counts = [], []
             for seed in options.seeds:
@@ -102,10 +102,10 @@ def _run(options: argparse.Namespace) -> int:
                 correlations, count = study(case, seed, average, options.work)
                 found.append(correlations)
                 counts.append(count)
-            means = [f"{np.mean([each[which] for each in found]):.2f}" for which in FORETOLD]
+            means = [f"{np.mean([each[which] for each in found]):.2f}" for which in PREDICTIONS]
             passes = f"{np.mean(counts):.0f}"
             rows.append((f"{case.name}, {float(average):g} bits", *means, f"{EXPANSION_PASSES:.0f}", passes))
-    headings = ("rank correlation with held-out inputs", *FORETOLD, "passes of expansion", "of measuring")
+    headings = ("rank correlation with held-out inputs", *PREDICTIONS, "passes of expansion", "of measuring")
     where = environment(("torch", "numpy"))
     seeds = ",".join(map(str, options.seeds))
     text = f"{table(headings, rows)}\n\n{where['date']}, {where['versions']}; seeds {seeds}."

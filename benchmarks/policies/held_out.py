@@ -32,7 +32,7 @@ from mckp_quant.evaluation.evaluator import Evaluator, mean_and_error
 from ..command_line import Command, WrongInput, say
 from ..environment import environment
 from ..pages import DOCS, RESULTS
-from .held_out_methods import EXACT, MEASURING, SUBJECTS, TABLES, UNIFORM, Laboratory, chosen_names, methods, subject
+from .held_out_methods import CASES, EXACT, MEASURING, TABLES, UNIFORM, Laboratory, chosen_names, load_case, methods
 from .held_out_page import write_page
 from .networks import FORMATS
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .held_out_methods import Subject
+    from .held_out_methods import Case
 
 FIELDS = (
     *("network", "average", "seed", "method", "calibration", "evaluations", "seconds", "weight_bytes", "predicted"),
@@ -81,9 +81,7 @@ class Record:
 Kept = dict[tuple[str, str, int, str, int], Record]
 
 
-def planned(
-    case: Subject, seeds: int, averages: Sequence[Fraction], evaluations: Sequence[int], evolution: int
-) -> float:
+def planned(case: Case, seeds: int, averages: Sequence[Fraction], evaluations: Sequence[int], evolution: int) -> float:
     """Seconds that a network will take at most, from the time of one pass over one calibration batch."""
     inputs, _ = case.drawn(0)[0]
     with torch.no_grad():
@@ -99,7 +97,7 @@ def planned(
     return seeds * a_pass * (sum(MEASURING.values()) + cells + len(averages) * (searching + judging))
 
 
-def judge(case: Subject, options: argparse.Namespace, kept: Kept, keep: Callable[[Record], None]) -> None:
+def judge(case: Case, options: argparse.Namespace, kept: Kept, keep: Callable[[Record], None]) -> None:
     """Choose and judge every policy of a network that has not been judged."""
     evaluator = Evaluator(case.model, case.held_out)
     where = environment(("torch", "numpy"))
@@ -175,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Say what a run costs, run, or write the page; 0."""
     command = Command(__doc__, ("plan", "run", "page"))
     command.folder("--data", help="the networks and their data")
-    command.several("--network", str, None, f"some of {', '.join(SUBJECTS)}", "NAME,NAME")
+    command.several("--network", str, None, f"some of {', '.join(CASES)}", "NAME,NAME")
     command.several("--averages", Fraction, "2.5,3,4", "bits a weight")
     command.several("--seeds", int, "0,1,2")
     command.several("--evaluations", int, "50,200", "of refine")
@@ -218,11 +216,11 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cases(options: argparse.Namespace) -> list[Subject]:
+def _cases(options: argparse.Namespace) -> list[Case]:
     """The networks that were asked for, with their data."""
     names = chosen_names(options.network, options.data)
     try:
-        cases = [subject(name, options.data, options.calibration) for name in names]
+        cases = [load_case(name, options.data, options.calibration) for name in names]
     except ValueError as error:
         raise WrongInput(f"--calibration {options.calibration} is too much: {error}") from error
     for case in (each for each in cases if each.formats != FORMATS):

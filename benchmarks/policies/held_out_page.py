@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..command_line import require_file
 from ..pages import fill, read_rows, table
-from .held_out_methods import EXACT, SUBJECTS, UNIFORM
+from .held_out_methods import CASES, EXACT, UNIFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,7 @@ def _against_evolution(rows: list[Row]) -> list[tuple[str, str]]:
 def tables(rows: list[Row]) -> str:
     """One table for each network and size."""
     text = []
-    names = list(SUBJECTS.values())
+    names = list(CASES.values())
     groups = sorted(_grouped(rows, "network", "calibration", "average"), key=lambda group: names.index(group[0][0]))
     for (network, size, average), own in groups:
         seeds = len({row["seed"] for row in own})

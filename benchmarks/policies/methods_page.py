@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 from typing import TYPE_CHECKING
 
 from mckp_quant.search import CONTESTANTS
 
-from ..command_line import require_file
+from ..command_line import WrongInput, require_file
 from ..pages import fill, read_rows, table
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ HEADINGS = (
 
 def write_page(results: Path, page: Path) -> None:
     """Fill the parts of the page between their markers, and draw the plot beside it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise WrongInput('the plot needs matplotlib; install it with: pip install "mckp-quant[plot]"')
     require_file("--csv", results, "benchmarks.policies.methods run")
     rows = read_rows(results)
     fill(page, {"made": made(rows), "tables": tables(rows)})

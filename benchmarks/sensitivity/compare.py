@@ -1,4 +1,4 @@
-"""What every sensitivity estimator costs and holds, and how well it ranks layers and policies on data it has not seen.
+"""What every estimator of sensitivity costs in time and memory, and how well it ranks layers and policies on new data.
 
     python -m benchmarks.sensitivity.compare [--data FOLDER] [--network digits|resnet20|chargpt|all] [--part PART]
         [--page]
@@ -7,7 +7,7 @@ Says first what it is going to do and about how long that takes. Results go to a
 already is not run again, so that a run that was stopped goes on. --page writes the tables of docs/sensitivity.md from
 that file. Without --data only the digits network runs; FOLDER is that of `benchmarks.policies.networks`.
 
-Everything runs in other processes, one thread each: every cost and every memory figure in a process of its own.
+Everything runs in other processes with one thread each; each figure of cost or memory has a process of its own.
 
 - cost: CPU time for all layers in four formats, divided by that of one gradient evaluation (a forward and a backward
   pass to all parameters) on the same batches, in turns; medians over rounds. Rounding the weights, done once before
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
 PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
 MEASURING = [name for name in ESTIMATORS if name != "metric"]
-COSTED = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
-HELD = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
-JUDGED = [*MEASURING, *DATA_FREE, *RIVALS]
+FOR_COST = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
+FOR_MEMORY = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
+FOR_ACCURACY = [*MEASURING, *DATA_FREE, *RIVALS]
 TOO_LONG = {("curvlinops ggn", "resnet20"), ("curvlinops ggn", "chargpt")}  # to judge: a quarter of an hour each
 ONCE = {*SLOW, *DATA_FREE, "measured_loss"}  # judged with one seed
 START_SECONDS = 4.0  # CPU time of a process before it begins
@@ -86,12 +86,12 @@ class Process:
 
 
 def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, str, str, int]]) -> Iterator[Process]:
-    """Whatever has no result yet, an estimator after the other on all networks, so that slow minutes hit all alike."""
+    """What has no result yet: one estimator after the other on all networks, so that slow minutes hit all alike."""
 
     def left(part: str, network: str, jobs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
         return tuple(job for job in jobs if (part, network, *job) not in done and missing(job[0]) is None)
 
-    alone = [("cost", method) for method in COSTED] + [("memory", method) for method in HELD]
+    alone = [("cost", method) for method in FOR_COST] + [("memory", method) for method in FOR_MEMORY]
     alone += [("trace", "pyhessian"), ("trace", "gauss_newton"), ("truth", "truth")]
     alone += [("spread", "hutchinson_blockwise"), ("spread", "hutch_plus_plus")]
     for part, method in alone:
@@ -102,7 +102,7 @@ def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, 
         if jobs := left(
             "accuracy",
             network,
-            [(m, s) for m in JUDGED if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
+            [(m, s) for m in FOR_ACCURACY if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
         ):
             yield Process("accuracy", network, jobs)
 

@@ -5,9 +5,9 @@
 
 `run` scales the losses of ResNet-50-like allocations so that the optimum equals 1, 1e-3, ... 1e-9, which changes the
 unit and nothing else, and asks every solver. It then takes language-model-like allocations whose costs have no common
-divisor and sets the budget one bit below what the optimum of a looser budget needs. Truth is the optimum at natural
-scale on which three algorithms agree: the exact solver, the whole Pareto front, and CP-SAT at 2**50. Every answer is
-recomputed in exact integers. Solvers run one after the other, each in a process of its own.
+divisor and sets the budget one bit below what the optimum of a looser budget needs. Answers are compared with the
+optimum at natural scale, on which three algorithms agree: the exact solver, the whole Pareto front, and CP-SAT at
+2**50. Every answer is recomputed in exact integers. Solvers run one after the other, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..environment import environment
 from ..pages import DOCS, RESULTS, fill, read_rows, table
 from . import raw
 from .library import BITS
+from .measurements import ANOTHER
 from .worker import run as run_solver
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 SCALES = (1.0, 1e-3, 1e-5, 1e-7, 1e-9)
 RAW = ("raw cbc", "raw highs default", "raw highs", "raw scip", "raw cp_sat 1e6", "raw cp_sat float", "raw cp_sat")
 OURS = ("pulp", "highs", "cp_sat", "exact")
-WRONG = 1e-9  # of the optimum: a selection dearer than this is another selection
 TITLES = {
     "raw cbc": "CBC",
     "raw highs default": "HiGHS",
@@ -142,17 +142,17 @@ def run(seeds: int, seconds: float, path: Path) -> None:
 
 
 def _is_wrong(row: dict[str, Any]) -> bool:
-    """Called optimal, and dearer than the optimum or beyond the budget."""
-    return row["claim"] == "optimal" and (float(row["excess_value"]) > WRONG or int(row["over_budget"]) > 0)
+    """Whether the solver called it optimal although it is worse than the optimum or over a budget."""
+    return row["claim"] == "optimal" and (float(row["excess_value"]) > ANOTHER or int(row["over_budget"]) > 0)
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:
-    """Wrong ones, with the worst excess; unproved ones."""
+    """How many answers are wrong, with the worst excess, and how many are unproved or refused."""
     wrong = [float(row["excess_value"]) for row in rows if _is_wrong(row)]
     open_ = sum(row["claim"] not in ("optimal", "refused") for row in rows)
     refused = sum(row["claim"] == "refused" for row in rows)
     text = f"{len(wrong)} of {len(rows)}"
-    if wrong and max(wrong) > WRONG:
+    if wrong and max(wrong) > ANOTHER:
         text += f" ({_size(max(wrong))})"
     return text + (f", {open_} unproved" if open_ else "") + (f", {refused} refused" if refused else "")
 

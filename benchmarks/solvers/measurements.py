@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-TRUE = 1e-9  # of the optimum: dearer is another selection
+ANOTHER = 1e-9  # a value that lies further above the optimum, relative to it, belongs to another selection
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One solver on one instance: the median over rounds, and the worst of what was claimed."""
+    """One solver on one instance: the median time over rounds, and the weakest claim."""
 
     instance: str
     family: str
@@ -35,12 +35,12 @@ class Measured:
 
     @property
     def correct(self) -> bool:
-        """Called optimal, within the budgets, and no worse than the best value known."""
-        return self.claim == "optimal" and self.value <= self.best + TRUE * abs(self.best)
+        """Whether it was called optimal, fits the budgets and is no worse than the best value known."""
+        return self.claim == "optimal" and self.value <= self.best + ANOTHER * abs(self.best)
 
     @property
     def wrong(self) -> bool:
-        """Called optimal, and it is not, or over budget."""
+        """Whether it was called optimal but is not, or is over a budget."""
         return self.claim == "optimal" and not self.correct
 
 

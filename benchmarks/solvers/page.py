@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..pages import RESULTS, fill, read_rows, table
 from .library import GROWING, KHAN
-from .measurements import Results, exponent, geometric_mean, median, read
+from .measurements import ANOTHER, Results, exponent, geometric_mean, median, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +64,7 @@ def _number(value: float) -> str:
 
 
 def against_exact(results: Results, families_: tuple[str, ...], solvers: tuple[str, ...]) -> str:
-    """Median time of exact, and the others over it, in the geometric mean."""
+    """Median time of the exact solver, and the geometric mean of the others' times over it."""
     rows = []
     for family in families_:
         own = results.family(family, "exact")
@@ -85,7 +85,7 @@ def _flaws(met: list[Measured]) -> str:
     wrong = sum(each.wrong for each in met)
     unproved = sum(each.claim not in ("optimal", "exact") for each in met)
     if met and met[0].solver in PLAIN:
-        missed = sum(each.value > each.best + 1e-9 * abs(each.best) for each in met)
+        missed = sum(each.value > each.best + ANOTHER * abs(each.best) for each in met)
         return f" [{missed} not optimal]" if missed else ""
     return (f" [{wrong} wrong]" if wrong else "") + (f" [{unproved} unproved]" if unproved else "")
 
@@ -109,7 +109,7 @@ def growth(results: Results) -> str:
 
 
 def families(results: Results) -> str:
-    """The knapsack literature: times of exact, and the general solvers over them where they took part."""
+    """The knapsack literature: times of the exact solver, and those of general solvers over them."""
     rows = []
     for kind in ("uncorrelated", "weakly_correlated", "strongly_correlated", "subset_sum", "zigzag"):
         found = dict.fromkeys(each.family for each in results.of.values() if each.family.startswith(kind))

@@ -1,4 +1,4 @@
-"""One solver in one process: what it is given, what it says, and what that cost.
+"""One solver in a process of its own: it gets instances, and returns its answers with their time and memory.
 
 The parent sends instances by name; the worker builds them, solves them, and answers with one record each. Building the
 model of a backend counts, imports and a first small solve do not. CPU time is that of the process and of the processes

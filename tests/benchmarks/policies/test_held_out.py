@@ -77,12 +77,12 @@ def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
 def test_budget_of_rounded_inputs_is_that_of_a_uniform_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = held_out_methods.subject("demo", None, 32)
-    joint = held_out_methods.Subject(case.name, case.model, case.pool, case.calibration, 32, case.held_out, JOINT)
+    case = held_out_methods.load_case("demo", None, 32)
+    joint = held_out_methods.Case(case.name, case.model, case.pool, case.calibration, 32, case.held_out, JOINT)
     lab = held_out_methods.Laboratory(joint, 0, tmp_path)
     costs = mq.Policy.uniform(lab.table("gauss_newton").layers, "w4a6").costs
     assert lab.budget(Fraction(4)) == {"weight_bytes": costs["weight_bytes"], "bops": costs["bops"]}
-    monkeypatch.setattr(held_out, "subject", lambda *_: joint)
+    monkeypatch.setattr(held_out, "load_case", lambda *_: joint)
     assert run("plan", tmp_path, "--averages", "4,5") == 2
     assert "--averages 5: demo network has no uniform format of that size in w2a" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from benchmarks.policies import methods
@@ -36,9 +37,13 @@ def test_tables_take_means_over_seeds_and_say_what_loses() -> None:
     assert tables(rows[:2]).endswith("Calibration lowers the held-out KL of 2 of 2 policies.")
 
 
-def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert methods.main(["run"]) == 2
     assert "--data is missing" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert methods.main(["page"]) == 2
+    assert 'the plot needs matplotlib; install it with: pip install "mckp-quant[plot]"' in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert methods.main(["page", "--csv", "none.csv"]) == 2
     message = "--csv none.csv: there is no such file; make it with: python -m benchmarks.policies.methods run"
     assert message in capsys.readouterr().err
