@@ -36,7 +36,7 @@ check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/policies/networks.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.policies.networks $(if $(DATA),--data $(DATA))
 
 docs: install
 	$(PIP) -c constraints.txt -e .[docs]
