@@ -1,4 +1,4 @@
-"""The tables and the plot of docs/methods.md, from the results of `benchmarks.policies.methods`."""
+"""The plot of docs/methods.md and the tables of docs/methods_tables.md, from the results of `benchmarks.policies.methods`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ HEADINGS = (
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers, and draw the plot beside it."""
+    """Fill the parts between markers of the page and of the page of tables beside it, and draw the plot."""
     rows = lines(results)
     if not rows:
         raise SystemExit(f"{results} holds no results: run the benchmark first")
-    for name, text in (("made", made(rows)), ("tables", tables(rows))):
-        write_text(page, between_markers(page, name, text))
+    beside = page.with_name(f"{page.stem}_tables.md")
+    for path, name, text in ((page, "made", made(rows)), (beside, "tables", tables(rows))):
+        write_text(path, between_markers(path, name, text))
     draw(rows, page.with_name("methods.svg"))
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/truth.md, from the results of `benchmarks.policies.truth`."""
+"""What docs/truth.md and docs/truth_tables.md show, from the results of `benchmarks.policies.truth`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ HEADINGS = ("policy", "predicted KL", "held-out KL", "less that of exact", "top-
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers."""
+    """Fill the parts between markers of the page, and of the page of tables beside it."""
     if not results.is_file():
         raise SystemExit(f"{results} is missing: run the benchmark first")
     with results.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for name, text in (("made", made(rows)), ("findings", findings(rows)), ("tables", tables(rows))):
-        write_text(page, between_markers(page, name, text))
+    write_text(page, between_markers(page, "made", made(rows)))
+    beside = page.with_name(f"{page.stem}_tables.md")
+    for name, text in (("findings", findings(rows)), ("tables", tables(rows))):
+        write_text(beside, between_markers(beside, name, text))
 
 
 def made(rows: list[Row]) -> str:
