@@ -2,89 +2,107 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from .common.lazy import lazy_names
+from .common.run_options import RunOptions
 from .errors import InvalidInput
 from .formats.format import Format
 from .layers import Activation, Layer
 from .tables.table import SensitivityTable
 
 if TYPE_CHECKING:
-    from .allocation.allocating import Allocation, allocate
-    from .allocation.builder import build
-    from .allocation.choices import find_ties
-    from .allocation.comparison import compare_solvers
-    from .allocation.constraints.constraints import Structure
-    from .allocation.constraints.conversion import Conversion
-    from .allocation.index import Index
-    from .allocation.several_requests import allocate_each
-    from .evaluation.simulation import apply
-    from .evaluation.validation import Validation, validate
-    from .formats.ranges import ActivationRanges
-    from .interactions.form import Interactions, allocate_with_interactions
-    from .interactions.measuring import measure_interactions
-    from .policy.policy import Policy
-    from .refinement.refining import refine
-    from .refinement.result import Refinement
-    from .rounding.calibration import calibrate_ranges
-    from .sensitivity.measuring import measure
-    from .sensitivity.planning import Plan, plan
-    from .stability.resolving import check_stability
-    from .stability.result import Stability
-    from .stability.sanity import check_table
-    from .tables import read_table, write_table
+    from .allocation import (
+        Allocation,
+        Comparison,
+        Constraints,
+        Conversion,
+        Index,
+        Request,
+        allocate,
+        allocate_each,
+        build,
+        compare_solvers,
+        find_ties,
+    )
+    from .evaluation import Evaluation, Validation, apply, evaluate, validate
+    from .formats import ActivationRanges
+    from .interactions import Interactions, allocate_with_interactions, measure_interactions
+    from .network import Outputs
+    from .policy import Policy
+    from .refinement import Refinement, refine
+    from .rounding import calibrate_ranges
+    from .sensitivity import Plan, measure, plan
+    from .stability import Stability, check_stability, check_table
+    from .tables import CostTable, read_table, write_table
 
-_LAZY = {
-    "ActivationRanges": "formats.ranges",
-    "Allocation": "allocation.allocating",
-    "Conversion": "allocation.constraints.conversion",
-    "Index": "allocation.index",
-    "Interactions": "interactions.form",
-    "Plan": "sensitivity.planning",
-    "Policy": "policy.policy",
-    "Refinement": "refinement.result",
-    "Stability": "stability.result",
-    "Structure": "allocation.constraints.constraints",
-    "Validation": "evaluation.validation",
-    "allocate": "allocation.allocating",
-    "allocate_each": "allocation.several_requests",
-    "apply": "evaluation.simulation",
-    "build": "allocation.builder",
-    "calibrate_ranges": "rounding.calibration",
-    "check_table": "stability.sanity",
-    "compare_solvers": "allocation.comparison",
-    "find_ties": "allocation.choices",
-    "measure_interactions": "interactions.measuring",
-    "measure": "sensitivity.measuring",
-    "plan": "sensitivity.planning",
-    "read_table": "tables",
-    "refine": "refinement.refining",
-    "check_stability": "stability.resolving",
-    "validate": "evaluation.validation",
-    "allocate_with_interactions": "interactions.form",
-    "write_table": "tables",
+_HOMES = {
+    "ActivationRanges": ".formats",
+    "Allocation": ".allocation",
+    "Comparison": ".allocation",
+    "Constraints": ".allocation",
+    "Conversion": ".allocation",
+    "CostTable": ".tables",
+    "Evaluation": ".evaluation",
+    "Index": ".allocation",
+    "Interactions": ".interactions",
+    "Outputs": ".network",
+    "Plan": ".sensitivity",
+    "Policy": ".policy",
+    "Refinement": ".refinement",
+    "Request": ".allocation",
+    "Stability": ".stability",
+    "Validation": ".evaluation",
+    "allocate": ".allocation",
+    "allocate_each": ".allocation",
+    "allocate_with_interactions": ".interactions",
+    "apply": ".evaluation",
+    "build": ".allocation",
+    "calibrate_ranges": ".rounding",
+    "check_stability": ".stability",
+    "check_table": ".stability",
+    "compare_solvers": ".allocation",
+    "evaluate": ".evaluation",
+    "find_ties": ".allocation",
+    "measure": ".sensitivity",
+    "measure_interactions": ".interactions",
+    "plan": ".sensitivity",
+    "read_table": ".tables",
+    "refine": ".refinement",
+    "validate": ".evaluation",
+    "write_table": ".tables",
 }
-
-_PACKAGES = ("export", "search")  # importing them needs PyTorch
+_PACKAGES = {name: f".{name}" for name in ("export", "search", "tuning")}  # importing them needs PyTorch
+_RENAMED = {
+    "Structure": "mckp_quant.Constraints",
+    "interactions": "mckp_quant.measure_interactions",
+    "stability": "mckp_quant.check_stability",
+    "with_interactions": "mckp_quant.allocate_with_interactions",
+}
 
 __all__ = [
     "Activation",
     "ActivationRanges",
     "Allocation",
+    "Comparison",
+    "Constraints",
     "Conversion",
+    "CostTable",
+    "Evaluation",
     "Format",
     "Index",
     "Interactions",
     "InvalidInput",
     "Layer",
+    "Outputs",
     "Plan",
     "Policy",
     "Refinement",
+    "Request",
+    "RunOptions",
     "SensitivityTable",
     "Stability",
-    "Structure",
     "Validation",
     "__version__",
     "allocate",
@@ -96,6 +114,7 @@ __all__ = [
     "check_stability",
     "check_table",
     "compare_solvers",
+    "evaluate",
     "find_ties",
     "measure",
     "measure_interactions",
@@ -106,14 +125,12 @@ __all__ = [
     "write_table",
 ]
 
+_load = lazy_names(__name__, {**_HOMES, **_PACKAGES}, _RENAMED)
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first asked for, so that torch is imported only by those who use it."""
-    if name in _PACKAGES:
-        return importlib.import_module(f".{name}", __name__)
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    found = _load(name)
     globals()[name] = found
     return found
 

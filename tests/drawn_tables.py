@@ -57,7 +57,7 @@ def tables(draw: st.DrawFn, most_layers: int = 6, forbidden: float = 0.15, own: 
         loss=loss,
         stderr=np.abs(rng.normal(size=loss.shape)),
         contributions=loss + rng.normal(size=(batches, *loss.shape)),
-        weights=rng.integers(1, 65, batches).astype(float),
+        batch_sizes=rng.integers(1, 65, batches).astype(float),
         method="drawn",
         samples=batches * 7,
         seed=int(rng.integers(0, 100)),

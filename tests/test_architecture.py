@@ -1,172 +1,96 @@
-"""Who may import whom: the table of the architecture as data, checked against the source."""
+"""Who may import whom: the rooms of the house as a table, checked against the source; type-only imports count."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 import mckp_quant
-from mckp_quant import cli, demo, export, search, solvers, tables
 
 ROOT = Path(mckp_quant.__file__).parents[1]
 
-# A module may import, at run time, from the lines above its own and from nothing else. A new module needs a place here.
-SOLVERS = (
-    "solvers.errors",
-    "solvers.backends solvers.core_search",
-    "solvers.arrays solvers.backends.interrupt",
-    "solvers.pairs",
-    "solvers.rows solvers.checks",
-    "solvers.problem solvers.states",
-    "solvers.files",
-    "solvers.normal",
-    "solvers.hull solvers.lagrangian solvers.thinning solvers.core_search.partial solvers.core_search.pairing",
-    "solvers.price solvers.dominance",
-    "solvers.solution solvers.incumbent solvers.bound solvers.families",
-    "solvers.lattice solvers.relative",
-    "solvers.reduce solvers.pareto solvers.instances",
-    "solvers.regrets",
-    "solvers.core_search.remaining solvers.core_search.combinations",
-    "solvers.core_search.dynamic solvers.backends.core_model solvers.core_search.tails solvers.chain",
-    "solvers.backends.gap_units",
-    "solvers.backends.solving",
-    "solvers.core_search.lists solvers.core_search.halves solvers.chain_search solvers.backends.row_model",
-    "solvers.backends.milp",
-    "solvers.greedy solvers.relax solvers.evolve",
-    "solvers.backends.cp_sat solvers.backends.highs solvers.backends.pulp_milp solvers.backends.scip",
-    "solvers.core_search.one_budget solvers.core_search.several",
-    "solvers.exact",
-    "solvers.certify",
-    "solvers.pairwise_dual solvers.pairwise_moves",
-    "solvers.pairwise_search",
-    "solvers.pairwise",
-    "solvers.monotone",
-    "solvers.asking",
-    "solvers._solve",
-    "solvers.dual solvers.partition solvers.resolving solvers.shortfall",
-    "solvers.explanation solvers.ranking",
-    "solvers",
-)
-TABLES_TO_POLICIES = (
-    "_version errors",
-    "files layers units schemes whole_numbers",
-    "array_files ranges",
-    "formats sensitivity cost_tables storage peaks",
-    "sensitivity.table",
-    "tables.findings tables.repair tables.schemas tables.activation_files",
-    "tables.cells tables.headings",
-    "tables.rough tables.facts",
-    "tables.settling tables.records",
-    "tables.csv_files tables.npz_files tables.published",
-    "tables.objects tables.cost_files tables.reading",
-    "tables",
-    "capabilities grouping request",
-    "costs",
-    "choices conversions activations",
-    "structure experts",
-    "pricing builder policy_document",
-    "policy explanation",
-    "allocation repricing",
-    "several_targets",
-    "comparison truth truth.cross_validation truth.resampling truth.regret truth.sanity truth.refined truth.stable",
-    "truth.stability truth.quadratic truth.correction truth.proposals",
-)
-NETWORKS = (
-    "rounding targets",
-    "input_rounding",
-    "batches quantizers sensitivity._statistics sensitivity._contract weight_uses",
-    "discovery sensitivity._dense_outputs sensitivity._cache calibration",
-    "sensitivity._streaming",
-    "sensitivity._menu sensitivity._joint sensitivity._arguments",
-    "tracing sensitivity.likelihood sensitivity._estimator",
-    "sensitivity._whole_gradients",
-    "sensitivity._taps sensitivity._labels sensitivity._second_order sensitivity._replay sensitivity._run scores",
-    "sensitivity._measured sensitivity._checkpoint sensitivity._traces",
-    "sensitivity.gauss_newton sensitivity.empirical_fisher sensitivity.first_order",
-    "sensitivity.hessian_form sensitivity.hutchinson sensitivity.hutch_plus_plus",
-    "sensitivity.measured_kl sensitivity.measured_loss",
-    "sensitivity.metric sensitivity.weight_mse",
-    "sensitivity.sqnr",
-    "sensitivity._measure simulation",
-    "evaluation planning huggingface",
-    "truth.carriers truth.cross_layer truth.expansion",
-    "validation truth.racing truth.measuring",
-    "truth.rounds",
-    "truth.refinement",
-    "search.space search.separability search.divergence",
-    "search.fitness search.objective search.relaxed_budgets search.interpolation search.matching search.training",
-    "search.task",
-    "search.random_policies search.evoq search.level_switch search.progressive search.differentiable",
-    "search.emq",
-    "search._search",
-    "search.contest",
+# A room, and the rooms that it may import; `solvers` stands for the public names of the solvers.
+TABLE = """
+errors:
+_version:
+common: errors solvers
+layers: errors
+formats: common errors layers
+network: common errors layers
+tables: common errors formats layers
+rounding: common errors formats layers network
+costs: common errors formats layers tables
+sensitivity: _version common errors formats layers network rounding tables
+policy: _version common costs errors formats layers tables
+allocation: common costs errors formats layers policy tables solvers
+evaluation: common errors formats layers network policy rounding tables
+stability: allocation common errors policy tables solvers
+interactions: allocation common errors formats network sensitivity tables solvers
+tuning: common errors evaluation formats layers network policy rounding
+demo: common network
+refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
+search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
+export: evaluation rounding network layers formats ALLOCATING
+report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
+cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
+solvers.errors:
+solvers.problem: errors
+solvers.answer: problem
+solvers.families: errors problem
+solvers.bounds: answer errors problem
+solvers.core: bounds problem
+solvers.solution: answer bounds core errors problem
+solvers.certify: answer bounds core errors problem solution
+solvers.backends: answer bounds core errors problem
+solvers.core_search: answer backends bounds core errors problem
+solvers.methods: answer bounds core core_search errors problem
+solvers.chains: answer bounds certify core errors methods problem solution
+solvers.pairwise: answer bounds certify core errors methods problem solution
+solvers.calling: answer bounds certify core errors problem solution
+solvers.instances: errors families problem
+solvers.front_door: answer backends calling certify chains errors methods pairwise problem solution
+solvers.questions: answer bounds certify core errors front_door problem solution
+"""
+ALLOCATING = "allocation common errors policy tables solvers"
+MORE = f"_version rounding costs layers formats {ALLOCATING}"
+
+
+def read(table: str) -> dict[str, set[str]]:
+    rows = [
+        row.partition(":") for row in table.replace("MORE", MORE).replace("ALLOCATING", ALLOCATING).split("\n") if row
+    ]
+    return {name: set(others.split()) for name, _, others in rows}
+
+
+ROOMS = read(TABLE)
+TOP = {"__init__", "__main__", "_version", "errors", "layers"}  # modules that stand beside the rooms
+NEEDS_TORCH = {
+    "network",
+    "rounding",
+    "sensitivity",
+    "evaluation",
+    "interactions",
+    "refinement",
+    "tuning",
     "search",
-    "demo.digits demo.network",
-    "demo demo.train",
-)
-EXPORTS = (
-    "export.records export.contract export.naming export.codes",
-    "export.sources",
-    "export.onnx_graph export.gguf_blocks",
-    "export.from_compressed_tensors export.from_gguf export.from_onnx export.from_torchao",
-    "export.to_compressed_tensors export.to_gguf export.to_onnxruntime export.to_onnxruntime_nbits",
-    "export.to_torchao export.to_json",
-    "export.to_huggingface export.importing export.auditing",
-    "export._export",
-    "export",
-)
-OUTSIDE = (
-    "report report.text",
-    "report.measured report.planned report.exported report.truth report.searched",
-    "cli.console cli.options cli.load",
-    "cli.networks",
-    "cli.searching",
-    "cli.demonstration cli.solving",
-    "cli.measuring cli.exporting cli.truth",
-    "cli.entry",
-    "cli",
-    "__main__ __init__",
-)
-TIER = {
-    name: tier
-    for tier, line in enumerate((*SOLVERS, *TABLES_TO_POLICIES, *NETWORKS, *EXPORTS, *OUTSIDE))
-    for name in line.split()
+    "demo",
 }
-USES_TORCH = {name for line in NETWORKS for name in line.split()} | {"export.codes", "export.sources"}
-CALLS_TORCH = {  # inside functions only
-    "cli.measuring",
-    "cli.demonstration",
-    "cli.exporting",
-    "cli.load",
-    "cli.networks",
-    "cli.searching",
-    "cli.truth",
-    "export._export",
-    "export.from_compressed_tensors",
-    "export.onnx_graph",
-    "export.to_compressed_tensors",
-    "export.to_gguf",
-    "export.to_json",
-    "export.to_onnxruntime",
-    "export.to_onnxruntime_nbits",
-    "export.to_torchao",
-}
-WITHIN_A_LINE = {("demo.train", "demo"), ("sensitivity.likelihood", "sensitivity._estimator")}
-THIRD_PARTY = {
-    "solvers": {"numpy"},
-    "cli": {"numpy", "rich", "typer"},
-    "report": {"rich"},
-    "networks": {"numpy", "torch"},
-}
+TORCH_AT_THE_TOP = {"export.codes", "export.sources"}  # of other rooms
+PLAIN_DATA = {"interactions.form", "interactions.shrinkage", "refinement.result"}  # of such rooms, read without torch
+THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
+FILES = 14  # in a room, flat
+PARAMETERS = 10
 
 
 @dataclass(frozen=True)
@@ -234,40 +158,96 @@ def imports_of(source: str) -> list[Import]:
 IMPORTS = [each for source in sorted(MODULES) for each in imports_of(source)]
 
 
-def test_every_module_has_its_place_in_the_table() -> None:
-    assert set(MODULES) - set(TIER) == set(), "new modules: give each a place in the lines above"
-    assert set(TIER) - set(MODULES) == set(), "these modules are gone: take them out of the lines above"
+def room(module: str) -> str:
+    """The room that a module is in; of the solvers, the room within them."""
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "solvers" and len(parts) > 1 else parts[0]
 
 
-def test_modules_import_only_what_stands_above_them() -> None:
-    wrong = [
-        f"{each.source} imports {each.target}"
-        for each in IMPORTS
-        if each.ours
-        and not each.typing
-        and TIER.get(each.target, 0) >= TIER.get(each.source, 99)
-        and (each.source, each.target) not in WITHIN_A_LINE
-    ]
+def test_every_module_is_in_a_room_of_the_table() -> None:
+    assert {room(name) for name in MODULES} - set(ROOMS) - {"__init__", "__main__", "solvers"} == set()
+    assert set(ROOMS) - {room(name) for name in MODULES} == set(), "these rooms are gone: take them out of the table"
+    top = {path.stem for path in (ROOT / "mckp_quant").glob("*.py")}
+    assert top <= TOP, "give these a room"
+
+
+def test_rooms_import_only_what_the_table_says() -> None:
+    wrong = []
+    for each in IMPORTS:
+        source, target = room(each.source), room(each.target)
+        if not each.ours or source == target or source in {"__init__", "__main__", "solvers"}:
+            continue
+        inside = source.startswith("solvers.")
+        if (
+            inside != target.startswith("solvers.")
+            or target.removeprefix("solvers." if inside else "") not in ROOMS[source]
+        ):
+            wrong.append(f"{each.source} imports {each.target}")
     assert wrong == []
 
 
-def test_solvers_know_nothing_of_networks_not_even_their_types() -> None:
-    targets = {each.target for each in IMPORTS if each.source.startswith("solvers") and each.ours}
-    assert {target for target in targets if not target.startswith("solvers")} == set()
+def test_no_circle_between_rooms_or_modules() -> None:
+    rooms = {
+        name: {f"solvers.{each}" if name.startswith("solvers.") else each for each in ROOMS[name]} for name in ROOMS
+    }
+    modules: dict[str, set[str]] = defaultdict(set)
+    for each in IMPORTS:
+        if each.ours:
+            modules[each.source].add(each.target)
+    for graph in (rooms, modules):
+        list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_no_underscored_module_is_imported_from_another_room() -> None:
+    hidden = [
+        f"{each.source} imports {each.target}"
+        for each in IMPORTS
+        if each.ours
+        and each.target != "_version"
+        and room(each.source) != room(each.target)
+        and any(part.startswith("_") for part in each.target.split("."))
+    ]
+    assert hidden == []
+
+
+def test_no_room_is_a_warehouse() -> None:
+    flat: dict[Path, int] = defaultdict(int)
+    for path in [*MODULES.values(), *(ROOT / "benchmarks").rglob("*.py")]:
+        flat[path.parent] += 1
+    assert {str(folder.relative_to(ROOT)): count for folder, count in flat.items() if count > FILES} == {}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    for path in (*(path for path in MODULES.values() if path.name == "__init__.py"), ROOT / "benchmarks/__init__.py"):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        assert len(re.findall(r"\w[.:](?:\s|$)", said)) >= 1, path
+        assert len(said) >= 60, path
+
+
+def test_no_function_takes_more_parameters_than_a_reader_can_hold() -> None:
+    many = []
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and room(name) != "cli":
+                taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                count = len([each for each in taken if each.arg not in {"self", "cls"}])
+                if count > PARAMETERS:
+                    many.append(f"{name}.{node.name} takes {count}")
+    assert many == []
 
 
 def test_networks_use_solvers_by_their_public_names() -> None:
     used = {each.target for each in IMPORTS if each.ours and not each.source.startswith("solvers")}
-    assert {name for name in used if name.startswith("solvers")} == {"solvers", "solvers.errors"}
+    assert {name for name in used if name.startswith("solvers")} == {"solvers"}
 
 
-def test_torch_is_used_only_where_the_table_says() -> None:
+def test_torch_is_used_only_in_the_rooms_that_need_it() -> None:
     for each in IMPORTS:
-        if each.typing or each.source in USES_TORCH or each.source == "__init__":
+        heavy = each.target == "torch" or (room(each.target) in NEEDS_TORCH and each.target not in PLAIN_DATA)
+        plain = room(each.source) not in NEEDS_TORCH or each.source in PLAIN_DATA
+        if each.typing or each.source == "__init__" or not heavy or not plain:
             continue
-        if each.target in USES_TORCH - {"sensitivity"} or each.target == "torch":
-            assert each.inside, f"{each.source} imports {each.target} at its top"
-            assert each.source in CALLS_TORCH, f"{each.source} imports {each.target}"
+        assert each.inside or each.source in TORCH_AT_THE_TOP, f"{each.source} imports {each.target} at its top"
 
 
 def test_other_packages_are_imported_only_where_they_belong() -> None:
@@ -275,10 +255,11 @@ def test_other_packages_are_imported_only_where_they_belong() -> None:
         if each.ours or each.typing or each.target in sys.stdlib_module_names:
             continue
         kind = each.source.partition(".")[0]
-        kind = "networks" if each.source in USES_TORCH else kind if kind in THIRD_PARTY else "plain"
         allowed = THIRD_PARTY.get(kind, {"numpy"})
-        if each.inside:
-            allowed = allowed | {"scipy", "ortools", "pulp"} if kind == "solvers" else allowed | {"torch"}
+        if kind in NEEDS_TORCH or kind == "export" or each.inside:
+            allowed = allowed | {"torch"}
+        if each.inside and kind == "solvers":
+            allowed = {"numpy", "scipy", "ortools", "pulp"}
         assert each.target in allowed, f"{each.source} imports {each.target}"
 
 
@@ -297,29 +278,19 @@ def test_importing_the_package_and_the_solvers_loads_nothing_heavy() -> None:
 
 
 def test_whatever_is_torch_free_loads_without_torch() -> None:
-    plain = [name for name in MODULES if name not in USES_TORCH | {"__init__", "__main__"}]
-    assert loaded_after("\n".join(f"import mckp_quant.{name}" for name in plain)) == set()
+    plain = [
+        name
+        for name in MODULES
+        if room(name) not in NEEDS_TORCH | {"__init__", "__main__"} and name not in TORCH_AT_THE_TOP
+    ]
+    assert loaded_after("\n".join(f"import mckp_quant.{name}" for name in [*plain, *sorted(PLAIN_DATA)])) == set()
 
 
-PACKAGES = (mckp_quant, solvers, cli, demo, export, search, tables)
-
-
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_public_names_survive_the_import_of_every_module(package: ModuleType) -> None:
-    before = {name: getattr(package, name) for name in package.__all__}
-    for found in pkgutil.walk_packages(mckp_quant.__path__, "mckp_quant."):
-        importlib.import_module(found.name)
-    for name, entry in before.items():
-        assert getattr(package, name) is entry, f"{package.__name__}.{name}"
-        assert not isinstance(entry, ModuleType), f"{package.__name__}.{name} is a module"
-
-
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_surface_is_documented_and_complete(package: ModuleType) -> None:
-    assert package.__doc__
-    assert set(package.__all__) <= set(dir(package))
-    for name in package.__all__:
-        assert name == "__version__" or getattr(package, name).__doc__, name
+def test_no_module_has_the_name_of_a_public_function_of_its_package() -> None:
+    for package in sorted(name for name, path in MODULES.items() if path.name == "__init__.py"):
+        found = importlib.import_module(f"mckp_quant.{package}".removesuffix(".__init__"))
+        modules = {entry.name for entry in pkgutil.iter_modules(found.__path__)}
+        assert modules & set(getattr(found, "__all__", ())) == set(), package
 
 
 def test_names_that_do_not_exist_are_attribute_errors() -> None:

@@ -68,7 +68,7 @@ def formats_table() -> str:
         "|---|---|---|---|--:|--:|",
     ]
     for entry in as_formats(SHOWN):
-        scheme = entry.weights
+        scheme = entry.weight_scheme
         if scheme is None:
             continue
         error = (quantize(weight, entry, layer) - weight).square().sum() / weight.square().sum()

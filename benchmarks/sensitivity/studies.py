@@ -170,4 +170,4 @@ def equal_size_policies(table: mq.SensitivityTable, family: str, seed: int, coun
 
 def policy_of(table: mq.SensitivityTable, picks: NDArray[np.int64]) -> mq.Policy:
     """The policy of these columns."""
-    return mq.Policy(layers=table.layer_names, formats=tuple(table.formats[f] for f in picks))
+    return mq.Policy(layer_names=table.layer_names, formats=tuple(table.formats[f] for f in picks))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..solvers import Problem, Solution, Solver
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
     from .index import Index
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def allocate(
     costs: Sequence[CostTable] = (),
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    structure: Structure | None = None,
+    constraints: Constraints | None = None,
     activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
@@ -115,7 +115,7 @@ def allocate(
     target
         The export target, such as ``"torchao"``: only formats that it takes, layers that it fuses tied, and weights
         counted as it stores them.
-    structure
+    constraints
         Constraints on the policy as a whole, such as a limit on distinct formats; only some solvers take them.
     activations
         The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``; by default those that the
@@ -145,7 +145,7 @@ def allocate(
         costs=costs,
         choices=choices,
         target=target,
-        structure=structure,
+        constraints=constraints,
         activations=activations,
     )
     problem, index = build_request(table, request)
@@ -235,7 +235,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
             costs[budget.name] = budget.limit + most - used if budget.least else used
     for each in index.conversions:
         costs[resource(each.resource).counts if each.resource in RESOURCES else each.resource] += each.total(
-            dict(zip(index.layers, formats, strict=True))
+            dict(zip(index.layer_names, formats, strict=True))
         )
     return dataclasses.replace(
         policy,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..formats.format import Format
     from ..layers import Activation
     from ..tables.cost_table import CostTable
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
     from .grouping import Groups
 
 
@@ -42,7 +42,7 @@ def build(
     costs: Sequence[CostTable] = (),
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    structure: Structure | None = None,
+    constraints: Constraints | None = None,
     activations: Sequence[Activation] = (),
 ) -> tuple[Problem, Index]:
     """Make the problem: one group per layer or tied set, one choice per format that is allowed there.
@@ -70,7 +70,7 @@ def build(
     target
         The export target that must take the formats, see `capabilities.TARGETS`: it narrows the choices, ties the
         layers that it fuses, and says what weights take in storage.
-    structure
+    constraints
         Constraints on the policy as a whole, which only some solvers take.
     activations
         The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``, which limit the peak over
@@ -98,7 +98,7 @@ def build(
         costs=costs,
         choices=choices,
         target=target,
-        structure=structure,
+        constraints=constraints,
         activations=activations,
     )
     return build_request(table, request)
@@ -167,7 +167,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         names = ", ".join(f"resource {at} is {budget.name}" for at, (budget, _, _) in enumerate(rows))
         raise InvalidInput(f"the table makes no problem: {error} ({names})") from error
     index = Index(
-        layers=table.layer_names,
+        layer_names=table.layer_names,
         formats=table.formats,
         groups=groups,
         budgets=tuple(budget for budget, _, _ in rows),
@@ -178,9 +178,9 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         ),
         activations=request.tensors(table),
         target=request.target,
-        conversions=() if request.structure is None else tuple(request.structure.conversions),
+        conversions=() if request.constraints is None else tuple(request.constraints.conversions),
     )
-    further = None if request.structure is None else request.structure.rows(problem, index)
+    further = None if request.constraints is None else request.constraints.rows(problem, index)
     return (problem if further is None else dataclasses.replace(problem, rows=further)), index
 
 

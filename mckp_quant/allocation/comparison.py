@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..solvers import Problem, Solution, Solver
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
     from .index import Index
 
 _NOT_COMPARED = ("auto",)  # one of the others under another name
@@ -105,7 +105,7 @@ def compare_solvers(
     costs: Sequence[CostTable] = (),
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    structure: Structure | None = None,
+    constraints: Constraints | None = None,
     activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
@@ -125,7 +125,7 @@ def compare_solvers(
         From layers to the format that each must have.
     tied
         Sets of layers that must share one format.
-    at_least, costs, choices, target, structure, activations
+    at_least, costs, choices, target, constraints, activations
         As for `allocate`.
     seconds
         The time limit of each solver.
@@ -158,7 +158,7 @@ def compare_solvers(
         costs=costs,
         choices=choices,
         target=target,
-        structure=structure,
+        constraints=constraints,
         activations=activations,
     )
     require_each_budget(problem, index)

@@ -222,7 +222,7 @@ def _forced(problem: Problem, index: Index, resource: int) -> str:
         return ""
     cost = problem.cost[resource, problem.start[single]]
     order = single[np.argsort(-cost, kind="stable")][:_NAMED]
-    names = ", ".join(repr(index.layers[index.groups[group][0]]) for group in order.tolist())
+    names = ", ".join(repr(index.layer_names[index.groups[group][0]]) for group in order.tolist())
     more = f" and {len(single) - len(order)} more" if len(single) > len(order) else ""
     taken = index.budgets[resource].in_units(int(cost.sum()))
     return f"; layers with a single format take {taken} of it ({names}{more})"

@@ -24,7 +24,7 @@ class Index:
 
     Attributes
     ----------
-    layers
+    layer_names
         The names of the table's layers.
     formats
         The table's formats; the label of a choice is a position in here.
@@ -42,7 +42,7 @@ class Index:
         The costs between neighbours of different formats.
     """
 
-    layers: tuple[str, ...]
+    layer_names: tuple[str, ...]
     formats: tuple[Format, ...]
     groups: tuple[tuple[int, ...], ...]
     budgets: tuple[Budget, ...]
@@ -59,7 +59,7 @@ class Index:
     @property
     def tied(self) -> tuple[tuple[str, ...], ...]:
         """The sets of layers that share one choice."""
-        return tuple(tuple(self.layers[row] for row in rows) for rows in self.groups if len(rows) > 1)
+        return tuple(tuple(self.layer_names[row] for row in rows) for rows in self.groups if len(rows) > 1)
 
     def policy_formats(self, labels: ArrayLike) -> tuple[Format, ...]:
         """The format of every layer.
@@ -72,7 +72,7 @@ class Index:
         Returns
         -------
         formats
-            One per layer, in the order of `layers`.
+            One per layer, in the order of `layer_names`.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class Index:
         chosen = np.asarray(labels)
         if chosen.shape != (len(self.groups),) or chosen.dtype.kind not in "iu":
             raise InvalidInput(f"labels have the shape {chosen.shape}: give {len(self.groups)} integers, one per group")
-        column = np.empty(len(self.layers), dtype=np.int64)
+        column = np.empty(len(self.layer_names), dtype=np.int64)
         for rows, label in zip(self.groups, chosen.tolist(), strict=True):
             if not 0 <= label < len(self.formats):
                 raise InvalidInput(f"label {label} is no format: there are {len(self.formats)} formats")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..layers import Activation
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
 
 _MAPPINGS = {
     "budgets": "{'weight_bytes': '90kB'}",
@@ -46,7 +46,7 @@ class Request:
         From layers, patterns, kinds or places to the names of the formats that these may have.
     target
         The export target that must take the formats.
-    structure
+    constraints
         Constraints on the policy as a whole.
     activations
         The activation tensors; where there are none, those of the table count.
@@ -64,7 +64,7 @@ class Request:
     costs: Sequence[CostTable] = field(default=())
     choices: Mapping[str, Sequence[str]] | None = None
     target: str | None = None
-    structure: Structure | None = None
+    constraints: Constraints | None = None
     activations: Sequence[Activation] = ()
 
     def __post_init__(self) -> None:
@@ -79,3 +79,43 @@ class Request:
     def tensors(self, table: SensitivityTable) -> tuple[Activation, ...]:
         """The activation tensors: those given, else those that were found when the table was measured."""
         return tuple(self.activations) or table.activations
+
+
+def as_request(
+    request: Request | Mapping[str, Amount],
+    *,
+    target: str | None = None,
+    pinned: Mapping[str, str | Format] | None = None,
+) -> Request:
+    """Read a request or its short form: a mapping of budgets, with target and pins beside it.
+
+    Parameters
+    ----------
+    request
+        A request, which is given back, or a mapping of budgets.
+    target, pinned
+        Fields of the request, beside a mapping only.
+
+    Returns
+    -------
+    request
+        The request.
+
+    Raises
+    ------
+    InvalidInput
+        When it is neither, or something stands beside a request.
+    """
+    if isinstance(request, Request):
+        beside = [name for name, value in (("target", target), ("pinned", pinned)) if value is not None]
+        if beside:
+            raise InvalidInput(
+                f"{beside[0]}= stands beside a Request: write Request(budgets, {beside[0]}=...), or give a mapping of "
+                "budgets instead of the Request"
+            )
+        return request
+    if not isinstance(request, Mapping):
+        raise InvalidInput(
+            f"request is a {type(request).__name__}: give budgets such as {{'weight_bytes': '90kB'}}, or a Request"
+        )
+    return Request(request, target=target, pinned=pinned)

@@ -87,18 +87,18 @@ def resample(table: SensitivityTable, draws: int, seed: int) -> NDArray[np.float
         )
         return np.asarray(table.loss + table.stderr * rng.standard_normal((draws, *table.loss.shape)))
     assert table.contributions is not None
-    assert table.weights is not None
-    batches = len(table.weights)
+    assert table.batch_sizes is not None
+    batches = len(table.batch_sizes)
     if batches < _FEW:
         logger.warning(
             "the table was measured on %d batches: a bootstrap over so few is coarse; measure in smaller batches",
             batches,
         )
     counts = rng.multinomial(batches, np.full(batches, 1 / batches), size=draws)
-    shares = counts * table.weights
+    shares = counts * table.batch_sizes
     shares = shares / shares.sum(axis=1, keepdims=True)
     flat = table.contributions.reshape(batches, -1)
-    centre = (table.weights / table.weights.sum()) @ flat
+    centre = (table.batch_sizes / table.batch_sizes.sum()) @ flat
     # Differences first: a mean of equal contributions must come out equal, to the last bit.
     deviations = shares @ (flat - centre)
     stretched = np.sqrt(batches / (batches - 1)) * deviations.reshape(draws, *table.loss.shape)
@@ -130,12 +130,12 @@ def halves(table: SensitivityTable, splits: int, seed: int) -> NDArray[np.float6
         deviation = table.stderr * rng.standard_normal((splits, 1, *table.loss.shape))
         return np.asarray(table.loss + np.concatenate([deviation, -deviation], axis=1))
     assert table.contributions is not None
-    assert table.weights is not None
-    batches = len(table.weights)
+    assert table.batch_sizes is not None
+    batches = len(table.batch_sizes)
     shares = np.zeros((splits, 2, batches))
     for split in shares:
         order = rng.permutation(batches)
         for half, own in enumerate((order[: batches // 2], order[batches // 2 :])):
-            split[half, own] = table.weights[own] / table.weights[own].sum()
+            split[half, own] = table.batch_sizes[own] / table.batch_sizes[own].sum()
     flat = table.contributions.reshape(batches, -1)
     return np.asarray((shares @ flat).reshape(splits, 2, *table.loss.shape))

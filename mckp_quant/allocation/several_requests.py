@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
     from .allocating import Allocation
-    from .constraints.constraints import Structure
+    from .constraints.constraints import Constraints
     from .index import Index
 
 
@@ -41,7 +41,7 @@ def allocate_each(
     costs: Sequence[CostTable] = (),
     choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    structure: Structure | None = None,
+    constraints: Constraints | None = None,
     activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
@@ -57,7 +57,7 @@ def allocate_each(
         The sensitivities.
     targets
         The budgets of each policy, as for `allocate`.
-    solver, pinned, tied, at_least, costs, choices, target, structure, activations, seed
+    solver, pinned, tied, at_least, costs, choices, target, constraints, activations, seed
         As for `allocate`, for every policy.
     seconds
         The time limit for each policy.
@@ -85,7 +85,7 @@ def allocate_each(
             costs=costs,
             choices=choices,
             target=target,
-            structure=structure,
+            constraints=constraints,
             activations=activations,
         )
         for budgets in targets

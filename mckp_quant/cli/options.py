@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..allocation.choices import RUNTIME_TIES, TIE_RULES, find_ties
-from ..allocation.constraints.constraints import Structure
+from ..allocation.constraints.constraints import Constraints
 from ..allocation.constraints.conversion import Conversion
 from ..allocation.constraints.peak_memory import shared_inputs
 from ..costs.costs import PEAKS, RESOURCES, VARIANTS
@@ -211,16 +211,16 @@ def ties_from(table: SensitivityTable, texts: Sequence[str] | None, rules: Seque
     return found if SHARED_INPUTS not in (rules or ()) else [*found, *shared_inputs(table.activations)]
 
 
-def structure_from(
+def constraints_from(
     max_formats: int | None,
     previous: Path | None,
     max_changes: int | None,
     falling: Sequence[str] | None,
     rising: Sequence[str] | None,
     convert: Sequence[str] | None,
-) -> Structure:
+) -> Constraints:
     """The constraints on the policy as a whole."""
-    return Structure(
+    return Constraints(
         max_formats=max_formats,
         previous=None if previous is None else Policy.load(previous),
         max_changes=max_changes,

@@ -42,10 +42,10 @@ from .options import (
     activations_from,
     check_output,
     choices_from,
+    constraints_from,
     costs_from,
     names,
     pairs,
-    structure_from,
     table_from,
     ties_from,
 )
@@ -93,7 +93,7 @@ def solve(
             target=target,
             at_least=pairs("--at-least", at_least),
             costs=costs_from(costs),
-            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
             activations=activations_from(activations),
             seconds=seconds,
             seed=seed,
@@ -153,7 +153,7 @@ def compare(
             costs=costs_from(costs),
             choices=choices_from(allow),
             target=target,
-            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
             activations=activations_from(activations),
         )
         source = Source(model, data, calibration)
@@ -173,7 +173,7 @@ def compare(
             target=target,
             at_least=pairs("--at-least", at_least),
             costs=costs_from(costs),
-            structure=structure_from(max_formats, previous, max_changes, falling, rising, convert),
+            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
             activations=activations_from(activations),
             seconds=seconds,
             seed=seed,

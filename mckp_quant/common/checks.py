@@ -1,19 +1,48 @@
-"""Whole numbers that a caller gives: seeds and counts."""
+"""Numbers that a caller gives: one check for each kind, so that the same wrong value gets the same words everywhere."""
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 from ..errors import InvalidInput
 
+_SEED_BITS = 63
+
 
 def check_seed(seed: object) -> None:
-    """Refuse what cannot seed a generator."""
-    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
-        raise InvalidInput(f"seed is {seed!r}: it must be a whole number from 0 to 2**63 - 1")
+    """Refuse what cannot seed a generator; raises InvalidInput."""
+    if not _is_whole(seed) or not 0 <= int(seed) < 2**_SEED_BITS:  # type: ignore[call-overload]
+        raise InvalidInput(f"seed is {seed!r}: it must be a whole number from 0 to 2**{_SEED_BITS} - 1")
 
 
 def check_count(name: str, count: object, least: int) -> None:
-    """Refuse what is no whole number or too small, under its name."""
-    if not isinstance(count, Integral) or int(count) < least:
+    """Refuse what is no whole number or too small; raises InvalidInput under the given name."""
+    if not _is_whole(count) or int(count) < least:  # type: ignore[call-overload]
         raise InvalidInput(f"{name} is {count!r}: it must be a whole number, at least {least}")
+
+
+def check_fraction(name: str, share: object) -> None:
+    """Refuse what is not above 0 and below 1; raises InvalidInput under the given name."""
+    if not _is_real(share) or not 0 < float(share) < 1:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {share!r}: it must be a number between 0 and 1")
+
+
+def check_positive(name: str, number: object) -> None:
+    """Refuse what is no finite number above 0; raises InvalidInput under the given name."""
+    if not _is_real(number) or not 0 < float(number) < math.inf:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {number!r}: it must be a number above 0")
+
+
+def check_seconds(seconds: object) -> None:
+    """Refuse what is no time limit, which may be infinite; raises InvalidInput."""
+    if not _is_real(seconds) or not float(seconds) > 0:  # type: ignore[arg-type]
+        raise InvalidInput(f"seconds is {seconds!r}: give a number of seconds above 0")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
+def _is_real(number: object) -> bool:
+    return not isinstance(number, bool) and isinstance(number, Real) and not math.isnan(number)

@@ -128,7 +128,7 @@ class Budget:
         What the user wrote.
     limit
         The largest total allowed, or the least, in what the resource counts: bytes, stored bits, bit operations.
-    weights
+    n_weights
         How many weights the network's layers have, for averages.
     unit
         The unit of a resource that is not one of `RESOURCES`; empty for those.
@@ -143,7 +143,7 @@ class Budget:
     name: str
     asked: str
     limit: int
-    weights: int
+    n_weights: int
     unit: str = ""
     least: bool = False
     fixed: int = 0
@@ -169,7 +169,7 @@ class Budget:
         kind = (RESOURCES | VARIANTS).get(self.name)
         if kind is None or not kind.per_weight or self.unit:
             return f"{total:,} {self.unit or (kind.unit if kind else '')}".rstrip()
-        scaled = Fraction(total, self.weights) * 10_000
+        scaled = Fraction(total, self.n_weights) * 10_000
         shown = Fraction(math.ceil(scaled) if up else round(scaled), 10_000)
         return f"{float(shown):.4f}".rstrip("0").rstrip(".") + f" {kind.unit}"
 

@@ -111,7 +111,7 @@ def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable,
         When the table lacks a layer or format of the policy, or has no number for it.
     """
     found = []
-    for layer, entry in zip(policy.layers, policy.formats, strict=True):
+    for layer, entry in zip(policy.layer_names, policy.formats, strict=True):
         predicted = float(table.loss[table.row(layer), table.column(entry.name)])
         if math.isnan(predicted):
             raise InvalidInput(
@@ -147,7 +147,7 @@ def uniform_of_size(policy: Policy, simulator: Simulator) -> Policy | None:
     for width in range(_WIDEST, 0, -1):
         with contextlib.suppress(InvalidInput):  # not every width has every kind
             entry = Format.named(f"w{width}{rest}")
-            uniform = Policy(policy.layers, (entry,) * len(policy), ranges=policy.ranges)
+            uniform = Policy(policy.layer_names, (entry,) * len(policy), ranges=policy.ranges)
             if simulator.weight_bytes(uniform) <= limit:
                 return uniform
     return None

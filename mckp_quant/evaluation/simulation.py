@@ -98,15 +98,15 @@ class Simulator:
         return made
 
     def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
-        if entry.activations is None or isinstance(module, nn.Embedding):
+        if entry.activation_scheme is None or isinstance(module, nn.Embedding):
             return
         if self._uses[name].kind == EXPERTS:
             raise InvalidInput(
                 f"layer {name!r} holds experts, whose inputs are not all seen from outside, and cannot take "
                 f"{entry.name!r}: give it a format of weights, such as {entry.weights_only.name!r}"
             )
-        if not entry.activations.calibrated:
-            rounding = InputRounding(entry.activations)
+        if not entry.activation_scheme.calibrated:
+            rounding = InputRounding(entry.activation_scheme)
         elif ranges is None:
             raise InvalidInput(
                 f"the policy stores the input of layer {name!r} in {entry.name!r}, but has no range for it: give "
@@ -114,7 +114,7 @@ class Simulator:
                 "measure made"
             )
         else:
-            rounding = InputRounding(entry.activations, *ranges.of(name, entry.activations))
+            rounding = InputRounding(entry.activation_scheme, *ranges.of(name, entry.activation_scheme))
         module.register_forward_pre_hook(rounding, with_kwargs=True)
 
     def layer(self, name: str) -> Layer:
@@ -168,7 +168,7 @@ class Simulator:
         """The policy without the layers whose weight an earlier one already stands for."""
         first: dict[Place, str] = {}
         kept: dict[str, Format] = {}
-        for at, (name, entry) in enumerate(zip(policy.layers, policy.formats, strict=True)):
+        for at, (name, entry) in enumerate(zip(policy.layer_names, policy.formats, strict=True)):
             bits = entry.storage_bits(self.layer(name))
             if policy.layer_bits and policy.layer_bits[at] != bits:
                 raise InvalidInput(

@@ -89,10 +89,10 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     """
     known = {entry.name.lower(): entry for entry in table.formats}
     formats = []
-    bits = dict(zip(policy.layers, policy.layer_bits, strict=False))
+    bits = dict(zip(policy.layer_names, policy.layer_bits, strict=False))
     for layer in table.layers:
         # An artefact may name another module with the same weight.
-        name = next((each for each in (layer.name, *layer.ties) if each in policy.layers), layer.name)
+        name = next((each for each in (layer.name, *layer.ties) if each in policy.layer_names), layer.name)
         entry = policy[name]
         if entry.built_in and bits.get(name, entry.storage_bits(layer)) != entry.storage_bits(layer):
             raise InvalidInput(
@@ -112,5 +112,5 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     problem, _ = build(table, {_BYTES: size}, target=target)
     least = least_cost(problem, own.predicted, seconds=seconds)
     compared = {name for layer in table.layers for name in (layer.name, *layer.ties)}
-    left_out = tuple(name for name in policy.layers if name not in compared)
+    left_out = tuple(name for name in policy.layer_names if name not in compared)
     return Audit(own, best, least.cost, least.proved, left_out)

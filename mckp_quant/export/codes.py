@@ -64,7 +64,7 @@ def codes_of(weight: Tensor, entry: Format, layer: Layer) -> Codes:
     InvalidInput
         When the format has no such integers.
     """
-    scheme = entry.weights
+    scheme = entry.weight_scheme
     if scheme is None or scheme.family != "integer" or scheme.bits < 2:
         raise InvalidInput(
             f"layer {layer.name!r} in format {entry.name!r} has no integers of two to eight bits to store"

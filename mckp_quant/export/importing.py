@@ -82,7 +82,7 @@ def _in_folder(folder: Path) -> Mapping[str, Format]:
     found = [*sorted(folder.glob("*.onnx")), *sorted(folder.glob("*.gguf"))]
     if len(found) == 1:
         read = _read(found[0])
-        return dict(zip(read.layers, read.formats, strict=True))
+        return dict(zip(read.layer_names, read.formats, strict=True))
     if (folder / DOCUMENT).exists():
         return formats_in(folder / DOCUMENT)
     if (folder / from_torchao.CONFIG).exists():

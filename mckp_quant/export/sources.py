@@ -51,7 +51,7 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         raise InvalidInput("model is missing: give the float network whose weights are exported (--model)")
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
-    if "" in policy.layers:
+    if "" in policy.layer_names:
         raise InvalidInput(
             f"the network itself, a {type(model).__name__}, is the layer of the policy: its weight has no module's "
             "name to be exported under; put it into a torch.nn.Sequential"
@@ -63,7 +63,7 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
     for name, use in uses.items():
         users.setdefault(use.weight.data_ptr(), []).append(name)
     found: list[Layer] = []
-    for name in policy.layers:
+    for name in policy.layer_names:
         facts = simulator.layer(name)
         names = users[uses[name].weight.data_ptr()]
         twice = next((each.name for each in found if each.name in names), None)
@@ -94,7 +94,7 @@ def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
     """
     if tuple(weight.shape) != layer.shape:
         return f"has the shape {tuple(weight.shape)} in the artefact, not {layer.shape}"
-    asked = (own if entry.weights is None else quantize(own.float(), entry, layer)).double()
+    asked = (own if entry.weight_scheme is None else quantize(own.float(), entry, layer)).double()
     off = (weight.detach().double() - asked).abs()
     wrong = int((off > ROUNDINGS * torch.finfo(own.dtype).eps * asked.abs()).sum())
     return f"differs in {wrong:,} of {layer.elements:,} entries, by up to {float(off.max()):.3g}" if wrong else ""

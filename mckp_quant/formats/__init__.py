@@ -1,1 +1,21 @@
-"""Formats."""
+"""What a number can be stored as: schemes, formats, ranges of inputs, bytes on disk, what each target takes.
+
+Names, integers and bits only. Weights are rounded in the room of rounding; torch may not come in.
+"""
+
+from __future__ import annotations
+
+from .capabilities import TARGETS, Capability
+from .format import Format, as_formats
+from .ranges import ActivationRanges
+from .schemes import ActivationScheme, WeightScheme
+
+__all__ = [
+    "TARGETS",
+    "ActivationRanges",
+    "ActivationScheme",
+    "Capability",
+    "Format",
+    "WeightScheme",
+    "as_formats",
+]

@@ -106,7 +106,7 @@ class Capability:
         return self._refuses_weights(layer, entry, row) or self._refuses_activations(layer, entry)
 
     def _refuses_weights(self, layer: Layer, entry: Format, row: int) -> str:
-        scheme = entry.weights
+        scheme = entry.weight_scheme
         if scheme is None:  # a user's own format says no more than its bits
             return "" if entry.weight_bits in self.weight_bits else f"no {entry.weight_bits}-bit weights"
         if scheme.family == "integer" and scheme.bits not in self.weight_bits:
@@ -133,7 +133,7 @@ class Capability:
         if entry.activation_bits not in self.activation_bits:
             bits = "floating-point" if entry.activation_bits is None else f"{entry.activation_bits}-bit"
             return f"no {bits} activations"
-        scheme = entry.activations
+        scheme = entry.activation_scheme
         if scheme is not None and not (scheme.dynamic or scheme.calibrated):
             return f"no {scheme.element} activations"
         if scheme is not None and layer.ties and not scheme.dynamic:

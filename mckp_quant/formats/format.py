@@ -93,12 +93,12 @@ class Format:
         return self.stored_bits is None
 
     @property
-    def weights(self) -> WeightScheme | None:
+    def weight_scheme(self) -> WeightScheme | None:
         """How a built-in format stores weights; None where they stay float, and of a user's own format."""
         return scheme_of(self.name).weights if self.built_in else None
 
     @property
-    def activations(self) -> ActivationScheme | None:
+    def activation_scheme(self) -> ActivationScheme | None:
         """How the layer's input is stored; None where it stays float.
 
         A user's own format stores integers with a zero point, in a range that is fixed before the network runs.
@@ -115,22 +115,22 @@ class Format:
     @property
     def family(self) -> str | None:
         """Of weights: ``"integer"``, ``"float"`` or ``"block"``; None where they stay float or are a user's own."""
-        return None if self.weights is None else self.weights.family
+        return None if self.weight_scheme is None else self.weight_scheme.family
 
     @property
     def granularity(self) -> str | None:
         """What shares a scale: ``"tensor"``, ``"channel"`` or ``"group"``; None as for `family`."""
-        return None if self.weights is None else self.weights.granularity
+        return None if self.weight_scheme is None else self.weight_scheme.granularity
 
     @property
     def group_size(self) -> int | None:
         """Weights that share a scale, where groups do."""
-        return None if self.weights is None else self.weights.group_size
+        return None if self.weight_scheme is None else self.weight_scheme.group_size
 
     @property
     def symmetric(self) -> bool | None:
         """Whether scales of weights come without zero points; None as for `family`."""
-        return None if self.weights is None else self.weights.symmetric
+        return None if self.weight_scheme is None else self.weight_scheme.symmetric
 
     def storage_bits(self, layer: Layer) -> int:
         """Bits that the layer's weight takes in this format, scales and zero points counted.
@@ -151,7 +151,7 @@ class Format:
             When a user's own `stored_bits` gives anything but a whole number that is at least 0.
         """
         if self.stored_bits is None:
-            return FLOAT_BITS * layer.elements if self.weights is None else self.weights.storage_bits(layer)
+            return FLOAT_BITS * layer.elements if self.weight_scheme is None else self.weight_scheme.storage_bits(layer)
         bits: object = self.stored_bits(layer)
         if isinstance(bits, bool) or not isinstance(bits, Integral) or int(bits) < 0:
             raise InvalidInput(

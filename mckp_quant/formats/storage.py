@@ -26,16 +26,18 @@ def as_format(layer: Layer, entry: Format) -> int:
 
 def in_whole_bytes(layer: Layer, entry: Format) -> int:
     """A byte for each weight whatever its bits, and beside each scale a zero point of a byte if inputs stay float."""
-    scheme = entry.weights
-    if scheme is None or entry.activations is not None:
+    scheme = entry.weight_scheme
+    if scheme is None or entry.activation_scheme is not None:
         return entry.storage_bytes(layer)
     return layer.elements + scheme.scales(layer) * (1 + (4 if scheme.scale == "float32" else 2))
 
 
 def in_words(layer: Layer, entry: Format) -> int:
     """Integers packed into words of 32 bits row by row (zero points column by column), and 16 bytes for the shape."""
-    scheme = entry.weights
-    plain = scheme is not None and scheme.bits == 8 and (scheme.family == "float" or entry.activations is not None)
+    scheme = entry.weight_scheme
+    plain = (
+        scheme is not None and scheme.bits == 8 and (scheme.family == "float" or entry.activation_scheme is not None)
+    )
     if scheme is None or scheme.family == "block" or plain:
         return entry.storage_bytes(layer)
     columns = layer.elements // layer.channels
@@ -47,7 +49,7 @@ def in_words(layer: Layer, entry: Format) -> int:
 
 def in_matmul_nbits(layer: Layer, entry: Format) -> int:
     """Whole groups, the last of a row padded; float32 scales; zero points packed row by row."""
-    scheme = entry.weights
+    scheme = entry.weight_scheme
     if scheme is None or scheme.group_size is None:
         return entry.storage_bytes(layer)
     groups = scheme.scales(layer)

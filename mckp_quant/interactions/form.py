@@ -38,11 +38,11 @@ class Interactions:
 
     Attributes
     ----------
-    layers, formats
+    layer_names, formats
         Names; entry ``i`` is layer ``i // n_formats`` in format ``i % n_formats``.
     parts
         ``(n_parts, n, n)`` float64, ``n = n_layers * n_formats``: the mean over the samples of each part, in `unit`.
-    weights
+    batch_sizes
         ``(n_parts,)`` float64: samples in each part.
     unit
         ``"nats per sample"`` or ``"nats per token"``.
@@ -57,32 +57,34 @@ class Interactions:
         When the shapes do not fit together.
     """
 
-    layers: tuple[str, ...]
+    layer_names: tuple[str, ...]
     formats: tuple[str, ...]
     parts: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    batch_sizes: NDArray[np.float64]
     unit: str = "nats per sample"
     samples: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check and freeze."""
-        n = len(self.layers) * len(self.formats)
+        n = len(self.layer_names) * len(self.formats)
         parts = np.array(self.parts, dtype=np.float64)
-        weights = np.array(self.weights, dtype=np.float64)
-        if parts.shape != (len(weights), n, n):
+        batch_sizes = np.array(self.batch_sizes, dtype=np.float64)
+        if parts.shape != (len(batch_sizes), n, n):
             raise InvalidInput(
-                f"parts have the shape {parts.shape}: {len(weights)} weights, {len(self.layers)} layers and "
-                f"{len(self.formats)} formats need {(len(weights), n, n)}"
+                f"parts have the shape {parts.shape}: {len(batch_sizes)} batch sizes, {len(self.layer_names)} layers "
+                f"and {len(self.formats)} formats need {(len(batch_sizes), n, n)}"
             )
-        for name, array in (("parts", parts), ("weights", weights)):
+        for name, array in (("parts", parts), ("batch_sizes", batch_sizes)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write them as one npz file, whole or not at all."""
-        about = {name: getattr(self, name) for name in ("layers", "formats", "unit", "samples", "seed")}
-        write_arrays(path, KIND, VERSION, about, {"parts": self.parts, "weights": self.weights})
+        about = {name: getattr(self, name) for name in ("formats", "unit", "samples", "seed")} | {
+            "layers": self.layer_names
+        }
+        write_arrays(path, KIND, VERSION, about, {"parts": self.parts, "weights": self.batch_sizes})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Interactions:
@@ -91,10 +93,10 @@ class Interactions:
         source = f"the matrix {str(path)!r}"
         samples, seed = (whole(field(document, name, source), name, source) for name in ("samples", "seed"))
         return cls(
-            layers=tuple(map(str, entries(document, "layers", source))),
+            layer_names=tuple(map(str, entries(document, "layers", source))),
             formats=tuple(map(str, entries(document, "formats", source))),
             parts=_finite(arrays, "parts", source),
-            weights=_finite(arrays, "weights", source),
+            batch_sizes=_finite(arrays, "weights", source),
             unit=str(field(document, "unit", source)),
             samples=samples,
             seed=seed,
@@ -103,12 +105,12 @@ class Interactions:
     @property
     def matrix(self) -> NDArray[np.float64]:
         """``(n, n)`` the mean over all samples."""
-        return np.asarray(np.tensordot(self.weights / self.weights.sum(), self.parts, 1))
+        return np.asarray(np.tensordot(self.batch_sizes / self.batch_sizes.sum(), self.parts, 1))
 
     @property
     def loss(self) -> NDArray[np.float64]:
         """``(n_layers, n_formats)`` the diagonal: what each layer adds by itself."""
-        return np.diag(self.matrix).reshape(len(self.layers), len(self.formats)).copy()
+        return np.diag(self.matrix).reshape(len(self.layer_names), len(self.formats)).copy()
 
     def predict(self, formats: NDArray[np.int64], factor: float = 1.0) -> float:
         """The form at a policy.
@@ -125,7 +127,7 @@ class Interactions:
         loss
             In `unit`.
         """
-        entries = np.arange(len(self.layers)) * len(self.formats) + formats
+        entries = np.arange(len(self.layer_names)) * len(self.formats) + formats
         own = self.matrix[np.ix_(entries, entries)]
         alone = float(np.trace(own))
         return alone + factor * (float(own.sum()) - alone)
@@ -147,9 +149,9 @@ class Interactions:
         InvalidInput
             When there is only one part, of which nothing can be held out.
         """
-        if len(self.weights) < 2:
+        if len(self.batch_sizes) < 2:
             raise InvalidInput("the interactions have one part only: measure them on at least 2 batches")
-        n, width = len(self.layers), len(self.formats)
+        n, width = len(self.layer_names), len(self.formats)
         layer = np.repeat(np.arange(n), width)
         first, second = np.triu_indices(n * width, 1)
         across = layer[first] != layer[second]
@@ -158,7 +160,7 @@ class Interactions:
         size = own[first] * own[second]
         scale = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
         terms = self.parts[:, first, second] * scale
-        return slope_on_others(terms, self.weights)
+        return slope_on_others(terms, self.batch_sizes)
 
     def on(self, problem: Problem, index: Index, factor: float) -> Problem:
         """Add the terms between layers to a problem.
@@ -182,7 +184,7 @@ class Interactions:
         InvalidInput
             When layers or formats are others.
         """
-        if index.layers != self.layers or tuple(entry.name for entry in index.formats) != self.formats:
+        if index.layer_names != self.layer_names or tuple(entry.name for entry in index.formats) != self.formats:
             raise InvalidInput("the interactions are of other layers or formats: measure both on the same ones")
         matrix, width = self.matrix, len(self.formats)
         n = problem.n_choices
@@ -246,8 +248,8 @@ def allocate_with_interactions(
         )
     if allocation.problem.rows is not None:
         raise InvalidInput(
-            "the allocation has a structure, which no solver takes together with terms between layers: allocate "
-            "without structure="
+            "the allocation has constraints, which no solver takes together with terms between layers: allocate "
+            "without constraints="
         )
     problem = interactions.on(allocation.problem, allocation.index, factor)
     warm = allocation.solution.choice

@@ -86,7 +86,7 @@ def measure_interactions(
     check_count("probes", probes, 1)
     if class_dim is not None:
         output = classes_last(output, class_dim)
-    joint = [entry.name for entry in columns if entry.activations is not None]
+    joint = [entry.name for entry in columns if entry.activation_scheme is not None]
     if joint:
         raise InvalidInput(
             f"interactions are of weights only, and format {joint[0]!r} rounds activations too: there are none for "
@@ -114,10 +114,10 @@ def measure_interactions(
     if len(seen) == 0:
         raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
     return Interactions(
-        layers=tuple(row.name for row in rows),
+        layer_names=tuple(row.name for row in rows),
         formats=tuple(entry.name for entry in columns),
         parts=np.array(parts)[seen] / np.array(weights)[seen, None, None],
-        weights=np.array(weights)[seen],
+        batch_sizes=np.array(weights)[seen],
         unit=measured_in,
         samples=sum(batch.size for batch in stream),
         seed=seed,

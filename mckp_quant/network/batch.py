@@ -80,4 +80,5 @@ class Batch:
 
 
 def leading_size(tensor: Tensor) -> int:
+    """How many rows a tensor has: 0 for a scalar."""
     return tensor.shape[0] if tensor.ndim else 0

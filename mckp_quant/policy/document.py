@@ -53,7 +53,7 @@ def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
             predicted_stderr=_number(document, "predicted_stderr", source),
             unit=str(field(document, "unit", source)),
             layer_bits=() if None in bits else tuple(whole(count, "stored_bits", source) for count in bits),
-            weights=weights,
+            n_weights=weights,
             costs={
                 str(name): whole(total, str(name), source) for name, total in field(document, "costs", source).items()
             },

@@ -36,7 +36,7 @@ class Policy:
 
     Attributes
     ----------
-    layers
+    layer_names
         The names of the layers.
     formats
         Their formats, in the same order.
@@ -48,7 +48,7 @@ class Policy:
         ``"nats per sample"``, ``"nats per token"``, or the metric's own.
     layer_bits
         Stored bits of every layer, scales counted; empty where unknown.
-    weights
+    n_weights
         How many weights the layers have together; 0 where unknown.
     costs
         Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; empty where unknown.
@@ -86,13 +86,13 @@ class Policy:
         When there is no layer, a layer stands twice, or there is not one format per layer.
     """
 
-    layers: tuple[str, ...]
+    layer_names: tuple[str, ...]
     formats: tuple[Format, ...]
     predicted: float = math.nan
     predicted_stderr: float = math.nan
     unit: str = "nats per sample"
     layer_bits: tuple[int, ...] = ()
-    weights: int = 0
+    n_weights: int = 0
     costs: Mapping[str, int] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
     bound: float = math.nan
@@ -110,21 +110,21 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Copy and check."""
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layer_names", tuple(self.layer_names))
         object.__setattr__(self, "formats", tuple(self.formats))
         object.__setattr__(self, "layer_bits", tuple(self.layer_bits))
         object.__setattr__(self, "costs", dict(self.costs))
-        if not self.layers:
+        if not self.layer_names:
             raise InvalidInput("a policy without layers says nothing: give at least one layer")
-        if len(self.formats) != len(self.layers):
+        if len(self.formats) != len(self.layer_names):
             raise InvalidInput(
-                f"the policy has {len(self.layers)} layers and {len(self.formats)} formats: give one each"
+                f"the policy has {len(self.layer_names)} layers and {len(self.formats)} formats: give one each"
             )
-        if self.layer_bits and len(self.layer_bits) != len(self.layers):
+        if self.layer_bits and len(self.layer_bits) != len(self.layer_names):
             raise InvalidInput(
-                f"the policy has {len(self.layers)} layers and {len(self.layer_bits)} layer_bits: give one each"
+                f"the policy has {len(self.layer_names)} layers and {len(self.layer_bits)} layer_bits: give one each"
             )
-        name, count = Counter(self.layers).most_common(1)[0]
+        name, count = Counter(self.layer_names).most_common(1)[0]
         if count > 1:
             raise InvalidInput(f"layer {name!r} stands twice in the policy: names must differ")
 
@@ -192,19 +192,19 @@ class Policy:
         return replace(
             self,
             layer_bits=tuple(entry.storage_bits(layer) for layer, entry in zip(layers, self.formats, strict=True)),
-            weights=sum(layer.elements for layer in layers),
+            n_weights=sum(layer.elements for layer in layers),
             costs=totals(layers, self.formats),
         )
 
     def __getitem__(self, layer: str) -> Format:
         """The format of the layer; raises InvalidInput, with the nearest name, where there is no such layer."""
         if layer not in self._by_layer:
-            raise unknown("layer", layer, self.layers)
+            raise unknown("layer", layer, self.layer_names)
         return self._by_layer[layer]
 
     def __len__(self) -> int:
         """How many layers there are."""
-        return len(self.layers)
+        return len(self.layer_names)
 
     def __eq__(self, other: object) -> bool:
         """Whether the other policy gives the same formats to the same layers, in any order."""
@@ -216,14 +216,14 @@ class Policy:
 
     @cached_property
     def _by_layer(self) -> dict[str, Format]:
-        return dict(zip(self.layers, self.formats, strict=True))
+        return dict(zip(self.layer_names, self.formats, strict=True))
 
     @property
     def _key(self) -> frozenset[tuple[str, str, int, int | None]]:
         # A user's own format does not get its callables back from a file, so they cannot be part of what it is.
         return frozenset(
             (layer, entry.name, entry.weight_bits, entry.activation_bits)
-            for layer, entry in zip(self.layers, self.formats, strict=True)
+            for layer, entry in zip(self.layer_names, self.formats, strict=True)
         )
 
     @property
@@ -234,7 +234,9 @@ class Policy:
     @property
     def bits_per_weight(self) -> float:
         """Stored bits per weight, scales counted; nan where unknown."""
-        return self.costs["stored_bits"] / self.weights if self.weights and "stored_bits" in self.costs else math.nan
+        return (
+            self.costs["stored_bits"] / self.n_weights if self.n_weights and "stored_bits" in self.costs else math.nan
+        )
 
     def document(self) -> dict[str, Any]:
         """The policy in plain types, as `save` writes it; raises InvalidInput where a format cannot be written."""
@@ -274,9 +276,9 @@ def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRan
     if table.ranges is None:
         return None
     wanted = [
-        (name, entry.activations)
+        (name, entry.activation_scheme)
         for layer, entry in zip(table.layers, formats, strict=True)
-        if entry.activations is not None and entry.activations.calibrated
+        if entry.activation_scheme is not None and entry.activation_scheme.calibrated
         for name in (layer.name, *layer.ties)
     ]
     return table.ranges.only(wanted) if wanted else None
@@ -320,7 +322,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "bound": policy.bound,
         "gap": policy.gap,
         "costs": dict(policy.costs),
-        "weights": policy.weights,
+        "weights": policy.n_weights,
         "bits_per_weight": policy.bits_per_weight,
         "budgets": [_budget(each) for each in policy.budgets],
         "target": policy.target,
@@ -331,7 +333,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
         "formats": [_format(policy, entry, bits) for entry in dict.fromkeys(policy.formats)],
         "layers": [
             {"layer": layer, "format": entry.name, "stored_bits": count}
-            for layer, entry, count in zip(policy.layers, policy.formats, bits, strict=True)
+            for layer, entry, count in zip(policy.layer_names, policy.formats, bits, strict=True)
         ],
     }
 
@@ -342,5 +344,5 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 
 def _format(policy: Policy, entry: Format, bits: tuple[int | None, ...]) -> dict[str, Any]:
-    known = zip(policy.layers, policy.formats, bits, strict=True)
+    known = zip(policy.layer_names, policy.formats, bits, strict=True)
     return format_document(entry, {layer: count for layer, own, count in known if own == entry and count is not None})

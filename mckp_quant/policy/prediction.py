@@ -90,8 +90,8 @@ def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
             "(its loss is nan): choose another format there"
         )
     stderr = math.nan
-    if table.contributions is not None and table.weights is not None and len(table.weights) > 1:
-        share = table.weights / table.weights.sum()
+    if table.contributions is not None and table.batch_sizes is not None and len(table.batch_sizes) > 1:
+        share = table.batch_sizes / table.batch_sizes.sum()
         sums = table.contributions[:, rows, columns].sum(axis=1)
         spread = share * (sums - share @ sums)
         stderr = math.sqrt(len(share) / (len(share) - 1) * float(spread @ spread))

@@ -33,12 +33,12 @@ def price(table: SensitivityTable, policy: Policy) -> Policy:
         it.
     """
     known = set(table.layer_names)
-    for name in policy.layers:
+    for name in policy.layer_names:
         if name not in known:
             raise unknown("layer", name, table.layer_names)
     priced = Policy.on_table(table, [policy[name] for name in table.layer_names])
-    recorded = dict(zip(policy.layers, policy.layer_bits, strict=False))
-    for name, bits in zip(priced.layers, priced.layer_bits, strict=True):
+    recorded = dict(zip(policy.layer_names, policy.layer_bits, strict=False))
+    for name, bits in zip(priced.layer_names, priced.layer_bits, strict=True):
         if recorded.get(name, bits) != bits:
             raise InvalidInput(
                 f"layer {name!r} takes {bits:,} bits in {priced[name].name} in the table, but {recorded[name]:,} in "

@@ -238,14 +238,14 @@ class Expander:
     def _inputs(self, choice: NDArray[np.int64]) -> NDArray[np.float64]:
         """``(n_choices,)`` what the table says of storing the inputs otherwise than now, with the weights changed."""
         entries, loss = self._index.formats, self._table.loss
-        by_parts = {(entry.weights_only, entry.activations): at for at, entry in enumerate(entries)}
+        by_parts = {(entry.weights_only, entry.activation_scheme): at for at, entry in enumerate(entries)}
         present = self._problem.label[choice]
         change = []
         for group, (rows, label) in zip(self._problem.group.tolist(), self._choices(), strict=True):
             here, there = entries[present[group]], entries[label]
             steps = (  # at the new weights, or where that is no format of the layer, at those of now
                 (by_parts.get((there.weights_only, here.activations)), label),
-                (int(present[group]), by_parts.get((here.weights_only, there.activations))),
+                (int(present[group]), by_parts.get((here.weights_only, there.activation_scheme))),
             )
             sums = [
                 float((loss[list(rows), after] - loss[list(rows), before]).sum())

@@ -203,8 +203,8 @@ def _check_fit(
         )
     if allocation.problem.rows is not None:
         raise InvalidInput(
-            "the allocation has a structure and interactions were given, which no solver takes together: leave "
-            "structure= of allocate or interactions= out"
+            "the allocation has constraints and interactions were given, which no solver takes together: leave "
+            "constraints= of allocate or interactions= out"
         )
 
 
@@ -231,6 +231,6 @@ def _corrected(table: SensitivityTable, correction: Correction, allocation: Allo
         loss=table.loss * factors,
         stderr=np.full_like(table.loss, np.nan),
         contributions=None,
-        weights=None,
+        batch_sizes=None,
         method=f"{table.method}, corrected by measuring policies",
     )

@@ -248,7 +248,7 @@ class Search:
         old, new = self._measured.policy(before), self._measured.policy(after)
         return tuple(
             f"{layer}: {first.name} -> {second.name}"
-            for layer, first, second in zip(old.layers, old.formats, new.formats, strict=True)
+            for layer, first, second in zip(old.layer_names, old.formats, new.formats, strict=True)
             if first != second
         )
 

@@ -1,1 +1,4 @@
-"""Results as text that people read."""
+"""Results as text that people read; every function takes a result and gives text or plain data.
+
+Nothing is computed here that a program could not get from the result itself.
+"""

@@ -35,7 +35,7 @@ def audit_report(audit: Audit) -> Group:
     """A policy beside the best of its size, layer by layer where they differ."""
     rows = [
         (layer, audit.policy[layer].name, audit.best[layer].name)
-        for layer in audit.policy.layers
+        for layer in audit.policy.layer_names
         if audit.policy[layer] != audit.best[layer]
     ]
     proof = "" if audit.proved else " (not proved least)"

@@ -45,7 +45,7 @@ def stability_report(found: Stability, doubts: Sequence[Doubt] = ()) -> Group:
                 if share > 0
             ),
         )
-        for layer, kept, shares in zip(found.layers, found.kept, found.shares, strict=True)
+        for layer, kept, shares in zip(found.layer_names, found.kept, found.shares, strict=True)
     ]
     head = f"{found.draws} draws of the table's {found.resampled}, {found.distinct} different best policies"
     regrets = ("policy", "predicted", "best in", "mean regret", "95 % regret", "worst regret")

@@ -108,7 +108,7 @@ def equal_bytes_report(levels: Sequence[EqualBytes]) -> Group:
 
 def formats_by_level(levels: Sequence[EqualBytes]) -> Table:
     """Which layer got which format at each level of bytes."""
-    names = levels[0].mixed.layers
+    names = levels[0].mixed.layer_names
     rows = [(layer, *(level.mixed[layer].name for level in levels)) for layer in names]
     return table_of(("layer", *(f"at {level.name}'s bytes" for level in levels)), rows)
 

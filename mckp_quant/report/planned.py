@@ -24,7 +24,7 @@ def plan_report(plan: Plan) -> Group:
     ]
     measured = sum(layer.elements for layer in plan.layers)
     memory = [
-        ("weights of the network", plan.weights),
+        ("weights of the network", plan.weight_bytes),
         ("weight gradients, once, to check the hooks", plan.gradients),
         (f"activations and logits of a batch of {plan.samples}", plan.activations),
         (f"rounding errors in {len(plan.formats)} formats, held in memory", plan.held),

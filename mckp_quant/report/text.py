@@ -116,7 +116,7 @@ def policy_layers(policy: Policy) -> Table:
             "pinned" if layer in pinned else f"tied set {tied[layer]}" if layer in tied else "",
             "-" if count is None else f"{-(-count // 8):,}",
         )
-        for layer, entry, count in zip(policy.layers, policy.formats, bits, strict=True)
+        for layer, entry, count in zip(policy.layer_names, policy.formats, bits, strict=True)
     ]
     return table_of(("layer", "format", "", "bytes"), rows, left=3)
 

@@ -1,1 +1,14 @@
-"""Rounding."""
+"""Weights and inputs as formats store them: the arithmetic of rounding, and ranges found on calibration data.
+
+Here numbers change; how much a network suffers from it is measured elsewhere. PyTorch is needed.
+"""
+
+from __future__ import annotations
+
+from .calibration import calibrate_ranges
+from .weights import quantize
+
+__all__ = [
+    "calibrate_ranges",
+    "quantize",
+]

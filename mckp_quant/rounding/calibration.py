@@ -71,9 +71,9 @@ def calibrate_ranges(
         raise unknown("rule for activation ranges", rule, RULES)
     schemes = list(
         dict.fromkeys(
-            entry.activations
+            entry.activation_scheme
             for entry in as_formats(formats)
-            if entry.activations is not None and entry.activations.calibrated
+            if entry.activation_scheme is not None and entry.activation_scheme.calibrated
         )
     )
     observers = {

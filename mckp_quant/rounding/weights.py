@@ -86,12 +86,13 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
             f"format {format.name!r} has no quantizer (a table read from a file keeps only its stored bits): "
             "give Format(..., quantize=...) to round weights to it"
         )
-    if format.weights is None:
+    if format.weight_scheme is None:
         return weight.detach().clone()
-    rows, units = _units(weight, format.weights, layer)
-    tensor_scale = tensor_scale_of(rows) if format.weights.tensor_scale else None
+    rows, units = _units(weight, format.weight_scheme, layer)
+    tensor_scale = tensor_scale_of(rows) if format.weight_scheme.tensor_scale else None
     values = [
-        torch.cat([encode(chunk, format.weights, tensor_scale).values for chunk in _chunks(unit)]) for unit in units
+        torch.cat([encode(chunk, format.weight_scheme, tensor_scale).values for chunk in _chunks(unit)])
+        for unit in units
     ]
     return _from_channel_rows(_joined(values, rows), layer).to(weight.dtype)
 
@@ -115,7 +116,7 @@ def encoded(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
         When the weight does not fit, as for `quantize`, or the format is not built in or leaves weights float.
     """
     _check_weight(weight, layer)
-    scheme = format.weights
+    scheme = format.weight_scheme
     if scheme is None:
         raise InvalidInput(f"format {format.name!r} has no codes: it leaves weights float, or is a user's own")
     rows, units = _units(weight, scheme, layer)

@@ -58,7 +58,7 @@ class Space:
         if problem.rows is not None:
             raise InvalidInput(
                 "a search on the network keeps budgets, ties, pins and choices, and no further constraints: leave "
-                "structure= out, or use allocate()"
+                "constraints= out, or use allocate()"
             )
         self._table, self._problem, self._index = table, problem, index
         share = (1.0 / np.maximum(problem.budget, 1)) @ problem.cost
@@ -82,7 +82,7 @@ class Space:
     @property
     def groups(self) -> dict[str, int]:
         """The group of every layer, by the layer's name."""
-        return {self._index.layers[row]: group for group, rows in enumerate(self._index.groups) for row in rows}
+        return {self._index.layer_names[row]: group for group, rows in enumerate(self._index.groups) for row in rows}
 
     @property
     def optimum(self) -> Genome:
@@ -137,11 +137,11 @@ class Space:
         """
         labels = []
         for group, rows in enumerate(self._index.groups):
-            names = {policy[self._index.layers[row]].name for row in rows}
+            names = {policy[self._index.layer_names[row]].name for row in rows}
             label = self._table.column(min(names))
             here = self._label[self._start[group] : self._start[group] + self.size[group]]
             if len(names) > 1 or label not in here:
-                layer = self._index.layers[rows[0]]
+                layer = self._index.layer_names[rows[0]]
                 raise InvalidInput(
                     f"the policy gives {' and '.join(sorted(names))} to the group of layer {layer!r}: that is not one "
                     "of the formats that the search may choose there"

@@ -51,7 +51,7 @@ def check_formats(
     """Refuse formats of activations where the method knows only weights, and rules for ranges that do not exist."""
     if not isinstance(activation_range, ActivationRanges) and activation_range not in RULES:
         raise unknown("activation_range", activation_range, RULES)
-    name = next((entry.name for entry in formats if entry.activations is not None), None)
+    name = next((entry.name for entry in formats if entry.activation_scheme is not None), None)
     if name is not None and method not in know_inputs:
         raise InvalidInput(
             f"format {name!r} also stores activations, of which method={method!r} knows nothing: use one of "

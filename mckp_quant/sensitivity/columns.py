@@ -46,11 +46,13 @@ class Menu:
     def of(cls, formats: Sequence[Format]) -> Menu:
         """Take formats apart."""
         weights = tuple(dict.fromkeys(entry.weights_only for entry in formats))
-        schemes = tuple(dict.fromkeys(entry.activations for entry in formats if entry.activations is not None))
+        schemes = tuple(
+            dict.fromkeys(entry.activation_scheme for entry in formats if entry.activation_scheme is not None)
+        )
         columns = tuple(
             (
                 weights.index(entry.weights_only),
-                None if entry.activations is None else schemes.index(entry.activations),
+                None if entry.activation_scheme is None else schemes.index(entry.activation_scheme),
             )
             for entry in formats
         )

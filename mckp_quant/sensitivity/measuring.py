@@ -231,7 +231,7 @@ def measure(
         stderr=totals.stderr.numpy(),
         unit=totals.unit,
         contributions=torch.stack(totals.contributions).numpy(),
-        weights=np.array(totals.sizes),
+        batch_sizes=np.array(totals.sizes),
         method=method,
         samples=sum(totals.samples),
         seed=seed,

@@ -88,7 +88,7 @@ class Plan:
         How many there are; None where that is not known.
     parameters
         Numbers in the whole network.
-    weights
+    weight_bytes
         What the network's parameters and buffers take.
     gradients
         What the weight gradients take that are computed once, on the first batch, to check the hooks.
@@ -115,7 +115,7 @@ class Plan:
     samples: int
     batches: int | None
     parameters: int
-    weights: int
+    weight_bytes: int
     gradients: int
     activations: int
     errors: int
@@ -128,7 +128,7 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes at the peak, without what Python and its packages take."""
-        return self.weights + self.held + self.gradients + self.activations
+        return self.weight_bytes + self.held + self.gradients + self.activations
 
     @property
     def seconds_to_round(self) -> float:
@@ -142,7 +142,17 @@ class Plan:
 
     def document(self) -> dict[str, Any]:
         """The plan in plain types, for JSON."""
-        names = ("method", "samples", "batches", "parameters", "weights", "gradients", "activations", "errors", "held")
+        names = (
+            "method",
+            "samples",
+            "batches",
+            "parameters",
+            "weight_bytes",
+            "gradients",
+            "activations",
+            "errors",
+            "held",
+        )
         more = ("largest", "peak", "flops", "evaluations", "seconds_to_round", "seconds_per_batch", "seconds")
         return {
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
@@ -220,7 +230,7 @@ def plan(
         samples=entry.size,
         batches=batches,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         gradients=sum(layer.elements * dtypes[layer.name].itemsize for layer in rows),
         activations=activations + 4 * logits.numel() * max(4, logits.element_size()),
         errors=sum(sizes),

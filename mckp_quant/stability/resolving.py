@@ -125,7 +125,7 @@ def check_stability(
     rows = np.arange(len(table.layers))
     columns = np.array([table.column(entry.name) for entry in nominal.policy.formats])
     return Stability(
-        layers=table.layer_names,
+        layer_names=table.layer_names,
         formats=table.format_names,
         nominal=nominal,
         robust=preferred,

@@ -40,7 +40,7 @@ class Stability:
 
     Attributes
     ----------
-    layers, formats
+    layer_names, formats
         Names of the table's rows and columns.
     nominal
         The policy that is best on the table as it was measured.
@@ -68,7 +68,7 @@ class Stability:
         Of losses and regrets.
     """
 
-    layers: tuple[str, ...]
+    layer_names: tuple[str, ...]
     formats: tuple[str, ...]
     nominal: Candidate
     robust: Candidate
@@ -86,7 +86,7 @@ class Stability:
     @property
     def verdict(self) -> str:
         """What came out, as a sentence."""
-        unsure = [name for name, kept in zip(self.layers, self.kept, strict=True) if kept < 0.5]
+        unsure = [name for name, kept in zip(self.layer_names, self.kept, strict=True) if kept < 0.5]
         regret = self.nominal.regret
         low, high = (100 * each for each in self.band)
         sure = f"with a probability of {low:.0f} to {high:.0f} % the policy is the best one"
@@ -100,7 +100,9 @@ class Stability:
         """The same in plain types, for JSON; nan is None."""
         candidates = {
             name: {
-                "formats": dict(zip(each.policy.layers, (entry.name for entry in each.policy.formats), strict=True)),
+                "formats": dict(
+                    zip(each.policy.layer_names, (entry.name for entry in each.policy.formats), strict=True)
+                ),
                 "predicted": each.policy.predicted,
                 "best": each.best,
                 "expected_regret": each.regret.expected,
@@ -123,7 +125,9 @@ class Stability:
                 **candidates,
                 "layers": [
                     {"layer": layer, "kept": kept, "shares": dict(zip(self.formats, shares, strict=True))}
-                    for layer, kept, shares in zip(self.layers, self.kept.tolist(), self.shares.tolist(), strict=True)
+                    for layer, kept, shares in zip(
+                        self.layer_names, self.kept.tolist(), self.shares.tolist(), strict=True
+                    )
                 ],
             }
         )

@@ -113,8 +113,8 @@ def _rise(table: SensitivityTable, row: int, narrow: int, wide: int) -> Doubt:
 
 def _error_of_difference(table: SensitivityTable, row: int, first: int, second: int) -> float:
     """The standard error of the difference of two entries, batch by batch where batches are known."""
-    if table.contributions is not None and table.weights is not None and len(table.weights) > 1:
-        share = table.weights / table.weights.sum()
+    if table.contributions is not None and table.batch_sizes is not None and len(table.batch_sizes) > 1:
+        share = table.batch_sizes / table.batch_sizes.sum()
         apart = table.contributions[:, row, second] - table.contributions[:, row, first]
         spread = share * (apart - share @ apart)
         return float(np.sqrt(len(share) / (len(share) - 1) * float(spread @ spread)))

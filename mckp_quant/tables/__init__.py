@@ -1,7 +1,11 @@
-"""Tables that were measured elsewhere: read, checked with one list of what is odd, and written in open formats."""
+"""Sensitivity tables and cost tables: what they are, and how those of others are read, checked and written.
+
+What is odd about a table is listed and handled as the user says, never mended in silence. Torch may not come in.
+"""
 
 from __future__ import annotations
 
+from .cost_table import CostTable
 from .findings import Finding, Handling, Place
 from .handling import Imported
 from .readers.activation_files import read_activations
@@ -10,13 +14,16 @@ from .readers.objects import table_from_arrays, table_from_records, table_to_fra
 from .readers.published import Published, read_traces
 from .reading import read_table, write_table
 from .schemas import schema
+from .table import SensitivityTable
 
 __all__ = [
+    "CostTable",
     "Finding",
     "Handling",
     "Imported",
     "Place",
     "Published",
+    "SensitivityTable",
     "read_activations",
     "read_costs",
     "read_table",

@@ -30,7 +30,7 @@ class CostTable:
         What a budget calls it, such as ``"latency"``.
     unit
         What the integers count, such as ``"ns"``; amounts may then say ``"1.5ms"``.
-    layers
+    layer_names
         The names of the rows.
     formats
         The names of the columns.
@@ -45,22 +45,22 @@ class CostTable:
 
     name: str
     unit: str
-    layers: tuple[str, ...]
+    layer_names: tuple[str, ...]
     formats: tuple[str, ...]
     cost: NDArray[np.int64]
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
-        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "layer_names", tuple(self.layer_names))
         object.__setattr__(self, "formats", tuple(self.formats))
-        for kind, names in (("layer", self.layers), ("format", self.formats)):
+        for kind, names in (("layer", self.layer_names), ("format", self.formats)):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise InvalidInput(f"{kind} {twice!r} stands twice in the costs {self.name!r}: names must differ")
-        cost = _whole(self.name, self.cost, self.layers, self.formats)
+        cost = _whole(self.name, self.cost, self.layer_names, self.formats)
         cost.setflags(write=False)
         object.__setattr__(self, "cost", cost)
-        object.__setattr__(self, "_row", {name: row for row, name in enumerate(self.layers)})
+        object.__setattr__(self, "_row", {name: row for row, name in enumerate(self.layer_names)})
         object.__setattr__(self, "_column", {name: column for column, name in enumerate(self.formats)})
 
     def of(self, layer: Layer, entry: Format) -> int:
@@ -86,7 +86,7 @@ class CostTable:
         rows: dict[str, int] = self.__dict__["_row"]
         row = next((rows[name] for name in (layer.name, *layer.ties) if name in rows), None)
         if row is None:
-            raise unknown(f"layer in the costs {self.name!r}:", layer.name, self.layers)
+            raise unknown(f"layer in the costs {self.name!r}:", layer.name, self.layer_names)
         column = self.__dict__["_column"].get(entry.name)
         return NOT_MEASURED if column is None else int(self.cost[row, column])
 

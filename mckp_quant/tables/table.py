@@ -45,7 +45,7 @@ class SensitivityTable:
     contributions
         ``(n_batches, n_layers, n_formats)`` float64 or None: the mean over each batch's samples. Cells share samples,
         so their errors are correlated, and a bootstrap draws batches.
-    weights
+    batch_sizes
         ``(n_batches,)`` float64 or None: samples in each batch, so that ``loss`` is their weighted mean.
     method
         The estimator that made it.
@@ -72,7 +72,7 @@ class SensitivityTable:
     stderr: NDArray[np.float64]
     unit: str = "nats per sample"
     contributions: NDArray[np.float64] | None = None
-    weights: NDArray[np.float64] | None = None
+    batch_sizes: NDArray[np.float64] | None = None
     method: str = "given"
     samples: int = 0
     seed: int = 0
@@ -97,9 +97,9 @@ class SensitivityTable:
         if self.contributions is not None:
             batches = len(self.contributions)
             self._freeze("contributions", (batches, *shape))
-            if self.weights is None:
-                raise InvalidInput("contributions come without weights: give the number of samples in each batch")
-            self._freeze("weights", (batches,))
+            if self.batch_sizes is None:
+                raise InvalidInput("contributions come without batch_sizes: give the number of samples in each batch")
+            self._freeze("batch_sizes", (batches,))
 
     def _freeze(self, name: str, shape: tuple[int, ...]) -> None:
         odd = self._odd_cell(getattr(self, name)) if len(shape) == 2 else ""
@@ -212,7 +212,7 @@ class SensitivityTable:
             "stderr": self.stderr,
             "unit": self.unit,
             "contributions": self.contributions,
-            "weights": self.weights,
+            "weights": self.batch_sizes,
             "method": self.method,
             "samples": self.samples,
             "seed": self.seed,
@@ -253,7 +253,7 @@ class SensitivityTable:
                 stderr=field(document, "stderr", source),
                 unit=str(document.get("unit", "nats per sample")),
                 contributions=document.get("contributions"),
-                weights=document.get("weights"),
+                batch_sizes=document.get("weights"),
                 method=str(document.get("method", "given")),
                 samples=samples,
                 seed=seed,

@@ -145,7 +145,7 @@ class _Rounded(nn.Module):
         uses, simulator = uses_in(model), Simulator(model)
         self._entries = [
             (names[id(uses[layer].weight)], policy[layer].weights_only, simulator.layer(layer))
-            for layer in policy.layers
+            for layer in policy.layer_names
         ]
 
     def forward(self, *args: Tensor, **kwargs: Tensor) -> object:

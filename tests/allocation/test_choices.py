@@ -64,7 +64,7 @@ def test_policy_chooses_only_what_the_rules_allow_and_percentages_stay(table: Se
     policy = allocate(table, {"weight_bytes": "100%"}, choices=rules).policy
     best = math.fsum(np.where(mask, table.loss, np.inf).min(axis=1).tolist())
     assert policy.predicted == pytest.approx(best, abs=1e-9)
-    assert all(entry.name in rules[layer] for layer, entry in zip(policy.layers, policy.formats, strict=True))
+    assert all(entry.name in rules[layer] for layer, entry in zip(policy.layer_names, policy.formats, strict=True))
     assert policy.table == table.digest
 
 

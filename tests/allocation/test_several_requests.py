@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mckp_quant import Conversion, InvalidInput, SensitivityTable, Structure, allocate, allocate_each, compare_solvers
+from mckp_quant import Constraints, Conversion, InvalidInput, SensitivityTable, allocate, allocate_each, compare_solvers
 from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.costs.costs import cost_matrix
 from mckp_quant.costs.experts import active_costs
@@ -117,20 +117,22 @@ def test_experts_count_with_the_share_of_tokens_that_they_see() -> None:
 def test_everything_that_goes_in_or_comes_out_survives_pickling_and_threads() -> None:
     rng = np.random.default_rng(1)
     table = make_table((rng.random((8, 1)) * [[1.0, 0.1, 0.01]]).tolist())
-    structure = Structure(max_formats=2, conversions=[Conversion("bops", [("a", "b")], 5)])
+    constraints = Constraints(max_formats=2, conversions=[Conversion("bops", [("a", "b")], 5)])
     budgets = [{"weight_bytes": "50%", "bops": "60%"}, {"weight_bytes": "70%", "bops": "60%"}]
 
     def solved(_: int) -> list[str]:
         return [
-            entry.name for each in allocate_each(table, budgets, structure=structure) for entry in each.policy.formats
+            entry.name
+            for each in allocate_each(table, budgets, constraints=constraints)
+            for entry in each.policy.formats
         ]
 
     with ThreadPoolExecutor(3) as pool:
         assert len({tuple(found) for found in pool.map(solved, range(6))}) == 1
     for entry in (
         table,
-        structure,
-        *allocate_each(table, budgets, structure=structure),
+        constraints,
+        *allocate_each(table, budgets, constraints=constraints),
         compare_solvers(table, budgets[0]),
     ):
         again = pickle.loads(pickle.dumps(entry))

@@ -46,7 +46,7 @@ def test_stability_says_how_sure_and_writes_the_robust_policy(here: Path, capsys
     assert main([*arguments, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mckp-quant/stability/1"
-    assert document["robust"]["formats"] == {layer: robust[layer].name for layer in robust.layers}
+    assert document["robust"]["formats"] == {layer: robust[layer].name for layer in robust.layer_names}
     assert [entry["layer"] for entry in document["layers"]] == ["0", "2", "3"]
     assert document["layers"][2]["kept"] == 1
 

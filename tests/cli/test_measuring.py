@@ -92,7 +92,7 @@ def test_prediction_that_does_not_hold_is_exit_code_1(here: Path, capsys: pytest
     table = measured()
     uniform = Policy.uniform(table, "w2")
     for factor, code in ((1e-6, 1), (1.0, None)):
-        policy = Policy(uniform.layers, uniform.formats, predicted=uniform.predicted * factor, layer_bits=())
+        policy = Policy(uniform.layer_names, uniform.formats, predicted=uniform.predicted * factor, layer_bits=())
         policy.save("p.json")
         capsys.readouterr()
         found = main(["validate", "p.json", "--model", "net.py:model", "--data", "data.npz"])

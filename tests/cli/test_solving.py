@@ -47,7 +47,7 @@ def test_solve_writes_the_policy_that_allocate_finds(
     assert wanted.status in captured.out
     assert f"{wanted.costs['weight_bytes']:,} bytes" in captured.out
     rows = [line.split() for line in captured.out.splitlines()]
-    for layer, entry in zip(wanted.layers, wanted.formats, strict=True):
+    for layer, entry in zip(wanted.layer_names, wanted.formats, strict=True):
         assert any(row[:2] == [layer, entry.name] for row in rows)
 
 
@@ -214,10 +214,10 @@ def test_structure_and_activations_reach_the_solver(
     previous = tmp_path / "previous.json"
     Policy.uniform(TABLE, "w4").save(previous)
     budgets = ["--budget", "weight_bytes=60%", "--budget", "activation_bytes=200", "--budget", "bops=90%"]
-    structure = ["--max-formats", "2", "--previous", str(previous), "--max-changes", "3"]
+    constraints = ["--max-formats", "2", "--previous", str(previous), "--max-changes", "3"]
     chains = ["--falling", "a,b", "--rising", "c,d", "--convert", "bops:e>f=1"]
     output = tmp_path / "policy.json"
-    options = [*structure, *chains, "--activations", str(tmp_path / "tensors.json"), "-o", str(output)]
+    options = [*constraints, *chains, "--activations", str(tmp_path / "tensors.json"), "-o", str(output)]
     assert main(["solve", table, *budgets, *options]) == 0
     policy = Policy.load(output)
     assert len({entry.name for entry in policy.formats}) <= 2

@@ -37,7 +37,7 @@ def policy(*names: str, table: mq.SensitivityTable = TABLE) -> mq.Policy:
 def lowered(row: int, by: float) -> mq.SensitivityTable:
     loss = TABLE.loss.copy()
     loss[row] /= by
-    return dataclasses.replace(TABLE, loss=loss, contributions=None, weights=None)
+    return dataclasses.replace(TABLE, loss=loss, contributions=None, batch_sizes=None)
 
 
 def test_layer_whose_entry_is_wrong_is_named() -> None:
@@ -129,7 +129,7 @@ def test_uniform_of_the_same_size_is_the_widest_that_fits() -> None:
     assert (
         simulator.weight_bytes(found)
         <= limit
-        < simulator.weight_bytes(mq.Policy(found.layers, (mq.Format.named("w5"),) * 3))
+        < simulator.weight_bytes(mq.Policy(found.layer_names, (mq.Format.named("w5"),) * 3))
     )
     assert uniform_of_size(policy("w4", "w4", "w4"), simulator) is None
 

@@ -56,7 +56,9 @@ class Network:
         return self.with_ranges(Policy(tuple(layer.name for layer in self.layers), tuple(formats)))
 
     def with_ranges(self, policy: Policy) -> Policy:
-        if not any(entry.activations is not None and entry.activations.calibrated for entry in policy.formats):
+        if not any(
+            entry.activation_scheme is not None and entry.activation_scheme.calibrated for entry in policy.formats
+        ):
             return policy
         formats = list(dict.fromkeys(policy.formats))
         return replace(policy, ranges=calibrate_ranges(self.model, self.batches, formats))

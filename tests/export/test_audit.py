@@ -36,7 +36,7 @@ def test_audited_policies_lie_between_the_best_of_their_size_and_the_smallest_of
     rng = np.random.default_rng(seed)
     columns = [int(rng.choice(np.flatnonzero(~np.isnan(row)))) for row in table.loss]
     policy = Policy.on_table(table, [table.formats[column] for column in columns])
-    found = audit(Policy(policy.layers, policy.formats), table)
+    found = audit(Policy(policy.layer_names, policy.formats), table)
     assert found.policy.predicted == policy.predicted
     assert found.best.predicted <= policy.predicted
     assert found.best.costs["weight_bytes"] <= policy.costs["weight_bytes"]

@@ -103,7 +103,7 @@ def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
     report = exported(target, network, policy, tmp_path / "made")
 
-    assert [each.layer for each in report.layers] == list(policy.layers)
+    assert [each.layer for each in report.layers] == list(policy.layer_names)
     for each, layer, entry in zip(report.layers, network.layers, policy.formats, strict=True):
         assert each.asked == each.found == entry.name
         assert each.asked_bytes == entry.storage_bytes(layer)
@@ -115,7 +115,7 @@ def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_
 
     wanted, got = network.run(apply(network.model, policy)), run(target, network, tmp_path / "made")
     # An input on the border between two codes falls to either side with the last bit of a sum.
-    borders = any(entry.activations is not None for entry in policy.formats)
+    borders = any(entry.activation_scheme is not None for entry in policy.formats)
     assert sqnr(wanted, got) > (30 if borders else _ACCURATE)
     if target == "onnxruntime":
         assert sqnr(wanted, run(target, network, tmp_path / "made", "4")) > 30
@@ -148,5 +148,5 @@ def _as_stored(policy: Policy, report: ExportReport) -> Policy:
     """The policy with the names that layers have in the artefact."""
     places = {each.layer: each.place for each in report.layers}
     if report.target == "gguf":
-        return Policy(tuple(places[layer].removesuffix(".weight") for layer in policy.layers), policy.formats)
+        return Policy(tuple(places[layer].removesuffix(".weight") for layer in policy.layer_names), policy.formats)
     return policy

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def names(path: Path) -> dict[str, str]:
     policy = read_policy(path)
-    return {layer: policy[layer].name for layer in policy.layers}
+    return {layer: policy[layer].name for layer in policy.layer_names}
 
 
 def float_graph(path: Path) -> None:

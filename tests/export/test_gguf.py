@@ -47,7 +47,7 @@ def test_float_files_are_quantised_with_their_metadata(tmp_path: Path, needs: Ca
     gguf = __import__("gguf")
     network = llama()
     policy = network.policy("gguf", 3)
-    plain = Policy(policy.layers, (Format.named("float"),) * len(policy))
+    plain = Policy(policy.layer_names, (Format.named("float"),) * len(policy))
     export(plain, Gguf("llama"), model=network.model, output=tmp_path / "float")
     source = tmp_path / "float" / "model.gguf"
     from_file = export(policy, "gguf", model=source, output=tmp_path / "file")
@@ -84,7 +84,7 @@ def test_patterns_catch_their_own_tensor_and_no_other(tmp_path: Path, needs: Cal
     policy = network.policy("gguf", 5)
     export(policy, "gguf", model=network.model, output=tmp_path / "made")
     rules = read_types(tmp_path / "made" / "tensor_types.txt")
-    names = [f"{layer}.weight" for layer in policy.layers]
+    names = [f"{layer}.weight" for layer in policy.layer_names]
     near = [f"a.{name}" for name in names] + [f"{name}s" for name in names] + [name.replace(".", "_") for name in names]
     assert set(types_of(rules, near).values()) == {None}
     assert [block_format(kind or "").name for kind in types_of(rules, names).values()] == [
@@ -118,7 +118,7 @@ def test_files_of_others_are_read_with_types_of_their_own(tmp_path: Path, needs:
     writer.write_tensors_to_file()
     writer.close()
     found = read_policy(tmp_path / "a.gguf")
-    assert {layer: found[layer].name for layer in found.layers} == {
+    assert {layer: found[layer].name for layer in found.layer_names} == {
         "a": "Q5_1",
         "b": "w8g32",
         "k": "Q4_K",

@@ -64,7 +64,7 @@ def test_ranges_that_a_policy_lacks_are_calibrated_and_kept(
     export(policy, "onnxruntime", model=network.model, output=tmp_path / "made", batches=network.batches)
     assert read_policy(tmp_path / "made")["fc"].name == "w8a8"
     wanted = calibrate_ranges(network.model, network.batches, "w8a8")
-    scheme = Format.named("w8a8").activations
+    scheme = Format.named("w8a8").activation_scheme
     assert scheme is not None
     kept = Policy.load(tmp_path / "made" / "policy.json").ranges
     assert kept is not None

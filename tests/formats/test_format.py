@@ -93,7 +93,7 @@ def test_names_are_a_weight_part_and_an_activation_part(weights: str, activation
     assert entry.built_in
     found = (entry.weight_bits, entry.family, entry.granularity, entry.group_size, entry.symmetric)
     assert found == WEIGHTS.get(weights, (32, None, None, None, None))
-    inputs = entry.activations
+    inputs = entry.activation_scheme
     assert (entry.activation_bits is None) == (inputs is None) == (not activations)
     if inputs is not None:
         assert (inputs.bits, inputs.element, inputs.symmetric, inputs.dynamic) == ACTIVATIONS[activations]
@@ -107,12 +107,12 @@ def test_names_are_a_weight_part_and_an_activation_part(weights: str, activation
 def test_float_formats_are_for_weights_or_for_both(name: str) -> None:
     entry = Format.named(name)
     assert (entry.weight_bits, entry.family, entry.granularity, entry.group_size, entry.symmetric) == WEIGHTS[name]
-    assert entry.activations is None
+    assert entry.activation_scheme is None
     if entry.family == "float":
-        both = Format.named(f"{name}a8d").activations
-        assert entry.weights is not None
+        both = Format.named(f"{name}a8d").activation_scheme
+        assert entry.weight_scheme is not None
         assert both is not None
-        assert (both.bits, both.element, both.dynamic) == (8, entry.weights.element, True)
+        assert (both.bits, both.element, both.dynamic) == (8, entry.weight_scheme.element, True)
     assert Format.named(f"{name}af16").activation_bits == 16
 
 
@@ -150,11 +150,11 @@ def test_activations_change_nothing_of_what_is_stored() -> None:
 
 
 def test_a_users_own_activation_bits_are_integers_with_a_zero_point() -> None:
-    inputs = OWN.activations
+    inputs = OWN.activation_scheme
     assert inputs is not None
     assert (inputs.bits, inputs.element, inputs.symmetric, inputs.dynamic) == (8, "int", False, False)
-    assert (OWN.weights, OWN.family, OWN.granularity, OWN.group_size, OWN.symmetric) == (None,) * 5
-    assert Format("wide", 16, 32, stored_bits=len).activations is None  # type: ignore[arg-type]
+    assert (OWN.weight_scheme, OWN.family, OWN.granularity, OWN.group_size, OWN.symmetric) == (None,) * 5
+    assert Format("wide", 16, 32, stored_bits=len).activation_scheme is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
     got = measure_interactions(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
     table = mq.measure(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-9)
-    assert got.layers == table.layer_names
+    assert got.layer_names == table.layer_names
     assert got.unit == table.unit
     assert table.contributions is not None
     diagonals = got.parts.diagonal(axis1=1, axis2=2).reshape(table.contributions.shape)
@@ -96,7 +96,7 @@ def test_layers_that_a_table_is_of_can_be_measured_alone() -> None:
     table = mq.measure(model, BATCHES, formats=FORMATS, layers=some)
     whole = measure_interactions(model, BATCHES, formats=FORMATS)
     got = measure_interactions(model, BATCHES, formats=FORMATS, layers=some)
-    assert got.layers == table.layer_names == ("0", "2")
+    assert got.layer_names == table.layer_names == ("0", "2")
     np.testing.assert_allclose(got.parts, whole.parts[:, :6, :6], rtol=1e-9)
     assert len(mq.allocate_with_interactions(table, mq.allocate(table, {"weight_bytes": "90%"}), got).policy) == 2
     with pytest.raises(InvalidInput, match="unknown layer '1'"):
@@ -124,8 +124,8 @@ def test_padding_counts_no_more_than_in_the_table() -> None:
     got = measure_interactions(model, batches, formats=FORMATS)
     table = mq.measure(model, batches, formats=FORMATS)
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-5)
-    assert table.weights is not None
-    np.testing.assert_allclose(got.weights, table.weights)
+    assert table.batch_sizes is not None
+    np.testing.assert_allclose(got.batch_sizes, table.batch_sizes)
     empty = {"input_ids": tokens[:3], "attention_mask": torch.zeros(3, 7, dtype=torch.long)}
     np.testing.assert_array_equal(measure_interactions(model, [*batches, empty], formats=FORMATS).parts, got.parts)
     with pytest.raises(InvalidInput, match="all positions of the batches are padding, so nothing can be measured"):
@@ -141,7 +141,7 @@ def test_tiny_steps_are_predicted_by_the_whole_form_and_not_by_its_diagonal() ->
     inputs = torch.cat(BATCHES)
     before = model(inputs).log_softmax(dim=1).detach()
     columns = np.array([0, 1, 0])
-    for layer, module, column in zip(got.layers, layers, columns, strict=True):
+    for layer, module, column in zip(got.layer_names, layers, columns, strict=True):
         facts = mq.Layer(layer, "linear", tuple(module.weight.shape), module.weight.shape[0], 0)
         with torch.no_grad():
             module.weight += small * perturbations(module.weight, as_formats(FORMATS), facts)[column]
@@ -187,8 +187,8 @@ def test_more_batches_than_parts_still_make_up_the_whole() -> None:
     inputs = torch.cat(BATCHES)
     single = [inputs[at : at + 1] for at in range(21)]
     got = measure_interactions(network(), single, formats=FORMATS)
-    assert len(got.weights) == 16
-    assert sorted(got.weights.tolist()) == [1.0] * 11 + [2.0] * 5
+    assert len(got.batch_sizes) == 16
+    assert sorted(got.batch_sizes.tolist()) == [1.0] * 11 + [2.0] * 5
     whole = measure_interactions(network(), [inputs], formats=FORMATS)
     np.testing.assert_allclose(got.matrix, whole.matrix, rtol=1e-9, atol=1e-15)
 
@@ -223,7 +223,7 @@ def test_factor_does_not_depend_on_the_units_of_layers() -> None:
 def allocation(
     got: Interactions, tied: list[tuple[str, ...]] | None = None
 ) -> tuple[mq.SensitivityTable, mq.Allocation]:
-    layers = tuple(mq.Layer(name, "linear", (2, 50 * (at + 1)), 2, 10) for at, name in enumerate(got.layers))
+    layers = tuple(mq.Layer(name, "linear", (2, 50 * (at + 1)), 2, 10) for at, name in enumerate(got.layer_names))
     table = mq.SensitivityTable(layers, as_formats(got.formats), got.loss, np.zeros_like(got.loss))
     return table, mq.allocate(table, {"weight_bytes": "75%"}, tied=tied or [])
 
@@ -251,7 +251,7 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     with pytest.raises(InvalidInput, match=re.escape("factor is 1.5: it must be from 0 (no interactions) to 1")):
         allocate_with_interactions(table, first, got, factor=1.5)
     with pytest.raises(InvalidInput, match="of other layers or formats: measure both on the same ones"):
-        allocate_with_interactions(table, first, dataclasses.replace(got, layers=tuple("abce")), factor=0.5)
+        allocate_with_interactions(table, first, dataclasses.replace(got, layer_names=tuple("abce")), factor=0.5)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         allocate_with_interactions(dataclasses.replace(table, loss=2 * table.loss), first, got, factor=0.5)
     with pytest.raises(
@@ -278,8 +278,8 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
         measure_interactions(network().to("meta"), BATCHES, formats=FORMATS)
     with pytest.raises(InvalidInput, match="got a dict: give a mapping"):
         allocate_with_interactions(table, {"weight_bytes": 100}, got)  # type: ignore[arg-type]
-    limited = mq.allocate(table, {"weight_bytes": "100%"}, structure=mq.Structure(max_formats=2))
-    with pytest.raises(InvalidInput, match="the allocation has a structure, which no solver takes together with terms"):
+    limited = mq.allocate(table, {"weight_bytes": "100%"}, constraints=mq.Constraints(max_formats=2))
+    with pytest.raises(InvalidInput, match="the allocation has constraints, which no solver takes together with terms"):
         allocate_with_interactions(table, limited, got)
 
 

@@ -59,13 +59,13 @@ def test_prediction_and_costs_are_sums_over_the_layers(table: SensitivityTable, 
     policy = Policy.on_table(table, formats)
     cells = [(row, table.formats.index(entry)) for row, entry in enumerate(formats)]
     assert policy.predicted == math.fsum(table.loss[cell] for cell in cells)
-    assert policy.weights == sum(math.prod(layer.shape) for layer in table.layers)
+    assert policy.n_weights == sum(math.prod(layer.shape) for layer in table.layers)
     assert policy.layer_bits == tuple(
         entry.storage_bits(layer) for entry, layer in zip(formats, table.layers, strict=True)
     )
     assert policy.costs["stored_bits"] == sum(policy.layer_bits)
     assert policy.costs["weight_bytes"] == sum(math.ceil(bits / 8) for bits in policy.layer_bits)
-    assert policy.bits_per_weight == sum(policy.layer_bits) / policy.weights
+    assert policy.bits_per_weight == sum(policy.layer_bits) / policy.n_weights
     assert policy.costs.keys() == {kind.counts for kind in RESOURCES.values()}
     assert policy.table == table.digest
 
@@ -75,9 +75,9 @@ def test_standard_error_takes_the_cells_of_a_batch_together(table: SensitivityTa
     formats = any_formats(table, seed)
     columns = [table.formats.index(entry) for entry in formats]
     assert table.contributions is not None
-    assert table.weights is not None
+    assert table.batch_sizes is not None
     sums = np.array([sum(batch[row, column] for row, column in enumerate(columns)) for batch in table.contributions])
-    n, weights = len(sums), table.weights
+    n, weights = len(sums), table.batch_sizes
     mean = np.average(sums, weights=weights)
     variance = n / (n - 1) * np.sum(weights**2 * (sums - mean) ** 2) / weights.sum() ** 2
     assert math.isclose(predict(table, formats).stderr, math.sqrt(variance), rel_tol=1e-9)
@@ -88,7 +88,7 @@ def test_standard_error_of_equal_batches_is_that_of_their_mean() -> None:
     sums = np.array([3.0, 5.0, 10.0])
     contributions = np.zeros((3, 2, 3))
     contributions[:, 0, 0] = sums
-    measured = dataclasses.replace(table, contributions=contributions, weights=np.full(3, 8.0))
+    measured = dataclasses.replace(table, contributions=contributions, batch_sizes=np.full(3, 8.0))
     found = predict(measured, [W2, W2])
     assert found.stderr == pytest.approx(np.std(sums, ddof=1) / math.sqrt(3))
     assert math.isnan(predict(table, [W2, W2]).stderr)
@@ -115,7 +115,7 @@ def test_price_depends_on_the_formats_only(table: SensitivityTable, seed: int) -
     wanted = Policy.on_table(table, any_formats(table, seed))
     order = np.random.default_rng(seed).permutation(len(wanted))
     stranger = Policy(
-        tuple(wanted.layers[at] for at in order), tuple(wanted.formats[at] for at in order), predicted=-1, bound=-2
+        tuple(wanted.layer_names[at] for at in order), tuple(wanted.formats[at] for at in order), predicted=-1, bound=-2
     )
     assert fields(price(table, stranger)) == fields(wanted)
 

@@ -65,7 +65,7 @@ def moves(made: mq.Allocation, model: nn.Module) -> list[dict[str, Tensor]]:
     quantised = dict(simulator.apply(made.policy).named_parameters())
     found = []
     for group, label in zip(made.problem.group.tolist(), made.problem.label.tolist(), strict=True):
-        names = [made.index.layers[row] for row in made.index.groups[group]]
+        names = [made.index.layer_names[row] for row in made.index.groups[group]]
         form = made.index.formats[label]
         found.append(
             {f"{name}.weight": simulator.rounded(name, form) - quantised[f"{name}.weight"].detach() for name in names}

@@ -57,7 +57,7 @@ BUDGET = {"weight_bytes": "72%"}
 def misled(seed: int = 0) -> mq.SensitivityTable:
     """The table with its entries scaled at random: its best policy is not the network's."""
     scale = np.exp(np.random.default_rng(seed).normal(0, 1.2, TABLE.loss.shape))
-    return dataclasses.replace(TABLE, loss=TABLE.loss * scale, contributions=None, weights=None)
+    return dataclasses.replace(TABLE, loss=TABLE.loss * scale, contributions=None, batch_sizes=None)
 
 
 def document(found: Refinement) -> str:
@@ -328,7 +328,7 @@ def test_formats_that_a_layer_must_not_have_do_not_stop_a_joint_search() -> None
     table = mq.measure(MODEL, BATCHES, formats="w2a4,w4a4,w2a8,w4a8")
     loss = table.loss.copy()
     loss[1, 1] = loss[2, 0] = np.nan
-    table = dataclasses.replace(table, loss=loss, contributions=None, weights=None)
+    table = dataclasses.replace(table, loss=loss, contributions=None, batch_sizes=None)
     found = refine(MODEL, table, {"weight_bytes": "85%", "bops": "70%"}, BATCHES, evaluations=30)
     assert found.kl <= found.start_kl
 
@@ -401,8 +401,8 @@ def test_what_does_not_fit_together_is_refused() -> None:
     made = mq.allocate(TABLE, BUDGET)
     with pytest.raises(InvalidInput, match=r"got a Policy: give a mapping such as .*, or the Allocation itself"):
         refine(MODEL, TABLE, made.policy, BATCHES)  # type: ignore[arg-type]
-    limited = mq.allocate(TABLE, BUDGET, structure=mq.Structure(max_formats=2))
-    with pytest.raises(InvalidInput, match="has a structure and interactions were given"):
+    limited = mq.allocate(TABLE, BUDGET, constraints=mq.Constraints(max_formats=2))
+    with pytest.raises(InvalidInput, match="has constraints and interactions were given"):
         refine(MODEL, TABLE, limited, BATCHES, interactions=measure_interactions(MODEL, BATCHES, formats=FORMATS))
     with pytest.raises(InvalidInput, match="measured with likelihood='categorical', not 'gaussian': give the same one"):
         refine(MODEL, TABLE, BUDGET, BATCHES, likelihood="gaussian")
@@ -609,7 +609,7 @@ def test_stages_grow_to_all_batches() -> None:
 def test_formats_of_weights_and_activations_are_refined_with_their_ranges() -> None:
     table = mq.measure(MODEL, BATCHES, formats="w2a8,w4a8,w6a8,w8a4")
     scale = np.exp(np.random.default_rng(2).normal(0, 2.0, table.loss.shape))
-    table = dataclasses.replace(table, loss=table.loss * scale, contributions=None, weights=None)
+    table = dataclasses.replace(table, loss=table.loss * scale, contributions=None, batch_sizes=None)
     found = refine(MODEL, table, BUDGET, BATCHES, evaluations=20)
     assert found.kl < found.start_kl
     assert found.policy.ranges is not None

@@ -30,7 +30,7 @@ INTEGERS = [f"a{bits}{end}" for bits in (2, 3, 4, 8) for end in ("", "s")]
 
 
 def scheme_of(name: str) -> ActivationScheme:
-    scheme = Format.named(name).activations
+    scheme = Format.named(name).activation_scheme
     assert scheme is not None
     return scheme
 

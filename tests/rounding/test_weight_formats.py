@@ -150,7 +150,7 @@ def test_codes_scales_and_zero_points_multiply_out_to_the_quantised_weight(name:
     weight = noise(*shape, seed=11, dtype=torch.float32)
     entry = Format.named(name)
     stored = encoded(weight, entry, layer_of(weight))
-    count = 1 if entry.granularity == "tensor" else entry.weights.scales(layer_of(weight)) // shape[0]  # type: ignore[union-attr]
+    count = 1 if entry.granularity == "tensor" else entry.weight_scheme.scales(layer_of(weight)) // shape[0]  # type: ignore[union-attr]
     assert tuple(stored.scales.shape) == ((1, 1) if entry.granularity == "tensor" else (shape[0], count))
     at = torch.arange(shape[1]) // (entry.group_size or shape[1])
     zero = 0 if stored.zero_points is None else stored.zero_points[:, at]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def another_table() -> mq.SensitivityTable:
     table = small.table()
-    return dataclasses.replace(table, loss=table.loss[::-1] * 3, contributions=None, weights=None)
+    return dataclasses.replace(table, loss=table.loss[::-1] * 3, contributions=None, batch_sizes=None)
 
 
 def tried(table: mq.SensitivityTable, guided: bool) -> list[tuple[str, ...]]:

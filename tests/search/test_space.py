@@ -74,7 +74,7 @@ def test_costs_and_policies_are_those_of_the_formats(seed: int) -> None:
         assert space.predicted(genome) == pytest.approx(policy.predicted)
         assert space.genome(policy) == genome
         assert [
-            space.formats(space.groups[name])[rank] for name, rank in zip(policy.layers, genome, strict=True)
+            space.formats(space.groups[name])[rank] for name, rank in zip(policy.layer_names, genome, strict=True)
         ] == list(policy.formats)
     assert all((np.diff(space.costs(group)[0]) >= 0).all() for group in range(len(space)))
 
@@ -118,7 +118,7 @@ def test_a_policy_of_other_formats_has_no_genome() -> None:
 
 
 def test_further_constraints_are_refused() -> None:
-    problem, index = mq.build(small.table(), {"weight_bytes": "50%"}, structure=mq.Structure(max_formats=2))
+    problem, index = mq.build(small.table(), {"weight_bytes": "50%"}, constraints=mq.Constraints(max_formats=2))
     with pytest.raises(mq.InvalidInput, match="no further constraints"):
         Space(small.table(), problem, index)
 

@@ -24,14 +24,14 @@ def test_the_figures_are_those_counted_by_hand() -> None:
     planned = plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES)
     weights, biases = 10 * 20 + 20 * 5, 25
     assert planned.parameters == weights + biases
-    assert planned.weights == 4 * (weights + biases)
+    assert planned.weight_bytes == 4 * (weights + biases)
     assert planned.gradients == 4 * weights
     # Kept for the backward pass: the input, and what tanh gave (to tanh and to the next layer, once). Four logits.
     assert planned.activations == 4 * (4 * 10 + 4 * 20) + 4 * 4 * (4 * 5)
     assert planned.errors == planned.held == 2 * 4 * weights
     assert planned.largest == 2 * 4 * 200
     assert planned.flops == 3 * 2 * 4 * weights
-    assert planned.peak == planned.weights + planned.gradients + planned.activations + planned.held
+    assert planned.peak == planned.weight_bytes + planned.gradients + planned.activations + planned.held
     assert planned.seconds_to_round == pytest.approx(weights * 5e-9)
     assert planned.seconds_per_batch == pytest.approx(1.3 * planned.flops / 1e9)
     assert planned.seconds == pytest.approx(planned.seconds_to_round + 3 * planned.seconds_per_batch)

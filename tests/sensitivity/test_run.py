@@ -40,8 +40,8 @@ def test_reading_stops_at_the_first_batch_that_meets_the_target() -> None:
     batches = batches_of(inputs, 200, 8)
     stream = iter(batches)
     table = mq.measure(model, stream, formats=FORMATS, target=0.15)
-    assert table.weights is not None
-    read = len(table.weights)
+    assert table.batch_sizes is not None
+    read = len(table.batch_sizes)
     assert 2 < read < 200
     assert len(list(stream)) == 200 - read
     assert worst(table) <= 0.15 < worst(mq.measure(model, batches[: read - 1], formats=FORMATS))
@@ -80,8 +80,8 @@ def test_an_unknown_error_never_meets_a_target() -> None:
     model, inputs = perceptron()
     batches = batches_of(inputs, 3, 4)
     table = mq.measure(model, batches, formats=FORMATS, method="hutchinson", target=1e9)
-    assert table.weights is not None
-    assert len(table.weights) == 2  # one batch has no standard error
+    assert table.batch_sizes is not None
+    assert len(table.batch_sizes) == 2  # one batch has no standard error
 
 
 def nearly(weight: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def drawn(
         loss=loss,
         stderr=np.abs(loss) * noise / math.sqrt(batches),
         contributions=contributions,
-        weights=weights,
+        batch_sizes=weights,
         samples=int(weights.sum()),
     )
 
@@ -111,16 +111,18 @@ def test_halves_share_no_batch_and_make_up_the_table() -> None:
     split = halves(table, 20, 1)
     assert split is not None
     assert table.contributions is not None
-    assert table.weights is not None
+    assert table.batch_sizes is not None
     for first, second in split:
         subsets = [
             own
             for own in itertools.combinations(range(7), 3)
-            if np.allclose(first, np.average(table.contributions[list(own)], axis=0, weights=table.weights[list(own)]))
+            if np.allclose(
+                first, np.average(table.contributions[list(own)], axis=0, weights=table.batch_sizes[list(own)])
+            )
         ]
         assert len(subsets) == 1
         others = [batch for batch in range(7) if batch not in subsets[0]]
-        rest = np.average(table.contributions[others], axis=0, weights=table.weights[others])
+        rest = np.average(table.contributions[others], axis=0, weights=table.batch_sizes[others])
         np.testing.assert_allclose(second, rest)
 
 
@@ -156,10 +158,10 @@ def test_claimed_probability_is_calibrated_over_resampled_calibration_sets(noise
 def test_variance_of_the_draws_is_that_of_the_standard_error() -> None:
     table = drawn(4, batches=5)
     assert table.contributions is not None
-    assert table.weights is not None
+    assert table.batch_sizes is not None
     equal = mq.SensitivityTable(
         table.layers, table.formats, table.contributions.mean(axis=0), table.stderr, contributions=table.contributions,
-        weights=np.ones(5),
+        batch_sizes=np.ones(5),
     )  # fmt: skip
     losses = resample(equal, 20_000, 0)
     np.testing.assert_allclose(losses.mean(axis=0), equal.loss, rtol=0.02)
@@ -172,7 +174,7 @@ def test_cells_of_one_batch_are_drawn_together() -> None:
     assert table.contributions is not None
     twin = mq.SensitivityTable(
         table.layers[:2], table.formats, table.loss[[0, 0]], table.stderr[[0, 0]],
-        contributions=table.contributions[:, [0, 0]], weights=table.weights,
+        contributions=table.contributions[:, [0, 0]], batch_sizes=table.batch_sizes,
     )  # fmt: skip
     losses = resample(twin, 50, 0)
     assert (losses[:, 0] == losses[:, 1]).all()
@@ -207,7 +209,7 @@ def test_exact_table_is_certain() -> None:
     assert table.contributions is not None
     sure = mq.SensitivityTable(
         table.layers, table.formats, table.loss, np.zeros_like(table.loss),
-        contributions=np.repeat(table.loss[None], 9, axis=0), weights=np.ones(9),
+        contributions=np.repeat(table.loss[None], 9, axis=0), batch_sizes=np.ones(9),
     )  # fmt: skip
     bare = mq.SensitivityTable(sure.layers, sure.formats, sure.loss, sure.stderr)
     for each in (sure, bare):
@@ -301,7 +303,7 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
 def test_unsure_layers_are_named_in_the_verdict() -> None:
     for seed in range(20):
         got: Stability = check_stability(drawn(seed, noise=2.0), BUDGET, draws=30)
-        unsure = [name for name, kept in zip(got.layers, got.kept, strict=True) if kept < 0.5]
+        unsure = [name for name, kept in zip(got.layer_names, got.kept, strict=True) if kept < 0.5]
         assert all(name in got.verdict for name in unsure)
         if unsure:
             assert "in most of them another format suits" in got.verdict

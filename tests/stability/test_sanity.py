@@ -56,7 +56,7 @@ def test_rise_is_judged_batch_by_batch_where_batches_are_known() -> None:
     given = table()
     risen = changed(given, 1, 2, 1.05 * float(given.loss[1, 1]))
     swing = np.array([0.2, 1.8, 0.5, 1.5])[:, None, None]
-    known = dataclasses.replace(risen, stderr=risen.loss, contributions=risen.loss * swing, weights=np.ones(4))
+    known = dataclasses.replace(risen, stderr=risen.loss, contributions=risen.loss * swing, batch_sizes=np.ones(4))
     (doubt,) = (each for each in check_table(known) if each.kind == "rise")
     assert "more than noise" in doubt.words
 

@@ -37,7 +37,7 @@ def totals(table: SensitivityTable, costs: CostTable) -> dict[tuple[int, ...], t
     for columns in itertools.product(range(len(table.formats)), repeat=len(table.layers)):
         loss = [table.loss[row, column] for row, column in enumerate(columns)]
         if not np.isnan(loss).any():
-            rows = [costs.layers.index(name) for name in table.layer_names]
+            rows = [costs.layer_names.index(name) for name in table.layer_names]
             cost = sum(int(costs.cost[row, column]) for row, column in zip(rows, columns, strict=True))
             found[columns] = (math.fsum(loss), cost)
     return found
@@ -153,7 +153,7 @@ def test_files_of_every_shape_give_the_same_costs(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text(json.dumps(whole))
     for name in ("wide.csv", "long.csv", "costs.json"):
         found = read_costs(tmp_path / name, name="time", unit="ps", per_unit=1000)
-        assert (found.name, found.unit, found.layers, found.formats) == ("time", "ps", ("a", "b"), ("w2", "w4"))
+        assert (found.name, found.unit, found.layer_names, found.formats) == ("time", "ps", ("a", "b"), ("w2", "w4"))
         assert found.cost.tolist() == [[500, 1250], [-1, 2000]]
     (tmp_path / "costs.json").write_text(json.dumps({**whole, "name": "energy", "unit": "pJ"}))
     found = read_costs(tmp_path / "costs.json", per_unit=100)

@@ -62,7 +62,7 @@ def documents(folder: Path) -> dict[str, Any]:
     table = make_table([[3.0, 2.0, 1.0], [float("nan"), 2.0, -1.0]])
     dataclasses.replace(table, likelihood="gaussian").save(folder / "table.json")
     mine = make_table([[3.0]], "w2")
-    mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], weights=[4.0])  # type: ignore[arg-type]
+    mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], batch_sizes=[4.0])  # type: ignore[arg-type]
     mine.save(folder / "own.json")
     found = allocate(table, {"bits_per_weight": "90%"}, pinned={"a": "w4"}, at_least={"bops": "1%"})
     found.policy.save(folder / "policy.json")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Structure:
+class Constraints:
     """Constraints on a policy as a whole.
 
     Attributes
@@ -119,13 +119,13 @@ def _distinct(problem: Problem, most: int) -> tuple[list[Row], int]:
 
 def _changes(problem: Problem, index: Index, previous: Policy, most: int) -> Row:
     """How many layers each choice would change."""
-    known = dict(zip(previous.layers, previous.formats, strict=True))
-    missing = next((name for name in index.layers if name not in known), None)
+    known = dict(zip(previous.layer_names, previous.formats, strict=True))
+    missing = next((name for name in index.layer_names if name not in known), None)
     if missing is not None:
         raise unknown("layer of the previous policy", missing, known)
     row: dict[int, int] = {}
     for at, (group, label) in enumerate(zip(problem.group.tolist(), problem.label.tolist(), strict=True)):
-        changed = sum(known[index.layers[each]].name != index.formats[label].name for each in index.groups[group])
+        changed = sum(known[index.layer_names[each]].name != index.formats[label].name for each in index.groups[group])
         if changed:
             row[at] = changed
     return row, -NO_LIMIT, most
@@ -133,10 +133,10 @@ def _changes(problem: Problem, index: Index, previous: Policy, most: int) -> Row
 
 def _falling(problem: Problem, index: Index, names: Sequence[str]) -> list[Row]:
     """For each two neighbours of different groups: bits before less bits after are at least 0."""
-    group_of = {index.layers[row]: group for group, rows in enumerate(index.groups) for row in rows}
+    group_of = {index.layer_names[row]: group for group, rows in enumerate(index.groups) for row in rows}
     for name in names:
         if name not in group_of:
-            raise unknown("layer", name, index.layers)
+            raise unknown("layer", name, index.layer_names)
     chain = [group_of[name] for name in names]
     rows: list[Row] = []
     for before, after in itertools.pairwise(chain):

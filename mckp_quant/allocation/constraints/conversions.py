@@ -95,11 +95,11 @@ def _check_formats(index: Index, conversion: Conversion) -> None:
 
 
 def _groups(index: Index, conversion: Conversion) -> Iterator[tuple[int, int]]:
-    group_of = {index.layers[row]: group for group, rows in enumerate(index.groups) for row in rows}
+    group_of = {index.layer_names[row]: group for group, rows in enumerate(index.groups) for row in rows}
     for edge in conversion.edges:
         for name in edge:
             if name not in group_of:
-                raise unknown("layer", name, index.layers)
+                raise unknown("layer", name, index.layer_names)
         yield group_of[edge[0]], group_of[edge[1]]
 
 

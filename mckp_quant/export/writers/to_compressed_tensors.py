@@ -79,7 +79,7 @@ def storage(entry: Format) -> str:
     """The name that compressed-tensors has for the way in which a format is stored."""
     if entry.family == "float":
         return "float-quantized"
-    return "int-quantized" if entry.weight_bits == 8 and entry.activations is not None else "pack-quantized"
+    return "int-quantized" if entry.weight_bits == 8 and entry.activation_scheme is not None else "pack-quantized"
 
 
 def quantization_config(job: Job) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def quantization_config(job: Job) -> dict[str, Any]:
     """
     groups: dict[str, dict[str, Any]] = {}
     for layer, entry in job.chosen:
-        if entry.weights is not None:
-            groups.setdefault(entry.name, _group(entry, entry.weights))["targets"].append(layer.name)
+        if entry.weight_scheme is not None:
+            groups.setdefault(entry.name, _group(entry, entry.weight_scheme))["targets"].append(layer.name)
     ways = {group["format"] for group in groups.values()}
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
@@ -115,7 +115,7 @@ def quantization_config(job: Job) -> dict[str, Any]:
 
 
 def _group(entry: Format, scheme: WeightScheme) -> dict[str, Any]:
-    inputs = entry.activations
+    inputs = entry.activation_scheme
     weights: dict[str, Any] = {
         "num_bits": scheme.bits,
         "type": "int" if scheme.family == "integer" else "float",

@@ -173,7 +173,7 @@ def _tensor_names(policy: Policy, tensors: Sequence[str], architecture: str | No
     """The tensor of every layer of a policy, whose layers may have the file's names or the network's."""
     mapped = _name_map(architecture)
     found = {}
-    for layer in policy.layers:
+    for layer in policy.layer_names:
         candidates = (layer, f"{layer}.weight", mapped(f"{layer}.weight"))
         place = next((name for name in candidates if name in tensors), None)
         if place is None:

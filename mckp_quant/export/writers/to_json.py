@@ -50,7 +50,7 @@ class Json:
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the document, and read it again."""
         bits: Sequence[int | None] = job.policy.layer_bits or (None,) * len(job.policy)
-        rows = zip(job.policy.layers, job.policy.formats, bits, strict=True)
+        rows = zip(job.policy.layer_names, job.policy.formats, bits, strict=True)
         ranges = None if job.policy.ranges is None else job.policy.ranges.document()
         write_document(
             folder / DOCUMENT,
@@ -59,7 +59,7 @@ class Json:
             {"layers": [_layer(name, entry, count) for name, entry, count in rows], "activation_ranges": ranges},
         )
         found = formats_in(folder / DOCUMENT)
-        for name, entry in zip(job.policy.layers, job.policy.formats, strict=True):
+        for name, entry in zip(job.policy.layer_names, job.policy.formats, strict=True):
             if found[name].name != entry.name:
                 raise ExportMismatch(f"json: layer {name!r} was asked in {entry.name!r} and is in {found[name].name!r}")
         return ()
@@ -82,7 +82,7 @@ def formats_in(path: Path) -> dict[str, Format]:
 
 def _layer(name: str, entry: Format, bits: int | None) -> dict[str, Any]:
     counted = {} if bits is None else {name: bits}
-    weights, inputs = entry.weights, entry.activations
+    weights, inputs = entry.weight_scheme, entry.activation_scheme
     return {
         "layer": name,
         "format": format_document(entry, counted),

@@ -47,7 +47,11 @@ class OnnxRuntime:
         from ..sources import module_job
 
         job = module_job(policy, model, batches)
-        wanted = [entry for _, entry in job.chosen if entry.activations is not None and entry.activations.calibrated]
+        wanted = [
+            entry
+            for _, entry in job.chosen
+            if entry.activation_scheme is not None and entry.activation_scheme.calibrated
+        ]
         if not wanted or not batches or policy.ranges is not None:
             return job
         from ...rounding.calibration import calibrate_ranges
@@ -67,9 +71,9 @@ class OnnxRuntime:
         ranges = job.policy.ranges
         for layer, entry in job.chosen:
             weight = graph.weight_of(layer)
-            if ranges is not None and entry.activations is not None:
+            if ranges is not None and entry.activation_scheme is not None:
                 _quantize_inputs(graph, layer, weight, entry, ranges)
-            if entry.weights is not None:
+            if entry.weight_scheme is not None:
                 _quantize_weight(graph, job.model.get_parameter(weight), weight, entry, layer)
         require("onnx", EXTRA).save(graph.proto, folder / MODEL)
         return _notes(job)
@@ -83,7 +87,9 @@ class OnnxRuntime:
 
 def _notes(job: Job) -> tuple[str, ...]:
     if any(
-        entry.weight_bits == 8 and entry.activations is None for layer, entry in job.chosen if layer.kind == "linear"
+        entry.weight_bits == 8 and entry.activation_scheme is None
+        for layer, entry in job.chosen
+        if layer.kind == "linear"
     ):
         return (
             "by default ONNX Runtime computes MatMul with eight-bit weights on inputs rounded to eight bits; the "
@@ -111,7 +117,7 @@ def _quantize_weight(graph: Graph, weight: Any, name: str, entry: Format, layer:
 
 def _quantize_inputs(graph: Graph, layer: Layer, weight: str, entry: Format, ranges: ActivationRanges) -> None:
     """Every node that computes with the weight takes its input from a rounded copy."""
-    scheme = entry.activations
+    scheme = entry.activation_scheme
     if scheme is None:
         return
     grid = grid_of(*ranges.of(layer.name, scheme), scheme)

@@ -108,11 +108,11 @@ def _layer_configuration(entry: Format) -> Any:
     import torch
 
     api = require("torchao.quantization", EXTRA)
-    scheme = entry.weights
+    scheme = entry.weight_scheme
     if scheme is None:
         return None
-    if entry.activations is not None:
-        return api.Int8DynamicActivationInt8WeightConfig(act_mapping_type=_mapping(entry.activations.symmetric))
+    if entry.activation_scheme is not None:
+        return api.Int8DynamicActivationInt8WeightConfig(act_mapping_type=_mapping(entry.activation_scheme.symmetric))
     granularity = api.PerAxis(0) if scheme.group_size is None else api.PerGroup(scheme.group_size)
     dtype = getattr(torch, f"int{scheme.bits}")
     return api.IntxWeightOnlyConfig(
@@ -162,9 +162,9 @@ def _tensor(weight: Tensor, entry: Format, layer: Layer) -> Tensor:
     blocks = (layer.channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
     sizes = [size // count for size, count in zip(layer.shape, blocks, strict=True)]
     integers, scales = codes.integers.reshape(layer.shape), codes.scales.reshape(blocks)
-    if entry.activations is not None:
+    if entry.activation_scheme is not None:
         common = require("torchao.quantization.quantize_.workflows", EXTRA)
-        inputs = common.QuantizeTensorToInt8Kwargs(api.PerRow(), _mapping(entry.activations.symmetric))
+        inputs = common.QuantizeTensorToInt8Kwargs(api.PerRow(), _mapping(entry.activation_scheme.symmetric))
         with_inputs: Tensor = api.Int8Tensor(integers, scales, sizes, weight.dtype, act_quant_kwargs=inputs)
         return with_inputs
     made: Tensor = api.IntxUnpackedToInt8Tensor(

@@ -1,1 +1,4 @@
-"""Engine."""
+"""What estimators are made of: hooks on layers, contractions with rounding errors, replays, Hessian products.
+
+Nothing here knows the name of an estimator.
+"""

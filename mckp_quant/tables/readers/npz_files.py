@@ -129,8 +129,8 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     if table.activations:
         arrays |= {f"activation_{key}": np.array([getattr(each, key) for each in table.activations]) for key in _TENSOR}
         arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
-    if table.contributions is not None and table.weights is not None:
-        arrays |= {"contributions": table.contributions, "weights": table.weights}
+    if table.contributions is not None and table.batch_sizes is not None:
+        arrays |= {"contributions": table.contributions, "weights": table.batch_sizes}
     if table.ranges is not None:
         arrays[_RANGES] = np.array(json.dumps(table.ranges.document()))
     write_npz_arrays(path, arrays)
@@ -141,7 +141,7 @@ def with_batches(table: SensitivityTable, batches: dict[str, NDArray[np.float64]
     if len(batches) < len(_BATCHES):
         return table
     try:
-        return dataclasses.replace(table, contributions=batches["contributions"], weights=batches["weights"])
+        return dataclasses.replace(table, contributions=batches["contributions"], batch_sizes=batches["weights"])
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from error
 

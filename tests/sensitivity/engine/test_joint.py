@@ -71,7 +71,7 @@ def operation(module: nn.Module, inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 def rounding_of(module: nn.Module, name: str, entry: mq.Format, ranges: ActivationRanges) -> Callable[[Tensor], Tensor]:
-    scheme = entry.activations
+    scheme = entry.activation_scheme
     if scheme is None or isinstance(module, nn.Embedding):
         return lambda inputs: inputs
     rounding = InputRounding(scheme, *(ranges.of(name, scheme) if scheme.calibrated else (0, 0)))

@@ -95,7 +95,7 @@ def test_entries_are_what_evaluate_finds_of_the_applied_policy(name: str) -> Non
     before = evaluate(model, model, batches).loss
     for row, layer in enumerate(kl.layer_names):
         for column, entry in enumerate(kl.formats):
-            one = mq.Policy(layers=(layer,), formats=(entry,))
+            one = mq.Policy(layer_names=(layer,), formats=(entry,))
             found = evaluate(apply(model, one), model, batches)
             np.testing.assert_allclose(kl.loss[row, column], found.kl, rtol=1e-8, atol=1e-15)
             np.testing.assert_allclose(kl.stderr[row, column], found.kl_stderr, rtol=1e-8, atol=1e-15)

@@ -106,9 +106,11 @@ def test_contributions_average_to_the_loss_with_their_weights() -> None:
     model, inputs = transformer()
     table = mq.measure(model, list(inputs.split([5, 1, 2])), formats=FORMATS, probes=2)
     assert table.contributions is not None
-    assert table.weights is not None
-    np.testing.assert_array_equal(table.weights, [5, 1, 2])
-    np.testing.assert_allclose(np.average(table.contributions, axis=0, weights=table.weights), table.loss, rtol=1e-12)
+    assert table.batch_sizes is not None
+    np.testing.assert_array_equal(table.batch_sizes, [5, 1, 2])
+    np.testing.assert_allclose(
+        np.average(table.contributions, axis=0, weights=table.batch_sizes), table.loss, rtol=1e-12
+    )
     assert table.samples == 8
     assert table.unit == "nats per token"
 
