@@ -152,7 +152,7 @@ def _directive(each: PublicName) -> list[str]:
         return [f".. autofunction:: {path}"]
     shown = " ".join(repr(list(value) if isinstance(value, dict) else value).split())
     shown = shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
-    return [f".. py:data:: {path}", f"   :type: {type(value).__name__}", f"   :value: {shown}"]
+    return [f".. py:data:: {each.name}", f"   :module: {each.room}", f"   :type: {type(value).__name__}", f"   :value: {shown}"]
 
 
 def add_aliases(app: Sphinx, env: BuildEnvironment) -> list[str]:
