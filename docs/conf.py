@@ -35,6 +35,7 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 add_module_names = False
+autosummary_generate = False  # numpydoc brings it along, and no page asks for it
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"
 
