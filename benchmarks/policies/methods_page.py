@@ -1,4 +1,4 @@
-"""The plot of docs/methods.md and the tables of docs/methods_tables.md, from the results of `benchmarks.policies.methods`."""
+"""The plot and tables of docs/methods.md and docs/methods_tables.md, from results of `benchmarks.policies.methods`."""
 
 from __future__ import annotations
 

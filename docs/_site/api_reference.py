@@ -33,16 +33,16 @@ FOLDER = "reference/api"
 ORDER = (
     *("errors", "layers", "common", "formats", "tables", "network", "rounding", "sensitivity", "costs", "timing"),
     *("policy", "allocation", "evaluation", "stability", "interactions", "refinement", "tuning", "search"),
-    *("pipeline", "export", "report", "cli", "demo", "solvers"),
+    *("pipeline", "export", "solvers", "report", "cli", "demo"),
 )
 MODULES = ("mckp_quant.solvers.instances",)  # public, though no package
 # Their names are ordinary words (`model`), which docstrings use for what they are.
 NOT_BY_SHORT_NAME = ("mckp_quant.cli", "mckp_quant.demo", "mckp_quant.solvers.instances")
 INTRODUCTION = """
-Every public name, by the room it lives in. Those of ``mckp_quant`` itself, written ``mq.`` in the examples, are what most
-programs need; rooms hold what goes further. Names that stand on no page here are private and may change at any time.
+Every public name, by the room it lives in. Those of ``mckp_quant`` itself, written ``mq.`` in the examples, are what
+most programs need; rooms hold what goes further. Names that stand on no page here are private and may change at any time.
 
-``import mckp_quant`` loads neither PyTorch nor any optional package: a name that needs one loads it when it is asked for.
+``import mckp_quant`` loads neither PyTorch nor any optional package: a name that needs one loads it when asked for.
 """
 LONGEST_VALUE = 300  # characters of a constant that are shown
 
@@ -58,10 +58,12 @@ class PublicName:
 
     @property
     def path(self) -> str:
+        """Where it is imported from here."""
         return f"{self.room}.{self.name}"
 
     @property
     def home_path(self) -> str:
+        """Where it is described."""
         return f"{self.home}.{self.name}"
 
 
@@ -152,7 +154,12 @@ def _directive(each: PublicName) -> list[str]:
         return [f".. autofunction:: {path}"]
     shown = " ".join(repr(list(value) if isinstance(value, dict) else value).split())
     shown = shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"
-    return [f".. py:data:: {each.name}", f"   :module: {each.room}", f"   :type: {type(value).__name__}", f"   :value: {shown}"]
+    return [
+        f".. py:data:: {each.name}",
+        f"   :module: {each.room}",
+        f"   :type: {type(value).__name__}",
+        f"   :value: {shown}",
+    ]
 
 
 def add_aliases(app: Sphinx, env: BuildEnvironment) -> list[str]:

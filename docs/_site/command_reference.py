@@ -6,9 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mckp_quant.cli.entry import application
 from typer.main import get_command
 from typer.testing import CliRunner
+
+from mckp_quant.cli.entry import application
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -36,7 +37,9 @@ def _section(command: str) -> str:
     shown = CliRunner().invoke(application, [command, "--help"], env={"COLUMNS": str(WIDTH)}, terminal_width=WIDTH)
     if shown.exit_code:
         raise RuntimeError(f"mckp-quant {command} --help ended with {shown.exit_code}: {shown.output}")
-    return "\n".join([command, "-" * len(command), "", ".. code-block:: text", "", textwrap.indent(shown.output, "   ")])
+    return "\n".join(
+        [command, "-" * len(command), "", ".. code-block:: text", "", textwrap.indent(shown.output, "   ")]
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

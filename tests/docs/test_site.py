@@ -59,9 +59,7 @@ def inventory() -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_every_public_name_is_in_the_reference(
-    inventory: dict[str, tuple[str, str]], pages: dict[Path, Page]
-) -> None:
+def test_every_public_name_is_in_the_reference(inventory: dict[str, tuple[str, str]], pages: dict[Path, Page]) -> None:
     packages = [each.name for each in pkgutil.walk_packages(mckp_quant.__path__, "mckp_quant.") if each.ispkg]
     rooms = [name for name in ("mckp_quant", *packages) if getattr(importlib.import_module(name), "__all__", ())]
     assert {"mckp_quant", "mckp_quant.solvers", "mckp_quant.export"} <= set(rooms)
