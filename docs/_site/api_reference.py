@@ -40,7 +40,7 @@ MODULES = ("mckp_quant.solvers.instances",)  # public, though no package
 NOT_BY_SHORT_NAME = ("mckp_quant.cli", "mckp_quant.demo", "mckp_quant.solvers.instances")
 INTRODUCTION = """
 Every public name, by the room it lives in. Those of ``mckp_quant`` itself, written ``mq.`` in the examples, are what
-most programs need; rooms hold what goes further. Names that stand on no page here are private and may change at any time.
+most programs need; rooms hold what goes further. Names that stand on no page here are private and may change.
 
 ``import mckp_quant`` loads neither PyTorch nor any optional package: a name that needs one loads it when asked for.
 """
