@@ -20,7 +20,7 @@ INTRODUCTION = """
 Results go to stdout, messages to stderr. Exit codes: 0 done, 1 no solution or a check failed, 2 the input is wrong, 130
 interrupted. This page holds what ``mckp-quant COMMAND --help`` prints.
 """
-WIDTH = 100  # characters a line of help
+WIDTH = 72  # characters a line of help, which a page shows without scrolling
 
 
 def write_page(app: Sphinx) -> None:
