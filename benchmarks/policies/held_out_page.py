@@ -1,4 +1,4 @@
-"""The tables of docs/truth.md, from the results of `benchmarks.policies.held_out`."""
+"""What docs/truth.md and docs/truth_tables.md show, from the results of `benchmarks.policies.held_out`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ HEADINGS = ("policy", "predicted KL", "held-out KL", "less that of exact", "top-
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers."""
+    """Fill the parts between markers of the page, and of the page of tables beside it."""
     require_file("--csv", results, "benchmarks.policies.held_out run")
     rows = read_rows(results)
-    fill(page, {"made": made(rows), "findings": findings(rows), "tables": tables(rows)})
+    fill(page, {"made": made(rows)})
+    fill(page.with_name(f"{page.stem}_tables.md"), {"findings": findings(rows), "tables": tables(rows)})
 
 
 def made(rows: list[Row]) -> str:

@@ -1,4 +1,4 @@
-"""The tables and the plot of docs/methods.md, from the results of `benchmarks.policies.methods`."""
+"""The plot and tables of docs/methods.md and docs/methods_tables.md, from results of `benchmarks.policies.methods`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ HEADINGS = (
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers, and draw the plot beside it."""
+    """Fill the parts between markers of the page and of the page of tables beside it, and draw the plot."""
     if importlib.util.find_spec("matplotlib") is None:
         raise WrongInput('the plot needs matplotlib; install it with: pip install "mckp-quant[plot]"')
     require_file("--csv", results, "benchmarks.policies.methods run")
     rows = read_rows(results)
-    fill(page, {"made": made(rows), "tables": tables(rows)})
+    fill(page, {"made": made(rows)})
+    fill(page.with_name(f"{page.stem}_tables.md"), {"tables": tables(rows)})
     draw(rows, page.with_name("methods.svg"))
 
 

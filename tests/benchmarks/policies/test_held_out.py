@@ -22,7 +22,10 @@ METHODS = [
     "refined, 200",
     "evolution, 4",
 ]
-PAGE = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("made", "findings", "tables"))
+PAGE, TABLES = (
+    "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in names)
+    for names in (["made"], ["findings", "tables"])
+)
 
 
 def run(action: str, folder: Path, *more: str) -> int:
@@ -60,8 +63,10 @@ def test_every_method_is_judged_once_and_kept(
     assert run("run", tmp_path) == 0
     assert capsys.readouterr().err.count("held-out KL") == 1
     (tmp_path / "page.md").write_text(PAGE)
+    (tmp_path / "page_tables.md").write_text(TABLES)
     assert run("page", tmp_path) == 0
-    page = (tmp_path / "page.md").read_text()
+    assert rows["uniform"]["date"] in (tmp_path / "page.md").read_text()
+    page = (tmp_path / "page_tables.md").read_text()
     assert all(f"| {method} |" in page for method in METHODS)
     assert "**demo network, 3 bits**, 256 calibration inputs, 1 seed:" in page
     assert "runs of refine, 200, that end above two paired errors over their start | 0 of 1" in page
