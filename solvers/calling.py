@@ -11,7 +11,7 @@ import numpy as np
 from .answer import Answer
 from .bounds.normal_form import normalise
 from .certify import total_value
-from .core.reduce import reduce
+from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
 from .solution import TOLERANCE
 

@@ -11,7 +11,7 @@ from .answer import Answer, Status
 from .bounds.bound import best_price, farkas_price
 from .bounds.lagrangian import lagrangian_bound
 from .bounds.normal_form import normalise
-from .core.reduce import reduce
+from .core.reduction import reduce
 from .errors import SolverFailure
 from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate
 

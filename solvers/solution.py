@@ -62,7 +62,7 @@ class Certificate:
     split
         Of a problem with pairwise terms: ``(n_groups, n_choices)`` float64, how these are shared out among single
         choices. The price then bounds the values with their shares, and what the shares leave of the terms between two
-        groups is at least its minimum, see `pairs.shared_out`.
+        groups is at least its minimum, see `bounds.lagrangian.reparametrise`.
     """
 
     status: Status

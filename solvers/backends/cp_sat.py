@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InvalidProblem, require
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome
+from .backend_model import BackendModel, Outcome
 from .interrupt import interruptible
 from .row_model import solve_general
 
@@ -68,7 +68,7 @@ class CpSat:
         """Solve."""
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
-    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+    def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         cp_model = require("ortools.sat.python.cp_model", None)
         cp = cp_model.CpModel()
         n = len(model.value)
@@ -117,12 +117,12 @@ class CpSat:
         )
 
 
-def _largest_cost(model: CoreModel) -> int:
+def _largest_cost(model: BackendModel) -> int:
     rows: list[int] = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
     return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
 
 
-def _scale(model: CoreModel) -> float:
+def _scale(model: BackendModel) -> float:
     """A power of two that spreads the values over the integers that CP-SAT is given."""
     largest = float(np.maximum.reduceat(np.abs(model.value), model.start[:-1]).sum())
     if largest == 0:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import InvalidProblem, require
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome, largest_in_group
+from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general
 
@@ -63,13 +63,13 @@ class Pulp:
         """Solve."""
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
-    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+    def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         pulp = require("pulp", None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # PuLP 3 announces the names of version 4
             return self._run(pulp, seed, model, seconds)
 
-    def _run(self, pulp, seed: int, model: CoreModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
+    def _run(self, pulp, seed: int, model: BackendModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
         milp = as_milp(model, TOLERANCE, FILE_PRECISION)
         whole, x = _stated(pulp, milp)
         if model.hint is not None:

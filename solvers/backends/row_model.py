@@ -18,7 +18,7 @@ import numpy as np
 from ..answer import Answer
 from ..bounds.bound import best_price
 from ..bounds.lagrangian import EPS
-from ..core.reduce import Core, gap_of
+from ..core.reduction import Core, gap_of
 from .gap_units import gap_model
 from .solving import search, solve_raw, solve_reduced
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..problem.problem import Problem
     from ..problem.rows import IntegerRow, Rows
-    from .core_model import Backend, Outcome
+    from .backend_model import Backend, Outcome
 
 _SHARP = 1e-13  # a resolution below this share of the values chosen is fine enough
 _ROUNDS = 3

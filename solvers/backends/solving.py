@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..answer import Answer
-from ..core.reduce import reduce
-from .core_model import CoreModel, Outcome
+from ..core.reduction import reduce
+from .backend_model import BackendModel, Outcome
 from .gap_units import gap_model
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
-    from .core_model import Backend
+    from .backend_model import Backend
 
 _CUTS = 20  # untrue selections that a backend may offer before it is given up
 
@@ -68,8 +68,8 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
 
 
 def search(
-    model: CoreModel, backend: Backend, deadline: float, allowed: Callable[[Outcome], bool]
-) -> tuple[Outcome, CoreModel]:
+    model: BackendModel, backend: Backend, deadline: float, allowed: Callable[[Outcome], bool]
+) -> tuple[Outcome, BackendModel]:
     """Ask a backend again and again until what it offers is true in exact integers, or the user interrupts.
 
     Parameters
@@ -110,7 +110,7 @@ def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[
     rows = () if problem.rows is None else tuple(problem.rows.each())
     if any(not len(row.index) and (row.lower, row.upper) != (None, None) for row in rows):
         return Answer(None, stats={"claimed": "infeasible: a row without variables"})
-    model = CoreModel(
+    model = BackendModel(
         start=problem.start,
         objective=problem.value,
         value=problem.value,

@@ -34,7 +34,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     price
         ``(n_resources,)`` float64, at least 0: value per unit of cost.
     split
-        Of a problem with pairwise terms: how these are shared out, see `shared_out`.
+        Of a problem with pairwise terms: how these are shared out, see `reparametrise`.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     """
     above, room = problem.above, problem.room
     fits = fitting(problem)
-    value, rest = (problem.value, 0.0) if problem.pairs is None else shared_out(problem, split, fits)
+    value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
     with np.errstate(over="ignore", invalid="ignore"):
         priced = charge(price, above)
         slip = (problem.n_resources + 2) * EPS * (np.abs(value) + priced)
@@ -113,7 +113,7 @@ def _sum_below(terms: list[float]) -> float:
     return math.nextafter(total, -math.inf) if math.isfinite(total) else -math.inf
 
 
-def shared_out(
+def reparametrise(
     problem: Problem, split: NDArray[np.float64] | None, fits: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
     """Share the pairwise terms out among single choices, so that what is left over is bounded group pair by group pair.

@@ -21,7 +21,7 @@ from .remaining import Choices, Remaining
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _BLOCK = 2**22  # states times choices extended in one go
 _AT_ONCE = 2048  # groups enter together while states times their combinations are no more than this

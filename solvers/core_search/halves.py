@@ -23,7 +23,7 @@ from .pairing import Half, best_pair
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _FIRST, _GROWTH = 10_000, 4  # partial selections of each half in the first round, and how many times more in the next
 _COPIES = 2  # of a half: one in the order in which it was made, one in the order of cells

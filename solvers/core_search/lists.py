@@ -24,7 +24,7 @@ from .tails import tails_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _DOMINANCE_FROM = 1000
 _FIRST_GROUPS = 12  # the first trial limit lets about so many groups leave their reference

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..core.reduce import Reduction
+    from ..core.reduction import Reduction
 
 # The states of the first search by dynamic programming (and some more for each group), and of the lists after it.
 _FIRST_STATES, _STATES_OF_LISTS = 3000, 50_000

@@ -17,7 +17,7 @@ from ..problem.arrays import run_bounds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

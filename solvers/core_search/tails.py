@@ -13,7 +13,7 @@ from ..bounds.lagrangian import EPS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _Number = TypeVar("_Number", np.int64, np.float64)
 

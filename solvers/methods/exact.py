@@ -12,9 +12,9 @@ import numpy as np
 from ..answer import Answer
 from ..bounds.bound import farkas_price
 from ..bounds.lagrangian import EPS
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..core_search.one_budget import search_one_budget
-from ..core_search.several import answer_of, search_several_budgets
+from ..core_search.several_budgets import answer_of, search_several_budgets
 from ..errors import InvalidProblem
 from ..problem.supports import refusal
 

@@ -72,7 +72,7 @@ class Grid:
         return np.where(both, left, np.inf)
 
     def split(self, problem: Problem) -> NDArray[np.float64]:
-        """``(n_groups, n_choices)`` the shares in the order of the problem, as `shared_out` takes them."""
+        """``(n_groups, n_choices)`` the shares in the order of the problem, as `reparametrise` takes them."""
         flat = np.zeros((problem.n_groups, problem.n_choices))
         group, column = np.nonzero(self.there)
         flat[:, self.at[group, column]] = self.share[group, :, column].T

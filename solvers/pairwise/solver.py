@@ -13,7 +13,7 @@ from ..answer import Answer
 from ..bounds.lagrangian import lagrangian_bound
 from ..bounds.normal_form import fitting
 from ..certify import total_value
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..methods.exact import Exact
 from ..problem.supports import refusal
 from ..solution import TOLERANCE
@@ -36,7 +36,7 @@ class Pairwise:
     """Branch and bound over shared-out pairwise terms; exchanges of one and two groups find the selections.
 
     The pairwise terms are shared out among single choices, which bounds every selection from below together with a
-    price on the budgets (see `pairwise_dual`); this bound is part of the certificate. What a choice adds to it is never
+    price on the budgets (see `bound.ascend`); this bound is part of the certificate. What a choice adds to it is never
     negative, so a depth-first search over the groups can drop every partial selection whose additions reach the best
     selection known. That is exact to about 30 groups of a few choices, further where interactions are weak; beyond, the
     answer is the best that exchanges found, with the gap to the bound.

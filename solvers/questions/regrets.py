@@ -10,7 +10,7 @@ import numpy as np
 from ..bounds.hull import undominated
 from ..bounds.lagrangian import EPS
 from ..core.incumbent import improve, repair
-from ..core.reduce import gap_of
+from ..core.reduction import gap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

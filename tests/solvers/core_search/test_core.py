@@ -15,7 +15,7 @@ from mckp_quant.solvers.bounds.bound import relax_one_budget
 from mckp_quant.solvers.bounds.hull import undominated
 from mckp_quant.solvers.core.incumbent import fill
 from mckp_quant.solvers.core.lattice import least_total
-from mckp_quant.solvers.core.reduce import reduce
+from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search import combinations, dynamic, one_budget
 from mckp_quant.solvers.core_search.combinations import combine
 from mckp_quant.solvers.core_search.remaining import Choices, Remaining

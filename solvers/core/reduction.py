@@ -18,7 +18,7 @@ from ..bounds.bound import best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
 from ..bounds.lagrangian import EPS, charge
 from ..problem.arrays import run_bounds
-from .gap_space import Relative
+from .gap_space import RelativeChoices
 from .incumbent import PAIRS_UP_TO, best_changes, fill, improve, repair
 from .lattice import least_total
 
@@ -137,7 +137,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
         reference = _cheapest(problem, allowed, price)
         repaired = repair(problem, reference, price, allowed=allowed, deadline=deadline + _GRACE)
         starts += [] if repaired is None else [repaired]
-    relative = Relative.of(problem, allowed, reference, price)
+    relative = RelativeChoices.of(problem, allowed, reference, price)
     incumbent, gap = _incumbent(problem, relative, starts, deadline)
     core = _core(problem, relative, gap)
     noise = _noise(core, relative.price)
@@ -192,7 +192,7 @@ def _cheapest(problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.fl
 
 
 def _incumbent(
-    problem: Problem, relative: Relative, starts: list[NDArray[np.int64]], deadline: float
+    problem: Problem, relative: RelativeChoices, starts: list[NDArray[np.int64]], deadline: float
 ) -> tuple[NDArray[np.int64] | None, float]:
     """The best start within the budgets, improved by the choices that can be part of anything better, and its gap."""
     gap, best = float("inf"), None
@@ -241,7 +241,7 @@ def _unit(value: NDArray[np.float64]) -> float:
     return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
-def _core(problem: Problem, relative: Relative, gap: float) -> Core:
+def _core(problem: Problem, relative: RelativeChoices, gap: float) -> Core:
     """The groups in which a choice other than the reference is within the gap, references first."""
     other = relative.reduced <= gap
     other &= ~relative.is_reference

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..answer import Answer
 from ..backends.cp_sat import CpSat
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..errors import missing
 from .dynamic import CoreResult
 from .halves import search_halves
 from .lists import search_lists
 
 if TYPE_CHECKING:
-    from ..core.reduce import Reduction
+    from ..core.reduction import Reduction
     from ..problem.problem import Problem
 
 _MANY = 4  # from so many budgets with a price on, bounds prune lists badly and pairs of halves are few
