@@ -24,8 +24,8 @@ from .methods.exact import Enumerate, Exact
 from .methods.greedy import Greedy
 from .methods.relax import Relax
 from .pairwise.solver import Pairwise
+from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
-from .problem.checks import check_seconds
 from .problem.problem import Problem
 from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Certificate, Solution
 
@@ -97,7 +97,8 @@ def solve(
     if not isinstance(problem, Problem):
         raise InvalidProblem(f"problem is a {type(problem).__name__}: build a Problem first (Problem.from_table)")
     check_seconds(seconds)
-    _check_seed(seed)
+    check_seed(seed)
+    seed = int(seed)
     chosen = _named(solver, problem)
     start = None if warm is None else problem.position(warm)
     reason = chosen.supports(problem)
@@ -114,11 +115,6 @@ def solve(
 def available() -> dict[str, str | None]:
     """Every solver: None where it can run here, or the reason why it cannot."""
     return {name: missing(make().requires or "numpy") for name, make in SOLVERS.items()}
-
-
-def _check_seed(seed: object) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InvalidProblem(f"seed = {seed!r}: it must be at least 0, and whole")
 
 
 def _named(solver: Solver | str, problem: Problem) -> Solver:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import InvalidProblem, require
+from ..errors import require
+from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
 from .backend_model import BackendModel, Outcome
 from .interrupt import interruptible
@@ -48,8 +49,7 @@ class CpSat:
 
     def __post_init__(self) -> None:
         """Refuse a thread count that CP-SAT would read as 'all'."""
-        if self.threads < 1:
-            raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
+        check_whole("threads", self.threads, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: no pairwise terms, and no costs whose sum needs more than 61 bits."""

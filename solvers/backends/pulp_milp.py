@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import InvalidProblem, require
+from ..errors import require
+from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
 from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
@@ -52,8 +53,7 @@ class Pulp:
 
     def __post_init__(self) -> None:
         """Refuse a thread count that CBC has no meaning for."""
-        if self.threads < 1:
-            raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
+        check_whole("threads", self.threads, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without pairwise terms is taken."""

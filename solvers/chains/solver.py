@@ -12,8 +12,8 @@ from ..answer import Answer
 from ..bounds.bound import best_price
 from ..bounds.lagrangian import lagrangian_bound
 from ..certify import total_value
-from ..errors import InvalidProblem
 from ..methods.exact import Exact
+from ..problem.arguments import check_member, check_whole
 from ..problem.supports import refusal
 from .search import search_chain
 from .table import chain_table
@@ -65,10 +65,8 @@ class Monotone:
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction, and a limit that no list fits in."""
-        if self.direction not in get_args(Direction):
-            raise InvalidProblem(f"direction = {self.direction!r}: it must be one of {', '.join(get_args(Direction))}")
-        if self.max_states < 1:
-            raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
+        check_member("direction", self.direction, get_args(Direction))
+        check_whole("max_states", self.max_states, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""

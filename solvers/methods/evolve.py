@@ -10,6 +10,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..errors import InvalidProblem
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Evolve:
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing evolves."""
-        if self.population < 4:
-            raise InvalidProblem(f"population = {self.population}: it must be at least 4")
+        check_whole("population", self.population, 4)
+        check_whole("evaluations", self.evaluations, 1)
         if self.evaluations < self.population:
             raise InvalidProblem(
-                f"evaluations = {self.evaluations}: it must be at least the population, {self.population}"
+                f"evaluations is {self.evaluations!r}: it must be at least the population, {self.population}"
             )
 
     def supports(self, problem: Problem) -> str | None:

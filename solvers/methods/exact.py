@@ -15,7 +15,7 @@ from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
 from ..core_search.one_budget import search_one_budget
 from ..core_search.several_budgets import answer_of, search_several_budgets
-from ..errors import InvalidProblem
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Exact:
 
     def __post_init__(self) -> None:
         """Refuse a limit that no list fits in."""
-        if self.max_states < 1:
-            raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
+        check_whole("max_states", self.max_states, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""
@@ -87,8 +86,7 @@ class Enumerate:
 
     def __post_init__(self) -> None:
         """Refuse a limit that no problem is within."""
-        if self.max_selections < 1:
-            raise InvalidProblem(f"max_selections = {self.max_selections}: it must be at least 1")
+        check_whole("max_selections", self.max_selections, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: small problems only, pairwise terms too."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.hull import Hull, lower_hull, undominated
-from ..errors import InvalidProblem
+from ..problem.arguments import check_member
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Greedy:
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction."""
-        if self.direction not in get_args(Direction):
-            raise InvalidProblem(f"direction = {self.direction!r}: it must be one of {', '.join(get_args(Direction))}")
+        check_member("direction", self.direction, get_args(Direction))
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""

@@ -15,6 +15,7 @@ from ..bounds.normal_form import fitting
 from ..certify import total_value
 from ..core.reduction import reduce
 from ..methods.exact import Exact
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 from ..solution import TOLERANCE
 from .bound import Grid, ascend
@@ -55,6 +56,11 @@ class Pairwise:
 
     max_nodes: int = 20_000_000
     max_sweeps: int = 300
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are no counts."""
+        check_whole("max_nodes", self.max_nodes, 0)
+        check_whole("max_sweeps", self.max_sweeps, 0)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: problems with pairs, of up to 4,000 choices, without further rows."""

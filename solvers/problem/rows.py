@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidProblem
+from .arguments import check_whole
 from .arrays import integers
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class Rows:
         """Copy, check and freeze the arrays."""
         names = ("indptr", "indices", "coefficients", "lower", "upper")
         arrays = {name: integers(f"rows.{name}", getattr(self, name), 1) for name in names}
-        _check_count(self.n_auxiliary)
+        check_whole("rows.n_auxiliary", self.n_auxiliary, 0)
         _check_shapes(**arrays)
         _check_entries(**arrays)
+        object.__setattr__(self, "n_auxiliary", int(self.n_auxiliary))
         for name, array in arrays.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -185,11 +187,6 @@ def check_rows(rows: object, n_choices: int) -> None:
             f"rows.indices[{at}] is {rows.indices[at]}: {n_choices} choices and {rows.n_auxiliary} auxiliary binaries "
             f"end at {n_choices + rows.n_auxiliary - 1}"
         )
-
-
-def _check_count(n_auxiliary: object) -> None:
-    if isinstance(n_auxiliary, bool) or not isinstance(n_auxiliary, int) or n_auxiliary < 0:
-        raise InvalidProblem(f"rows.n_auxiliary = {n_auxiliary!r}: it must be at least 0, and whole")
 
 
 def _check_shapes(

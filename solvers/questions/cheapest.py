@@ -12,7 +12,7 @@ import numpy as np
 from ..answer import Status
 from ..errors import InvalidProblem, NoSolution
 from ..front_door import solve
-from ..problem.checks import check_seconds, is_finite
+from ..problem.arguments import check_seconds, is_finite
 from .pareto import check_resource
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def least_cost(
     if problem.pairs is not None:
         raise InvalidProblem("least_cost takes no pairwise terms: leave them out, or solve one budget after another")
     if not is_finite(max_value):
-        raise InvalidProblem(f"max_value = {max_value!r}: it must be a finite number")
+        raise InvalidProblem(f"max_value is {max_value!r}: it must be a finite number")
     search = _Search(problem, resource, solver, time.perf_counter() + seconds)
     cost = problem.cost[resource]
     reached = search.under(sum(np.maximum.reduceat(cost, problem.start[:-1]).tolist())).require()

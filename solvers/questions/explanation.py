@@ -12,7 +12,7 @@ import numpy as np
 from ..answer import Status
 from ..bounds.bound import best_price
 from ..errors import InvalidProblem, NoSolution
-from ..problem.checks import check_seconds
+from ..problem.arguments import check_seconds
 from .cheapest import least_cost
 from .shortfall import Shortfall, least_factor, shortfall_of
 

@@ -24,7 +24,7 @@ from ..bounds.normal_form import normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
-from ..problem.checks import check_seconds, check_whole
+from ..problem.arguments import check_seconds, check_whole
 from ..solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate, Solution
 from .partition import rank_by_partition
 from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of

@@ -79,13 +79,13 @@ def test_solver_that_is_none_is_refused(solver: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seconds": 0}, "seconds = 0: give the solver some time"),
+        ({"seconds": 0}, "seconds is 0: give a number of seconds above 0"),
         ({"seconds": np.False_}, "seconds"),
-        ({"seconds": -1.0}, "seconds = -1.0: give the solver some time"),
-        ({"seconds": math.nan}, "seconds = nan: give the solver some time"),
+        ({"seconds": -1.0}, "seconds is -1.0: give a number of seconds above 0"),
+        ({"seconds": math.nan}, "seconds is nan: give a number of seconds above 0"),
         ({"seconds": "60"}, "seconds"),
         ({"seconds": None}, "seconds"),
-        ({"seed": -1}, "seed = -1: it must be at least 0"),
+        ({"seed": -1}, "seed is -1: it must be a whole number from 0 to 2**63 - 1"),
         ({"seed": 0.5}, "seed"),
         ({"seed": None}, "seed"),
         ({"warm": [0]}, "the selection has 1 entries for 2 groups"),
@@ -107,11 +107,11 @@ def test_problem_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Exact(max_states=0), "max_states = 0: it must be at least 1"),
-        (lambda: CpSat(threads=0), "threads = 0: it must be at least 1"),
-        (lambda: Pulp(threads=-1), "threads = -1: it must be at least 1"),
-        (lambda: Greedy(direction="sideways"), "direction = 'sideways': it must be one of both, ascend, descend"),  # type: ignore[arg-type]
-        (lambda: Enumerate(max_selections=0), "max_selections = 0: it must be at least 1"),
+        (lambda: Exact(max_states=0), "max_states is 0: it must be a whole number, at least 1"),
+        (lambda: CpSat(threads=0), "threads is 0: it must be a whole number, at least 1"),
+        (lambda: Pulp(threads=-1), "threads is -1: it must be a whole number, at least 1"),
+        (lambda: Greedy(direction="sideways"), "direction is 'sideways': it must be one of both, ascend, descend"),  # type: ignore[arg-type]
+        (lambda: Enumerate(max_selections=0), "max_selections is 0: it must be a whole number, at least 1"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused_by_name(make: Callable[[], Any], message: str) -> None:
