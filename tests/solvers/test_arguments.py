@@ -21,10 +21,8 @@ from mckp_quant.solvers import (
     Pulp,
     SolverUnavailable,
     available,
-    instances,
     solve,
 )
-from mckp_quant.solvers.methods import greedy
 
 from . import oracle
 from .checks import SOLVERS, here, verified
@@ -128,29 +126,6 @@ def test_options_stand_in_the_record_of_the_run() -> None:
         Exact().max_states = 3  # type: ignore[misc]
     assert hash(Exact()) == hash(Exact())
     assert Exact() == Exact() != Exact(max_states=3)
-
-
-@pytest.mark.parametrize("direction", ["ascend", "descend", "both"])
-def test_greedy_is_feasible_in_every_direction(direction: Any) -> None:
-    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
-        problem = quantisation(30, (2, 4, 8), share=share, seed=5, n_budgets=2)
-        single = quantisation(30, (2, 4, 8), share=share, seed=5)
-        both = verified(single, solve(single, "greedy"))
-        one = verified(single, solve(single, Greedy(direction=direction)))
-        assert both.value <= one.value
-        assert one.value >= solve(single, "exact").value
-        verified(problem, solve(problem, Greedy(direction=direction)))
-
-
-@pytest.mark.parametrize("n_budgets", [2, 3])
-def test_greedy_weighs_those_budgets_more_that_run_out_first(n_budgets: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = instances.quantisation(instances.resnet50(), range(2, 9), share=0.5, seed=1, n_budgets=n_budgets)
-    often = verified(problem, solve(problem, "greedy"))
-    monkeypatch.setattr(greedy, "_WALKS", 1)
-    once = verified(problem, solve(problem, "greedy"))
-    best = solve(problem, "exact").value
-    assert best <= often.value < once.value
-    assert often.value - best < (once.value - best) / 4
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_arguments_without_sense_are_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=1)
     with pytest.raises(InvalidProblem, match="k is 0: it must be a whole number, at least 1"):
         k_best(problem, 0)
-    with pytest.raises(InvalidProblem, match=r"k = 2\.5: it must be a whole number, at least 1"):
+    with pytest.raises(InvalidProblem, match=r"k is 2\.5: it must be a whole number, at least 1"):
         k_best(problem, 2.5)  # type: ignore[arg-type]
     with pytest.raises(InvalidProblem, match="max_states is 0: it must be a whole number, at least 1"):
         k_best(problem, 1, max_states=0)
