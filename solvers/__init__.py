@@ -1,4 +1,8 @@
-"""Multiple-choice knapsack problems: one problem, interchangeable solvers, every answer recomputed and certified."""
+"""Multiple-choice knapsack problems: one problem, interchangeable solvers, every answer recomputed and certified.
+
+The names in `__all__` are the public surface. Nothing of networks, layers or formats may come in: this folder works
+when it is copied into another project.
+"""
 
 from __future__ import annotations
 

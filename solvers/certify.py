@@ -1,4 +1,4 @@
-"""From a claim to a certificate: what is proved of an answer, and on what ground."""
+"""Certifies an answer: what is proved of it, and on what ground."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
     solver
         Its name, for the error.
     witness
-        Whether to hold a claim of completeness against what the reduction finds, which knows nothing of rows; the
-        solvers here do so themselves.
+        Whether to compare a claim of completeness with the selection that the reduction finds. The solvers of this
+        package do that themselves. Problems with rows are left out, since the reduction ignores rows.
 
     Returns
     -------

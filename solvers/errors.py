@@ -1,4 +1,4 @@
-"""What can go wrong in a solver, and how optional packages are brought in."""
+"""The errors of this package, and the import of optional packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NoSolution(RuntimeError):
 
 
 class SolverFailure(RuntimeError):
-    """A backend broke its word: it crashed, or it returned a selection that is not one. Not the caller's fault."""
+    """A solver crashed, or returned something that is no selection. Not the caller's fault."""
 
 
 class PackageMissing(ImportError):

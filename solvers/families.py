@@ -1,4 +1,4 @@
-"""Seeded problems of the knapsack literature, with a known shape, as large as wanted.
+"""Seeded problems of the families that the knapsack literature uses, of any size.
 
 The five one-budget families are Pisinger's (1995, *A minimal algorithm for the multiple-choice knapsack problem*, EJOR
 83, 394-410), who maximises profit: the value here is the negated profit. Weights are integers up to `reach` (his R),
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def uncorrelated(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 0) -> Problem:
-    """Weight and profit drawn apart, uniform in 1 to `reach`.
+    """Weight and profit drawn independently, uniform in 1 to `reach`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def subset_sum(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 
 
 
 def zigzag(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 0) -> Problem:
-    """Weights and profits uniform in 1 to `reach`, each sorted, then paired: what is dearer is no worse.
+    """Weights and profits uniform in 1 to `reach`, each sorted, then paired: a heavier choice has no less profit.
 
     After Sinha and Zoltners (1979, *The multiple-choice knapsack problem*).
 

@@ -1,4 +1,4 @@
-"""The front door: name to solver, limits, the call, and then facts instead of claims."""
+"""The front door: finds the solver, checks the arguments, calls it, recomputes its answer and certifies it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
-from .calling import checked_answer
+from .calling import call
 from .certify import certify, certify_infeasible, total_value
 from .chains.solver import Monotone
 from .errors import InvalidProblem, missing
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-_LEAST_BUDGET_SECONDS = 60.0  # at most for the least budgets of an infeasible problem, whatever it may take itself,
-_LEAST_SHARE = 0.1  # and at least for each of them
+_LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
+_LEAST_SHARE = 0.1  # seconds that the least budget of each resource gets at least
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -143,7 +143,7 @@ def _certified(
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
-    answer = checked_answer(problem, solver, seconds, seed, warm)
+    answer = call(problem, solver, seconds, seed, warm)
     return certify(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
 
 
@@ -193,8 +193,9 @@ def _solution(
 def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection; that no smaller one works is exact while costs above the least of their group
-    add up to less than 2**50. With it the resources for which time ran out before that was proved.
+    Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
+    least of their group add up to less than 2**50. The second result lists the resources for which time ran out before
+    that was proved.
     """
     if problem.n_resources == 1 and problem.rows is None:
         return problem.least_cost, []

@@ -1,4 +1,4 @@
-"""Seeded problems, as large as wanted: allocations shaped like networks, and the families of the knapsack literature.
+"""Seeded problems of any size: allocations shaped like networks, and the families of the knapsack literature.
 
 Every generator is deterministic in its arguments (to the last digits of NumPy's exponentials), so a call names an
 instance. Networks are here, under one to three budgets; the other families are in `families` and have their names here.

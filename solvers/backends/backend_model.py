@@ -1,4 +1,4 @@
-"""What a general solver is given and what it says: the only types that an adapter has to know."""
+"""The model that a general solver is given, and its outcome: the only types that an adapter has to know."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Forbidden:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a backend says of a `BackendModel`.
+    """What a backend returns for a `BackendModel`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Outcome:
     complete
         The backend says that it is done.
     claimed
-        Its own word.
+        The status in the backend's own words.
     resolution
         How finely it told selections apart, in units of the objective.
     auxiliary
@@ -110,7 +110,7 @@ class Outcome:
 
 
 class Backend(Protocol):
-    """Solves one model; the only thing an adapter has to bring."""
+    """Solves one model; an adapter has to bring no more than this."""
 
     def __call__(self, model: BackendModel, seconds: float) -> Outcome:
         """Minimise within so many seconds."""

@@ -38,7 +38,7 @@ class CpSat:
     threads
         Workers; with more than one the selection among equals may differ from run to run.
     reduce
-        False gives CP-SAT the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+        False gives CP-SAT the whole problem; its status is then kept in ``stats["claimed"]`` and proves nothing.
     """
 
     threads: int = 1

@@ -36,7 +36,7 @@ class Highs:
     Attributes
     ----------
     reduce
-        False gives HiGHS the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+        False gives HiGHS the whole problem; its status is then kept in ``stats["claimed"]`` and proves nothing.
     """
 
     reduce: bool = True

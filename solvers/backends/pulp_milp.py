@@ -1,4 +1,4 @@
-"""Adapter to PuLP with the CBC that it brings."""
+"""Adapter to PuLP and the CBC that comes with it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Pulp:
     threads
         Threads of CBC.
     reduce
-        False gives CBC the whole problem at its default settings; its word is then kept in ``stats["claimed"]`` and
-        not believed.
+        False gives CBC the whole problem at its default settings; its status is then kept in ``stats["claimed"]``
+        and proves nothing.
     """
 
     threads: int = 1

@@ -1,4 +1,4 @@
-"""Problems with further rows: what the general solvers receive, and what becomes of their answers.
+"""Calls general solvers for problems with further rows, with bounds that shrink the model.
 
 Rows spoil dominance, and the reduction's incumbents may break them. What stays valid is the Lagrangian bound without
 the rows, and with it the reduced costs: once a selection is known that satisfies the rows, choices whose reduced cost

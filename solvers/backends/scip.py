@@ -36,8 +36,8 @@ class Scip:
     Attributes
     ----------
     reduce
-        False gives SCIP the whole problem at its default settings; its word is then kept in ``stats["claimed"]`` and
-        not believed.
+        False gives SCIP the whole problem at its default settings; its status is then kept in ``stats["claimed"]``
+        and proves nothing.
     """
 
     reduce: bool = True

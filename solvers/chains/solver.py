@@ -1,4 +1,4 @@
-"""Monotone: the best selection whose labels only fall, or only rise, along the groups."""
+"""Monotone: finds the best selection whose labels only fall, or only rise, along the groups."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Direction = Literal["fall", "rise"]
 class Monotone:
     """Keep to a chain: along the groups, in their order in the problem, labels may only fall (or only rise).
 
-    Labels are the order, so they should be bits, or columns sorted by them. The best chain is found exactly. What is
-    certified is the problem without the chain: the answer is feasible there, and optimal only where the chain costs
-    nothing. The statistics hold the rest:
+    Choices are ordered by label, so labels should be bits, or columns sorted by bits. The best chain is found exactly.
+    The certificate is for the problem without the rule: there the answer is feasible, and optimal only where the rule
+    costs nothing. The statistics hold the rest:
 
     - ``chain``: ``"proved optimal"`` among chains, ``"not proved optimal"``, ``"proved infeasible"``, ``"none found"``
     - ``chain_bound``: no chain is better than this; the chain's own value where that is proved optimal
-    - ``free_value``: the optimum without the chain where ``free`` says ``"optimum"``, else the bound of it
+    - ``free_value``: the optimum without the rule where ``free`` says ``"optimum"``, else the bound of it
     - ``chain_cost``: value of the chain less ``free_value``; at most that where ``free`` says ``"bound"``
 
     Attributes
@@ -46,8 +46,8 @@ class Monotone:
     direction
         ``"fall"``: no group has a higher label than the one before it; ``"rise"``: none has a lower one.
     compare
-        Solve the problem without the chain as well, by `Exact` in the time that is left, to say what the chain costs;
-        False compares with the Lagrangian bound, which is there anyway.
+        Also solve the problem without the rule, by `Exact` in the time that is left, to say what the rule costs;
+        False compares with the Lagrangian bound instead.
     max_states
         How many states the dynamic programme may keep, about 30 bytes each; beyond it the chain is not proved optimal.
     """

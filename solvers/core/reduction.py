@@ -1,4 +1,4 @@
-"""Reduction: dominance, linear relaxation and reduced-cost fixing leave a small core that every exact solver shares.
+"""Reduction: dominance, linear relaxation and reduced-cost fixing leave a small core for the exact solvers.
 
 All comparisons are made in gap space (Pisinger 1995, *A minimal algorithm for the multiple-choice knapsack problem*):
 with the reduced cost ``r_j = value_j + price . cost_j`` less the least of its group, every selection is worth
@@ -118,7 +118,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     warm
         ``(n_groups,)`` int64 positions of a selection to start from, or None; used where it is within the budgets.
     deadline
-        `time.perf_counter` reading from which on selections are improved no further, nor, a moment later, looked for.
+        `time.perf_counter` reading after which selections are no longer improved, and soon no longer looked for.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     starts = [] if warm is None else [warm]
     if problem.n_resources == 1:
         hull, rate = relax_one_budget(problem, allowed)
-        price, reference = np.array([rate]), fill(problem, hull, rate)  # of tied choices each is as cheap as the other
+        price, reference = np.array([rate]), fill(problem, hull, rate)  # tied choices are equally cheap
         del hull  # with a million groups every array counts
     else:
         price = best_price(problem)

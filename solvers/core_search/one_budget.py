@@ -19,7 +19,7 @@ _STATES_OF_A_GROUP = 10
 
 
 def search_one_budget(reduction: Reduction, max_states: int, deadline: float) -> CoreResult:
-    """Most cores are searched in a moment one way; of those that are not, most are in a moment the other way.
+    """Search a core with one budget by dynamic programming and by state lists in turns, as either may get stuck.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Lists of partial selections under several budgets: how a group is added, and which states another one dominates."""
+"""Lists of partial selections under several budgets: adding a group, and dropping dominated states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact solvers of our own: reduction and core dynamic programming, and the brute-force oracle."""
+"""Exact solvers of our own: reduction with a search of the core, and brute force."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Exact:
     """Reduce to the core, then search it to the end: dynamic programming, or state lists where budgets are several.
 
-    Where lists grow long, they take turns with pairs of half selections and with CP-SAT, which receives the core that
-    is left and the best selection.
+    With several budgets the lists take turns with pairs of half selections and with CP-SAT, which is given the core
+    that is left and the best selection.
 
     Attributes
     ----------

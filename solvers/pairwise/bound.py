@@ -1,4 +1,4 @@
-"""A bound for problems with pairwise terms: how to share the terms out among choices, and at what price."""
+"""A bound for problems with pairwise terms: the share of each choice, and the price that goes with the shares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWEEPS_A_PRICE = 5
 
 @dataclasses.dataclass(eq=False)
 class Grid:
-    """A problem with pairs on a rectangular grid: groups of fewer choices than the largest are filled up.
+    """A problem with pairs on a rectangular grid: groups of fewer choices than the largest are padded.
 
     Attributes
     ----------

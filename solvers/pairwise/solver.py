@@ -1,4 +1,4 @@
-"""Problems whose value has terms for pairs of choices: bound, search, and exchanges where the search is too large."""
+"""Pairwise: solves problems with pairwise terms by a bound, a search, and exchanges where the search is too large."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _STARTS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Pairwise:
-    """Branch and bound over shared-out pairwise terms; exchanges of one and two groups find the selections.
+    """Branch and bound with pairwise terms shared among choices; changes of one and two groups find good selections.
 
-    The pairwise terms are shared out among single choices, which bounds every selection from below together with a
-    price on the budgets (see `bound.ascend`); this bound is part of the certificate. What a choice adds to it is never
+    The pairwise terms are shared among single choices; together with a price on the budgets that bounds every selection
+    from below (see `bound.ascend`); this bound is part of the certificate. What a choice adds to it is never
     negative, so a depth-first search over the groups can drop every partial selection whose additions reach the best
     selection known. That is exact to about 30 groups of a few choices, further where interactions are weak; beyond, the
     answer is the best that exchanges found, with the gap to the bound.

@@ -56,7 +56,7 @@ def check_not_negative(cost: NDArray[np.int64]) -> None:
 def check_entries(
     start: NDArray[np.int64], value: NDArray[np.float64], cost: NDArray[np.int64], label: NDArray[np.int64]
 ) -> None:
-    """Refuse entries whose sums leave their type, and labels that stand twice in a group; raises InvalidProblem."""
+    """Refuse entries whose sums overflow, and labels that stand twice in a group; raises InvalidProblem."""
     check_not_negative(cost)
     largest = np.maximum.reduceat(cost, start[:-1], axis=1)
     for resource, row in enumerate(largest):

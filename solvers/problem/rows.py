@@ -85,7 +85,7 @@ class Rows:
             )
 
     def activity(self, n_choices: int, selections: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What choices contribute to the rows.
+        """The sums that choices contribute to the rows.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Rows:
     def allow(
         self, n_choices: int, choice: NDArray[np.int64], auxiliary: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64] | None:
-        """Auxiliary binaries with which a selection satisfies every row.
+        """Find auxiliary binaries with which a selection satisfies every row.
 
         Parameters
         ----------
@@ -139,8 +139,8 @@ class Rows:
         Returns
         -------
         auxiliary
-            ``(n_auxiliary,)`` int64, the ones given where they do; None where none do, or where the ones given do not
-            and there are too many auxiliary binaries to try them all.
+            ``(n_auxiliary,)`` int64; the given ones where they satisfy the rows. None where no assignment does, or
+            where the given one does not and there are too many assignments to try them all.
         """
         ways = np.zeros((0, self.n_auxiliary), dtype=np.int64)
         if self.n_auxiliary <= _AUXILIARIES_TRIED:
@@ -168,7 +168,7 @@ def _assignments(n: int) -> NDArray[np.int64]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IntegerRow:
-    """One constraint ``lower <= coefficient . variable[index] <= upper``; a limit that is None is none."""
+    """One constraint ``lower <= coefficient . variable[index] <= upper``; None stands for no limit."""
 
     index: NDArray[np.int64]
     coefficient: NDArray[np.int64]

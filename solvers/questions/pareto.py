@@ -1,6 +1,6 @@
-"""The whole Pareto front of cost against value.
+"""Finds the whole Pareto front of cost and value.
 
-Groups are merged one at a time into a list of nondominated states (Nemhauser and Ullmann 1969, *Discrete dynamic
+Groups are merged one by one into a list of nondominated states (Nemhauser and Ullmann 1969, *Discrete dynamic
 programming and capital allocation*); see `states` for what makes that fast. The lists stay, so that a selection is
 found by walking back, and nothing is stored for each state but its cost and value.
 """

@@ -1,4 +1,4 @@
-"""Solving again after a change, and saying which groups moved."""
+"""Solves a problem again after a change, and says which groups moved."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_sentences_say_when_a_budget_is_worth_nothing() -> None:
     assert explain(problem, solve(problem)).sentences() == [
         "Proved optimal: the value is 2.",
         "budget 0: 3 of 5 used, 2 left.",
-        "budget 0: this budget is not what holds the value up.",
+        "budget 0: this budget does not limit the value at the margin.",
     ]
 
 
