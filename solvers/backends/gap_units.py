@@ -1,7 +1,7 @@
 """The core in gap units, the form in which general solvers receive it.
 
-General solvers have absolute tolerances, in which losses of 1e-3 to 1e-9 vanish. In gap units (reduced costs over the gap,
-times `GAP_UNITS`) the same tolerances are tiny parts of the only differences that matter.
+General solvers have absolute tolerances, in which losses of 1e-3 to 1e-9 vanish. In gap units (reduced costs over the
+gap, times `GAP_UNITS`) the same tolerances are tiny parts of the only differences that matter.
 """
 
 from __future__ import annotations
