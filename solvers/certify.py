@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .problem.problem import Problem
 
 
-def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:
+def certificate_of(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:
     """Establish what is proved of an answer whose selection, if any, is within the budgets.
 
     Parameters

@@ -16,7 +16,7 @@ from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .calling import call
-from .certify import certify, certify_infeasible, total_value
+from .certify import certificate_of, certify_infeasible, total_value
 from .chains.solver import Monotone
 from .errors import InvalidProblem, missing
 from .methods.evolve import Evolve
@@ -144,7 +144,7 @@ def _certified(
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
     answer = call(problem, solver, seconds, seed, warm)
-    return certify(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
+    return certificate_of(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
 
 
 def _solution(
