@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The keywords of functions that run a network, with what to write instead.
+OUTPUTS = {
+    "output": "outputs=Outputs(take=...)",
+    "likelihood": "outputs=Outputs(likelihood=...)",
+    "class_dim": "outputs=Outputs(class_dim=...)",
+}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -33,6 +40,11 @@ class RenamedAttribute:
         raise AttributeError(f"{self._owner}.{self._old} is now {self._owner}.{self._new}")
 
 
+def run_keywords(*names: str) -> dict[str, str]:
+    """The keywords that are fields of `RunOptions` now, with what to write instead."""
+    return {name: f"run=RunOptions({name}=...)" for name in names}
+
+
 def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Refuse keyword arguments that have another name now, with that name.
 
@@ -48,11 +60,13 @@ def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        called = function.__qualname__.removesuffix(".__init__")  # a class is called by its own name
+
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             for old in today:
                 if old in kwargs:
-                    raise TypeError(f"{function.__name__}() takes no {old}= any more: write {today[old]}")
+                    raise TypeError(f"{called}() takes no {old}= any more: write {today[old]}")
             return function(*args, **kwargs)
 
         return checked

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.checks import check_least
 from ..common.documents import plain
+from ..common.renamed import OUTPUTS, renamed_keywords
 from ..errors import InvalidInput
-from ..network.batches import as_batches
-from ..network.dense_outputs import classes_last, targets_flat
+from ..network.outputs import Outputs
 from .carriers import find_carriers, uniform_of_size
 from .evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import nn
 
@@ -128,14 +129,13 @@ class Validation:
         return document
 
 
+@renamed_keywords(**OUTPUTS)
 def validate(
     model: nn.Module,
     policy: Policy,
     batches: Iterable[object],
     *,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-    class_dim: int | None = None,
+    outputs: Outputs = Outputs(),
     against: Sequence[Policy] | Mapping[str, Policy] | None = None,
     factor: float = 2.0,
     table: SensitivityTable | None = None,
@@ -154,12 +154,8 @@ def validate(
         The policy to validate.
     batches
         As for `measure`; with targets, loss and accuracy are measured too.
-    output
-        From what the model returns to its logits.
-    likelihood
-        ``"categorical"``, or ``"gaussian"`` for regression.
-    class_dim
-        As for `measure`: where dense outputs such as ``(N, C, H, W)`` have their classes, with targets ``(N, H, W)``.
+    outputs
+        What the network returns, and what its numbers mean.
     against
         Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
         that takes no more bytes.
@@ -181,18 +177,14 @@ def validate(
     Raises
     ------
     InvalidInput
-        When the policies or the table do not fit the model, the batches do not, the likelihood is
-        unknown, or `factor` is below 1.
+        When the policies, the table or the batches do not fit the model, or `factor` is below 1.
     """
-    if not factor >= 1:
-        raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
+    check_least("factor", factor, 1)
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     if table is not None:
-        table.check_likelihood(likelihood)
-    if class_dim is not None:
-        output, batches = classes_last(output, class_dim), map(targets_flat, as_batches(batches, model))
-    evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
+        table.check_likelihood(outputs.likelihood)
+    evaluator = Evaluator(model, batches, outputs=outputs)
     own = evaluator.evaluate(policy)
 
     def row(name: str, other: Policy | None, measured: Evaluation) -> Row:

@@ -12,9 +12,11 @@ from ..common.lazy import lazy_names
 if TYPE_CHECKING:
     from .refining import refine
     from .result import Refinement
+    from .rounds import Rounds
 
 __all__ = [
     "Refinement",
+    "Rounds",
     "refine",
 ]
 
@@ -22,6 +24,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Refinement": ".result",
+        "Rounds": ".rounds",
         "refine": ".refining",
     },
     {},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..allocation.allocating import as_policy
+from ..common.checks import check_count
 from ..errors import InvalidInput
 from ..interactions.form import between_moves
 from ..solvers import Status
@@ -33,6 +35,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """How the rounds of a refinement go.
+
+    Attributes
+    ----------
+    candidates
+        How many are raced in a round.
+    patience
+        After how many rounds without a new incumbent to stop.
+    expand
+        Whether to expand the loss around the incumbent; without, and where the network cannot be differentiated, the
+        search goes by the table. An expansion counts as seven evaluations, about what it takes.
+
+    Raises
+    ------
+    InvalidInput
+        When a number is below 1.
+    """
+
+    candidates: int = 6
+    patience: int = 10
+    expand: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse rounds in which nothing happens."""
+        check_count("candidates", self.candidates, 1)
+        check_count("patience", self.patience, 1)
+
+
 class Search:
     """The state of a search between rounds."""
 
@@ -42,8 +74,7 @@ class Search:
         correction: Correction,
         allocation: Allocation,
         evaluations: float,
-        candidates: int,
-        patience: int,
+        rounds: Rounds,
         seed: int,
         attempt: int = 0,
     ) -> None:
@@ -55,8 +86,7 @@ class Search:
         self._measured = measured
         self._allocation = allocation
         self._limit = evaluations
-        self._candidates = candidates
-        self._patience = patience
+        self._rounds = rounds
         self._rng = np.random.default_rng([seed, 2 + attempt])
         self._scores: list[Scores] = []
         self._importance: list[NDArray[np.float64]] = []
@@ -109,7 +139,7 @@ class Search:
             self.stopped = "the evaluations are spent"
             return
         quiet = next((at for at, step in enumerate(reversed(self.steps)) if step.accepted), len(self.steps))
-        if quiet >= self._patience:
+        if quiet >= self._rounds.patience:
             self.stopped = f"nothing improved in {quiet} rounds"
             return
         known = self._around or self.correction
@@ -239,7 +269,7 @@ class Search:
     def _affordable(self) -> int:
         """How many candidates a round can race so that enough is left for the confirmation."""
         left = self._limit - self.spent - 2 * self._measured.confirming
-        count = self._candidates
+        count = self._rounds.candidates
         while count > 0 and _cost(count, self._measured.sizes) > left:
             count -= 1
         return count

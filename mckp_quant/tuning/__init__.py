@@ -5,12 +5,12 @@ Formats are given and do not change here. PyTorch is needed.
 
 from __future__ import annotations
 
-from .matching import Calibration, calibrate
+from .matching import Matched, match_features
 from .training import FineTuned, finetune
 
 __all__ = [
-    "Calibration",
     "FineTuned",
-    "calibrate",
+    "Matched",
     "finetune",
+    "match_features",
 ]

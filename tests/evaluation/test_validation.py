@@ -150,10 +150,12 @@ def test_dense_outputs_are_validated_and_refined_on_what_measured_them() -> None
         for _ in range(4)
     ]
     table = mq.measure(model, batches, formats="w2,w4,w8", class_dim=1)
-    found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, class_dim=1)
-    got = mq.validate(model, found.policy, batches, class_dim=1)
+    dense = mq.Outputs(class_dim=1)
+    found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, outputs=dense)
+    got = mq.validate(model, found.policy, batches, outputs=dense)
     flat = [(inputs, targets.flatten(1)) for inputs, targets in batches]
-    same = mq.validate(model, found.policy, flat, output=lambda made: made.movedim(1, -1).flatten(1, 2))
+    moved = mq.Outputs(take=lambda made: made.movedim(1, -1).flatten(1, 2))
+    same = mq.validate(model, found.policy, flat, outputs=moved)
     assert got.document() == same.document()
     assert got.unit == table.unit == "nats per token"
     assert 0 < got.policy.measured.accuracy < 1
@@ -164,7 +166,7 @@ def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> Non
         mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]
     table = mq.measure(network(), BATCHES, formats="w2,w4", likelihood="categorical")
     with pytest.raises(mq.InvalidInput, match="measured with likelihood='categorical', not 'gaussian'"):
-        mq.validate(network(), policy(0.1), BATCHES, table=table, likelihood="gaussian")
+        mq.validate(network(), policy(0.1), BATCHES, table=table, outputs=mq.Outputs(likelihood="gaussian"))
 
 
 def test_layers_of_another_network_are_refused() -> None:
