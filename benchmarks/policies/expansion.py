@@ -65,7 +65,7 @@ def study(case: Subject, seed: int, average: Fraction, work: Path) -> tuple[dict
             )
         )
     importance = importance_of([(each[0, 0], each[1, 0]) for each in _scores(own, made.policy)])
-    expander = Expander(own, measured_table, problem, made.index, "categorical", range(len(own.sizes)), seed)
+    expander = Expander(own, measured_table, problem, made.index, range(len(own.sizes)), seed)
     expanded = expander.around(choice, own.simulator.apply(made.policy), importance).change()
     by_table = problem.value - problem.value[choice[problem.group]]
     foretold = dict(zip(FORETOLD, (by_table[near], expanded[near], changes[0]), strict=True))

@@ -1,4 +1,4 @@
-"""How far a quantised network is from the float one on real data: KL, loss, accuracy and agreement, with errors."""
+"""Measures how far a quantised network is from the float one on data: KL, loss, accuracy, agreement, with errors."""
 
 from __future__ import annotations
 

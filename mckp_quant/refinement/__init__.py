@@ -1,6 +1,6 @@
-"""A policy improved by measuring: candidates are proposed, raced on the real network, confirmed on held-back batches.
+"""Improves a policy by measuring: proposes candidates, races them on the network, confirms on batches held back.
 
-What is searched blindly is in the room of search. The result is plain data; finding it needs PyTorch.
+Searches that start from no policy are in the room `search`. The result is plain data; making it needs PyTorch.
 """
 
 from __future__ import annotations

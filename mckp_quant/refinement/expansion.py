@@ -1,4 +1,4 @@
-r"""The loss expanded around a quantised network: what every other format of every layer would change there.
+r"""Expands the loss around a quantised network: what every other format of every layer would change there.
 
 A table is an expansion around the float network, where the first derivative vanishes. Around a network that is
 quantised already it does not: with ``p`` the float network's probabilities, ``q`` the quantised one's, ``J_n`` the

@@ -1,4 +1,4 @@
-"""Improves a policy by measuring: candidates raced on the network, and a table corrected by what they did."""
+"""Improves a policy by measuring: races candidates on the network, and corrects the table by what was measured."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def refine(
 ) -> Refinement:
     """Improve the measured KL of a policy within the same budgets.
 
-    The loss is expanded around the network under the incumbent (`Expansion`), which says what every format of every
-    layer would change there. Candidates come from that and from exchanges (`propose`), are raced against the incumbent
-    on growing parts of the batches (`race`), and what they did corrects what is known (`Correction`). A candidate that
-    was measured better, and is better by all that is known, becomes the incumbent. In the end it has to be no worse
-    than the start on all batches, and not clearly worse on those that were held back all the time; otherwise the ones
-    before it are tried, and then the search begins again with other batches held back.
+    The incumbent is the best policy so far. An expansion of the loss around it (`Expansion`) says what every format of
+    every layer would change. In every round candidates are proposed from that (`propose`), raced against the incumbent
+    on growing parts of the batches (`race`), and what was measured of them corrects the entries (`Correction`). A
+    candidate that was measured better, and is better by the corrected entries too, becomes the incumbent. In the end
+    the incumbent must be no worse than the start on all batches, and not clearly worse on those held back. If it is,
+    the incumbents before it are tried, and then the search begins again with other batches held back.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def refine(
     evaluations
         How many passes over the batches of the search may be spent, those for the confirmation included.
     interactions
-        Terms between layers; how much they count is corrected too. Beside expansions they say what two changes at once
-        add, which an expansion leaves out.
+        Terms between layers; how much they count is corrected too. They say what two changes add to each other, which
+        an expansion leaves out.
     held_back
         The share of the batches that is held back from the search.
     rounds
@@ -127,7 +127,7 @@ def refine(
     order, search = _split(len(evaluator.sizes), held_back, run.seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
-    begun = _labels(allocation).tolist()  # what the start does says how much samples count
+    begun = _labels(allocation).tolist()  # the measurements of the start decide how much each sample counts
     how = (held_back, rounds.expand, run.seed, outputs.likelihood)
     settings = repr((*asked, begun, *how, evaluator.sizes, evaluator.digest))
     measured = Measurements(evaluator, table, allocation, search, run.checkpoint, settings)
@@ -152,7 +152,7 @@ def refine(
     finally:
         measured.save(all_of_it=True)
     if place == 0 and len(going.incumbents) > 1:
-        logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
+        logger.warning("no improvement held on the batches held back: the policy stays as it was")
     spent, chosen = going.spent, going.incumbents[place]
     return Refinement(
         policy=going.policy(table, chosen) if place else allocation.policy,
@@ -203,8 +203,8 @@ def _check_fit(
         )
     if allocation.problem.rows is not None:
         raise InvalidInput(
-            "the allocation has constraints and interactions were given, which no solver takes together: leave "
-            "constraints= of allocate or interactions= out"
+            "the allocation has constraints and interactions were given, which no solver takes together: leave out "
+            "the constraints or interactions="
         )
 
 
@@ -217,7 +217,7 @@ def _split(batches: int, held_back: float, seed: int) -> tuple[NDArray[np.int64]
 
 
 def _corrected(table: SensitivityTable, correction: Correction, allocation: Allocation) -> SensitivityTable:
-    """The table with every entry scaled as that of its group is; contributions of batches go with it."""
+    """The table with every entry scaled as the correction scales it; the contributions of batches are dropped."""
     problem, index = correction.problem, allocation.index
     value = correction.posterior().value
     ratio = np.divide(value, problem.value, out=np.ones_like(value), where=problem.value != 0)

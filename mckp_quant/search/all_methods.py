@@ -1,4 +1,4 @@
-"""Methods on one footing: the same network, formats, budgets, calibration data and number of evaluations."""
+"""Runs any method by name, all on the same network, formats, budgets, calibration data and number of evaluations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
     from .task import Method
 
-# Estimator and solver of the methods that decide on a table; "" is the table that is given.
+# The estimator and solver of each method that solves a table; "" stands for the table that is given.
 ON_TABLES = {
     "exact": ("", "exact"),
     "greedy": ("", "greedy"),
@@ -66,14 +66,15 @@ class MethodResult:
     method
         One of `METHODS`.
     policy
-        Its policy, with the prediction of the table that is given, whatever the method went by; None where it has none.
+        Its policy, with the prediction of the table that is given, even where the method used another; None where there
+        is none.
     evaluations
         How many passes of a quantised network over the calibration data it took (``"refined"``: over the part that it
         searches on); 0 for what decides on a table of gradients.
     seconds
         Wall time, with the measurement of a table of its own.
     status
-        What is known of a solver's answer (on its own table), why a search ended, or why there is no policy.
+        What is proved of a solver's answer on its own table, why a search ended, or why there is no policy.
     history
         Of a search: for each improvement the evaluations made until then, and the fitness.
     """
@@ -135,7 +136,7 @@ def run_method(
     model
         The float network; it is left as it was.
     table
-        The table by which every policy is predicted, and by which those methods decide that have none of their own.
+        The table that predicts every policy; a method without an estimator of its own solves it too.
     request
         A `Request`, or a mapping of budgets, as for `allocate`.
     batches

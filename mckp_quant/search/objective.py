@@ -1,4 +1,4 @@
-"""Counts, caches and limits what a search asks of the network, and keeps the best that it was told."""
+"""Measures genomes for a search: each once, within the limits; and keeps the best."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Objective:
     seconds
         Wall time that they may take; time before a checkpoint was read does not count.
     settings
-        All that the numbers and the way depend on; a checkpoint of another search is refused.
+        Everything that the numbers and their order depend on; a checkpoint with other settings is refused.
     run
         Progress, in evaluations, and a checkpoint: a file that keeps what was measured, so that a search that was
         stopped goes the same way again without measuring anew.

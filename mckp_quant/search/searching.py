@@ -1,4 +1,4 @@
-"""The front door of the searches: method by name, limits, the run, and the best that it found, rechecked."""
+"""Runs a search within its limits, the method given by name or as an object, and gives back the best policy."""
 
 from __future__ import annotations
 

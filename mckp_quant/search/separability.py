@@ -81,8 +81,8 @@ def separabilities(
 ) -> dict[str, float]:
     """The separability of what every layer puts out.
 
-    The output of a convolution is averaged over space; where there is an output for each token, and a target for each,
-    every token is a point.
+    The output of a convolution is averaged over space; where there is an output for each token or pixel, and a target
+    for each, every one of them is a point.
 
     Parameters
     ----------
@@ -138,5 +138,7 @@ def _points(result: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """``(n, features)`` points and the label of each, of one call of a layer."""
     if labels.ndim > 1 and result.shape[:-1] == labels.shape:
         return result.reshape(-1, result.shape[-1]), labels.reshape(-1)
+    if labels.ndim > 1 and result.ndim > 3 and result.shape[2:].numel() == labels.shape[1]:  # a target for each pixel
+        return result.movedim(1, -1).reshape(-1, result.shape[1]), labels.reshape(-1)
     pooled = result.flatten(2).mean(dim=2) if result.ndim > 2 else result
     return pooled, labels if labels.ndim == 1 else labels[:, -1]

@@ -68,9 +68,9 @@ def match_features(
 
     After EvoQ (Yuan, Chen, Hu and Peng, 2020), which calibrates outputs and intermediate features on the search's own
     samples; how is not public. Here every normalisation gets the scale and shift at which each channel has the float
-    network's mean and spread on the same samples, and every layer that does not feed one gets the bias at which it has
-    the float network's mean (one is added where it has none), from the input to the output, each with all corrections
-    before it in place. How much of that is applied, in `STRENGTHS`, is chosen by
+    network's mean and spread on the same samples. Every layer that does not feed a normalisation gets the bias at which
+    it has the float network's mean; where it has no bias, one is added. Corrections are made from the input to the
+    output, each with those before it in place. How much of them is applied, in `STRENGTHS`, is chosen by
     cross-validation: fitted on one half of the samples and judged on the other, both ways. Where nothing helps, nothing
     is done.
 

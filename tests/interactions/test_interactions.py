@@ -254,7 +254,7 @@ def test_best_policy_is_that_of_trying_everything(tied: list[tuple[str, ...]] | 
 def test_what_cannot_be_used_is_refused_in_words() -> None:
     got = drawn(3, 30, 0.4)
     table, first = allocation(got)
-    with pytest.raises(InvalidInput, match=re.escape("factor is 1.5: it must be from 0 (no interactions) to 1")):
+    with pytest.raises(InvalidInput, match=re.escape("factor is 1.5: it must be a number from 0 to 1")):
         allocate_with_interactions(table, first, got, factor=1.5)
     with pytest.raises(InvalidInput, match="of other layers or formats: measure both on the same ones"):
         allocate_with_interactions(table, first, dataclasses.replace(got, layer_names=tuple("abce")), factor=0.5)

@@ -273,7 +273,7 @@ def test_network_that_cannot_be_differentiated_is_refined_by_its_table(caplog: p
         table, layers=tuple(dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in table.layers)
     )
     found = refine(Detached(), table, BUDGET, BATCHES, evaluations=30)
-    assert "the search goes by the table only, because the network is not differentiated" in caplog.text
+    assert "the search goes by the table only, because the network cannot be differentiated" in caplog.text
     assert document(found) == document(
         refine(Detached(), table, BUDGET, BATCHES, evaluations=30, rounds=Rounds(expand=False))
     )
@@ -394,6 +394,35 @@ def test_corrected_table_predicts_what_was_measured_better() -> None:
 def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(words)):
         refine(MODEL, TABLE, BUDGET, BATCHES, **arguments)  # type: ignore[arg-type]
+
+
+def test_rounds_in_which_nothing_happens_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="candidates is 0: it must be a whole number, at least 1"):
+        Rounds(candidates=0)
+    with pytest.raises(InvalidInput, match="patience is 0: it must be a whole number, at least 1"):
+        Rounds(patience=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("budgets", "request=..."),
+        ("confirm", "held_back=..."),
+        ("candidates", "rounds=Rounds(candidates=...)"),
+        ("patience", "rounds=Rounds(patience=...)"),
+        ("expand", "rounds=Rounds(expand=...)"),
+    ],
+)
+def test_old_keywords_say_what_to_write(old: str, new: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"refine() takes no {old}= any more: write {new}")):
+        refine(MODEL, TABLE, BUDGET, BATCHES, **{old: 1})  # type: ignore[arg-type]
+
+
+def test_a_request_and_its_budgets_alone_are_the_same() -> None:
+    first, second = (refine(MODEL, TABLE, asked, BATCHES, evaluations=12) for asked in (BUDGET, mq.Request(BUDGET)))
+    assert document(first) == document(second)
+    pinned = refine(MODEL, TABLE, mq.Request(BUDGET, pinned={"0": "w4"}), BATCHES, evaluations=12)
+    assert pinned.start["0"].name == pinned.policy["0"].name == "w4"
 
 
 def test_what_does_not_fit_together_is_refused() -> None:

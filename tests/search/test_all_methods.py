@@ -83,6 +83,25 @@ def test_a_search_can_be_taken_up(tmp_path: Path) -> None:
     assert (tmp_path / "evoq.json").exists()
 
 
-def test_unknown_methods_are_refused() -> None:
+def test_unknown_methods_and_no_evaluations_are_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="unknown method 'evok': did you mean 'evoq'"):
         result("evok")
+    with pytest.raises(mq.InvalidInput, match="evaluations is 0: it must be a whole number, at least 1"):
+        run_method("evoq", small.network(), small.table(), BUDGET, small.data(), evaluations=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("CONTESTANTS", "mckp_quant.search.METHODS"),
+        ("Calibration", "mckp_quant.tuning.Matched"),
+        ("FineTuned", "mckp_quant.tuning.FineTuned"),
+        ("Standing", "mckp_quant.search.MethodResult"),
+        ("calibrate", "mckp_quant.tuning.match_features"),
+        ("compete", "mckp_quant.search.run_method"),
+        ("finetune", "mckp_quant.tuning.finetune"),
+    ],
+)
+def test_names_that_went_away_say_the_new_one(old: str, new: str) -> None:
+    with pytest.raises(AttributeError, match=rf"mckp_quant\.search\.{old} is now {new}"):
+        getattr(mq.search, old)
