@@ -114,7 +114,7 @@ def test_broken_quadratic_model_gets_the_warning_and_a_fine_one_does_not() -> No
             0.0,
             "a in w2 carries most of the difference, -0.05 (alone off by 2x): the quadratic model overstates",
         ),
-        ((-0.3, 0.0), 0.1, "not of one sign with its measurement"),
+        ((-0.3, 0.0), 0.1, "alone predicted and measured differ in sign"),
     ],
 )
 def test_words_say_what_matters_most(differences: tuple[float, ...], together: float, words: str) -> None:
