@@ -5,6 +5,7 @@ A function is tested by one line in `LONG`: how it is called, and which options 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,7 +75,8 @@ every_function = pytest.mark.parametrize("name", LONG)
         ({"max_batches": 0}, r"max_batches is 0: it must be a whole number, at least 1"),
         ({"max_batches": 2.0}, r"max_batches is 2\.0: it must be a whole number, at least 1"),
         ({"progress": True}, r"progress is True: give a function of the steps done and their total, or None"),
-        ({"memory_limit": "much"}, r"memory_limit"),
+        ({"memory_limit": "half"}, "^memory_limit = 'half' cannot be read"),
+        ({"memory_limit": "50%"}, "^memory_limit = '50%' is a percentage, but of nothing"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_any_function_sees_it(options: dict[str, Any], words: str) -> None:
@@ -146,3 +148,22 @@ def test_the_cache_is_filled_and_changes_nothing(tmp_path: Path) -> None:
         )
         assert torch.equal(torch.tensor(again.parts), torch.tensor(first.parts))
     assert list((tmp_path / "errors").iterdir())
+
+
+def test_options_that_a_function_cannot_honour_are_refused_by_name() -> None:
+    RunOptions(seed=3).only("calibrate_ranges", "seed", "max_batches")
+    RunOptions().only("calibrate_ranges")
+    with pytest.raises(
+        mq.InvalidInput,
+        match=r"^RunOptions\(cache='errors'\) means nothing to calibrate_ranges\(\), which takes seed, max_b",
+    ):
+        RunOptions(cache="errors").only("calibrate_ranges", "seed", "max_batches")
+
+
+def test_progress_is_told_in_whole_steps_and_without_a_total_where_there_is_none() -> None:
+    told: list[tuple[int, int | None]] = []
+    run = RunOptions(progress=lambda done, total: told.append((done, total)))
+    for done, total in ((1, 4), (2.5, 10.0), (3, None), (4, math.inf)):
+        run.report(done, total)
+    assert told == [(1, 4), (2, 10), (3, None), (4, None)]
+    RunOptions().report(1, 2)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import mckp_quant as mq
-from benchmarks.policies import truth, truth_methods
+from benchmarks.policies import held_out, held_out_methods
 from benchmarks.policies.methods import JOINT
-from benchmarks.policies.truth_page import write_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +22,16 @@ METHODS = [
     "refined, 200",
     "evolution, 4",
 ]
-PAGE = "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in ("made", "findings", "tables"))
+PAGE, TABLES = (
+    "".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in names)
+    for names in (["made"], ["findings", "tables"])
+)
 
 
 def run(action: str, folder: Path, *more: str) -> int:
     few = ["--network", "demo", "--averages", "3", "--seeds", "0", "--evaluations", "200", "--evolution", "4"]
-    kept = ["--work", str(folder / "work"), "--csv", str(folder / "truth.csv"), "--page", str(folder / "page.md")]
-    return truth.main([action, *few, *kept, *more])
+    kept = ["--work", str(folder / "work"), "--csv", str(folder / "results.csv"), "--page", str(folder / "page.md")]
+    return held_out.main([action, *few, *kept, *more])
 
 
 def test_plan_says_what_it_will_cost_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,13 +45,13 @@ def test_plan_says_what_it_will_cost_and_does_nothing(tmp_path: Path, capsys: py
 def test_every_method_is_judged_once_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {name: truth_methods.TABLES[name] for name in METHODS[1:3]}
-    monkeypatch.setattr(truth_methods, "TABLES", few)
+    few = {name: held_out_methods.TABLES[name] for name in METHODS[1:3]}
+    monkeypatch.setattr(held_out_methods, "TABLES", few)
     assert run("run", tmp_path) == 0
     judged = tmp_path / "work" / "judged.jsonl"
     lines = judged.read_text().splitlines()
     assert [json.loads(line)["method"] for line in lines] == METHODS
-    first = (tmp_path / "truth.csv").read_text()
+    first = (tmp_path / "results.csv").read_text()
     rows = {row["method"]: row for row in csv.DictReader(first.splitlines())}
     assert list(rows) == METHODS
     exact, uniform = rows["Gauss-Newton + exact"], rows["uniform"]
@@ -61,8 +63,10 @@ def test_every_method_is_judged_once_and_kept(
     assert run("run", tmp_path) == 0
     assert capsys.readouterr().err.count("held-out KL") == 1
     (tmp_path / "page.md").write_text(PAGE)
+    (tmp_path / "page_tables.md").write_text(TABLES)
     assert run("page", tmp_path) == 0
-    page = (tmp_path / "page.md").read_text()
+    assert rows["uniform"]["date"] in (tmp_path / "page.md").read_text()
+    page = (tmp_path / "page_tables.md").read_text()
     assert all(f"| {method} |" in page for method in METHODS)
     assert "**demo network, 3 bits**, 256 calibration inputs, 1 seed:" in page
     assert "runs of refine, 200, that end above two paired errors over their start | 0 of 1" in page
@@ -78,24 +82,25 @@ def test_methods_are_chosen_by_name(tmp_path: Path) -> None:
 def test_budget_of_rounded_inputs_is_that_of_a_uniform_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    case = truth_methods.subject("demo", None, 32)
-    joint = truth_methods.Subject(case.name, case.model, case.pool, case.calibration, 32, case.held_out, JOINT)
-    lab = truth_methods.Laboratory(joint, 0, tmp_path)
+    case = held_out_methods.load_case("demo", None, 32)
+    joint = held_out_methods.Case(case.name, case.model, case.pool, case.calibration, 32, case.held_out, JOINT)
+    lab = held_out_methods.Laboratory(joint, 0, tmp_path)
     costs = mq.Policy.uniform(lab.table("gauss_newton").layers, "w4a6").costs
     assert lab.budget(Fraction(4)) == {"weight_bytes": costs["weight_bytes"], "bops": costs["bops"]}
-    monkeypatch.setattr(truth, "subject", lambda *_: joint)
+    monkeypatch.setattr(held_out, "load_case", lambda *_: joint)
     assert run("plan", tmp_path, "--averages", "4,5") == 2
     assert "--averages 5: demo network has no uniform format of that size in w2a" in capsys.readouterr().err
 
 
 def test_what_cannot_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert truth.main(["run", "--network", "resnet20"]) == 2
+    assert held_out.main(["run", "--network", "resnet20"]) == 2
     assert "--data is missing" in capsys.readouterr().err
-    assert truth.main(["run", "--network", "resnet20-inputs", "--data", str(tmp_path)]) == 2
+    assert held_out.main(["run", "--network", "resnet20-inputs", "--data", str(tmp_path)]) == 2
     assert "lacks networks.py" in capsys.readouterr().err
-    assert truth.main(["run", "--network", "resnet56"]) == 2
+    assert held_out.main(["run", "--network", "resnet56"]) == 2
     assert "--network resnet56 is unknown: give some of resnet20, chargpt" in capsys.readouterr().err
-    assert truth.main(["plan", "--network", "demo", "--calibration", "900"]) == 2
+    assert held_out.main(["plan", "--network", "demo", "--calibration", "900"]) == 2
     assert "demo network: 900 calibration inputs, but the pool holds 300" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="is missing: run the benchmark first"):
-        write_page(tmp_path / "none.csv", tmp_path / "page.md")
+    assert held_out.main(["page", "--csv", "none.csv"]) == 2
+    message = "--csv none.csv: there is no such file; make it with: python -m benchmarks.policies.held_out run"
+    assert message in capsys.readouterr().err

@@ -6,8 +6,8 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import table
-from benchmarks.sensitivity.studies import FAMILIES, FORMATS
+from ..pages import table
+from .studies import FAMILIES, FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ TITLES = {"digits": "digits", "resnet20": "ResNet-20", "chargpt": "character tra
 UNLIKE_KL = {"weight_mse", "sqnr"}  # in units of their own: no ratio
 
 
-def pages(rows: Sequence[Row]) -> dict[str, str]:
+def parts_of(rows: Sequence[Row]) -> dict[str, str]:
     """Markdown for each pair of markers in the page."""
     makers = {"costs": costs, "memory": memory, "traces": traces, "spreads": spreads, "ranks": ranks}
     return {name: "\n\n".join([*maker(rows), stamp(rows)]) for name, maker in makers.items()}

@@ -1,14 +1,13 @@
-"""The tables of docs/truth.md, from the results of `benchmarks.policies.truth`."""
+"""What docs/truth.md and docs/truth_tables.md show, from the results of `benchmarks.policies.held_out`."""
 
 from __future__ import annotations
 
-import csv
 import statistics
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import between_markers, table
-from benchmarks.policies.truth_methods import EXACT, SUBJECTS, UNIFORM
-from mckp_quant.common.documents import write_text
+from ..command_line import require_file
+from ..pages import fill, read_rows, table
+from .held_out_methods import CASES, EXACT, UNIFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,13 +18,11 @@ HEADINGS = ("policy", "predicted KL", "held-out KL", "less that of exact", "top-
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers."""
-    if not results.is_file():
-        raise SystemExit(f"{results} is missing: run the benchmark first")
-    with results.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name, text in (("made", made(rows)), ("findings", findings(rows)), ("tables", tables(rows))):
-        write_text(page, between_markers(page, name, text))
+    """Fill the parts between markers of the page, and of the page of tables beside it."""
+    require_file("--csv", results, "benchmarks.policies.held_out run")
+    rows = read_rows(results)
+    fill(page, {"made": made(rows)})
+    fill(page.with_name(f"{page.stem}_tables.md"), {"findings": findings(rows), "tables": tables(rows)})
 
 
 def made(rows: list[Row]) -> str:
@@ -33,7 +30,7 @@ def made(rows: list[Row]) -> str:
 
 
 def findings(rows: list[Row]) -> str:
-    """What the issue asked, and what came out, a line each."""
+    """The comparisons that matter most, a line each."""
     lines = []
     halved = [row for row in rows if row["method"] == EXACT and row["over_uniform"]]
     for (network, average, size), own in _grouped(halved, "network", "average", "calibration"):
@@ -74,7 +71,7 @@ def _against_evolution(rows: list[Row]) -> list[tuple[str, str]]:
 def tables(rows: list[Row]) -> str:
     """One table for each network and size."""
     text = []
-    names = list(SUBJECTS.values())
+    names = list(CASES.values())
     groups = sorted(_grouped(rows, "network", "calibration", "average"), key=lambda group: names.index(group[0][0]))
     for (network, size, average), own in groups:
         seeds = len({row["seed"] for row in own})

@@ -1,23 +1,24 @@
-"""The networks and the ways to choose a policy that `benchmarks.policies.truth` compares."""
+"""The networks and the ways to choose a policy that `benchmarks.policies.held_out` compares."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 import mckp_quant as mq
-from benchmarks.policies.methods import JOINT
-from benchmarks.policies.networks import FORMATS, budget_bytes, load_networks
 from mckp_quant import demo
 from mckp_quant.interactions.form import allocate_with_interactions
 from mckp_quant.interactions.measuring import measure_interactions
 from mckp_quant.refinement.refining import refine
 from mckp_quant.search import LevelSwitch, search
+
+from ..command_line import WrongInput, say
+from .methods import JOINT
+from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,7 @@ UNIFORM, EXACT, PAIRED = "uniform", "Gauss-Newton + exact", "Gauss-Newton + inte
 PROBES_OF_INTERACTIONS = 4
 TRACE_PROBES = 50  # HAWQ-V2's number of random vectors, over all batches
 INPUTS = 6  # bits of the inputs in the uniform format whose size is the budget, where inputs are rounded too
-SUBJECTS = {
+CASES = {
     "resnet20": "ResNet-20",
     "chargpt": "character transformer",
     "demo": "demo network",
@@ -50,7 +51,7 @@ SUBJECTS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Case:
     """A network, a pool from which calibration inputs are drawn, and inputs to judge on."""
 
     name: str
@@ -76,9 +77,18 @@ def _batched(inputs: Tensor, targets: Tensor, size: int) -> list[tuple[Tensor, T
     return list(zip(inputs.split(size), targets.split(size), strict=True))
 
 
-def subject(name: str, data: Path | None, calibration: int | None) -> Subject:
+def chosen_names(asked: Sequence[str] | None, data: Path | None) -> list[str]:
+    """The names of the networks that were asked for, or of all that can run; raises `WrongInput` for what cannot."""
+    names = list(asked or (["demo"] if data is None else ["resnet20", "chargpt", "demo"]))
+    if unknown := [name for name in names if name not in CASES]:
+        raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(CASES)}")
+    require_data(data, (file for name in names for file in FILES.get(name.removesuffix("-inputs"), ())))
+    return names
+
+
+def load_case(name: str, data: Path | None, calibration: int | None) -> Case:
     """Load a network and split its data; raises ValueError where the pool is smaller than the calibration set."""
-    made = _subject(name, data)
+    made = _case(name, data)
     if calibration is not None:
         made = dataclasses.replace(made, calibration=calibration)
     if made.calibration > len(made.pool[0]):
@@ -86,30 +96,30 @@ def subject(name: str, data: Path | None, calibration: int | None) -> Subject:
     return made
 
 
-def _subject(name: str, data: Path | None) -> Subject:
-    title = SUBJECTS[name]
+def _case(name: str, data: Path | None) -> Case:
+    title = CASES[name]
     if name == "demo":
         parts = [*zip(*demo.calibration(), strict=True)], [*zip(*demo.held_out(), strict=True)]
         (inputs, targets), (others, labels) = ([torch.cat(each) for each in part] for part in parts)
         # Judged on all held-out images and on calibration images that no seed draws.
         held = torch.cat([others, inputs[300:]]), torch.cat([labels, targets[300:]])
-        return Subject(title, demo.model(), (inputs[:300], targets[:300]), 256, 32, _batched(*held, 100))
+        return Case(title, demo.model(), (inputs[:300], targets[:300]), 256, 32, _batched(*held, 100))
     assert data is not None
     networks = load_networks(data)
     if name.startswith("resnet20"):
         images, labels = networks.cifar10(data, "test")
         pool, rest = (images[:512], labels[:512]), _batched(images[512:], labels[512:], 101)
         formats = JOINT if name.endswith("inputs") else FORMATS
-        return Subject(title, networks.resnet20(data), pool, 256, 32, rest, formats)
+        return Case(title, networks.resnet20(data), pool, 256, 32, rest, formats)
     inputs, targets = networks.shakespeare(data, "validation")
     judged = _batched(inputs[-512:], targets[-512:], 32)
-    return Subject(title, networks.chargpt(data), (inputs[:256], targets[:256]), 128, 16, judged)
+    return Case(title, networks.chargpt(data), (inputs[:256], targets[:256]), 128, 16, judged)
 
 
 class Laboratory:
     """One network and seed: tables are measured when they are first needed, and kept in the work folder."""
 
-    def __init__(self, case: Subject, seed: int, work: Path) -> None:
+    def __init__(self, case: Case, seed: int, work: Path) -> None:
         self.case = case
         self.seed = seed
         self._work = work / f"{case.name.replace(',', '').replace(' ', '-')}-{case.calibration}-{seed}"
@@ -224,8 +234,3 @@ def _evolved(lab: Laboratory, average: Fraction, count: int) -> tuple[mq.Policy,
         run=mq.RunOptions(seed=lab.seed, checkpoint=lab.checkpoint("evolution", average)),
     )
     return found.policy, found.evaluations
-
-
-def say(text: str) -> None:
-    """Print a line on the error stream, so that what is printed can be piped."""
-    print(text, file=sys.stderr, flush=True)

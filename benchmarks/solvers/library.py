@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.solvers import published
 from mckp_quant.solvers import Problem, front, instances, solve
+
+from . import published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def _one_budget() -> Iterator[Instance]:
     yield Instance(
         "odd 54x16",
         "odd 54x16",
-        "odd costs of 54 tensors in 1 to 16 bits: see benchmarks/solvers/instances.py",
+        "odd costs of 54 tensors in 1 to 16 bits: see benchmarks/solvers/library.py",
         incommensurable,
     )
 

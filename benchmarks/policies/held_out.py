@@ -1,55 +1,48 @@
-"""What policies do on data that nobody has seen: every way to choose them, side by side, at equal size.
+"""Ways to choose a policy, compared at equal size by what their policies do on held-out data.
 
-    python -m benchmarks.policies.truth plan|run [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4] [--seeds 0,1,2]
-        [--evaluations 50,200] [--evolution 0] [--calibration N] [--methods TEXT,TEXT] [--work FOLDER]
-    python -m benchmarks.policies.truth page [--csv FILE] [--page docs/truth.md]
+    python -m benchmarks.policies.held_out plan|run [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4]
+        [--seeds 0,1,2] [--evaluations 50,200] [--evolution 0] [--calibration N] [--methods TEXT,TEXT] [--work FOLDER]
+    python -m benchmarks.policies.held_out page [--csv FILE] [--page docs/truth.md]
 
-FOLDER after --data is that of benchmarks/policies/networks.py; without it only the demo network runs. For each network, average
-number of bits and seed: uniform (where a format has that size), HAWQ-V2 traces, empirical Fisher and measured KL with
-the exact solver, squared weight error with greedy, Gauss-Newton with greedy, exact and with shrunk interactions,
-`refine` with so many evaluations, and the evolutionary search `level_switch` with --evolution evaluations (0: left
-out). A seed chooses the calibration inputs, the probes and what searches draw; the inputs that judge are always the
-same, and in no calibration set.
+FOLDER after --data is that of `benchmarks.policies.networks`; without it only the demo network runs. For each network,
+average number of bits and seed it compares: uniform (where a format has that size); HAWQ-V2 traces, empirical Fisher
+and measured KL with the exact solver; squared weight error with greedy; Gauss-Newton with greedy, with the exact solver
+and with shrunk interactions; `refine` with each number of evaluations; and the evolutionary search `level_switch` with
+--evolution evaluations (0 leaves it out). A seed chooses the calibration inputs, the probes and what searches draw. The
+inputs that judge are always the same, and in no calibration set.
 
-`run` prints what it will cost first, keeps every policy that it has judged in the --work folder, and goes on where it
-was stopped; at its end it writes the --csv file, which `page` puts into words.
+`run` prints first what it will cost, keeps every policy that it has judged in the --work folder, and goes on where it
+was stopped. At its end it writes the --csv file, from which `page` writes the tables.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from benchmarks.environment import environment
-from benchmarks.policies.networks import FILES, FORMATS, HELP
-from benchmarks.policies.truth_methods import (
-    EXACT,
-    MEASURING,
-    SUBJECTS,
-    TABLES,
-    UNIFORM,
-    Laboratory,
-    methods,
-    say,
-    subject,
-)
 from mckp_quant.evaluation.evaluator import Evaluator, mean_and_error
 
+from ..command_line import Command, WrongInput, say
+from ..environment import environment
+from ..pages import DOCS, RESULTS
+from .held_out_methods import CASES, EXACT, MEASURING, TABLES, UNIFORM, Laboratory, chosen_names, load_case, methods
+from .held_out_page import write_page
+from .networks import FORMATS
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from benchmarks.policies.truth_methods import Subject
+    from .held_out_methods import Case
 
-RESULTS = Path(__file__).parents[1] / "results" / "truth.csv"
 FIELDS = (
     *("network", "average", "seed", "method", "calibration", "evaluations", "seconds", "weight_bytes", "predicted"),
     *("kl", "kl_stderr", "over_exact", "over_exact_stderr", "over_uniform", "over_uniform_stderr", "loss", "accuracy"),
@@ -88,9 +81,7 @@ class Record:
 Kept = dict[tuple[str, str, int, str, int], Record]
 
 
-def planned(
-    case: Subject, seeds: int, averages: Sequence[Fraction], evaluations: Sequence[int], evolution: int
-) -> float:
+def planned(case: Case, seeds: int, averages: Sequence[Fraction], evaluations: Sequence[int], evolution: int) -> float:
     """Seconds that a network will take at most, from the time of one pass over one calibration batch."""
     inputs, _ = case.drawn(0)[0]
     with torch.no_grad():
@@ -106,7 +97,7 @@ def planned(
     return seeds * a_pass * (sum(MEASURING.values()) + cells + len(averages) * (searching + judging))
 
 
-def judge(case: Subject, options: argparse.Namespace, kept: Kept, keep: Callable[[Record], None]) -> None:
+def judge(case: Case, options: argparse.Namespace, kept: Kept, keep: Callable[[Record], None]) -> None:
     """Choose and judge every policy of a network that has not been judged."""
     evaluator = Evaluator(case.model, case.held_out)
     where = environment(("torch", "numpy"))
@@ -115,7 +106,7 @@ def judge(case: Subject, options: argparse.Namespace, kept: Kept, keep: Callable
         for average in options.averages:
             for method in methods(lab, average, options.evaluations, options.evolution):
                 key = case.name, f"{float(average):g}", seed, method.name, case.calibration
-                if key in kept or not any(text in method.name for text in options.methods):
+                if key in kept or (options.methods and not any(text in method.name for text in options.methods)):
                     continue
                 began = time.process_time()
                 policy, evaluations = method.choose()
@@ -178,56 +169,29 @@ def load(path: Path) -> Kept:
     return kept
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    def several(kind: Callable[[str], object]) -> Callable[[str], list[object]]:
-        return lambda text: [kind(part) for part in text.split(",") if part]
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["plan", "run", "page"])
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the networks and their data")
-    parser.add_argument("--network", type=several(str), metavar="NAMES", help=f"some of {', '.join(SUBJECTS)}")
-    parser.add_argument("--averages", type=several(Fraction), default=[Fraction("2.5"), Fraction(3), Fraction(4)])
-    parser.add_argument("--seeds", type=several(int), default=[0, 1, 2])
-    parser.add_argument("--evaluations", type=several(int), default=[50, 200], help="of refine")
-    parser.add_argument("--evolution", type=int, default=0, help="evaluations of the evolutionary search")
-    parser.add_argument("--calibration", type=int, help="calibration inputs; by default 256, for text 128 sequences")
-    parser.add_argument("--methods", type=several(str), default=[""], help="those whose names contain one of these")
-    parser.add_argument("--work", type=Path, default=RESULTS.with_suffix(""), help="where results are kept")
-    parser.add_argument("--csv", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=Path("docs/truth.md"))
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
-    if options.action == "page":
-        from benchmarks.policies.truth_page import write_page
+    """Say what a run costs, run, or write the page; 0."""
+    command = Command(__doc__, ("plan", "run", "page"))
+    command.folder("--data", help="the networks and their data")
+    command.several("--network", str, None, f"some of {', '.join(CASES)}", "NAME,NAME")
+    command.several("--averages", Fraction, "2.5,3,4", "bits a weight")
+    command.several("--seeds", int, "0,1,2")
+    command.several("--evaluations", int, "50,200", "of refine")
+    command.whole("--evolution", 0, "evaluations of the evolutionary search", at_least=0)
+    command.whole("--calibration", None, "calibration inputs; by default 256, for text 128 sequences")
+    command.several("--methods", str, None, "those whose names contain one of these", "TEXT,TEXT")
+    command.folder("--work", RESULTS / "truth", "where results are kept")
+    command.file("--csv", RESULTS / "truth.csv", "the results")
+    command.file("--page", DOCS / "truth.md", "the page to fill")
+    return command.run(arguments, _run)
 
+
+def _run(options: argparse.Namespace) -> int:
+    if options.action == "page":
         write_page(options.csv, options.page)
         return 0
     torch.set_num_threads(1)
-    wanted = options.network or (["demo"] if options.data is None else ["resnet20", "chargpt", "demo"])
-    if unknown := [name for name in wanted if name not in SUBJECTS]:
-        say(f"--network {unknown[0]} is unknown: give some of {', '.join(SUBJECTS)}")
-        return 2
-    files = [file for name in wanted for file in FILES.get(name.removesuffix("-inputs"), ())]
-    if files and options.data is None:
-        say(f"--data is missing.\n{HELP}")
-        return 2
-    if missing := [file for file in files if not (options.data / file).is_file()]:
-        say(f"--data {options.data} lacks {', '.join(missing)}.\n{HELP}")
-        return 2
-    try:
-        cases = [subject(name, options.data, options.calibration) for name in wanted]
-    except ValueError as error:
-        say(f"--calibration {options.calibration} is too much: {error}")
-        return 2
-    for case in (each for each in cases if each.formats != FORMATS):
-        # Where inputs are rounded too, the budgets are those of a uniform format.
-        sizeless = [average for average in options.averages if case.uniform(average) is None]
-        if sizeless:
-            say(f"--averages {float(sizeless[0]):g}: {case.name} has no uniform format of that size in {case.formats}")
-            return 2
+    cases = _cases(options)
     settings = len(options.seeds), options.averages, options.evaluations, options.evolution
     seconds = [planned(case, *settings) for case in cases]
     for case, own in zip(cases, seconds, strict=True):
@@ -250,6 +214,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             judge(case, options, kept, keep)
     write(options.csv, kept)
     return 0
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    """The networks that were asked for, with their data."""
+    names = chosen_names(options.network, options.data)
+    try:
+        cases = [load_case(name, options.data, options.calibration) for name in names]
+    except ValueError as error:
+        raise WrongInput(f"--calibration {options.calibration} is too much: {error}") from error
+    for case in (each for each in cases if each.formats != FORMATS):
+        # Where inputs are rounded too, the budgets are those of a uniform format.
+        for average in options.averages:
+            if case.uniform(average) is None:
+                raise WrongInput(
+                    f"--averages {float(average):g}: {case.name} has no uniform format of that size in {case.formats}"
+                )
+    return cases
 
 
 if __name__ == "__main__":
