@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import mckp_quant as mq
+from mckp_quant.common.packages import require
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
-from mckp_quant.solvers.errors import require
 
 from ..command_line import Command
 

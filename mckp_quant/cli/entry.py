@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .._version import __version__
+from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
-from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
+from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note
 from .exporting import audit, export
 from .improving import refine, stability
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
-    except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:
+    except (InvalidInput, InvalidProblem, PackageMissing, OSError) as error:
         return _say(error, WRONG_INPUT)
     except _UsageError as error:
         # format_message names the option; it is not part of the public type.

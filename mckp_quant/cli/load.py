@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.packages import PackageMissing, require
 from ..errors import InvalidInput, unknown
-from ..solvers.errors import SolverUnavailable, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def load_model(spec: str) -> nn.Module:
     ------
     InvalidInput
         When the function cannot be found, fails, or returns anything but a torch.nn.Module.
-    SolverUnavailable
+    PackageMissing
         When torch is not installed.
     """
     torch = require_torch()
@@ -108,7 +108,7 @@ def load_batches(spec: str, batch_size: int) -> list[Any]:
     ------
     InvalidInput
         When the function or file cannot be found, fails, or gives no batches.
-    SolverUnavailable
+    PackageMissing
         When torch is not installed.
     """
     require_torch()
@@ -130,7 +130,7 @@ def _made_batches(spec: str) -> Iterable[Any]:
 
 
 def require_torch() -> Any:
-    """Import torch; raises SolverUnavailable, with what to type, where it is not installed."""
+    """Import torch; raises PackageMissing, with what to type, where it is not installed."""
     return require("torch", "torch", without="solve and compare work on a table without it")
 
 
@@ -205,7 +205,7 @@ def _blaming(kind: str, spec: str) -> Iterator[None]:
     """Whatever the user's own code raises is about that code: say what and where, in a sentence."""
     try:
         yield
-    except (InvalidInput, SolverUnavailable, KeyboardInterrupt):
+    except (InvalidInput, PackageMissing, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)

@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..tables.table import SensitivityTable
-from ..solvers import NoSolution, SolverUnavailable
+from ..common.packages import PackageMissing
+from ..solvers import NoSolution
 
 ComparedModelOption = Annotated[
     str | None, typer.Option("--model", metavar="MODEL", help=f"Compare methods on a network. {MODEL_HELP}")
@@ -204,7 +205,7 @@ def compare_methods(
                     outputs=outputs,
                     run=RunOptions(seed=seed, progress=report),
                 )
-            except (InvalidInput, NoSolution, SolverUnavailable) as error:
+            except (InvalidInput, NoSolution, PackageMissing) as error:
                 if methods is not None or name == UNIFORM:  # the first: it says where no policy fits at all
                     raise
                 note(f"{name} left out: {error}")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..allocation.choices import find_ties
 from ..common.documents import write_document
+from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
 from ..formats.storage import BLOCKS
-from ..solvers.errors import missing, require
 from .contract import ExportMismatch
 from .records import KIND, VERSION, ExportReport, LayerRecord
 from .writers.to_compressed_tensors import CompressedTensors
@@ -93,7 +93,7 @@ def export(
     ------
     InvalidInput
         When the target is unknown or cannot take the policy: nothing is written.
-    SolverUnavailable
+    PackageMissing
         When a package of the target is not installed.
     ExportMismatch
         When the artefact, read back, does not say what was asked.

@@ -42,7 +42,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     ------
     InvalidInput
         When there is nothing of these kinds, it is damaged, or a layer has a format that is not built in.
-    SolverUnavailable
+    PackageMissing
         When a package is missing that reads the artefact.
     """
     try:

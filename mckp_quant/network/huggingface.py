@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ..common.packages import require
 from ..errors import InvalidInput
-from ..solvers.errors import require
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +51,7 @@ def load_model(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = No
     ------
     InvalidInput
         When the folder holds no such checkpoint.
-    SolverUnavailable
+    PackageMissing
         When transformers is not installed.
     """
     path = _checkpoint(folder)
@@ -96,7 +96,7 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     ------
     InvalidInput
         When the folder holds none.
-    SolverUnavailable
+    PackageMissing
         When transformers is not installed.
     """
     path = _checkpoint(folder)

@@ -133,7 +133,7 @@ def test_budget_that_nothing_meets_is_exit_code_1_with_the_least_that_works(
             ["solve", "TABLE", "--budget", "bops=50%", "--solver", "exakt"],
             "unknown solver 'exakt': did you mean 'exact'",
         ),
-        (["solve", "TABLE", "--budget", "bops=50%", "--seconds", "0"], "seconds = 0.0"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--seconds", "0"], "seconds is 0.0"),
         (["solve", "TABLE", "--budget", "bops=50%", "--seed", "one"], "'--seed'"),
         (["solve", "TABLE", "--budget", "bops=50%", "-o", "."], "-o '.' is a folder: name a file"),
         (

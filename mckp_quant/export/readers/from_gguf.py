@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ...formats.storage import BLOCKS
-from ...solvers.errors import require
 from ..contract import Stored
 from ..gguf_blocks import FORMATS
 

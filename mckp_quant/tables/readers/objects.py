@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...layers import Layer
-from ...solvers.errors import require
 from ..findings import Handling, Place
 from ..handling import Imported, settle
 from ..headings import Record

@@ -1,4 +1,4 @@
-"""Reduction: dominance, linear relaxation and reduced-cost fixing leave a small core that every exact solver shares.
+"""Reduction: dominance, linear relaxation and reduced-cost fixing leave a small core for the exact solvers.
 
 All comparisons are made in gap space (Pisinger 1995, *A minimal algorithm for the multiple-choice knapsack problem*):
 with the reduced cost ``r_j = value_j + price . cost_j`` less the least of its group, every selection is worth
@@ -18,7 +18,7 @@ from ..bounds.bound import best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
 from ..bounds.lagrangian import EPS, charge
 from ..problem.arrays import run_bounds
-from .gap_space import Relative
+from .gap_space import RelativeChoices
 from .incumbent import PAIRS_UP_TO, best_changes, fill, improve, repair
 from .lattice import least_total
 
@@ -118,7 +118,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     warm
         ``(n_groups,)`` int64 positions of a selection to start from, or None; used where it is within the budgets.
     deadline
-        `time.perf_counter` reading from which on selections are improved no further, nor, a moment later, looked for.
+        `time.perf_counter` reading after which selections are no longer improved, and soon no longer looked for.
 
     Returns
     -------
@@ -130,14 +130,14 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     starts = [] if warm is None else [warm]
     if problem.n_resources == 1:
         hull, rate = relax_one_budget(problem, allowed)
-        price, reference = np.array([rate]), fill(problem, hull, rate)  # of tied choices each is as cheap as the other
+        price, reference = np.array([rate]), fill(problem, hull, rate)  # tied choices are equally cheap
         del hull  # with a million groups every array counts
     else:
         price = best_price(problem)
         reference = _cheapest(problem, allowed, price)
         repaired = repair(problem, reference, price, allowed=allowed, deadline=deadline + _GRACE)
         starts += [] if repaired is None else [repaired]
-    relative = Relative.of(problem, allowed, reference, price)
+    relative = RelativeChoices.of(problem, allowed, reference, price)
     incumbent, gap = _incumbent(problem, relative, starts, deadline)
     core = _core(problem, relative, gap)
     noise = _noise(core, relative.price)
@@ -192,7 +192,7 @@ def _cheapest(problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.fl
 
 
 def _incumbent(
-    problem: Problem, relative: Relative, starts: list[NDArray[np.int64]], deadline: float
+    problem: Problem, relative: RelativeChoices, starts: list[NDArray[np.int64]], deadline: float
 ) -> tuple[NDArray[np.int64] | None, float]:
     """The best start within the budgets, improved by the choices that can be part of anything better, and its gap."""
     gap, best = float("inf"), None
@@ -241,7 +241,7 @@ def _unit(value: NDArray[np.float64]) -> float:
     return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
-def _core(problem: Problem, relative: Relative, gap: float) -> Core:
+def _core(problem: Problem, relative: RelativeChoices, gap: float) -> Core:
     """The groups in which a choice other than the reference is within the gap, references first."""
     other = relative.reduced <= gap
     other &= ~relative.is_reference

@@ -207,8 +207,8 @@ def test_no_time_is_an_honest_answer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"direction": "down"}, "direction = 'down': it must be one of fall, rise"),
-        ({"max_states": 0}, "max_states = 0: it must be at least 1"),
+        ({"direction": "down"}, "direction is 'down': it must be one of fall, rise"),
+        ({"max_states": 0}, "max_states is 0: it must be a whole number, at least 1"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused_by_name(options: dict[str, Any], message: str) -> None:

@@ -119,18 +119,18 @@ def test_solver_that_never_reaches_the_limit_says_how_far_it_came() -> None:
 
 @pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
 def test_limits_that_are_no_numbers_are_refused(limit: float) -> None:
-    with pytest.raises(InvalidProblem, match=f"max_value = {limit}: it must be a finite number"):
+    with pytest.raises(InvalidProblem, match=f"max_value is {limit}: it must be a finite number"):
         least_cost(quantisation(3, (2, 4), share=0.5, seed=1), limit)
 
 
 def test_resource_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InvalidProblem, match="max_value = 'a': it must be a finite number"):
+    with pytest.raises(InvalidProblem, match="max_value is 'a': it must be a finite number"):
         least_cost(quantisation(4, (2, 4), share=0.5, seed=0), "a")  # type: ignore[arg-type]
-    with pytest.raises(InvalidProblem, match="seconds = 'a': give the solver some time"):
+    with pytest.raises(InvalidProblem, match="seconds is 'a': give a number of seconds above 0"):
         least_cost(quantisation(4, (2, 4), share=0.5, seed=0), 1.0, seconds="a")  # type: ignore[arg-type]
-    with pytest.raises(InvalidProblem, match=r"resource = 0\.5: the problem has the resources 0 to 0"):
+    with pytest.raises(InvalidProblem, match=r"resource is 0\.5: the problem has the resources 0 to 0"):
         least_cost(quantisation(4, (2, 4), share=0.5, seed=0), 1.0, resource=0.5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidProblem, match="resource = -1: the problem has the resources 0 to 0"):
+    with pytest.raises(InvalidProblem, match="resource is -1: the problem has the resources 0 to 0"):
         least_cost(quantisation(3, (2, 4), share=0.5, seed=1), 1.0, resource=-1)
 
 

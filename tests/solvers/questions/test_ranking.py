@@ -169,13 +169,13 @@ def test_scale_of_values_is_irrelevant(scale: float) -> None:
 
 def test_arguments_without_sense_are_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=1)
-    with pytest.raises(InvalidProblem, match="k = 0: it must be a whole number, at least 1"):
+    with pytest.raises(InvalidProblem, match="k is 0: it must be a whole number, at least 1"):
         k_best(problem, 0)
-    with pytest.raises(InvalidProblem, match=r"k = 2\.5: it must be a whole number, at least 1"):
+    with pytest.raises(InvalidProblem, match=r"k is 2\.5: it must be a whole number, at least 1"):
         k_best(problem, 2.5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidProblem, match="max_states = 0: it must be a whole number, at least 1"):
+    with pytest.raises(InvalidProblem, match="max_states is 0: it must be a whole number, at least 1"):
         k_best(problem, 1, max_states=0)
-    with pytest.raises(InvalidProblem, match="seconds = -1: give the solver some time"):
+    with pytest.raises(InvalidProblem, match="seconds is -1: give a number of seconds above 0"):
         k_best(problem, 1, seconds=-1)
     one = np.ones(1, dtype=np.int64)
     row = Rows(np.array([0, 1]), 0 * one, one, 0 * one, one)

@@ -1,4 +1,4 @@
-"""What a general solver is given and what it says: the only types that an adapter has to know."""
+"""The model that a general solver is given, and its outcome: the only types that an adapter has to know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CoreModel:
+class BackendModel:
     """Minimise ``objective . x + slack_price . s`` over one choice per group, where ``cost x + s = slack``, ``s >= 0``.
 
     Attributes
@@ -61,7 +61,7 @@ class CoreModel:
         """Whether a selection, as indices into the choices, exceeds a budget."""
         return any(int(used) > left for used, left in zip(self.cost[:, choice].sum(axis=1), self.slack, strict=True))
 
-    def without(self, outcome: Outcome) -> CoreModel:
+    def without(self, outcome: Outcome) -> BackendModel:
         """The same model with the selection of an outcome, and the auxiliary binaries that go with it, forbidden."""
         if outcome.choice is None:
             return self
@@ -83,7 +83,7 @@ class Forbidden:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a backend says of a `CoreModel`.
+    """What a backend returns for a `BackendModel`.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Outcome:
     complete
         The backend says that it is done.
     claimed
-        Its own word.
+        The status in the backend's own words.
     resolution
         How finely it told selections apart, in units of the objective.
     auxiliary
@@ -110,14 +110,14 @@ class Outcome:
 
 
 class Backend(Protocol):
-    """Solves one model; the only thing an adapter has to bring."""
+    """Solves one model; an adapter has to bring no more than this."""
 
-    def __call__(self, model: CoreModel, seconds: float) -> Outcome:
+    def __call__(self, model: BackendModel, seconds: float) -> Outcome:
         """Minimise within so many seconds."""
         ...
 
 
-def largest_in_group(model: CoreModel, x: NDArray[np.float64]) -> NDArray[np.int64]:
+def largest_in_group(model: BackendModel, x: NDArray[np.float64]) -> NDArray[np.int64]:
     """``(n_groups,)`` the index of the largest entry of each group: a selection, whatever the backend's tolerances."""
     group = np.repeat(np.arange(model.n_groups), np.diff(model.start))
     order = np.lexsort((-x, group))

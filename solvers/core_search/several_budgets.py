@@ -1,4 +1,4 @@
-"""The search of a core with several budgets: lists, halves and CP-SAT in turns, each time with more patience."""
+"""The search of a core with several budgets: lists, halves and CP-SAT in turns, with limits that grow."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..answer import Answer
 from ..backends.cp_sat import CpSat
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..errors import missing
 from .dynamic import CoreResult
 from .halves import search_halves
 from .lists import search_lists
 
 if TYPE_CHECKING:
-    from ..core.reduce import Reduction
+    from ..core.reduction import Reduction
     from ..problem.problem import Problem
 
-_MANY = 4  # from so many budgets with a price on, bounds prune lists badly and pairs of halves are few
+_MANY = 4  # with so many budgets that have a price, bounds prune lists badly and pairs of halves are few
 _FIRST_STATES = {False: 100_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
 _FIRST_SECONDS = 0.6  # of CP-SAT in the first turn
 _MORE = 4  # states and seconds of every next turn
@@ -109,7 +109,7 @@ class _Turns:
         self._note(answer_of(self._reduction, result))
 
     def _note(self, answer: Answer) -> None:
-        """Keep an answer, which is no worse than the one before, and fix what it leaves no room for."""
+        """Keep an answer, which is no worse than the one before; where it is better, reduce the problem again."""
         better = answer.choice is not None and answer.choice is not self.answer.choice
         self.answer = answer
         self.stats |= {**answer.stats, "states": self.stats["states"]}

@@ -105,7 +105,7 @@ def test_sentences_say_when_a_budget_is_worth_nothing() -> None:
     assert explain(problem, solve(problem)).sentences() == [
         "Proved optimal: the value is 2.",
         "budget 0: 3 of 5 used, 2 left.",
-        "budget 0: this budget is not what holds the value up.",
+        "budget 0: this budget does not limit the value at the margin.",
     ]
 
 
@@ -156,7 +156,7 @@ def test_search_that_found_nothing_has_only_a_bound_to_report() -> None:
 
 def test_answer_to_another_problem_is_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=1)
-    with pytest.raises(InvalidProblem, match="seconds = 0: give the solver some time"):
+    with pytest.raises(InvalidProblem, match="seconds is 0: give a number of seconds above 0"):
         explain(problem, solve(problem), seconds=0)
     with pytest.raises(InvalidProblem, match=r"the solution is for the budgets \[\d+\], the problem has \[0\]"):
         explain(problem.with_budget([0]), solve(problem))
