@@ -94,7 +94,8 @@ def refine(
     held_back
         The share of the batches that is held back from the search.
     rounds
-        How many candidates are raced in a round, when to stop, and whether to expand the loss.
+        How many candidates are raced in a round, when to stop, and whether to expand the loss: a
+        `mckp_quant.refinement.Rounds`.
     outputs
         What the network returns, and what its numbers mean.
     run
