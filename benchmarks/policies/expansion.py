@@ -61,7 +61,7 @@ def study(case: Case, seed: int, average: Fraction, work: Path) -> tuple[dict[st
             )
         )
     importance = importance_of([(each[0, 0], each[1, 0]) for each in _scores(own, made.policy)])
-    expander = Expander(own, measured_table, problem, made.index, "categorical", range(len(own.sizes)), seed)
+    expander = Expander(own, measured_table, problem, made.index, range(len(own.sizes)), seed)
     expanded = expander.around(choice, own.simulator.apply(made.policy), importance).change()
     by_table = problem.value - problem.value[choice[problem.group]]
     predicted = dict(zip(PREDICTIONS, (by_table[near], expanded[near], changes[0]), strict=True))

@@ -147,7 +147,11 @@ class Laboratory:
         """The terms between layers; measured again in every run, from a few backward passes."""
         say(f"{self.case.name}, seed {self.seed}: measuring interactions")
         return measure_interactions(
-            self.case.model, self.batches, formats=self.case.formats, probes=PROBES_OF_INTERACTIONS, seed=self.seed
+            self.case.model,
+            self.batches,
+            formats=self.case.formats,
+            probes=PROBES_OF_INTERACTIONS,
+            run=mq.RunOptions(seed=self.seed),
         )
 
     def budget(self, average: Fraction) -> dict[str, Any]:
@@ -213,8 +217,7 @@ def _refined(lab: Laboratory, average: Fraction, count: int) -> tuple[mq.Policy,
         mq.allocate(lab.table("gauss_newton"), lab.budget(average)),
         lab.batches,
         evaluations=count,
-        seed=lab.seed,
-        checkpoint=lab.checkpoint("refined", average),
+        run=mq.RunOptions(seed=lab.seed, checkpoint=lab.checkpoint("refined", average)),
     )
     say(f"  {found.verdict} ({found.stopped})")
     return found.policy, found.evaluations
@@ -228,7 +231,6 @@ def _evolved(lab: Laboratory, average: Fraction, count: int) -> tuple[mq.Policy,
         lab.batches,
         method=LevelSwitch(generations=10**6),
         evaluations=count,
-        seed=lab.seed,
-        checkpoint=lab.checkpoint("evolution", average),
+        run=mq.RunOptions(seed=lab.seed, checkpoint=lab.checkpoint("evolution", average)),
     )
     return found.policy, found.evaluations

@@ -24,8 +24,9 @@ import torch
 
 import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import Evaluator
-from mckp_quant.search import CONTESTANTS, METHODS, calibrate, compete, finetune
+from mckp_quant.search import METHODS, SEARCHES, run_method
 from mckp_quant.solvers import NoSolution
+from mckp_quant.tuning import finetune, match_features
 
 from ..command_line import Command, say
 from ..environment import environment
@@ -153,16 +154,17 @@ class Work:
         budgets = self._study.budgets[title](self._table.layers)
         name = f"{self._study.network}-{len(self._table.formats)}-{title}-{method}-{self._seed}.json"
         try:
-            found = compete(
+            found = run_method(
                 method,
                 self._data.model,
                 self._table,
                 budgets,
                 self._calibration,
                 evaluations=self._evaluations,
-                seed=self._seed,
                 tables=self._tables,
-                checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", ""),
+                run=mq.RunOptions(
+                    seed=self._seed, checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", "")
+                ),
             )
         except (mq.InvalidInput, NoSolution) as error:
             return {**row, "status": f"not possible: {error}"}
@@ -179,8 +181,8 @@ class Work:
             "history": json.dumps(found.history),
             **judged("", self._judge.evaluate_model(quantised)),
         }
-        calibrated = calibrate(quantised, self._data.model, [self._few()])
-        row |= judged("calibrated_", self._judge.evaluate_model(calibrated.model))
+        matched = match_features(quantised, self._data.model, [self._few()])
+        row |= judged("calibrated_", self._judge.evaluate_model(matched.model))
         if self._seed == 0:
             tuned = finetune(self._data.model, policy, self._data.training, steps=TUNED_STEPS, rate=TUNED_RATE)
             row |= judged("tuned_", self._judge.evaluate_model(tuned.quantized))
@@ -213,19 +215,19 @@ def plan(options: argparse.Namespace) -> list[tuple[Study, int, str, str]]:
         if options.study in study.name
         for seed in range(options.seeds)
         for title in study.budgets
-        for method in CONTESTANTS
+        for method in METHODS
         if options.method in method and (study.name, str(seed), title, method) not in done
     ]
 
 
 def tell(work: list[tuple[Study, int, str, str]], options: argparse.Namespace) -> None:
-    searches = sum(method in METHODS for *_, method in work)
+    searches = sum(method in SEARCHES for *_, method in work)
     say(f"{len(work)} policies to choose, {searches} of them by a search of up to {options.evaluations} evaluations")
     if options.data is None or not work:
         return
     for network in dict.fromkeys(study.network for study, *_ in work):
         study = next(study for study, *_ in work if study.network == network)
-        count = sum(own.network == network and method in METHODS for own, _, _, method in work)
+        count = sum(own.network == network and method in SEARCHES for own, _, _, method in work)
         each = Work(study, options.data, 0, options.evaluations, options.csv.parent).seconds_an_evaluation()
         minutes = each * count * options.evaluations / 60
         say(f"{network}: {each:.2f} s an evaluation, about {minutes:.0f} minutes of searches")

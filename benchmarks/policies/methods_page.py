@@ -6,7 +6,7 @@ import importlib.util
 import statistics
 from typing import TYPE_CHECKING
 
-from mckp_quant.search import CONTESTANTS
+from mckp_quant.search import METHODS
 
 from ..command_line import WrongInput, require_file
 from ..pages import fill, read_rows, table
@@ -38,11 +38,11 @@ def made(rows: list[Row]) -> str:
 
 
 def tables(rows: list[Row]) -> str:
-    """One table for each study and budget, methods in the order of `CONTESTANTS`."""
+    """One table for each study and budget, methods in the order of `METHODS`."""
     text = []
     for study, budget in dict.fromkeys((row["study"], row["budget"]) for row in rows):
         own = [row for row in rows if (row["study"], row["budget"]) == (study, budget)]
-        named = {name: [row for row in own if row["method"] == name] for name in CONTESTANTS}
+        named = {name: [row for row in own if row["method"] == name] for name in METHODS}
         seeds = len({row["seed"] for row in own})
         cells = [cells_of(name, some, named["uniform"]) for name, some in named.items() if some]
         text.append(f"**{study}, {budget}**, {seeds} {'seed' if seeds == 1 else 'seeds'}:\n\n{table(HEADINGS, cells)}")
@@ -99,7 +99,7 @@ def draw(rows: list[Row], path: Path) -> None:
     for axis, (study, budget) in zip(axes[0], studies, strict=True):
         axis.set(title=f"{study}\n{budget}", xlabel="passes over the calibration data", yscale="log")
         axis.set_xscale("symlog", linthresh=1)
-        for name in CONTESTANTS:
+        for name in METHODS:
             own = [row for row in rows if (row["study"], row["budget"], row["method"]) == (study, budget, name)]
             if own := [row for row in own if row["kl"]]:
                 x, y = mean(own, "evaluations"), mean(own, "kl")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -160,10 +159,12 @@ def refine(
     network = source.network()
     batches = list(source.batches(network, stream=False))
 
+    from ..common.run_options import RunOptions
     from ..interactions.measuring import measure_interactions
+    from ..network.outputs import Outputs
     from ..refinement.refining import refine as refine_policy
 
-    terms = None
+    terms, outputs = None, Outputs(likelihood=likelihood, class_dim=class_dim)
     if with_interactions:
         with progress("measuring interactions"):
             terms = measure_interactions(
@@ -171,9 +172,8 @@ def refine(
                 batches,
                 formats=measured.formats,
                 layers=measured.layer_names,
-                likelihood=likelihood,
-                class_dim=class_dim,
-                seed=seed,
+                outputs=outputs,
+                run=RunOptions(seed=seed),
             )
     with progress("refining") as report:
         found = refine_policy(
@@ -183,12 +183,9 @@ def refine(
             batches,
             evaluations=evaluations,
             interactions=terms,
-            confirm=confirm,
-            likelihood=likelihood,
-            class_dim=class_dim,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=lambda done, total: report(int(done), int(total) if math.isfinite(total) else None),
+            held_back=confirm,
+            outputs=outputs,
+            run=RunOptions(seed=seed, checkpoint=checkpoint, progress=report),
         )
     found.policy.save(output)
     note(f"wrote {output}")

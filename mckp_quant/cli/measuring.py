@@ -174,11 +174,11 @@ def validate(
     batches = source.batches(network, stream=False)
 
     from ..evaluation.validation import validate as validate_policy
+    from ..network.outputs import Outputs
 
     with progress("validating"):
-        validation = validate_policy(
-            network, chosen, batches, likelihood=likelihood, class_dim=class_dim, against=against, table=measured
-        )
+        outputs = Outputs(likelihood=likelihood, class_dim=class_dim)
+        validation = validate_policy(network, chosen, batches, outputs=outputs, against=against, table=measured)
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
     else:

@@ -123,10 +123,12 @@ def search(
     network = source.network()
     batches = list(source.batches(network, stream=False))
 
-    from ..search import search as run
+    from ..common.run_options import RunOptions
+    from ..network.outputs import Outputs
+    from ..search import search as run_search
 
     with progress(f"searching with {method}") as report:
-        found = run(
+        found = run_search(
             network,
             measured,
             request,
@@ -135,10 +137,8 @@ def search(
             fitness=fitness,
             evaluations=evaluations,
             seconds=limit,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=report,
-            likelihood=likelihood,
+            outputs=Outputs(likelihood=likelihood),
+            run=RunOptions(seed=seed, checkpoint=checkpoint, progress=report),
         )
     found.policy.save(output)
     note(f"wrote {output}")
@@ -169,15 +169,17 @@ def compare_methods(
     held_out
         The data to judge on, as for ``--data``; None for the calibration data, which flatters searches.
     table, request, evaluations, likelihood, seed
-        As for `search.compete`.
+        As for `search.run_method`.
     methods
         Their names; None for all.
     json
         Whether to print a document instead of a table.
     """
+    from ..common.run_options import RunOptions
     from ..evaluation.evaluator import Evaluator
-    from ..search import CONTESTANTS, compete
-    from ..search.contest import UNIFORM
+    from ..network.outputs import Outputs
+    from ..search import METHODS, run_method
+    from ..search.all_methods import UNIFORM
 
     network = source.network()
     batches = list(source.batches(network, stream=False))
@@ -186,22 +188,22 @@ def compare_methods(
         note("no --held-out: judged on the data that searches were made on, which flatters them")
     else:
         judged_on = list(_of(source, held_out).batches(network, stream=False))
-    judge = Evaluator(network, judged_on, likelihood=likelihood)
+    outputs = Outputs(likelihood=likelihood)
+    judge = Evaluator(network, judged_on, outputs=outputs)
     rows, tables = [], {"gauss_newton": table}
-    for name in CONTESTANTS if methods is None else methods:
+    for name in METHODS if methods is None else methods:
         with progress(name) as report:
             try:
-                standing = compete(
+                standing = run_method(
                     name,
                     network,
                     table,
                     request,
                     batches,
                     evaluations=evaluations,
-                    seed=seed,
                     tables=tables,
-                    likelihood=likelihood,
-                    progress=report,
+                    outputs=outputs,
+                    run=RunOptions(seed=seed, progress=report),
                 )
             except (InvalidInput, NoSolution, PackageMissing) as error:
                 if methods is not None or name == UNIFORM:  # the first: it says where no policy fits at all

@@ -24,6 +24,18 @@ def check_count(name: str, count: object, least: int, most: int | None = None) -
     return int(count)  # type: ignore[call-overload, no-any-return]
 
 
+def check_least(name: str, number: object, least: float) -> None:
+    """Refuse what is no number or too small; infinity passes; raises InvalidInput under the given name."""
+    if not _is_real(number) or not float(number) >= least:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {number!r}: it must be a number, at least {least:g}")
+
+
+def check_probability(name: str, number: object) -> None:
+    """Refuse what is not from 0 to 1, both included; raises InvalidInput under the given name."""
+    if not _is_real(number) or not 0 <= float(number) <= 1:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {number!r}: it must be a number from 0 to 1")
+
+
 def check_fraction(name: str, share: object) -> None:
     """Refuse what is not above 0 and below 1; raises InvalidInput under the given name."""
     if not _is_real(share) or not 0 < float(share) < 1:  # type: ignore[arg-type]

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The keywords of functions that run a network, with what to write instead.
+OUTPUTS = {
+    "output": "outputs=Outputs(take=...)",
+    "likelihood": "outputs=Outputs(likelihood=...)",
+    "class_dim": "outputs=Outputs(class_dim=...)",
+}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
@@ -34,6 +41,11 @@ class RenamedAttribute:
     def __get__(self, instance: object, owner: type | None = None) -> NoReturn:
         """Say the new name."""
         raise AttributeError(f"{self._owner}.{self._old} is now {self._owner}.{self._new}")
+
+
+def run_keywords(*names: str) -> dict[str, str]:
+    """The keywords that are fields of `RunOptions` now, with what to write instead."""
+    return {name: f"run=RunOptions({name}=...)" for name in names}
 
 
 def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

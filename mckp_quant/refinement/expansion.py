@@ -1,4 +1,4 @@
-r"""The loss expanded around a quantised network: what every other format of every layer would change there.
+r"""Expands the loss around a quantised network: what every other format of every layer would change there.
 
 A table is an expansion around the float network, where the first derivative vanishes. Around a network that is
 quantised already it does not: with ``p`` the float network's probabilities, ``q`` the quantised one's, ``J_n`` the
@@ -25,7 +25,6 @@ import torch
 from ..errors import InvalidInput
 from ..interactions.shrinkage import slope_on_others
 from ..network.batches import evaluating
-from ..network.likelihood import LIKELIHOODS
 from ..network.weight_uses import uses_in
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
@@ -99,8 +98,6 @@ class Expander:
         The evaluator of the float network.
     table, problem, index
         What is to be chosen, in formats of weights and possibly of activations.
-    likelihood
-        What the logits mean.
     positions
         Which of the evaluator's batches to use.
     seed
@@ -113,7 +110,6 @@ class Expander:
         table: SensitivityTable,
         problem: Problem,
         index: Index,
-        likelihood: str,
         positions: Sequence[int],
         seed: int,
     ) -> None:
@@ -121,7 +117,7 @@ class Expander:
         self._table = table
         self._problem = problem
         self._index = index
-        self._likelihood = LIKELIHOODS[likelihood]
+        self._likelihood = evaluator.outputs.distribution
         self._positions = positions
         self._seed = seed
 
@@ -150,7 +146,7 @@ class Expander:
             When the network cannot be differentiated, or its derivatives overflow.
         """
         task = Task(
-            quantised, self._weights(choice, quantised), self._likelihood, self._evaluator.output, self._seed, 1
+            quantised, self._weights(choice, quantised), self._likelihood, self._evaluator.outputs.logits, self._seed, 1
         )
         first, second, own, weights = [], [], [], []
         with evaluating(quantised):

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from mckp_quant import InvalidInput
-from mckp_quant.common.checks import check_count, check_fraction, check_positive, check_seconds, check_seed
+from mckp_quant.common.checks import (
+    check_count,
+    check_fraction,
+    check_least,
+    check_positive,
+    check_probability,
+    check_seconds,
+    check_seed,
+)
 
 NO_NUMBERS = [None, "1", True, False, np.True_, [1], 1j, Decimal(1), math.nan, np.nan]
 
@@ -70,3 +78,19 @@ def test_what_is_no_time_limit_is_refused(seconds: Any) -> None:
         check_seconds(limit)
     with pytest.raises(InvalidInput, match=r"^seconds is .*: give a number of seconds above 0$"):
         check_seconds(seconds)
+
+
+@pytest.mark.parametrize("number", [*NO_NUMBERS, 0, 0.99, -math.inf])
+def test_numbers_that_are_none_or_too_small_are_refused(number: Any) -> None:
+    for enough in (1, 1.5, math.inf, np.float32(2)):
+        check_least("factor", enough, 1)
+    with pytest.raises(InvalidInput, match=r"^factor is .*: it must be a number, at least 1$"):
+        check_least("factor", number, 1)
+
+
+@pytest.mark.parametrize("number", [*NO_NUMBERS, -0.1, 1.1, math.inf])
+def test_what_is_no_probability_is_refused(number: Any) -> None:
+    for right in (0, 1, 0.5, Fraction(1, 3)):
+        check_probability("mutation", right)
+    with pytest.raises(InvalidInput, match=r"^mutation is .*: it must be a number from 0 to 1$"):
+        check_probability("mutation", number)

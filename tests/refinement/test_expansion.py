@@ -50,11 +50,11 @@ def expanded(
     importance: list[NDArray[np.float64]] | None = None,
     batches: list[Tensor] = BATCHES,
 ) -> tuple[Expansion, NDArray[np.int64]]:
-    evaluator = Evaluator(model, batches, likelihood=likelihood)
+    evaluator = Evaluator(model, batches, outputs=mq.Outputs(likelihood=likelihood))
     assert made.solution.choice is not None
     choice = made.problem.position(made.solution.choice)
     quantised = evaluator.simulator.apply(made.policy)
-    expander = Expander(evaluator, table, made.problem, made.index, likelihood, range(len(batches)), seed)
+    expander = Expander(evaluator, table, made.problem, made.index, range(len(batches)), seed)
     alike = [np.ones(size) for size in evaluator.sizes]
     return expander.around(choice, quantised, importance or alike), choice
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from benchmarks.policies import methods
 from benchmarks.policies.methods import FIELDS
 from benchmarks.policies.methods_page import tables
-from mckp_quant.search import CONTESTANTS
+from mckp_quant.search import METHODS
 
 if TYPE_CHECKING:
     import pytest
@@ -52,4 +52,4 @@ def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], monkeyp
 def test_the_plan_counts_what_the_results_do_not_hold(capsys: pytest.CaptureFixture[str]) -> None:
     assert methods.main(["plan", "--csv", "none.csv", "--study", "transformer", "--seeds", "1"]) == 0
     printed = capsys.readouterr().err
-    assert printed.startswith(f"{2 * len(CONTESTANTS)} policies to choose")
+    assert printed.startswith(f"{2 * len(METHODS)} policies to choose")

@@ -1,7 +1,8 @@
-"""Methods on one footing: the same network, formats, budgets, calibration data and number of evaluations."""
+"""Runs any method by name, all on the same network, formats, budgets, calibration data and number of evaluations."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 from ..allocation.allocating import as_policy, solve_request
 from ..allocation.builder import build_request
 from ..allocation.choices import check_order
-from ..allocation.request import Request
+from ..allocation.request import as_request
+from ..common.checks import check_count
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
 from ..errors import unknown
-from ..network.batches import as_batches
+from ..network.outputs import Outputs
 from ..policy.repricing import price
 from ..refinement.refining import refine
 from ..sensitivity.measuring import measure
@@ -20,21 +24,22 @@ from .methods.emq import EMQ
 from .methods.evoq import EvoQ
 from .methods.level_switch import LevelSwitch
 from .methods.random_policies import RandomPolicies
-from .searching import METHODS, first_samples, search
+from .searching import SEARCHES, first_samples, search
 from .space import Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from torch import nn
 
+    from ..allocation.request import Request
     from ..common.amounts import Amount
+    from ..network.batch import Batch
     from ..policy.policy import Policy
     from ..tables.table import SensitivityTable
     from .task import Method
 
-# Estimator and solver of the methods that decide on a table; "" is the table that is given.
+# The estimator and solver of each method that solves a table; "" stands for the table that is given.
 ON_TABLES = {
     "exact": ("", "exact"),
     "greedy": ("", "greedy"),
@@ -46,29 +51,30 @@ ON_TABLES = {
     "measured_kl": ("measured_kl", "greedy"),
 }
 UNIFORM, REFINED = "uniform", "refined"
-CONTESTANTS = (UNIFORM, *ON_TABLES, REFINED, *METHODS)
+METHODS = (UNIFORM, *ON_TABLES, REFINED, *SEARCHES)
 _EVOQ_SAMPLES = 50  # what its authors use
 _TRACE_PROBES = 50  # HAWQ-V2's number of random vectors
 _FEW = 10  # policies that live at a time, at the least
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class MethodResult:
     """What one method chose.
 
     Attributes
     ----------
     method
-        One of `CONTESTANTS`.
+        One of `METHODS`.
     policy
-        Its policy, with the prediction of the table that is given, whatever the method went by; None where it has none.
+        Its policy, with the prediction of the table that is given, even where the method used another; None where there
+        is none.
     evaluations
         How many passes of a quantised network over the calibration data it took (``"refined"``: over the part that it
         searches on); 0 for what decides on a table of gradients.
     seconds
         Wall time, with the measurement of a table of its own.
     status
-        What is known of a solver's answer (on its own table), why a search ended, or why there is no policy.
+        What is proved of a solver's answer on its own table, why a search ended, or why there is no policy.
     history
         Of a search: for each improvement the evaluations made until then, and the fitness.
     """
@@ -81,13 +87,13 @@ class Standing:
     history: tuple[tuple[float, float], ...] = ()
 
 
-def contestant(name: str, evaluations: int) -> Method:
+def sized_search(name: str, evaluations: int) -> Method:
     """The search of this name, of a size that makes use of a number of evaluations.
 
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `SEARCHES`.
     evaluations
         Passes over the calibration data.
 
@@ -105,10 +111,11 @@ def contestant(name: str, evaluations: int) -> Method:
         "level_switch": lambda: LevelSwitch(evaluations),
         "random": lambda: RandomPolicies(evaluations),
     }
-    return sized.get(name, METHODS[name])()
+    return sized.get(name, SEARCHES[name])()
 
 
-def compete(
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "checkpoint", "progress"))
+def run_method(
     name: str,
     model: nn.Module,
     table: SensitivityTable,
@@ -116,39 +123,37 @@ def compete(
     batches: Iterable[object],
     *,
     evaluations: int = 200,
-    seed: int = 0,
     tables: dict[str, SensitivityTable] | None = None,
-    checkpoint: Path | None = None,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-    progress: Callable[[int, int | None], None] | None = None,
-) -> Standing:
+    outputs: Outputs = Outputs(),
+    run: RunOptions = RunOptions(),
+) -> MethodResult:
     """Let one method choose a policy.
 
     Parameters
     ----------
     name
-        One of `CONTESTANTS`. ``"evoq"`` sees the first 50 samples only, as its authors have it.
+        One of `METHODS`. ``"evoq"`` sees the first 50 samples only, as its authors have it.
     model
         The float network; it is left as it was.
     table
-        The table by which every policy is predicted, and by which those methods decide that have none of their own.
+        The table that predicts every policy; a method without an estimator of its own solves it too.
     request
-        Budgets, or a `Request`.
+        A `Request`, or a mapping of budgets, as for `allocate`.
     batches
         The calibration data.
     evaluations
         How many passes over the calibration data a search may make.
-    seed
-        Of all that is drawn.
     tables
         Tables of other estimators by name, so that several calls measure each once; the missing ones are added.
-    checkpoint, output, likelihood, progress
-        As for `search`.
+    outputs
+        What the network returns, and what its numbers mean.
+    run
+        The seed of all that is drawn; how many batches are read at most; and for what takes long, a search, a
+        refinement or a table to measure: progress, and a checkpoint.
 
     Returns
     -------
-    standing
+    result
         The policy, and what it took.
 
     Raises
@@ -158,36 +163,25 @@ def compete(
     NoSolution
         When no policy is within the budgets.
     """
-    if name not in CONTESTANTS:
-        raise unknown("method", name, CONTESTANTS)
-    data = list(batches)
-    asked = request if isinstance(request, Request) else Request(request)
+    run.only("run_method", "seed", "checkpoint", "max_batches", "progress")
+    check_count("evaluations", evaluations, 1)
+    asked = as_request(request)
+    data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     began = time.monotonic()
-    if name in METHODS:
-        sample, method = data, contestant(name, evaluations)
-        if isinstance(method, EvoQ):
-            sample = list(first_samples(list(as_batches(data, model)), _EVOQ_SAMPLES))
-        found = search(
-            model,
-            table,
-            asked,
-            sample,
-            method=method,
-            evaluations=evaluations,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=progress,
-            output=output,
-            likelihood=likelihood,
-        )
-        return Standing(name, found.policy, found.evaluations, found.seconds, found.stopped, found.history)
+    if name in SEARCHES:
+        method = sized_search(name, evaluations)
+        sample = first_samples(data, _EVOQ_SAMPLES) if isinstance(method, EvoQ) else data
+        found = search(model, table, asked, sample, method=method, evaluations=evaluations, outputs=outputs, run=run)
+        return MethodResult(name, found.policy, found.evaluations, found.seconds, found.stopped, found.history)
     if name == UNIFORM:
         space = Space(table, *build_request(table, asked, tight=False))
         uniform = space.uniform()
         policy = space.policy(uniform[0]) if uniform else None
-        return Standing(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
+        return MethodResult(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
     if name == REFINED:
-        return _refined(model, table, asked, data, evaluations, seed, checkpoint, output, likelihood, progress)
+        return _refined(model, table, asked, data, evaluations, outputs, run)
+    if name not in ON_TABLES:
+        raise unknown("method", name, METHODS)
     estimator, solver = ON_TABLES[name]
     known = {} if tables is None else tables
     if estimator and estimator not in known:
@@ -196,47 +190,36 @@ def compete(
             data,
             formats=table.formats,
             method=estimator,
-            seed=seed,
             probes=max(1, -(-_TRACE_PROBES // len(data))) if estimator == "hutchinson" else 1,
             activation_range=table.ranges or "mse",
-            output=output,
-            likelihood=likelihood,
+            output=outputs.take,
+            likelihood=outputs.likelihood,
+            class_dim=outputs.class_dim,
+            seed=run.seed,
+            checkpoint=run.checkpoint,
+            progress=run.progress,
         )
     own = known[estimator] if estimator else table
     problem, index = build_request(own, asked, tight=False)
     check_order(index.formats, solver)
-    solution = solve(problem, solver, seed=seed)
+    solution = solve(problem, solver, seed=run.seed)
     policy = price(table, as_policy(own, solution, index))
     passes = own.loss.size if estimator == "measured_kl" else 0
-    return Standing(name, policy, passes, time.monotonic() - began, solution.status.value)
+    return MethodResult(name, policy, passes, time.monotonic() - began, solution.status.value)
 
 
 def _refined(
     model: nn.Module,
     table: SensitivityTable,
     asked: Request,
-    data: list[object],
+    data: list[Batch],
     evaluations: int,
-    seed: int,
-    checkpoint: Path | None,
-    output: Callable[..., object] | None,
-    likelihood: str,
-    progress: Callable[[int, int | None], None] | None,
-) -> Standing:
+    outputs: Outputs,
+    run: RunOptions,
+) -> MethodResult:
     """The exact optimum of the table, improved by measuring."""
     began = time.monotonic()
-    start = solve_request(table, asked, *build_request(table, asked, tight=False), "auto", 60.0, seed)
-    found = refine(
-        model,
-        table,
-        start,
-        data,
-        evaluations=evaluations,
-        seed=seed,
-        checkpoint=checkpoint,
-        output=output,
-        likelihood=likelihood,
-        progress=None if progress is None else lambda spent, limit: progress(int(spent), int(limit)),
-    )
+    start = solve_request(table, asked, *build_request(table, asked, tight=False), "auto", 60.0, run.seed)
+    found = refine(model, table, start, data, evaluations=evaluations, outputs=outputs, run=run)
     history = ((1.0, found.start_kl), *((step.evaluations, step.kl) for step in found.steps if step.accepted))
-    return Standing(REFINED, found.policy, found.evaluations, time.monotonic() - began, found.stopped, history)
+    return MethodResult(REFINED, found.policy, found.evaluations, time.monotonic() - began, found.stopped, history)
