@@ -32,6 +32,7 @@ TIE_RULES: dict[str, str] = {
     # The convolutions at the start of a residual block and beside it read the same tensor.
     "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
+SHARED_INPUTS = "shared_inputs"  # a rule of `Request.tie_rules` that goes by activation tensors, not by names
 RUNTIME_TIES: dict[str, tuple[str, ...]] = {
     "vllm": ("qkv", "gate_up"),
     "sglang": ("qkv", "gate_up"),

@@ -47,7 +47,7 @@ def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
         bits = tuple(row["stored_bits"] for row in rows)
         weights = whole(field(document, "weights", source), "weights", source)
         return dict(
-            layers=layers,
+            layer_names=layers,
             formats=tuple(by_name[row["format"]] for row in rows),
             predicted=_number(document, "predicted", source),
             predicted_stderr=_number(document, "predicted_stderr", source),
