@@ -50,8 +50,8 @@ def build(
         The table; a nan loss marks a format that is not allowed.
     request
         A `Request`, or in short a mapping of budgets. A minimum of `Request.at_least` becomes a limit on the
-        complement: on how much less than its costliest choice each group takes. `Request.target` narrows the choices, ties the
-        layers that it fuses, and says what weights take in storage.
+        complement: on how much less than its costliest choice each group takes. `Request.target` narrows the choices,
+        ties the layers that it fuses, and says what weights take in storage.
     target, pinned
         Beside a mapping, see `Request`.
 

@@ -68,7 +68,7 @@ def feasible(problem: Problem) -> NDArray[np.int64]:
 
 def test_everything_equals_enumeration() -> None:
     table = drawn(1)
-    got = check_stability(table, BUDGET, draws=60, seed=3)
+    got = check_stability(table, BUDGET, draws=60, run=mq.RunOptions(seed=3))
     problem, _ = mq.build(table, BUDGET)
     selections = feasible(problem)
     losses = resample(table, 60, 3).reshape(60, -1)
@@ -255,7 +255,7 @@ def test_least_worst_regret_is_bracketed(seed: int) -> None:
 
 def test_ties_pins_and_choices_of_an_allocation_are_kept() -> None:
     table = drawn(10, noise=1.0)
-    made = mq.allocate(table, BUDGET, pinned={"a": "w4"}, tied=[("b", "c")])
+    made = mq.allocate(table, mq.Request(BUDGET, pinned={"a": "w4"}, tied=[("b", "c")]))
     got = check_stability(table, made, draws=30)
     assert got.kept[0] == 1
     assert (got.shares[1] == got.shares[2]).all()
@@ -266,15 +266,15 @@ def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
     table = drawn(11, noise=1.0)
 
     def document(seed: int) -> str:
-        return json.dumps(check_stability(table, BUDGET, draws=25, seed=seed).document(), allow_nan=False)
+        return json.dumps(check_stability(table, BUDGET, draws=25, run=mq.RunOptions(seed=seed)).document(), allow_nan=False)
 
     assert document(0) == document(0)
     assert document(0) != document(1)
 
 
 def test_progress_counts_the_draws() -> None:
-    seen: list[tuple[int, int]] = []
-    check_stability(drawn(0), BUDGET, draws=5, progress=lambda done, total: seen.append((done, total)))
+    seen: list[tuple[int, int | None]] = []
+    check_stability(drawn(0), BUDGET, draws=5, run=mq.RunOptions(progress=lambda done, total: seen.append((done, total))))
     assert seen == [(at, 5) for at in range(1, 6)]
 
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     with pytest.raises(InvalidInput, match="draws is 1: it must be a whole number, at least 2"):
         check_stability(table, BUDGET, draws=1)
     with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
-        check_stability(table, BUDGET, draws=5, seed=-1)
+        check_stability(table, BUDGET, draws=5, run=mq.RunOptions(seed=-1))
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         check_stability(table, mq.allocate(drawn(1), BUDGET))
     n = table.loss.size

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mckp_quant import InvalidInput, allocate
+from mckp_quant import InvalidInput, Request, allocate
 from mckp_quant.tables import schema
 
 from ..drawn_tables import OWN, make_table
@@ -64,7 +64,7 @@ def documents(folder: Path) -> dict[str, Any]:
     mine = make_table([[3.0]], "w2")
     mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], batch_sizes=[4.0])  # type: ignore[arg-type]
     mine.save(folder / "own.json")
-    found = allocate(table, {"bits_per_weight": "90%"}, pinned={"a": "w4"}, at_least={"bops": "1%"})
+    found = allocate(table, Request({"bits_per_weight": "90%"}, pinned={"a": "w4"}, at_least={"bops": "1%"}))
     found.policy.save(folder / "policy.json")
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("table", "own", "policy")}
 
