@@ -139,11 +139,7 @@ def test_everything_that_goes_in_or_comes_out_survives_pickling_and_threads() ->
     requests = [Request(each, constraints=constraints) for each in budgets]
 
     def solved(_: int) -> list[str]:
-        return [
-            entry.name
-            for each in allocate_each(table, requests)
-            for entry in each.policy.formats
-        ]
+        return [entry.name for each in allocate_each(table, requests) for entry in each.policy.formats]
 
     with ThreadPoolExecutor(3) as pool:
         assert len({tuple(found) for found in pool.map(solved, range(6))}) == 1

@@ -266,7 +266,9 @@ def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
     table = drawn(11, noise=1.0)
 
     def document(seed: int) -> str:
-        return json.dumps(check_stability(table, BUDGET, draws=25, run=mq.RunOptions(seed=seed)).document(), allow_nan=False)
+        return json.dumps(
+            check_stability(table, BUDGET, draws=25, run=mq.RunOptions(seed=seed)).document(), allow_nan=False
+        )
 
     assert document(0) == document(0)
     assert document(0) != document(1)
@@ -274,7 +276,9 @@ def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
 
 def test_progress_counts_the_draws() -> None:
     seen: list[tuple[int, int | None]] = []
-    check_stability(drawn(0), BUDGET, draws=5, run=mq.RunOptions(progress=lambda done, total: seen.append((done, total))))
+    check_stability(
+        drawn(0), BUDGET, draws=5, run=mq.RunOptions(progress=lambda done, total: seen.append((done, total)))
+    )
     assert seen == [(at, 5) for at in range(1, 6)]
 
 
