@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .constraints.conversion import Conversion
 
 
+@renamed_fields(layers="layer_names")
 @dataclass(frozen=True)
 class Index:
     """What the rows and labels of a problem mean.

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
 
 
 class RenamedAttribute:
     """An attribute that has another name now; reading the old one raises AttributeError.
+
+    It stands in a class without an annotation, so that a dataclass does not take it for a field.
 
     Parameters
     ----------
@@ -48,13 +51,41 @@ def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             for old in today:
                 if old in kwargs:
-                    raise TypeError(f"{function.__name__}() takes no {old}= any more: write {today[old]}")
+                    raise TypeError(f"{called}() takes no {old}= any more: write {today[old]}")
             return function(*args, **kwargs)
 
         return checked
+
+    return decorate
+
+
+def renamed_fields(**today: str) -> Callable[[type[C]], type[C]]:
+    """Refuse the old names of a dataclass's fields, as attributes and as keywords, with the new ones.
+
+    Parameters
+    ----------
+    today
+        From the old name to the field's name today, such as ``weights="batch_sizes"``.
+
+    Returns
+    -------
+    decorate
+        Adds both to a dataclass; it stands above ``@dataclass``.
+    """
+
+    def decorate(cls: type[C]) -> type[C]:
+        for old, new in today.items():
+            attribute = RenamedAttribute(new)
+            attribute.__set_name__(cls, old)
+            setattr(cls, old, attribute)
+        refuse = renamed_keywords(**{old: f"{new}=..." for old, new in today.items()})
+        setattr(cls, "__init__", refuse(cls.__init__))  # noqa: B010  a plain assignment is an error for mypy
+        return cls
 
     return decorate

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.amounts import LIMIT, read
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT_BITS
@@ -116,6 +117,7 @@ VARIANTS: dict[str, Resource] = {
 }
 
 
+@renamed_fields(weights="n_weights")
 @dataclass(frozen=True)
 class Budget:
     """A limit that a policy must keep.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from ..common.renamed import RenamedAttribute
 from ..errors import InvalidInput, unknown
 from .schemes import EXAMPLES, FLOAT_BITS, ActivationScheme, is_built_in, scheme_of, weights_name
 
@@ -46,6 +47,9 @@ class Format:
     activation_bits: int | None = None
     quantize: Callable[[Any], Any] | None = None
     stored_bits: Callable[[Layer], int] | None = None
+
+    weights = RenamedAttribute("weight_scheme")
+    activations = RenamedAttribute("activation_scheme")
 
     def __post_init__(self) -> None:
         """Refuse bits that no format has, and names that stand for something else."""

@@ -12,6 +12,7 @@ import numpy as np
 from ..allocation.allocating import Allocation, as_policy, check_origin
 from ..common.documents import entries, field, whole
 from ..common.npz import read_arrays, write_arrays
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
 from ..solvers import Pairs, solve
 from .shrinkage import slope_on_others
@@ -29,6 +30,7 @@ KIND = "matrix"
 VERSION = 1
 
 
+@renamed_fields(layers="layer_names", weights="batch_sizes")
 @dataclass(frozen=True, eq=False)
 class Interactions:
     """The cross-layer matrix of the Gauss-Newton form, in parts that come from different inputs.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..common.amounts import bytes_of
+from ..common.renamed import renamed_fields
 from ..errors import unknown
 from ..formats.format import as_formats
 from ..network.batches import as_batch, call, evaluating, forward
@@ -70,6 +71,7 @@ class Rates:
     rounded: tuple[float, ...]
 
 
+@renamed_fields(weights="weight_bytes")
 @dataclass(frozen=True)
 class Plan:
     """What measuring will take. Sizes in bytes.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import plain
+from ..common.renamed import renamed_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ class Candidate:
     regret: Regret
 
 
+@renamed_fields(layers="layer_names")
 @dataclass(frozen=True, eq=False)
 class Stability:
     """How a policy fares when the calibration samples are drawn anew.

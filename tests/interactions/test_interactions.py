@@ -261,7 +261,7 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     with pytest.raises(InvalidInput, match="one part only: measure them on at least 2 batches"):
         drawn(1, 10, 0.0).shrinkage()
     with pytest.raises(
-        InvalidInput, match=re.escape("parts have the shape (3, 8, 8): 3 weights, 4 layers and 1 formats")
+        InvalidInput, match=re.escape("parts have the shape (3, 8, 8): 3 batch sizes, 4 layers and 1 formats")
     ):
         dataclasses.replace(got, formats=("w2",))
     with pytest.raises(InvalidInput, match="unknown likelihood 'poisson'"):
