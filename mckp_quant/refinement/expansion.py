@@ -244,7 +244,7 @@ class Expander:
         for group, (rows, label) in zip(self._problem.group.tolist(), self._choices(), strict=True):
             here, there = entries[present[group]], entries[label]
             steps = (  # at the new weights, or where that is no format of the layer, at those of now
-                (by_parts.get((there.weights_only, here.activations)), label),
+                (by_parts.get((there.weights_only, here.activation_scheme)), label),
                 (int(present[group]), by_parts.get((here.weights_only, there.activation_scheme))),
             )
             sums = [
