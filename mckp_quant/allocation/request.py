@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.documents import check_schema, read_document, write_document
+from ..common.documents import check_schema, plain, read_document, write_document
 from ..errors import InvalidInput
 from .choices import SHARED_INPUTS, find_ties
 from .constraints.constraints import Constraints
@@ -134,7 +134,9 @@ class Request:
             "constraints": constraints_document(self.constraints),
             "activations": [dataclasses.asdict(each) for each in self.activations],
         }
-        return {"budgets": amounts_document(self.budgets), **{name: entry for name, entry in entries.items() if entry}}
+        asked = {name: entry for name, entry in entries.items() if entry}
+        document: dict[str, Any] = plain({"budgets": amounts_document(self.budgets), **asked})
+        return document
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the request as one JSON document, whole or not at all."""

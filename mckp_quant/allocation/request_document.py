@@ -10,12 +10,10 @@ from fractions import Fraction
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..common.documents import PREFIX, check_schema
 from ..errors import InvalidInput, unknown
 from ..layers import Activation
-from ..policy.document import policy_fields, readable
+from ..policy.document import policy_arguments, readable
 from ..policy.policy import KIND as POLICY
 from ..policy.policy import VERSION as POLICY_VERSION
 from ..policy.policy import Policy
@@ -173,8 +171,10 @@ def _costs(entry: Any, source: str, folder: Path) -> CostTable:
     _check_names(costs, _COST_TABLE, f"entry of costs in {source}:")
     layers, formats = (_texts(costs[name], f"costs.{name}", source) for name in ("layers", "formats"))
     rows = [[NOT_MEASURED if cost is None else cost for cost in row] for row in costs["cost"]]
-    cost = np.array(rows).reshape(len(layers), len(formats)) if not any(rows) else np.array(rows)
-    return CostTable(_text(costs["name"], "costs.name", source), str(costs.get("unit", "ns")), layers, formats, cost)
+    name, unit = (
+        _text(costs.get(each, other), f"costs.{each}", source) for each, other in (("name", None), ("unit", "ns"))
+    )
+    return CostTable(name, unit, layers, formats, rows)  # type: ignore[arg-type]  # it makes an array of them
 
 
 def _constraints(entry: Any, source: str, folder: Path) -> Constraints:
@@ -197,7 +197,7 @@ def _policy(entry: Any, source: str, folder: Path) -> Policy:
     if isinstance(entry, str):
         return Policy.load(folder / entry)
     where = f"the previous policy in {source}"
-    return Policy(**policy_fields(check_schema(entry, where, POLICY, POLICY_VERSION), where))
+    return Policy(**policy_arguments(check_schema(entry, where, POLICY, POLICY_VERSION), where))
 
 
 def _conversion(entry: Any, source: str) -> Conversion:
