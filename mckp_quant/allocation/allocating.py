@@ -1,4 +1,4 @@
-"""The short way from a table to a policy: build the problem, solve it, say what was found in the words of networks."""
+"""Allocation: build the problem of a request, solve it, and return the policy with its proof."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """A policy, and all that it rests on.
+    """A policy, with the problem that it solves and the proof.
 
     Attributes
     ----------

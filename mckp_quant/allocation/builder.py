@@ -1,4 +1,4 @@
-"""From a table and budgets to a multiple-choice knapsack problem, and the way back from labels to formats."""
+"""Builds the multiple-choice knapsack problem of a request, with the index that says what it means."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         problem = Problem.from_table(value, np.array([cost for _, cost, _ in rows]), [bound for _, _, bound in rows])
     except InvalidProblem as error:
         names = ", ".join(f"resource {at} is {budget.name}" for at, (budget, _, _) in enumerate(rows))
-        raise InvalidInput(f"the table makes no problem: {error} ({names})") from error
+        raise InvalidInput(f"no problem can be built from the table: {error} ({names})") from error
     index = Index(
         layer_names=table.layer_names,
         formats=table.formats,
@@ -191,6 +191,6 @@ def _check_bound(budget: Budget, bound: int) -> None:
 
 
 def _complement(price: NDArray[Any], least: int, barred: NDArray[np.bool_]) -> tuple[NDArray[Any], int]:
-    """What each choice falls short of the costliest one of its group, and by how much all may fall short together."""
+    """How much less each choice costs than the costliest of its group, and how much less all may cost together."""
     tops = np.where(barred, 0, price).max(axis=1)
     return np.where(barred, 0, tops[:, None] - price), sum(tops.tolist()) - least

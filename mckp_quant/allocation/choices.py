@@ -1,4 +1,4 @@
-"""Which formats a layer may choose from, and which layers choose together: rules by name, pattern and kind."""
+"""Rules by name, pattern and kind: which formats a layer may have, and which layers are tied."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _expression(rule: str) -> re.Pattern[str]:
 
 
 def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
-    """Refuse a solver that goes by the order of a table's formats where these do not rise in bits.
+    """Refuse a solver that relies on the order of a table's formats where these do not rise in bits.
 
     Parameters
     ----------
@@ -165,6 +165,6 @@ def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
     for first, second in itertools.pairwise(formats):
         if first.weight_bits > second.weight_bits:
             raise InvalidInput(
-                f"solver {Monotone.name!r} takes formats in the table's order for ones that rise in bits, but "
+                f"solver {Monotone.name!r} needs formats in the order of rising bits, but "
                 f"{first.name!r} stands before {second.name!r}: measure with the formats from fewest bits to most"
             )

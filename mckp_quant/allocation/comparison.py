@@ -1,4 +1,4 @@
-"""Every solver that can run here on one table: what each finds, how long it takes, and what its proof rests on."""
+"""Compares solvers on one problem: what each finds, how long it takes, and what its proof rests on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .request import Request
 
 _RUN = RunOptions()
-_NOT_COMPARED = ("auto",)  # one of the others under another name
+_NOT_COMPARED = ("auto",)  # it is always one of the others
 _LAST = ("highs",)  # its threads go on spinning after a solve and would slow whatever is timed next
 
 

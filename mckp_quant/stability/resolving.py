@@ -1,4 +1,4 @@
-"""How sure a table is of its policy: the problem solved again on tables that other samples might have given."""
+"""How sure a table is of its policy: the problem is solved again on tables that other samples might have given."""
 
 from __future__ import annotations
 

@@ -151,7 +151,9 @@ def test_bits_that_only_fall_need_formats_that_rise_in_bits() -> None:
     assert bits == sorted(bits, reverse=True)
     assert len(set(bits)) > 1
     for solver in ("monotone", Monotone(direction="rise")):
-        with pytest.raises(InvalidInput, match=r"'monotone' takes formats in the table's order .* 'w8' stands before"):
+        with pytest.raises(
+            InvalidInput, match=r"'monotone' needs formats in the order of rising bits, but 'w8' stands before"
+        ):
             allocate(falling, {"bops": "60%"}, solver=solver)
     rows = {row.solver: row for row in compare_solvers(falling, {"bops": "60%"}, solvers=["exact", "monotone"]).rows}
     assert "measure with the formats from fewest bits to most" in rows["monotone"].reason

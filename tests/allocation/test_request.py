@@ -201,7 +201,7 @@ def test_a_file_in_toml_names_other_files_from_its_own_folder(tmp_path: Path, mo
             "[budgets]\nbops = 1\n[constraints]\nmax_format = 2",
             r"unknown constraint .*'max_format': did you mean 'max_fo",
         ),
-        ("[budgets]\nbops = 1\n[constraints]\nmax_formats = 0", "max_formats = 0: it must be a whole number"),
+        ("[budgets]\nbops = 1\n[constraints]\nmax_formats = 0", "max_formats is 0: it must be a whole number"),
         ("[budgets]\nbops = 1\n[constraints]\nmax_changes = 2", "previous and max_changes belong together"),
         (
             "[budgets]\nbops = 1\n[[constraints.conversions]]\nresource = 'bops'\nedge = []",

@@ -310,6 +310,6 @@ def test_unsure_layers_are_named_in_the_verdict() -> None:
         unsure = [name for name, kept in zip(got.layer_names, got.kept, strict=True) if kept < 0.5]
         assert all(name in got.verdict for name in unsure)
         if unsure:
-            assert "in most of them another format suits" in got.verdict
+            assert "in most draws another format is best for" in got.verdict
             return
     pytest.fail("no draw leaves a layer unsure: the test shows nothing")

@@ -95,7 +95,7 @@ def test_no_constraint_makes_a_plain_problem() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"max_formats": 0}, "max_formats = 0: it must be a whole number that is at least 1"),
+        ({"max_formats": 0}, "max_formats is 0: it must be a whole number, at least 1"),
         ({"max_formats": 1.5}, "max_formats = 1.5: it must be a whole number"),
         ({"max_changes": 1}, "previous and max_changes belong together"),
         ({"previous": Policy.uniform(make_table([[1.0, 1, 1]]), "w2")}, "previous and max_changes belong together"),
