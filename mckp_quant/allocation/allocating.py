@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..common.amounts import Amount
-    from ..formats.format import Format
     from ..solvers import Problem, Solution, Solver
     from ..tables.table import SensitivityTable
     from .index import Index
-    from .request import Request
+    from .request import Pins, Request
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ def allocate(
     request: Request | Mapping[str, Amount],
     *,
     target: str | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
+    pinned: Pins | None = None,
     solver: Solver | str = "auto",
     seconds: float = 60.0,
     seed: int = 0,

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from ..common.amounts import Amount
     from ..costs.costs import Budget
-    from ..formats.format import Format
     from .grouping import Groups
-    from .request import Request
+    from .request import Pins, Request
 
 
 @renamed_keywords(**IN_A_REQUEST)
@@ -37,7 +36,7 @@ def build(
     request: Request | Mapping[str, Amount],
     *,
     target: str | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
+    pinned: Pins | None = None,
 ) -> tuple[Problem, Index]:
     """Make the problem: one group per layer or tied set, one choice per format that is allowed there.
 

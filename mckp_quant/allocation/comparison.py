@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..common.amounts import Amount
-    from ..formats.format import Format
     from ..solvers import Problem, Solution, Solver
     from ..tables.table import SensitivityTable
     from .index import Index
-    from .request import Request
+    from .request import Pins, Request
 
 _RUN = RunOptions()
 _NOT_COMPARED = ("auto",)  # it is always one of the others
@@ -103,7 +102,7 @@ def compare_solvers(
     request: Request | Mapping[str, Amount],
     *,
     target: str | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
+    pinned: Pins | None = None,
     solvers: Sequence[Solver | str] | None = None,
     seconds: float = 60.0,
     run: RunOptions = _RUN,

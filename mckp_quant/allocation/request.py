@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..common.documents import check_schema, plain, read_document, write_document
 from ..errors import InvalidInput
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..layers import Activation
     from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
+
+# From layers to the format that each must have, or its name.
+Pins: TypeAlias = "Mapping[str, str | Format]"
 
 KIND = "request"
 VERSION = 1
@@ -82,7 +85,7 @@ class Request:
 
     budgets: Mapping[str, Amount]
     at_least: Mapping[str, Amount] | None = None
-    pinned: Mapping[str, str | Format] | None = None
+    pinned: Pins | None = None
     tied: Sequence[Sequence[str]] = ()
     tie_rules: Sequence[str] = ()
     costs: Sequence[CostTable] = ()
@@ -242,7 +245,7 @@ def as_request(
     request: Request | Mapping[str, Amount],
     *,
     target: str | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
+    pinned: Pins | None = None,
 ) -> Request:
     """Read a request or its short form: a mapping of budgets, with target and pins beside it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -198,22 +198,22 @@ class RequestOptions:
             raise InvalidInput(
                 "Missing option '--budget': name a limit, such as --budget weight_bytes=90kB, or a file with --request"
             )
+        said: dict[str, Any] = {} if file is None else vars(file)
         costs = _costs(self.costs)
-        known = () if file is None else tuple(each for each in file.costs if each.name not in costs)
         return Request(
-            _over(file and file.budgets, budgets),
-            at_least=_over(file and file.at_least, at_least),
-            pinned=_over(file and file.pinned, pairs("--pin", self.pin)),
-            tied=(*(file.tied if file else ()), *_sets(self.tie)),
-            tie_rules=(*(file.tie_rules if file else ()), *(self.tie_rule or ())),
-            costs=(*known, *costs.values()),
+            _over(said.get("budgets"), budgets),
+            at_least=_over(said.get("at_least"), at_least),
+            pinned=_over(said.get("pinned"), pairs("--pin", self.pin)),
+            tied=(*said.get("tied", ()), *_sets(self.tie)),
+            tie_rules=(*said.get("tie_rules", ()), *(self.tie_rule or ())),
+            costs=(*(each for each in said.get("costs", ()) if each.name not in costs), *costs.values()),
             choices=_over(
-                file and file.choices,
+                said.get("choices"),
                 {rule: names(formats) for rule, formats in pairs("--allow", self.allow).items()},
             ),
-            target=self.target or (file and file.target),
-            constraints=self._constraints(file.constraints if file else None),
-            activations=read_activations(self.activations) if self.activations else file.activations if file else (),
+            target=self.target or said.get("target"),
+            constraints=self._constraints(said.get("constraints")),
+            activations=read_activations(self.activations) if self.activations else said.get("activations", ()),
         )
 
     def _constraints(self, file: Constraints | None) -> Constraints | None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..allocation.index import Index
+    from ..allocation.request import Pins
     from ..common.amounts import Amount
-    from ..formats.format import Format
     from ..solvers import Problem, Solver
     from ..tables.table import SensitivityTable
 
@@ -42,7 +42,7 @@ def check_stability(
     request: Request | Mapping[str, Amount] | Allocation,
     *,
     target: str | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
+    pinned: Pins | None = None,
     draws: int = 1000,
     rule: str = "worst",
     solver: Solver | str = "auto",

@@ -37,6 +37,8 @@ from ..drawn_tables import OWN, make_table, tables
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mckp_quant.common.amounts import Amount
+
 TABLE = make_table((np.random.default_rng(0).random((4, 1)) * [[1.0, 0.1, 0.01]]).tolist())
 
 
@@ -46,7 +48,7 @@ def requests(draw: st.DrawFn, table: SensitivityTable) -> Request:
     names, formats = list(table.layer_names), list(table.format_names)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     order = [names[at] for at in rng.permutation(len(names))]
-    amounts = [100, 99.5, "98%", Fraction(10**6, 7), Decimal("2.5"), "90kB", np.int64(10**7)]
+    amounts: list[Amount] = [100, 99.5, "98%", Fraction(10**6, 7), Decimal("2.5"), "90kB", 10**7]
     previous = Policy.on_table(
         table, [table.formats[int(np.flatnonzero(~np.isnan(row))[0])] for row in np.asarray(table.loss)]
     )
@@ -225,9 +227,9 @@ def test_what_a_file_says_wrong_is_refused_with_the_nearest_name(
 
 
 def test_files_that_are_missing_or_foreign_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot read the request '.*nothing.toml'"):
+    with pytest.raises(InvalidInput, match=r"cannot read the request '.*nothing\.toml'"):
         Request.from_toml(tmp_path / "nothing.toml")
-    with pytest.raises(InvalidInput, match="cannot read the request '.*nothing.json'"):
+    with pytest.raises(InvalidInput, match=r"cannot read the request '.*nothing\.json'"):
         Request.load(tmp_path / "nothing.json")
     Policy.uniform(TABLE, "w4").save(tmp_path / "policy.json")
     with pytest.raises(InvalidInput, match="expected a request"):

@@ -111,7 +111,8 @@ class Peak:
         barred
             ``(n_groups, n_formats)`` bool; True for choices that do not exist.
         tight
-            Whether steps may be replaced by conflicts, see `step_limits.conflicts`: the same selections, a sharper bound.
+            Whether steps may be replaced by conflicts, which allow the same selections and bound more sharply, see
+            `step_limits.conflicts`.
 
         Returns
         -------

@@ -96,7 +96,7 @@ def test_no_constraint_makes_a_plain_problem() -> None:
     ("fields", "words"),
     [
         ({"max_formats": 0}, "max_formats is 0: it must be a whole number, at least 1"),
-        ({"max_formats": 1.5}, "max_formats = 1.5: it must be a whole number"),
+        ({"max_formats": 1.5}, "max_formats is 1.5: it must be a whole number"),
         ({"max_changes": 1}, "previous and max_changes belong together"),
         ({"previous": Policy.uniform(make_table([[1.0, 1, 1]]), "w2")}, "previous and max_changes belong together"),
         ({"falling": ("ab",)}, "the chain 'ab' is one text: give the names of its layers one by one"),
@@ -114,5 +114,5 @@ def test_unknown_layers_are_named() -> None:
     previous = Policy.uniform(make_table([[1.0, 1, 1]]), "w2")
     with pytest.raises(InvalidInput, match="unknown layer of the previous policy 'b'"):
         build(table, Request({"weight_bytes": 9}, constraints=Constraints(previous=previous, max_changes=1)))
-    with pytest.raises(InvalidInput, match="max_changes = -1"):
+    with pytest.raises(InvalidInput, match="max_changes is -1"):
         Constraints(previous=previous, max_changes=-1)
