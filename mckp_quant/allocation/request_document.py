@@ -45,7 +45,7 @@ def amounts_document(amounts: Mapping[str, Amount] | None) -> dict[str, int | fl
     for name, amount in given.items():
         if isinstance(amount, str):
             found[name] = amount
-        elif isinstance(amount, Integral):
+        elif isinstance(amount, Integral) and not isinstance(amount, bool):
             found[name] = int(amount)
         elif not isinstance(amount, float):  # exact: a fraction or a decimal
             found[name] = str(amount)

@@ -29,6 +29,7 @@ from .request_options import RequestOptions
 if TYPE_CHECKING:
     from ..allocation.comparison import Comparison
     from ..allocation.request import Request
+    from ..costs.costs import Budget
 
 
 @with_groups
@@ -98,6 +99,11 @@ def _document(comparison: Comparison, request: Request) -> dict[str, Any]:
         "unit": comparison.unit,
         "reference": comparison.reference,
         "proved": comparison.proved,
-        "budgets": [dataclasses.asdict(each) for each in comparison.index.budgets],
+        "budgets": [_budget(each) for each in comparison.index.budgets],
         "rows": [dataclasses.asdict(row) for row in comparison.rows],
     }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    # The document is older than the field's name, and keeps its own.
+    return {"weights" if name == "n_weights" else name: entry for name, entry in dataclasses.asdict(budget).items()}

@@ -103,7 +103,7 @@ def check_stability(
         allocation = check_origin(request, table)
         if target is not None or pinned is not None:
             raise InvalidInput(
-                "target= and pinned= stand beside an allocation, which was made with its own: leave them out"
+                "target= or pinned= stands beside an allocation, which was made with its own: leave it out"
             )
     if allocation.problem.pairs is not None:
         raise InvalidInput(

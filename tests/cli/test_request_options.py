@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from mckp_quant import Activation, Layer, Policy, Request, SensitivityTable
+from mckp_quant import Activation, Layer, Policy, Request, SensitivityTable, cli
 from mckp_quant.cli import main
 from mckp_quant.cli.request_options import RequestOptions, refuse_constraints
 from mckp_quant.errors import InvalidInput
 from mckp_quant.formats.format import as_formats
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NET = """
 import torch
@@ -268,3 +267,42 @@ def test_a_file_of_another_kind_and_no_budget_at_all_are_refused(
     assert "Missing option '--budget': name a limit" in capsys.readouterr().err
     assert main(["solve", "table.json", "--at-least", "bops=10%", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["budgets"][0]["least"] is True
+
+
+@pytest.mark.parametrize(
+    ("commands", "option", "words"),
+    [
+        (COMMANDS, ["--seed", "-1"], "seed is -1: it must be a whole number from 0 to"),
+        (COMMANDS, ["--seed", "1.5"], "Invalid value for '--seed'"),
+        (set(COMMANDS) - {"compete"}, ["--seconds", "-5"], "seconds is -5.0: give a number of seconds above 0"),
+        (["compete"], ["--seconds", "5"], "No such option: --seconds"),
+        (["stability"], ["--draws", "0"], "draws is 0: it must be a whole number, at least 2"),
+        (
+            ["refine", "search", "compete"],
+            ["--batch-size", "0"],
+            "--batch-size is 0: it must be a whole number, at least 1",
+        ),
+        (
+            ["refine", "search", "compete"],
+            ["--context", "-3"],
+            "--context is -3: it must be a whole number, at least 1",
+        ),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_in_the_same_words(
+    commands: Any,
+    option: list[str],
+    words: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    for command in sorted(commands):
+        assert main([command, "table.json", *LOOSE, *COMMANDS[command], *option]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_request_is_made_in_one_place() -> None:
+    made = [path.name for path in Path(cli.__file__).parent.glob("*.py") if re.search(r"\bRequest\(", path.read_text())]
+    assert made == ["request_options.py"]

@@ -84,6 +84,7 @@ def test_json_of_compare_is_one_document(table: str, capsys: pytest.CaptureFixtu
     assert (document["schema"], document["reference"]) == ("mckp-quant/comparison/1", "exact")
     assert [row["solver"] for row in document["rows"]] == ["greedy", "exact"]
     assert document["rows"][1]["excess"] == 0
+    assert document["budgets"][0]["weights"] == sum(layer.elements for layer in TABLE.layers)
 
 
 def test_compare_fails_where_a_solver_failed(

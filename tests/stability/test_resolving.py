@@ -262,6 +262,16 @@ def test_ties_pins_and_choices_of_an_allocation_are_kept() -> None:
     assert got.nominal.policy == made.policy
 
 
+def test_a_request_is_honoured_whole() -> None:
+    table = drawn(10)
+    asked = mq.Request(BUDGET, tied=[("b", "c")], constraints=mq.Constraints(max_formats=1))
+    for got in (check_stability(table, asked, draws=5), check_stability(table, mq.allocate(table, asked), draws=5)):
+        for policy in (got.nominal.policy, got.robust.policy):
+            assert len(set(policy.formats)) == 1
+    pinned = check_stability(table, BUDGET, draws=5, pinned={"a": "w4"})
+    assert pinned.nominal.policy["a"].name == "w4"
+
+
 def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
     table = drawn(11, noise=1.0)
 
@@ -292,6 +302,12 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
         check_stability(table, BUDGET, draws=5, run=mq.RunOptions(seed=-1))
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         check_stability(table, mq.allocate(drawn(1), BUDGET))
+    with pytest.raises(
+        InvalidInput, match="target= or pinned= stands beside an allocation, which was made with its own: leave it out"
+    ):
+        check_stability(table, mq.allocate(table, BUDGET), target="torchao")
+    with pytest.raises(InvalidInput, match=r"RunOptions\(checkpoint='x'\) means nothing to check_stability\(\)"):
+        check_stability(table, BUDGET, run=mq.RunOptions(checkpoint="x"))
     n = table.loss.size
     terms = mq.Interactions(table.layer_names, table.format_names, np.zeros((2, n, n)), np.ones(2))
     joined = mq.allocate_with_interactions(table, mq.allocate(table, BUDGET), terms)
