@@ -41,6 +41,15 @@ def test_examples_of_a_page_run_in_their_order(
     assert capsys.readouterr().out
 
 
+def test_the_request_in_toml_is_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (DOCS / "budgets.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "asked.toml").write_text(text)
+    (tmp_path / "latency.csv").write_text("layer,w4,w8\nhead,1,2\n")
+    mckp_quant.Policy(("head",), (mckp_quant.Format.named("w8"),)).save(tmp_path / "policy.json")
+    request = mckp_quant.Request.from_toml(tmp_path / "asked.toml")
+    assert set(request.document()) >= {"budgets", "pinned", "tie_rules", "costs", "choices", "target", "constraints"}
+
+
 def test_tables_of_the_pages_name_what_there_is() -> None:
     budgets = (DOCS / "budgets.md").read_text(encoding="utf-8")
     for name in (*RESOURCES, *VARIANTS, "activation_bytes", "total_bytes"):
@@ -54,7 +63,7 @@ def test_tables_of_the_pages_name_what_there_is() -> None:
 def test_commands_of_the_pages_are_understood() -> None:
     lines = [line for page in ("tables.md", "budgets.md") for line in (DOCS / page).read_text("utf-8").splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mckp-quant ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command, *arguments in commands:
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0

@@ -1,4 +1,4 @@
-"""What the rows and labels of a problem mean: the way back from a selection to formats of layers."""
+"""The meaning of a problem's groups and labels: the way back from a selection to the formats of layers."""
 
 from __future__ import annotations
 

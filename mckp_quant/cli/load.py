@@ -1,4 +1,4 @@
-"""Brings in what the user names on the command line: a model, and batches of data. The only part that needs torch."""
+"""Loads the model and the batches that the user names on the command line; the only module here that needs torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.checks import check_count
 from ..common.packages import PackageMissing, require
 from ..errors import InvalidInput, unknown
 
@@ -219,8 +220,7 @@ def _foreign(filename: str) -> bool:
 
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:
-    if batch_size < 1:
-        raise InvalidInput(f"--batch-size {batch_size}: it must be at least 1")
+    check_count("--batch-size", batch_size, 1)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name in {"inputs", "targets"}}

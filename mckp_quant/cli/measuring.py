@@ -13,28 +13,17 @@ from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
 from .console import note, progress, show, show_json
-from .networks import (
-    MODEL_HELP,
-    CacheOption,
-    CalibrationOption,
-    CheckpointOption,
-    ContextOption,
-    DeviceOption,
-    DtypeOption,
-    MaybeBatchSizeOption,
-    MaybeDataOption,
-    MemoryLimitOption,
-    Source,
-)
+from .networks import NamedFirst, Source
+from .option_groups import with_groups
 from .options import (
     DEMO_FOLDER,
-    ClassDimOption,
     FolderOption,
     JsonOption,
-    LikelihoodOption,
     MaybeOutputOption,
     MaybeTableOption,
+    OutputsOptions,
     PolicyArgument,
+    RunningOptions,
     SeedOption,
     check_output,
     names,
@@ -48,14 +37,14 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
 
 
+@with_groups
 def measure(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    data: MaybeDataOption = None,
+    source: NamedFirst,
+    outputs: OutputsOptions,
+    running: RunningOptions,
     output: MaybeOutputOption = None,
-    calibration: CalibrationOption = None,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
-    likelihood: LikelihoodOption = "categorical",
     activation_range: Annotated[
         str,
         typer.Option(
@@ -66,34 +55,24 @@ def measure(
     ] = "mse",
     probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
-    class_dim: ClassDimOption = None,
-    target_error: Annotated[
+    precision: Annotated[
         float | None,
-        typer.Option("--target-error", help="Stop at this relative standard error of every loss that matters."),
+        typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),
     ] = None,
-    max_batches: Annotated[int | None, typer.Option("--max-batches", help="Stop after so many batches.")] = None,
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    checkpoint: CheckpointOption = None,
-    cache: CacheOption = None,
-    memory_limit: MemoryLimitOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
     ] = False,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Measure how much each layer suffers from each format, and write the table."""
     if output is None and not dry_run:
         raise InvalidInput("Missing option '--output' / '-o': say where to write the table")
     check_output(output)
+    running.run()  # refuses what cannot be used, before the network is loaded
     wanted = as_formats(formats)
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network(weights=not dry_run)
     if output is None or dry_run:
-        _show_plan(source, network, wanted, method, max_batches, memory_limit, json)
+        _show_plan(source, network, wanted, method, running, json)
         return
     batches = source.batches(network)
 
@@ -105,16 +84,16 @@ def measure(
             batches,
             formats=wanted,
             method=method,
-            likelihood=likelihood,
-            seed=seed,
+            likelihood=outputs.likelihood,
+            seed=running.seed,
             probes=probes,
             layers=None if layers is None else names(layers),
-            class_dim=class_dim,
-            target=target_error,
-            max_batches=max_batches,
-            checkpoint=checkpoint,
-            cache=cache,
-            memory_limit=memory_limit,
+            class_dim=outputs.class_dim,
+            target=precision,
+            max_batches=running.max_batches,
+            checkpoint=running.checkpoint,
+            cache=running.cache,
+            memory_limit=running.memory_limit,
             activation_range=activation_range,
             progress=report,
         )
@@ -131,8 +110,7 @@ def _show_plan(
     network: nn.Module,
     formats: tuple[Format, ...],
     method: str,
-    max_batches: int | None,
-    memory_limit: str | None,
+    running: RunningOptions,
     json: bool,
 ) -> None:
     from ..sensitivity.planning import plan
@@ -142,8 +120,8 @@ def _show_plan(
         source.first_batch(network),
         formats=formats,
         method=method,
-        batches=max_batches,
-        memory_limit=memory_limit,
+        batches=running.max_batches,
+        memory_limit=running.memory_limit,
     )
     if json:
         show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})
@@ -151,34 +129,32 @@ def _show_plan(
         show(plan_report(planned))
 
 
+@with_groups
 def validate(
     policy: PolicyArgument,
-    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
-    data: MaybeDataOption = None,
-    calibration: CalibrationOption = None,
+    source: Source,
+    outputs: OutputsOptions,
     table: MaybeTableOption = None,
-    likelihood: LikelihoodOption = "categorical",
-    class_dim: ClassDimOption = None,
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
     measured = None if table is None else table_from(table, None)
     against = None if measured is None else _uniform(measured)
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network()
     batches = source.batches(network, stream=False)
 
     from ..evaluation.validation import validate as validate_policy
-    from ..network.outputs import Outputs
 
     with progress("validating"):
-        outputs = Outputs(likelihood=likelihood, class_dim=class_dim)
-        validation = validate_policy(network, chosen, batches, outputs=outputs, against=against, table=measured)
+        validation = validate_policy(
+            network,
+            chosen,
+            batches,
+            outputs=outputs.read(),
+            against=against,
+            table=measured,
+        )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
     else:

@@ -207,5 +207,5 @@ def test_plain_array_under_the_name_of_an_archive_is_refused(tmp_path: Path) -> 
 
 def test_batches_hold_at_least_one_sample(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", inputs=np.zeros(3))
-    with pytest.raises(InvalidInput, match="--batch-size 0: it must be at least 1"):
+    with pytest.raises(InvalidInput, match="--batch-size is 0: it must be a whole number, at least 1"):
         load_batches(str(tmp_path / "data.npz"), 0)

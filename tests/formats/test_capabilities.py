@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, Layer, SensitivityTable, allocate, build
+from mckp_quant import Format, Layer, Request, SensitivityTable, allocate, build
 from mckp_quant.costs.costs import cost_matrix
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.formats.format import as_formats
@@ -117,5 +117,5 @@ def test_the_target_ties_what_it_fuses_and_joins_the_users_sets() -> None:
     assert build(table, {"weight_bytes": "90%"}, target="torchao")[1].tied == ()
     fused = ("m.q_proj", "m.k_proj", "m.v_proj")
     assert build(table, {"weight_bytes": "90%"}, target="vllm")[1].tied == (fused,)
-    joined = build(table, {"weight_bytes": "90%"}, target="vllm", tied=[["m.v_proj", "m.o_proj"]])[1].tied
+    joined = build(table, Request({"weight_bytes": "90%"}, target="vllm", tied=[["m.v_proj", "m.o_proj"]]))[1].tied
     assert joined == ((*fused, "m.o_proj"),)

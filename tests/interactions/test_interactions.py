@@ -231,7 +231,7 @@ def allocation(
 ) -> tuple[mq.SensitivityTable, mq.Allocation]:
     layers = tuple(mq.Layer(name, "linear", (2, 50 * (at + 1)), 2, 10) for at, name in enumerate(got.layer_names))
     table = mq.SensitivityTable(layers, as_formats(got.formats), got.loss, np.zeros_like(got.loss))
-    return table, mq.allocate(table, {"weight_bytes": "75%"}, tied=tied or [])
+    return table, mq.allocate(table, mq.Request({"weight_bytes": "75%"}, tied=tied or []))
 
 
 @pytest.mark.parametrize("tied", [None, [("a", "c")]])
@@ -280,7 +280,7 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
         measure_interactions(network().to("meta"), BATCHES, formats=FORMATS)
     with pytest.raises(InvalidInput, match="got a dict: give a mapping"):
         allocate_with_interactions(table, {"weight_bytes": 100}, got)  # type: ignore[arg-type]
-    limited = mq.allocate(table, {"weight_bytes": "100%"}, constraints=mq.Constraints(max_formats=2))
+    limited = mq.allocate(table, mq.Request({"weight_bytes": "100%"}, constraints=mq.Constraints(max_formats=2)))
     with pytest.raises(InvalidInput, match="the allocation has constraints, which no solver takes together with terms"):
         allocate_with_interactions(table, limited, got)
 

@@ -88,7 +88,7 @@ def divergence(model: nn.Module, weights: dict[str, Tensor], likelihood: str) ->
 def test_first_order_term_is_the_derivative_of_the_measured_divergence(
     likelihood: str, tied: tuple[tuple[str, ...], ...]
 ) -> None:
-    made = mq.allocate(TABLE, {"weight_bytes": "84%"}, tied=tied)
+    made = mq.allocate(TABLE, mq.Request({"weight_bytes": "84%"}, tied=tied))
     expansion, choice = expanded(made, likelihood=likelihood)
     quantised = {name: each.detach() for name, each in mq.apply(MODEL, made.policy).named_parameters()}
     gradients = torch.func.grad(lambda weights: divergence(MODEL, weights, likelihood))(quantised)

@@ -344,7 +344,7 @@ def test_formats_that_a_layer_must_not_have_do_not_stop_a_joint_search() -> None
 
 def test_ties_and_pins_of_an_allocation_are_kept() -> None:
     table = misled(3)
-    made = mq.allocate(table, {"weight_bytes": "75%"}, pinned={"0": "w4"}, tied=[("2", "4")])
+    made = mq.allocate(table, mq.Request({"weight_bytes": "75%"}, pinned={"0": "w4"}, tied=[("2", "4")]))
     found = refine(MODEL, table, made, BATCHES, evaluations=25)
     assert found.start == made.policy
     assert found.policy["0"].name == "w4"
@@ -438,7 +438,7 @@ def test_what_does_not_fit_together_is_refused() -> None:
     made = mq.allocate(TABLE, BUDGET)
     with pytest.raises(InvalidInput, match=r"got a Policy: give a mapping such as .*, or the Allocation itself"):
         refine(MODEL, TABLE, made.policy, BATCHES)  # type: ignore[arg-type]
-    limited = mq.allocate(TABLE, BUDGET, constraints=mq.Constraints(max_formats=2))
+    limited = mq.allocate(TABLE, mq.Request(BUDGET, constraints=mq.Constraints(max_formats=2)))
     with pytest.raises(InvalidInput, match="has constraints and interactions were given"):
         refine(MODEL, TABLE, limited, BATCHES, interactions=measure_interactions(MODEL, BATCHES, formats=FORMATS))
     with pytest.raises(InvalidInput, match="measured with likelihood='categorical', not 'gaussian': give the same one"):

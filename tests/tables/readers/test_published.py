@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mckp_quant import InvalidInput, allocate
+from mckp_quant import InvalidInput, Request, allocate
 from mckp_quant.solvers import Status
 from mckp_quant.tables import Published, read_traces
 
@@ -50,13 +50,15 @@ def test_all_nine_problems_of_hawq_v3_are_as_good_as_published_with_their_ties(
     # The limit lies a share of the way from the total at 4 bits to the total at 8 bits, in exact integers.
     totals = [
         allocate(
-            hawq.table, {name: "100%"}, pinned=dict.fromkeys(hawq.table.layer_names, kind), costs=[*hawq.costs.values()]
+            hawq.table,
+            Request({name: "100%"}, pinned=dict.fromkeys(hawq.table.layer_names, kind), costs=[*hawq.costs.values()]),
         )
         for kind in ("int4", "int8")
     ]
     low, high = (found.policy.costs[name] for found in totals)
     found = allocate(
-        hawq.table, {name: low + int(share * 4) * (high - low) // 4}, tied=hawq.tied, costs=[*hawq.costs.values()]
+        hawq.table,
+        Request({name: low + int(share * 4) * (high - low) // 4}, tied=hawq.tied, costs=[*hawq.costs.values()]),
     )
     assert found.solution.status is Status.OPTIMAL
     assert found.policy.predicted <= published["published_objective"] * (1 + 1e-12)
