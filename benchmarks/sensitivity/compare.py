@@ -43,7 +43,7 @@ from benchmarks.sensitivity.rivals import PRODUCTS, RIVALS, missing
 from benchmarks.sensitivity.studies import FAMILIES, NEEDED, NETWORKS, study
 from benchmarks.sensitivity.worker import PARTS, PASSES, PRODUCTS_A_TRACE, SEEDS, SLOW, VARIANTS, gradients, timed
 from mckp_quant.common.documents import write_text
-from mckp_quant.sensitivity.measuring import DATA_FREE, ESTIMATORS
+from mckp_quant.sensitivity import ESTIMATORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "sensitivity.csv"
 PAGE = ROOT / "docs" / "sensitivity.md"
 COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
 PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
-MEASURING = [name for name in ESTIMATORS if name != "metric"]
+DATA_FREE = [name for name, each in ESTIMATORS.items() if hasattr(each, "losses")]
+MEASURING = [name for name in ESTIMATORS if name != "metric" and name not in DATA_FREE]
 COSTED = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
 HELD = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
 JUDGED = [*MEASURING, *DATA_FREE, *RIVALS]

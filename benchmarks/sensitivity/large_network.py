@@ -93,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = SIZES[chosen.size]
     model = network(size, "meta" if chosen.dry_run else "cpu")
     one = next(batches(size, 1, chosen.windows, chosen.tokens))
-    planned = mq.plan(model, one, formats=FORMATS, batches=chosen.batches, memory_limit=chosen.memory_limit)
+    run = mq.RunOptions(memory_limit=chosen.memory_limit)
+    planned = mq.plan(model, one, formats=FORMATS, batches=chosen.batches, run=run)
     sys.stdout.write(as_text(plan_report(planned)) + "\n")
     if chosen.dry_run:
         return
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model,
         batches(size, chosen.batches, chosen.windows, chosen.tokens),
         formats=FORMATS,
-        memory_limit=chosen.memory_limit,
+        run=run,
     )
     seconds = time.perf_counter() - start
     measured = peak()

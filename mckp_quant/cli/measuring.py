@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..common.documents import PREFIX
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..policy.policy import Policy
@@ -64,7 +65,7 @@ def measure(
             help="How ranges of activations are chosen: minmax, percentile or mse.",
         ),
     ] = "mse",
-    probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
+    probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
     class_dim: ClassDimOption = None,
     target_error: Annotated[
@@ -97,6 +98,8 @@ def measure(
         return
     batches = source.batches(network)
 
+    from ..network.outputs import Outputs
+    from ..sensitivity.arguments import estimator_of
     from ..sensitivity.measuring import measure as measure_network
 
     with progress("measuring") as report:
@@ -104,19 +107,12 @@ def measure(
             network,
             batches,
             formats=wanted,
-            method=method,
-            likelihood=likelihood,
-            seed=seed,
-            probes=probes,
+            method=estimator_of(method, probes),
+            outputs=Outputs(likelihood=likelihood, class_dim=class_dim),
             layers=None if layers is None else names(layers),
-            class_dim=class_dim,
-            target=target_error,
-            max_batches=max_batches,
-            checkpoint=checkpoint,
-            cache=cache,
-            memory_limit=memory_limit,
+            precision=target_error,
             activation_range=activation_range,
-            progress=report,
+            run=RunOptions(seed, checkpoint, cache, memory_limit, max_batches, report),
         )
     table.save(output)
     note(f"wrote {output}")
@@ -143,7 +139,7 @@ def _show_plan(
         formats=formats,
         method=method,
         batches=max_batches,
-        memory_limit=memory_limit,
+        run=RunOptions(memory_limit=memory_limit),
     )
     if json:
         show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})

@@ -10,10 +10,13 @@ from ..allocation.allocating import as_policy, solve_request
 from ..allocation.builder import build_request
 from ..allocation.choices import check_order
 from ..allocation.request import Request
+from ..common.run_options import RunOptions
 from ..errors import unknown
 from ..network.batches import as_batches
+from ..network.outputs import Outputs
 from ..policy.repricing import price
 from ..refinement.refining import refine
+from ..sensitivity.estimators import ESTIMATORS, Hutchinson
 from ..sensitivity.measuring import measure
 from ..solvers import solve
 from .methods.emq import EMQ
@@ -128,7 +131,8 @@ def compete(
     Parameters
     ----------
     name
-        One of `CONTESTANTS`. ``"evoq"`` sees the first 50 samples only, as its authors have it.
+        One of `CONTESTANTS`, or an estimator, whose table is then solved exactly. ``"evoq"`` sees the first 50 samples
+        only, as its authors have it.
     model
         The float network; it is left as it was.
     table
@@ -158,8 +162,8 @@ def compete(
     NoSolution
         When no policy is within the budgets.
     """
-    if name not in CONTESTANTS:
-        raise unknown("method", name, CONTESTANTS)
+    if name not in CONTESTANTS and name not in ESTIMATORS:
+        raise unknown("method", name, (*CONTESTANTS, *ESTIMATORS))
     data = list(batches)
     asked = request if isinstance(request, Request) else Request(request)
     began = time.monotonic()
@@ -188,26 +192,24 @@ def compete(
         return Standing(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
     if name == REFINED:
         return _refined(model, table, asked, data, evaluations, seed, checkpoint, output, likelihood, progress)
-    estimator, solver = ON_TABLES[name]
+    estimator, solver = ON_TABLES.get(name, (name, "exact"))
     known = {} if tables is None else tables
     if estimator and estimator not in known:
         known[estimator] = measure(
             model,
             data,
             formats=table.formats,
-            method=estimator,
-            seed=seed,
-            probes=max(1, -(-_TRACE_PROBES // len(data))) if estimator == "hutchinson" else 1,
+            method=Hutchinson(max(1, -(-_TRACE_PROBES // len(data)))) if estimator == "hutchinson" else estimator,
+            outputs=Outputs(output, likelihood),
             activation_range=table.ranges or "mse",
-            output=output,
-            likelihood=likelihood,
+            run=RunOptions(seed=seed),
         )
     own = known[estimator] if estimator else table
     problem, index = build_request(own, asked, tight=False)
     check_order(index.formats, solver)
     solution = solve(problem, solver, seed=seed)
     policy = price(table, as_policy(own, solution, index))
-    passes = own.loss.size if estimator == "measured_kl" else 0
+    passes = own.loss.size if estimator and ESTIMATORS[estimator].passes.entry else 0
     return Standing(name, policy, passes, time.monotonic() - began, solution.status.value)
 
 

@@ -1,4 +1,4 @@
-"""One layer at a time on the real network: what `measured_kl`, `measured_loss` and `metric` share."""
+"""One layer at a time on the real network: what `MeasuredKL`, `MeasuredLoss` and `Metric` share."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Taps:
     """Products of weight gradients with perturbations, per sample where that is possible.
 
     Where formats round inputs too, a product is that of the output's gradient with what rounding both changes in the
-    output (see `_joint`): the gradient that reaches the input is taken from an alias of it, so that it holds what comes
+    output (see `joint`): the gradient that reaches the input is taken from an alias of it, so that it holds what comes
     through this call and nothing of other uses of the same tensor.
 
     Hooks keep what each layer was called with; when the gradient of its output arrives, it is contracted with the
@@ -56,7 +56,7 @@ class Taps:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._menu = task.menu
-        self._memory = task.memory
+        self._state = task.state
         self._weights = task.weights
         self._samples = 0
         self._roots: list[Tensor] = []
@@ -69,7 +69,7 @@ class Taps:
     @property
     def per_batch(self) -> set[int]:
         """Indices of layers whose products are known only as their sum over the batch."""
-        return self._memory.per_batch
+        return self._state.per_batch
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Taps:
         logits
             With a graph that reaches every layer.
         """
-        if self._memory.checked_samples < min(batch.size, _CHECKED_SAMPLES):
+        if self._state.checked_samples < min(batch.size, _CHECKED_SAMPLES):
             self._check(batch.head(_CHECKED_SAMPLES))
         logits = self._run(batch, self.per_batch)
         if not self._unordered <= self.per_batch:
@@ -272,7 +272,7 @@ class Taps:
 
     def _check(self, batch: Batch) -> None:
         """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
-        self._memory.checked_samples = batch.size
+        self._state.checked_samples = batch.size
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
@@ -297,4 +297,4 @@ class Taps:
                 "a larger standard error",
                 self._weights[row].layer.name,
             )
-        self._memory.per_batch |= rows
+        self._state.per_batch |= rows

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
+from mckp_quant.sensitivity import Hutchinson, HutchinsonBlockwise
 from mckp_quant.sensitivity.engine.second_order import hessian_vector_product
 from mckp_quant.sensitivity.measuring import layer_weights
 
@@ -73,14 +74,14 @@ def test_a_linear_function_has_zero_hessian_vector_products() -> None:
 
 
 @pytest.mark.parametrize("network", [perceptron, conv_net, transformer])
-@pytest.mark.parametrize(("method", "probes"), [("hutchinson", 256), ("hutchinson_blockwise", 64)])
+@pytest.mark.parametrize("estimator", [Hutchinson(256), HutchinsonBlockwise(64)])
 def test_estimates_lie_within_three_standard_errors_of_the_dense_trace(
-    network: Network, method: str, probes: int
+    network: Network, estimator: Hutchinson | HutchinsonBlockwise
 ) -> None:
     model, inputs = network()
     targets = targets_for(inputs)
     exact = dense_values(model, inputs, targets)
-    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=method, probes=probes)
+    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=estimator)
     assert np.abs((table.loss - exact) / table.stderr).max() < 3
     assert table.unit == ("nats per token" if network is transformer else "nats per sample")
 
@@ -92,7 +93,9 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
 
     def error(probes: int) -> float:
         tables = [
-            mq.measure(model, [(inputs, targets)], formats=FORMATS, method="hutchinson", seed=seed, probes=probes)
+            mq.measure(
+                model, [(inputs, targets)], formats=FORMATS, method=Hutchinson(probes), run=mq.RunOptions(seed=seed)
+            )
             for seed in range(24)
         ]
         return float(np.sqrt(np.mean([np.square(table.loss / exact - 1) for table in tables])))
@@ -110,7 +113,7 @@ def test_the_standard_error_of_a_single_draw_is_unknown() -> None:
 def test_contributions_average_to_the_loss_with_their_weights() -> None:
     model, inputs = perceptron()
     pairs = list(zip(inputs.split([7, 5]), targets_for(inputs).split([7, 5]), strict=True))
-    table = mq.measure(model, pairs, formats=FORMATS, method="hutchinson", probes=2)
+    table = mq.measure(model, pairs, formats=FORMATS, method=Hutchinson(2))
     assert table.contributions is not None
     np.testing.assert_allclose(np.average(table.contributions, axis=0, weights=[7, 5]), table.loss, rtol=1e-12)
 
@@ -118,7 +121,9 @@ def test_contributions_average_to_the_loss_with_their_weights() -> None:
 def test_negative_traces_are_kept() -> None:
     model, inputs = perceptron()
     tables = [
-        mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson", seed=seed)
+        mq.measure(
+            model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson", run=mq.RunOptions(seed=seed)
+        )
         for seed in range(20)
     ]
     assert min(table.loss.min() for table in tables) < 0
@@ -131,9 +136,8 @@ def test_regression_uses_half_the_squared_error() -> None:
         model,
         [(inputs, torch.zeros(6, 2).double())],
         formats=FORMATS,
-        method="hutchinson",
-        likelihood="gaussian",
-        probes=512,
+        method=Hutchinson(512),
+        outputs=mq.Outputs(likelihood="gaussian"),
     )
     (weight,) = layer_weights(model, discover(model, inputs), as_formats(FORMATS))
     average = float(inputs.square().sum(dim=1).mean() / 4)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
+from mckp_quant.sensitivity import EmpiricalFisher, Hutchinson, HutchinsonBlockwise
 from mckp_quant.sensitivity.measuring import layer_weights
 
 from ..dense import gauss_newton_matrix, gauss_newton_values, hessian_matrix, jacobian
@@ -76,7 +77,7 @@ def test_exact_forms_equal_the_dense_ones(network: Network, method: str) -> None
 def test_the_empirical_fisher_of_single_losses_equals_the_dense_one(network: Network) -> None:
     model, inputs = network()
     targets = targets_for(inputs)
-    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method="empirical_fisher", probes=5)
+    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=EmpiricalFisher(5))
     np.testing.assert_allclose(table.loss, dense(model, inputs, targets, "empirical_fisher"), rtol=1e-9)
 
 
@@ -94,7 +95,7 @@ def test_the_error_of_a_single_sequence_is_that_of_its_probes_however_many_token
     model, inputs = transformer()
     targets = targets_for(inputs)[:1].clone()
     targets[:, 1:] = -100
-    table = mq.measure(model, [(inputs[:1], targets)], formats=FORMATS, method="empirical_fisher", probes=4)
+    table = mq.measure(model, [(inputs[:1], targets)], formats=FORMATS, method=EmpiricalFisher(4))
     np.testing.assert_allclose(table.stderr, table.loss * math.sqrt(2 / 4))
 
 
@@ -134,12 +135,20 @@ def test_regression_has_the_first_order_change_of_half_the_squared_error() -> No
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 2)).double()
     inputs, targets = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
-    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method="first_order", likelihood="gaussian")
+    table = mq.measure(
+        model, [(inputs, targets)], formats=FORMATS, method="first_order", outputs=mq.Outputs(likelihood="gaussian")
+    )
     (weight,) = layers_of(model, inputs)
     moved = torch.einsum("nd,fcd->nfc", inputs, weight.perturbations)
     error = model(inputs).detach() - targets
     np.testing.assert_allclose(table.loss[0], (moved * error[:, None]).sum(dim=2).mean(dim=0).numpy(), rtol=1e-12)
-    fisher = mq.measure(model, [(inputs, targets)], formats=FORMATS, method="empirical_fisher", likelihood="gaussian")
+    fisher = mq.measure(
+        model,
+        [(inputs, targets)],
+        formats=FORMATS,
+        method="empirical_fisher",
+        outputs=mq.Outputs(likelihood="gaussian"),
+    )
     squares = (moved * error[:, None]).sum(dim=2).square().mean(dim=0) / 2
     np.testing.assert_allclose(fisher.loss[0], squares.numpy(), rtol=1e-12)
 
@@ -177,7 +186,7 @@ def test_blockwise_traces_lie_within_three_standard_errors_of_the_dense_trace(ne
         average = hessian_matrix(model, weight.layer.name, inputs, targets).trace() / weight.layer.elements
         rows.append(average * weight.perturbations.flatten(1).square().sum(dim=1) / 2)
     exact = torch.stack(rows).detach().numpy()
-    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method="hutchinson_blockwise", probes=64)
-    joint = mq.measure(model, [(inputs, targets)], formats=FORMATS, method="hutchinson", probes=64)
+    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=HutchinsonBlockwise(64))
+    joint = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=Hutchinson(64))
     assert np.abs((table.loss - exact) / table.stderr).max() < 3.5
     assert np.median(table.stderr / joint.stderr) < 1
