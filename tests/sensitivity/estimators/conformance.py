@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -63,8 +63,7 @@ def check_facts(estimator: AnyEstimator) -> None:
     assert (estimator.passes == Passes()) == hasattr(estimator, "losses")
 
 
-def check_options(estimator: AnyEstimator) -> None:
-    assert dataclasses.is_dataclass(estimator)
+def check_options(estimator: Any) -> None:
     again = dataclasses.replace(estimator)
     assert again == estimator
     assert hash(again) == hash(estimator)

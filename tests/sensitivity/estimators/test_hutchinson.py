@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
 from mckp_quant.sensitivity import Hutchinson, HutchinsonBlockwise
-from mckp_quant.sensitivity.engine.second_order import hessian_vector_product
 from mckp_quant.sensitivity.measuring import layer_weights
 
 from ..dense import hessian_matrix
@@ -41,36 +39,6 @@ def dense_values(model: nn.Module, inputs: Tensor, targets: Tensor) -> NDArray[n
         squares = weight.perturbations.flatten(1).square().sum(dim=1)
         rows.append(matrix.trace() / weight.layer.elements * squares / 2)
     return torch.stack(rows).detach().numpy()
-
-
-@pytest.mark.parametrize("network", [perceptron, conv_net])
-def test_hessian_vector_products_equal_the_dense_hessian(network: Network) -> None:
-    model, inputs = network()
-    targets = targets_for(inputs)
-    generator = torch.Generator().manual_seed(2)
-    for layer in discover(model, inputs):
-        weight = model.get_parameter(f"{layer.name}.weight")
-        vector = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        loss = F.cross_entropy(model(inputs), targets)
-        gradients = torch.autograd.grad(loss, [weight], create_graph=True)
-        (product,) = hessian_vector_product(gradients, [weight], [vector])
-        expected = hessian_matrix(model, layer.name, inputs, targets) @ vector.flatten()
-        torch.testing.assert_close(product.flatten(), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_hessian_vector_products_couple_all_weights() -> None:
-    a, b = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([3.0], requires_grad=True)
-    gradients = torch.autograd.grad((a.square().sum() * b).sum(), [a, b], create_graph=True)
-    products = hessian_vector_product(gradients, [a, b], [torch.tensor([1.0, 1.0]), torch.tensor([2.0])])
-    torch.testing.assert_close(products[0], torch.tensor([2 * 3 + 2 * 1 * 2.0, 2 * 3 + 2 * 2 * 2.0]))
-    torch.testing.assert_close(products[1], torch.tensor([2 * 1 + 2 * 2.0]))
-
-
-def test_a_linear_function_has_zero_hessian_vector_products() -> None:
-    a = torch.ones(3, requires_grad=True)
-    gradients = torch.autograd.grad(a.sum(), [a], create_graph=True)
-    (product,) = hessian_vector_product(gradients, [a], [torch.ones(3)])
-    torch.testing.assert_close(product, torch.zeros(3))
 
 
 @pytest.mark.parametrize("network", [perceptron, conv_net, transformer])
@@ -156,16 +124,3 @@ def test_a_trace_that_is_not_finite_is_refused() -> None:
     inputs[0, 0] = torch.nan
     with pytest.raises(mq.InvalidInput, match="the estimate of layer 'inner' in format 'w2' is not finite on batch 0"):
         mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson")
-
-
-class Distances(nn.Linear):
-    """Distances for which PyTorch has no second derivative."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cdist(super().forward(x), torch.eye(3), p=3.0)
-
-
-def test_a_model_without_second_derivatives_is_refused() -> None:
-    pair = (torch.ones(2, 4), torch.tensor([0, 1]))
-    with pytest.raises(mq.InvalidInput, match=r"cannot be differentiated twice \(.*method='gauss_newton'"):
-        mq.measure(Distances(4, 3), [pair], formats=FORMATS, method="hutchinson")
