@@ -21,7 +21,7 @@ RESOLVED = 2  # standard errors by which two formats of a layer have to differ t
 
 
 class Totals:
-    """What has been read so far.
+    """The sums over the batches read so far.
 
     Parameters
     ----------

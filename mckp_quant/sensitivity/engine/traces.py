@@ -1,4 +1,4 @@
-"""From draws of every layer's Hessian trace in a batch to a reading: the average trace times half the squared error."""
+"""Turns draws of every layer's Hessian trace into a reading: the average trace times half the squared error."""
 
 from __future__ import annotations
 
