@@ -22,7 +22,7 @@ def test_an_estimator_is_meant_by_its_name_or_by_itself() -> None:
         ("measured_kl", 4, "probes is 4, but method='measured_kl' draws none: leave it out"),
         ("gauss_newton", 0, "probes is 0: it must be a whole number, at least 1"),
         ("hutchinson", 1.5, "probes is 1.5: it must be a whole number, at least 1"),
-        ("metric", None, r"method='metric' needs distance: give method=Metric\(distance=...\\)"),
+        ("metric", None, r"method='metric' needs distance: give method=Metric\(distance=...\)"),
         ("magic", None, "unknown method 'magic'"),
     ],
 )
