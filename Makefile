@@ -36,8 +36,14 @@ check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: install
-	$(BIN)/python benchmarks/policies/networks.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.policies.networks $(if $(DATA),--data $(DATA))
 
-docs: install
+# Built anew each time, because a page that did not change would keep an old navigation; then every name and link is looked up.
+docs: .venv/docs-installed
+	rm -rf build/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto docs build/docs
+	MCKP_QUANT_SITE=build/docs $(BIN)/python -m pytest -q tests/docs
+
+.venv/docs-installed: .venv/installed
 	$(PIP) -c constraints.txt -e .[docs]
-	$(BIN)/mkdocs build --quiet --strict --site-dir build/docs
+	touch $@

@@ -1,4 +1,4 @@
-"""When, with what and on what a figure was measured; and the pages that show such figures."""
+"""When a figure was measured, with which versions, and on which processor."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PACKAGES = ("numpy", "scipy", "ortools", "pulp", "pyscipopt")
 
@@ -50,19 +46,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def between_markers(path: Path, name: str, text: str) -> str:
-    """The page with the part between its markers of that name replaced."""
-    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, found, rest = path.read_text(encoding="utf-8").partition(start)
-    if not found or end not in rest:
-        raise SystemExit(f"{path}: the page has no part between {start} and {end}")
-    inside = text.strip("\n")  # a first line that is indented stays so
-    return f"{head}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}"
-
-
-def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A markdown table; all columns but the first are aligned right."""
-    lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -10,7 +10,6 @@ from .common.run_options import RunOptions
 from .errors import InvalidInput
 from .formats.format import Format
 from .layers import Activation, Layer
-from .tables.table import SensitivityTable
 
 if TYPE_CHECKING:
     from .allocation import (
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from .rounding import calibrate_ranges
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
-    from .tables import CostTable, read_table, write_table
+    from .tables import CostTable, SensitivityTable, read_table, write_table
 
 _HOMES = {
     "ActivationRanges": ".formats",
@@ -52,6 +51,7 @@ _HOMES = {
     "Policy": ".policy",
     "Refinement": ".refinement",
     "Request": ".allocation",
+    "SensitivityTable": ".tables",
     "Stability": ".stability",
     "Validation": ".evaluation",
     "allocate": ".allocation",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
+from .common.checks import check_count
 from .errors import InvalidInput, unknown
 
 if TYPE_CHECKING:
@@ -49,16 +49,12 @@ class Layer:
         names: list[object] = [self.name, self.kind, *self.ties]
         if not all(isinstance(name, str) for name in names):
             raise InvalidInput(f"layer {self.name!r} has name, kind and ties {names!r}: give text")
-        for name, sizes in (("shape", self.shape), ("channels", (self.channels,)), ("macs", (self.macs,))):
-            if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
-                raise InvalidInput(f"layer {self.name!r} has {name} = {getattr(self, name)!r}: give whole numbers")
-        if not self.shape or min(self.shape) < 1:
-            raise InvalidInput(f"layer {self.name!r} has the shape {self.shape}: every dimension must be at least 1")
-        if self.channels < 1 or self.macs < 0:
-            raise InvalidInput(
-                f"layer {self.name!r} has channels = {self.channels}, macs = {self.macs}: "
-                "channels must be at least 1 and macs at least 0"
-            )
+        if not self.shape:
+            raise InvalidInput(f"the shape of layer {self.name!r} is {self.shape!r}: it must have a dimension or more")
+        for dimension, size in enumerate(self.shape):
+            check_count(f"shape[{dimension}] of layer {self.name!r}", size, 1)
+        check_count(f"channels of layer {self.name!r}", self.channels, 1)
+        check_count(f"macs of layer {self.name!r}", self.macs, 0)
 
     @property
     def elements(self) -> int:
@@ -93,14 +89,9 @@ class Activation:
 
     def __post_init__(self) -> None:
         """Refuse tensors that cannot be."""
-        sizes = (self.elements, self.first, self.last)
-        if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
-            raise InvalidInput(f"activation with elements, first, last = {sizes}: give whole numbers")
-        if not 1 <= self.elements < 2**53 or not 0 <= self.first <= self.last:
-            raise InvalidInput(
-                f"activation with elements = {self.elements}, first = {self.first}, last = {self.last}: "
-                "give at least one element and fewer than 2**53, and steps from 0 on with last no earlier than first"
-            )
+        check_count("elements of an activation", self.elements, 1, 2**53 - 1)
+        check_count("first of an activation", self.first, 0)
+        check_count(f"last of an activation whose first is {self.first}", self.last, self.first)
         object.__setattr__(self, "readers", tuple(self.readers))
 
     @classmethod

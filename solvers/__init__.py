@@ -1,4 +1,8 @@
-"""Multiple-choice knapsack problems: one problem, interchangeable solvers, every answer recomputed and certified."""
+"""Multiple-choice knapsack problems: one problem, interchangeable solvers, every answer recomputed and certified.
+
+The names in `__all__` are the public surface. Nothing of networks, layers or formats may come in: this folder works
+when it is copied into another project.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .chains.solver import Monotone
-from .errors import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
+from .errors import InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from .front_door import available, solve
 from .methods.evolve import Evolve
 from .methods.exact import Enumerate, Exact
@@ -48,6 +52,7 @@ __all__ = [
     "LeastCost",
     "Monotone",
     "NoSolution",
+    "PackageMissing",
     "Pairs",
     "Pairwise",
     "Problem",

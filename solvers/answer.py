@@ -1,4 +1,4 @@
-"""What solvers claim, and the protocol that every solver keeps."""
+"""The answer that a solver returns, its status, and the protocol that every solver keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Status(enum.Enum):
-    """What is known of an answer; the value is the sentence that a person reads."""
+    """What is known of an answer; the value is written for people to read."""
 
     OPTIMAL = "proved optimal"
     FEASIBLE = "feasible, not proved optimal"
@@ -26,7 +26,7 @@ class Status(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
-    """What a solver returns: claims, nothing else. The front door decides what becomes of them.
+    """What a solver returns. These are claims: the front door checks them before anybody relies on them.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Answer:
         The search was exhausted: no feasible selection is better than `choice` by more than `resolution`; without a
         choice, there is none at all.
     price
-        ``(n_resources,)`` multipliers that the solver came across, for the certificate; or None.
+        ``(n_resources,)`` multipliers for the certificate, where the solver has found any; or None.
     resolution
         How finely a complete search told values apart: rounding, scaling, tolerances of the backend.
     stats
@@ -46,12 +46,12 @@ class Answer:
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows` that go with `choice`; or None.
     restricted
-        The selection keeps to a rule of the solver's own, beyond the problem; a better one that breaks the rule, such
-        as a warm start, does not take its place.
+        The selection keeps a rule of the solver's own that the problem does not have. A warm start that is better
+        but breaks the rule does not replace it.
     split
         ``(n_groups, n_choices)`` float64, how the pairwise terms are shared out, for the certificate; or None.
     reason
-        Why there is no choice, where it is for another reason than the problem or a limit.
+        Why there is no choice, where neither the problem nor a limit is the reason.
     """
 
     choice: NDArray[np.int64] | None

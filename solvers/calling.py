@@ -1,4 +1,4 @@
-"""Asks a solver, and rechecks what it says: budgets and rows in exact integers, and what a warm start knows better."""
+"""Calls a solver and checks its answer: budgets and rows in exact integers, and against the warm start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .answer import Answer
 from .bounds.normal_form import normalise
 from .certify import total_value
-from .core.reduce import reduce
+from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
 from .solution import TOLERANCE
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from .problem.rows import Rows
 
 
-def checked_answer(
-    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
-) -> Answer:
-    """A solver's answer, within the budgets and rows, and no worse than the warm start.
+def call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+    """Call a solver; its answer is within the budgets and rows, and no worse than the warm start.
 
     Parameters
     ----------
@@ -56,15 +54,15 @@ def checked_answer(
 def _within_budget(
     problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
 ) -> Answer:
-    """The solver's answer; one that is over budget is asked for again under a tighter budget, once."""
-    answer = _call(problem, solver, seconds, seed, warm)
+    """The solver's answer; where it is over budget, the solver is called once more with a tighter budget."""
+    answer = _call_once(problem, solver, seconds, seed, warm)
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
     tighter = np.maximum(problem.budget - excess, 0)
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
-        again = _call(problem.with_budget(tighter), solver, seconds, seed, None)
+        again = _call_once(problem.with_budget(tighter), solver, seconds, seed, None)
     if again.choice is None or _excess(problem, again).any():
         resource = int(np.argmax(excess))
         raise SolverFailure(
@@ -75,7 +73,7 @@ def _within_budget(
     return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
 
 
-def _call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+def _call_once(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
     normal = normalise(problem)
     try:
         answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)

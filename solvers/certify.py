@@ -1,4 +1,4 @@
-"""From a claim to a certificate: what is proved of an answer, and on what ground."""
+"""Certifies an answer: what is proved of it, and on what ground."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .answer import Answer, Status
 from .bounds.bound import best_price, farkas_price
 from .bounds.lagrangian import lagrangian_bound
 from .bounds.normal_form import normalise
-from .core.reduce import reduce
+from .core.reduction import reduce
 from .errors import SolverFailure
 from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .problem.problem import Problem
 
 
-def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:
+def certificate_of(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> Certificate:
     """Establish what is proved of an answer whose selection, if any, is within the budgets.
 
     Parameters
@@ -33,8 +33,8 @@ def certify(problem: Problem, answer: Answer, solver: str, *, witness: bool) -> 
     solver
         Its name, for the error.
     witness
-        Whether to hold a claim of completeness against what the reduction finds, which knows nothing of rows; the
-        solvers here do so themselves.
+        Whether to compare a claim of completeness with the selection that the reduction finds. The solvers of this
+        package do that themselves. Problems with rows are left out, since the reduction ignores rows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What can go wrong in a solver, and how optional packages are brought in."""
+"""The errors of this package, and the import of optional packages."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+WITHOUT = "everything else works without it"  # where a caller has nothing better to say
 
 
 class InvalidProblem(ValueError):
@@ -19,24 +21,24 @@ class NoSolution(RuntimeError):
 
 
 class SolverFailure(RuntimeError):
-    """A backend broke its word: it crashed, or it returned a selection that is not one. Not the caller's fault."""
+    """A solver crashed, or returned something that is no selection. Not the caller's fault."""
 
 
-class SolverUnavailable(ImportError):
+class PackageMissing(ImportError):
     """An optional package is missing. The message says what to type and what works without it."""
 
 
-def require(package: str, extra: str | None, without: str = "everything else works without it") -> ModuleType:
-    """Import an optional package, or say how to get it.
+class SolverUnavailable(PackageMissing):
+    """The package that a solver needs is missing."""
+
+
+def require(package: str, extra: str | None, without: str = WITHOUT) -> ModuleType:
+    """Import the package that a solver needs, or say how to get it.
 
     Parameters
     ----------
-    package
-        The module to import, such as ``"scipy.optimize"``.
-    extra
-        The extra of ``mckp-quant`` that brings it; None where it is one of the required dependencies.
-    without
-        What the reader can do without the package.
+    package, extra, without
+        As for `import_package`.
 
     Returns
     -------
@@ -48,13 +50,40 @@ def require(package: str, extra: str | None, without: str = "everything else wor
     SolverUnavailable
         When the package cannot be imported.
     """
+    return import_package(package, extra, without, SolverUnavailable)
+
+
+def import_package(package: str, extra: str | None, without: str, error: type[PackageMissing]) -> ModuleType:
+    """Import an optional package, or say how to get it.
+
+    Parameters
+    ----------
+    package
+        The module to import, such as ``"scipy.optimize"``.
+    extra
+        The extra of ``mckp-quant`` that brings it; None where it is one of the required dependencies.
+    without
+        What the reader can do without the package.
+    error
+        The kind of error to raise.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    PackageMissing
+        When the package cannot be imported; of the kind that `error` says.
+    """
     try:
         return importlib.import_module(package)
-    except ImportError as error:
+    except ImportError as cause:
         command = "pip install mckp-quant" if extra is None else f"pip install 'mckp-quant[{extra}]'"
-        raise SolverUnavailable(
-            f"the package {package!r} cannot be imported ({error}); install it with: {command} -- {without}"
-        ) from error
+        raise error(
+            f"the package {package!r} cannot be imported ({cause}); install it with: {command} -- {without}"
+        ) from cause
 
 
 def missing(package: str) -> str | None:

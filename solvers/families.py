@@ -1,4 +1,4 @@
-"""Seeded problems of the knapsack literature, with a known shape, as large as wanted.
+"""Seeded problems of the families that the knapsack literature uses, of any size.
 
 The five one-budget families are Pisinger's (1995, *A minimal algorithm for the multiple-choice knapsack problem*, EJOR
 83, 394-410), who maximises profit: the value here is the negated profit. Weights are integers up to `reach` (his R),
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InvalidProblem
+from .problem.arguments import check_seed, check_whole
 from .problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def uncorrelated(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 0) -> Problem:
-    """Weight and profit drawn apart, uniform in 1 to `reach`.
+    """Weight and profit drawn independently, uniform in 1 to `reach`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def subset_sum(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 
 
 
 def zigzag(n_groups: int, n_choices: int, *, reach: int = 1000, seed: int = 0) -> Problem:
-    """Weights and profits uniform in 1 to `reach`, each sorted, then paired: what is dearer is no worse.
+    """Weights and profits uniform in 1 to `reach`, each sorted, then paired: a heavier choice has no less profit.
 
     After Sinha and Zoltners (1979, *The multiple-choice knapsack problem*).
 
@@ -155,11 +155,10 @@ def several_budgets(n_groups: int, n_choices: int, n_budgets: int, *, reach: int
     Raises
     ------
     InvalidProblem
-        When a size is not positive.
+        When a size or the seed makes no sense.
     """
     rng = _generator(n_groups, n_choices, reach, seed)
-    if n_budgets < 1:
-        raise InvalidProblem(f"n_budgets = {n_budgets}: it must be at least 1")
+    check_whole("n_budgets", n_budgets, 1)
     weight = rng.integers(0, reach + 1, (n_budgets, n_groups, n_choices))
     profit = np.rint(10 * n_budgets * (weight.mean(axis=0) * rng.uniform(0.8, 1.2, weight.shape[1:]) + reach / 10))
     budget = (weight.min(axis=2).sum(axis=1) + weight.max(axis=2).sum(axis=1)) // 2
@@ -188,8 +187,8 @@ def mmkp(value: ArrayLike, weight: ArrayLike, capacity: ArrayLike) -> Problem:
 
 def _generator(n_groups: int, n_choices: int, reach: int, seed: int) -> np.random.Generator:
     for name, number in (("n_groups", n_groups), ("n_choices", n_choices), ("reach", reach)):
-        if number < 1:
-            raise InvalidProblem(f"{name} = {number}: it must be at least 1")
+        check_whole(name, number, 1)
+    check_seed(seed)
     return np.random.default_rng(seed)
 
 

@@ -1,4 +1,4 @@
-"""The front door: name to solver, limits, the call, and then facts instead of claims."""
+"""The front door: finds the solver, checks the arguments, calls it, recomputes its answer and certifies it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
-from .calling import checked_answer
-from .certify import certify, certify_infeasible, total_value
+from .calling import call
+from .certify import certificate_of, certify_infeasible, total_value
 from .chains.solver import Monotone
 from .errors import InvalidProblem, missing
 from .methods.evolve import Evolve
@@ -24,8 +24,8 @@ from .methods.exact import Enumerate, Exact
 from .methods.greedy import Greedy
 from .methods.relax import Relax
 from .pairwise.solver import Pairwise
+from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
-from .problem.checks import check_seconds
 from .problem.problem import Problem
 from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Certificate, Solution
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-_LEAST_BUDGET_SECONDS = 60.0  # at most for the least budgets of an infeasible problem, whatever it may take itself,
-_LEAST_SHARE = 0.1  # and at least for each of them
+_LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
+_LEAST_SHARE = 0.1  # seconds that the least budget of each resource gets at least
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -97,7 +97,8 @@ def solve(
     if not isinstance(problem, Problem):
         raise InvalidProblem(f"problem is a {type(problem).__name__}: build a Problem first (Problem.from_table)")
     check_seconds(seconds)
-    _check_seed(seed)
+    check_seed(seed)
+    seed = int(seed)
     chosen = _named(solver, problem)
     start = None if warm is None else problem.position(warm)
     reason = chosen.supports(problem)
@@ -114,11 +115,6 @@ def solve(
 def available() -> dict[str, str | None]:
     """Every solver: None where it can run here, or the reason why it cannot."""
     return {name: missing(make().requires or "numpy") for name, make in SOLVERS.items()}
-
-
-def _check_seed(seed: object) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InvalidProblem(f"seed = {seed!r}: it must be at least 0, and whole")
 
 
 def _named(solver: Solver | str, problem: Problem) -> Solver:
@@ -147,8 +143,8 @@ def _certified(
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
-    answer = checked_answer(problem, solver, seconds, seed, warm)
-    return certify(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
+    answer = call(problem, solver, seconds, seed, warm)
+    return certificate_of(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
 
 
 def _solution(
@@ -197,8 +193,9 @@ def _solution(
 def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection; that no smaller one works is exact while costs above the least of their group
-    add up to less than 2**50. With it the resources for which time ran out before that was proved.
+    Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
+    least of their group add up to less than 2**50. The second result lists the resources for which time ran out before
+    that was proved.
     """
     if problem.n_resources == 1 and problem.rows is None:
         return problem.least_cost, []

@@ -1,4 +1,4 @@
-"""Seeded problems, as large as wanted: allocations shaped like networks, and the families of the knapsack literature.
+"""Seeded problems of any size: allocations shaped like networks, and the families of the knapsack literature.
 
 Every generator is deterministic in its arguments (to the last digits of NumPy's exponentials), so a call names an
 instance. Networks are here, under one to three budgets; the other families are in `families` and have their names here.
@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import InvalidProblem
 from .families import mmkp, several_budgets, strongly_correlated, subset_sum, uncorrelated, weakly_correlated, zigzag
+from .problem.arguments import check_seed, check_share, check_whole, is_whole
 from .problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def llm(n_groups: int = 224) -> Layers:
     layers
         Query, key, value, output, gate, up and down projections, over and over.
     """
-    _at_least("n_groups", n_groups, 1)
+    check_whole("n_groups", n_groups, 1)
     block = 4096 * np.array([4096, 1024, 1024, 4096, 14336, 14336, 14336], dtype=np.int64)
     elements = np.resize(block, n_groups)
     return Layers(elements, elements)
@@ -118,7 +119,8 @@ def lognormal(n_groups: int, *, seed: int = 0) -> Layers:
     layers
         Sizes ``exp(N(ln 2e5, 1.5))`` and uses ``1 + exp(N(4, 1))``, rounded down.
     """
-    _at_least("n_groups", n_groups, 1)
+    check_whole("n_groups", n_groups, 1)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     elements = np.maximum(1, np.exp(rng.normal(np.log(2e5), 1.5, n_groups))).astype(np.int64)
     uses = 1 + np.exp(rng.normal(4.0, 1.0, n_groups)).astype(np.int64)
@@ -159,9 +161,11 @@ def quantisation(
     """
     width = np.array(bits, dtype=np.int64)
     if width.ndim != 1 or not len(width) or (np.diff(width, prepend=0) <= 0).any() or width[-1] > 32:
-        raise InvalidProblem(f"bits = {tuple(bits)}: give rising widths from 1 to 32")
-    if n_budgets not in (1, 2, 3):
-        raise InvalidProblem(f"n_budgets = {n_budgets}: it must be 1, 2 or 3 ({', '.join(RESOURCES)})")
+        raise InvalidProblem(f"bits is {tuple(bits)}: give rising widths from 1 to 32")
+    if not is_whole(n_budgets) or n_budgets not in (1, 2, 3):
+        raise InvalidProblem(f"n_budgets is {n_budgets!r}: it must be 1, 2 or 3 ({', '.join(RESOURCES)})")
+    check_share("share", share)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     n = len(layers.elements)
     sensitivity = np.exp(2.0 * rng.normal(size=n)) * layers.elements
@@ -192,12 +196,5 @@ def _nanoseconds(layers: Layers, width: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _between(cost: NDArray[np.int64], share: float) -> int:
-    if not 0 <= share <= 1:
-        raise InvalidProblem(f"share = {share}: it must lie between 0 and 1")
     least, most = int(cost.min(axis=1).sum()), int(cost.max(axis=1).sum())
     return least + int(Fraction(share) * (most - least))
-
-
-def _at_least(name: str, number: int, least: int) -> None:
-    if number < least:
-        raise InvalidProblem(f"{name} = {number}: it must be at least {least}")

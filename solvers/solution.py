@@ -1,4 +1,4 @@
-"""What solvers claim, what the front door establishes, and the proof that goes with it."""
+"""The solution that the front door returns, and the certificate that proves it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Certificate:
     split
         Of a problem with pairwise terms: ``(n_groups, n_choices)`` float64, how these are shared out among single
         choices. The price then bounds the values with their shares, and what the shares leave of the terms between two
-        groups is at least its minimum, see `pairs.shared_out`.
+        groups is at least its minimum, see `bounds.lagrangian.reparametrise`.
     """
 
     status: Status
@@ -84,11 +84,11 @@ class Certificate:
         Returns
         -------
         holds
-            False where the stated bound exceeds what the price proves or the value, the price is not one, the status
-            has no ground of its own, or a gap said to be closed is not, to the rounding of this problem's sums. What
-            rests on an exhausted search is beyond a price: of an optimum the bound is rechecked, of an infeasibility
-            only that the cheapest selections of each budget do not refute it. Whether `value` is that of a selection
-            only the selection tells.
+            False where the price is invalid, where the stated bound exceeds the value or what the price proves, where
+            the ground does not fit the status, or where a gap is said to be closed and is not (to the rounding of
+            this problem's sums). A price cannot prove what rests on an exhausted search: of such an optimum the bound
+            is rechecked; of such an infeasibility only that the cheapest selection for each budget does not refute
+            it. `value` is not recomputed, since that takes the selection.
         """
         price = np.asarray(self.price)
         if price.shape != (problem.n_resources,) or not (np.isfinite(price).all() and (price >= 0).all()):
@@ -160,13 +160,13 @@ class Solution:
     stats
         Counts that the solver reported.
     least_budget
-        Where the problem is infeasible: for each resource the least budget that works with the other budgets as they
-        are, None where the others already rule every selection out. Empty otherwise. Where time ran out before that
-        was proved, `stats` has the resource under ``"least_budget_not_proved"``: less may work too.
+        Where the problem is infeasible: for each resource the least budget that works while the other budgets stay,
+        None where the others already rule out every selection. Empty otherwise. Where time ran out before the proof,
+        `stats` lists the resource under ``"least_budget_not_proved"``: a smaller budget may work too.
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows`, or None.
     reason
-        Why there is no selection, where the solver has a reason of its own.
+        The solver's own reason why there is no selection, where it has one.
     """
 
     choice: NDArray[np.int64] | None
@@ -197,7 +197,7 @@ class Solution:
         return self.gap / max(abs(self.value), abs(self.bound))
 
     def require(self) -> Solution:
-        """Itself, for callers that need a selection.
+        """Return this solution where it has a selection, and raise where it has none.
 
         Returns
         -------
@@ -226,5 +226,5 @@ class Solution:
 
     def _what_works(self, resource: int, least: int | None) -> str:
         if resource in self.stats.get(UNPROVED_LEAST, ()):
-            return "none was found in time that works" if least is None else f"the least found in time is {least}"
+            return "no value that works was found in time" if least is None else f"the least found in time is {least}"
         return "no value of it works while the others stay" if least is None else f"the least that works is {least}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = Path(mckp_quant.__file__).parents[1] / "docs"
+# All but the decisions, which may name what has gone since.
+TEXTS = {
+    str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
+    for path in sorted(DOCS.rglob("*.md"))
+    if path.name != "decisions.md"
+}
 
 
 def blocks(page: str) -> Iterator[str]:
     yield from re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["tables.md", "budgets.md", "formats.md"])
+@pytest.mark.parametrize("page", ["start.md", "tables.md", "budgets.md", "formats.md"])
 def test_examples_of_a_page_run_in_their_order(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +39,15 @@ def test_examples_of_a_page_run_in_their_order(
     for block in blocks(page):
         exec(compile(block, page, "exec"), names)
     assert capsys.readouterr().out
+
+
+def test_the_request_in_toml_is_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```toml\n(.*?)^```", (DOCS / "budgets.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "asked.toml").write_text(text)
+    (tmp_path / "latency.csv").write_text("layer,w4,w8\nhead,1,2\n")
+    mckp_quant.Policy(("head",), (mckp_quant.Format.named("w8"),)).save(tmp_path / "policy.json")
+    request = mckp_quant.Request.from_toml(tmp_path / "asked.toml")
+    assert set(request.document()) >= {"budgets", "pinned", "tie_rules", "costs", "choices", "target", "constraints"}
 
 
 def test_tables_of_the_pages_name_what_there_is() -> None:
@@ -47,7 +63,7 @@ def test_tables_of_the_pages_name_what_there_is() -> None:
 def test_commands_of_the_pages_are_understood() -> None:
     lines = [line for page in ("tables.md", "budgets.md") for line in (DOCS / page).read_text("utf-8").splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mckp-quant ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     for command, *arguments in commands:
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0
@@ -55,6 +71,37 @@ def test_commands_of_the_pages_are_understood() -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    listed = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
-    for page in ("tables.md", "budgets.md", "formats.md"):
-        assert f": {page}\n" in listed
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", "".join(TEXTS.values()), re.MULTILINE | re.DOTALL)
+    listed = {line.rpartition("/")[2] for tree in trees for line in tree.splitlines()}
+    assert {page.stem for page in DOCS.glob("*.md")} - {"index"} <= listed
+
+
+def test_names_on_the_pages_exist() -> None:
+    for page, text in TEXTS.items():
+        for path in set(re.findall(r"\bmckp_quant(?:\.\w+)+", text)):
+            assert _found(path), f"{page} names {path}, which does not exist"
+        for name in set(re.findall(r"\bmq\.(\w+(?:\.\w+)?)", text)):
+            assert _found(f"mckp_quant.{name}"), f"{page} names mq.{name}, which does not exist"
+
+
+def test_files_and_commands_on_the_pages_exist() -> None:
+    root = DOCS.parent
+    for page, text in TEXTS.items():
+        for path in re.findall(r"(?:\bpython |`)((?:benchmarks|solvers|tests|docs|mckp_quant)/[\w./]+)", text):
+            assert (root / path).exists(), f"{page} names {path}, which does not exist"
+        for module in re.findall(r"python -m (benchmarks[\w.]+)", text):
+            assert (root / f"{module.replace('.', '/')}.py").is_file(), f"{page} runs {module}, which does not exist"
+
+
+def _found(path: str) -> bool:
+    """Whether a dotted path leads from a module to something."""
+    parts = path.split(".")
+    found: object = importlib.import_module(parts[0])
+    for at, part in enumerate(parts[1:], 1):
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(".".join(parts[: at + 1]))
+            except ModuleNotFoundError:
+                return False
+        found = getattr(found, part)
+    return True

@@ -18,11 +18,11 @@ def test_elements_are_the_product_of_the_shape(shape: list[int]) -> None:
 @pytest.mark.parametrize(
     ("shape", "channels", "macs", "words"),
     [
-        ((), 1, 0, r"layer 'fc' has the shape \(\): every dimension must be at least 1"),
-        ((3, 0), 1, 0, r"layer 'fc' has the shape \(3, 0\)"),
-        ((3, -2), 1, 0, r"layer 'fc' has the shape \(3, -2\)"),
-        ((3, 2), 0, 0, "layer 'fc' has channels = 0, macs = 0: channels must be at least 1"),
-        ((3, 2), 3, -1, "macs = -1: channels must be at least 1 and macs at least 0"),
+        ((), 1, 0, r"the shape of layer 'fc' is \(\): it must have a dimension or more"),
+        ((3, 0), 1, 0, r"shape\[1\] of layer 'fc' is 0: it must be a whole number, at least 1"),
+        ((3, -2), 1, 0, r"shape\[1\] of layer 'fc' is -2: it must"),
+        ((3, 2), 0, 0, "channels of layer 'fc' is 0: it must be a whole number, at least 1"),
+        ((3, 2), 3, -1, "macs of layer 'fc' is -1: it must be a whole number, at least 0"),
     ],
 )
 def test_sizes_that_no_tensor_has_are_refused(shape: Any, channels: int, macs: int, words: str) -> None:

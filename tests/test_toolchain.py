@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mckp_quant
-from mckp_quant import allocate
+from mckp_quant import Request, allocate
 from mckp_quant.common.documents import plain
 
 from .drawn_tables import make_table
@@ -32,7 +32,9 @@ def test_example_runs_without_torch_and_prints_a_proved_policy() -> None:
 
 @pytest.mark.parametrize("solver", ["auto", "greedy"])
 def test_results_survive_pickling(solver: str) -> None:
-    found = allocate(make_table([[3.0, 2.0, 1.0]] * 4), {"weight_bytes": "50%"}, solver=solver, tied=[["a", "b"]])
+    found = allocate(
+        make_table([[3.0, 2.0, 1.0]] * 4), Request({"weight_bytes": "50%"}, tied=[["a", "b"]]), solver=solver
+    )
     again = pickle.loads(pickle.dumps(found))
     assert again.policy == found.policy
     assert plain(again.policy.document()) == plain(found.policy.document())

@@ -1,21 +1,17 @@
 """What the number formats store and lose; and joint formats of weights and activations on a real network.
 
-    python benchmarks/policies/formats.py [--data FOLDER] [--output FILE.md ...]
+    python -m benchmarks.policies.formats [--data FOLDER] [--output FILE.md ...]
 
-Without --data: a table of formats, with stored bits and the error on normal weights. With it also, on the ResNet-20 of
-`networks.py`, what measuring joint formats costs, how well the estimates rank layers, and what policies of joint
-formats are worth. FOLDER is as for `networks.py`. --output puts each table between its markers in markdown files that
-have them.
+Without --data it prints a table of formats, with stored bits and the error on normal weights. With --data it also
+measures, on the ResNet-20 of `benchmarks.policies.networks`, what joint formats cost to measure, how well the estimates
+rank layers, and what policies of joint formats are worth. FOLDER is that of `benchmarks.policies.networks`. --output
+puts each table between its markers in the markdown files that have them.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,10 +30,15 @@ from mckp_quant.sensitivity.columns import Menu
 from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 
+from ..command_line import Command, say
+from ..pages import replaced
+from ..ranks import rank_correlation
+from . import networks
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 SHOWN = (
@@ -111,11 +112,6 @@ def cost_of(model: nn.Module, batch: tuple[Tensor, Tensor], formats: str) -> tup
     return statistics.median(readings[1:]) / unit, calibration / unit
 
 
-def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    ranks = [np.argsort(np.argsort(each)) for each in (one, other)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-
-
 def mixed_table(study: Any) -> str:
     """Uniform joint formats against the best mixed policy of the same bit operations and bytes, on held-out images."""
     images = torch.cat([inputs for inputs, _ in study.calibration])[:CALIBRATED]
@@ -149,59 +145,42 @@ def joint_table(study: Any) -> str:
         lines.append(f"| {name} | {cost:.2f} | {calibration:.2f} |")
         say(lines[-1])
     ranges = mq.calibrate_ranges(model, batches, RANKED)
-    truth = mq.measure(model, judged.split(64), formats=RANKED, method="measured_kl", activation_range=ranges)
+    measured = mq.measure(model, judged.split(64), formats=RANKED, method="measured_kl", activation_range=ranges)
     tables = [
         mq.measure(model, batches, formats=RANKED, activation_range=ranges, run=mq.RunOptions(seed=seed))
         for seed in SEEDS
     ]
     lines += ["", "| format | rank correlation of 20 layers, 3 seeds | predicted / measured, median |", "|---|---|--:|"]
     medians = []
-    for column, name in enumerate(truth.format_names):
-        found = sorted(rank_correlation(table.loss[:, column], truth.loss[:, column]) for table in tables)
-        ratio = np.median([table.loss[:, column] / truth.loss[:, column] for table in tables])
+    for column, name in enumerate(measured.format_names):
+        found = sorted(rank_correlation(table.loss[:, column], measured.loss[:, column]) for table in tables)
+        ratio = np.median([table.loss[:, column] / measured.loss[:, column] for table in tables])
         medians.append(found[1])
         lines.append(f"| `{name}` | {', '.join(f'{each:.2f}' for each in found)} | {ratio:.2f} |")
     lines.append(f"| median, worst | {np.median(medians):.2f}, {min(medians):.2f} | |")
     return "\n".join(lines) + "\n"
 
 
-def between_markers(text: str, name: str, table: str) -> str:
-    """The text with the part between the markers of this name replaced, if it has them."""
-    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    head, found, rest = text.partition(start)
-    return f"{head}{start}\n{table}{end}{rest.partition(end)[2]}" if found else text
-
-
-def _load(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the networks and their data, see networks.py")
-    parser.add_argument("--output", type=Path, metavar="FILE", nargs="+", default=[], help=".md files with markers")
-    options = parser.parse_args(arguments)
+    """Print the tables; 0."""
+    command = Command(__doc__)
+    command.folder("--data", help="the networks and their data")
+    command.files("--output", "markdown files with markers")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)
     made = {"formats": formats_table()}
     if options.data is not None:
-        networks = _load(Path(__file__).with_name("networks.py"))
+        networks.require_data(options.data, networks.FILES["resnet20"])
         study = networks.resnet20(networks.load_networks(options.data), options.data)
         made |= {"joint": joint_table(study), "mixed": mixed_table(study)}
     print("\n".join(made.values()), end="")
     for path in options.output:
         text = path.read_text(encoding="utf-8")
         for name, table in made.items():
-            text = between_markers(text, name, table)
+            text = replaced(text, name, table) or text
         write_text(path, text)
         say(f"wrote {path}")
     return 0

@@ -13,36 +13,36 @@ fine-tuning on training data. Held-out data play no part in any choice.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
 import json
 import math
-import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 import mckp_quant as mq
-from benchmarks.environment import environment
-from benchmarks.policies import networks
 from mckp_quant.evaluation.evaluator import Evaluator
-from mckp_quant.search import CONTESTANTS, METHODS, calibrate, compete, finetune
+from mckp_quant.search import METHODS, SEARCHES, run_method
 from mckp_quant.solvers import NoSolution
+from mckp_quant.tuning import finetune, match_features
 
-from .methods_page import lines
+from ..command_line import Command, say
+from ..environment import environment
+from ..pages import DOCS, RESULTS, append_rows, read_rows
+from . import networks
+from .methods_page import write_page
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
 
     from mckp_quant.evaluation.evaluator import Evaluation
 
-RESULTS = Path(__file__).parents[1] / "results" / "methods.csv"
 SEEDS, EVALUATIONS = 3, 100
 CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 30, 5e-4
 PACKAGES = ("torch", "numpy", "ortools")
@@ -136,16 +136,6 @@ def pairs(inputs: Tensor, targets: Tensor, part: slice, size: int) -> Pairs:
     return list(zip(inputs[part].split(size), targets[part].split(size), strict=True))
 
 
-def add(path: Path, row: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 class Work:
     """One study with one seed: the network, its data, and the tables that its methods share."""
 
@@ -165,16 +155,17 @@ class Work:
         budgets = self._study.budgets[title](self._table.layers)
         name = f"{self._study.network}-{len(self._table.formats)}-{title}-{method}-{self._seed}.json"
         try:
-            found = compete(
+            found = run_method(
                 method,
                 self._data.model,
                 self._table,
                 budgets,
                 self._calibration,
                 evaluations=self._evaluations,
-                seed=self._seed,
                 tables=self._tables,
-                checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", ""),
+                run=mq.RunOptions(
+                    seed=self._seed, checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", "")
+                ),
             )
         except (mq.InvalidInput, NoSolution) as error:
             return {**row, "status": f"not possible: {error}"}
@@ -191,8 +182,8 @@ class Work:
             "history": json.dumps(found.history),
             **judged("", self._judge.evaluate_model(quantised)),
         }
-        calibrated = calibrate(quantised, self._data.model, [self._few()])
-        row |= judged("calibrated_", self._judge.evaluate_model(calibrated.model))
+        matched = match_features(quantised, self._data.model, [self._few()])
+        row |= judged("calibrated_", self._judge.evaluate_model(matched.model))
         if self._seed == 0:
             tuned = finetune(self._data.model, policy, self._data.training, steps=TUNED_STEPS, rate=TUNED_RATE)
             row |= judged("tuned_", self._judge.evaluate_model(tuned.quantized))
@@ -218,26 +209,26 @@ def judged(prefix: str, found: Evaluation) -> dict[str, object]:
 
 def plan(options: argparse.Namespace) -> list[tuple[Study, int, str, str]]:
     """What the results file does not hold yet: study, seed, budget, method."""
-    done = {(row["study"], row["seed"], row["budget"], row["method"]) for row in lines(options.csv)}
+    done = {(row["study"], row["seed"], row["budget"], row["method"]) for row in read_rows(options.csv)}
     return [
         (study, seed, title, method)
         for study in STUDIES
         if options.study in study.name
         for seed in range(options.seeds)
         for title in study.budgets
-        for method in CONTESTANTS
+        for method in METHODS
         if options.method in method and (study.name, str(seed), title, method) not in done
     ]
 
 
 def tell(work: list[tuple[Study, int, str, str]], options: argparse.Namespace) -> None:
-    searches = sum(method in METHODS for *_, method in work)
+    searches = sum(method in SEARCHES for *_, method in work)
     say(f"{len(work)} policies to choose, {searches} of them by a search of up to {options.evaluations} evaluations")
     if options.data is None or not work:
         return
     for network in dict.fromkeys(study.network for study, *_ in work):
         study = next(study for study, *_ in work if study.network == network)
-        count = sum(own.network == network and method in METHODS for own, _, _, method in work)
+        count = sum(own.network == network and method in SEARCHES for own, _, _, method in work)
         each = Work(study, options.data, 0, options.evaluations, options.csv.parent).seconds_an_evaluation()
         minutes = each * count * options.evaluations / 60
         say(f"{network}: {each:.2f} s an evaluation, about {minutes:.0f} minutes of searches")
@@ -252,40 +243,37 @@ def run(options: argparse.Namespace) -> None:
         if current is None or current != (study, seed):
             current, maker = (study, seed), Work(study, options.data, seed, options.evaluations, checkpoints)
         row = maker.line(title, method)
-        add(options.csv, row)
+        append_rows(options.csv, FIELDS, [row])
         kl = row.get("kl", math.nan)
         say(f"{study.name}, {title}, seed {seed}: {method}: held-out KL {kl:.4f}, {row['status']}")
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["plan", "run", "page"])
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the networks and their data")
-    parser.add_argument("--study", default="", metavar="TEXT", help="studies whose name contains TEXT")
-    parser.add_argument("--method", default="", metavar="TEXT", help="methods whose name contains TEXT")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
-    parser.add_argument("--csv", type=Path, default=RESULTS)
-    parser.add_argument("--page", type=Path, default=Path("docs/methods.md"))
-    options = parser.parse_args(arguments)
+    """Say what a run costs, run, or write the page; 0."""
+    command = Command(__doc__, ("plan", "run", "page"))
+    command.folder("--data", help="the networks and their data")
+    command.text("--study", help="studies whose name contains TEXT")
+    command.text("--method", help="methods whose name contains TEXT")
+    command.whole("--seeds", SEEDS, "seeds of each study")
+    command.whole("--evaluations", EVALUATIONS, "of each search")
+    command.whole("--threads", 1, "of PyTorch")
+    command.file("--csv", RESULTS / "methods.csv", "the results")
+    command.file("--page", DOCS / "methods.md", "the page to fill")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     if options.action == "page":
-        from benchmarks.policies.methods_page import write_page  # it needs a plotting package, which a run does not
-
         write_page(options.csv, options.page)
         return 0
+    if options.action == "run" or options.data is not None:
+        wanted = [study.network for study in STUDIES if options.study in study.name]
+        networks.require_data(options.data, (file for network in wanted for file in networks.FILES[network]))
     if options.action == "plan":
         tell(plan(options), options)
-        return 0
-    if options.data is None:
-        say(f"--data is missing.\n{networks.HELP}")
-        return 2
-    run(options)
+    else:
+        run(options)
     return 0
 
 

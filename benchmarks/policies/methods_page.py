@@ -1,14 +1,15 @@
-"""The tables and the plot of docs/methods.md, from the results of `benchmarks.policies.methods`."""
+"""The plot and tables of docs/methods.md and docs/methods_tables.md, from results of `benchmarks.policies.methods`."""
 
 from __future__ import annotations
 
-import csv
+import importlib.util
 import statistics
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import between_markers, table
-from mckp_quant.common.documents import write_text
-from mckp_quant.search import CONTESTANTS
+from mckp_quant.search import METHODS
+
+from ..command_line import WrongInput, require_file
+from ..pages import fill, read_rows, table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +22,13 @@ HEADINGS = (
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Fill the parts of the page between their markers, and draw the plot beside it."""
-    rows = lines(results)
-    if not rows:
-        raise SystemExit(f"{results} holds no results: run the benchmark first")
-    for name, text in (("made", made(rows)), ("tables", tables(rows))):
-        write_text(page, between_markers(page, name, text))
+    """Fill the parts between markers of the page and of the page of tables beside it, and draw the plot."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise WrongInput('the plot needs matplotlib; install it with: pip install "mckp-quant[plot]"')
+    require_file("--csv", results, "benchmarks.policies.methods run")
+    rows = read_rows(results)
+    fill(page, {"made": made(rows)})
+    fill(page.with_name(f"{page.stem}_tables.md"), {"tables": tables(rows)})
     draw(rows, page.with_name("methods.svg"))
 
 
@@ -36,11 +38,11 @@ def made(rows: list[Row]) -> str:
 
 
 def tables(rows: list[Row]) -> str:
-    """One table for each study and budget, methods in the order of `CONTESTANTS`."""
+    """One table for each study and budget, methods in the order of `METHODS`."""
     text = []
     for study, budget in dict.fromkeys((row["study"], row["budget"]) for row in rows):
         own = [row for row in rows if (row["study"], row["budget"]) == (study, budget)]
-        named = {name: [row for row in own if row["method"] == name] for name in CONTESTANTS}
+        named = {name: [row for row in own if row["method"] == name] for name in METHODS}
         seeds = len({row["seed"] for row in own})
         cells = [cells_of(name, some, named["uniform"]) for name, some in named.items() if some]
         text.append(f"**{study}, {budget}**, {seeds} {'seed' if seeds == 1 else 'seeds'}:\n\n{table(HEADINGS, cells)}")
@@ -97,7 +99,7 @@ def draw(rows: list[Row], path: Path) -> None:
     for axis, (study, budget) in zip(axes[0], studies, strict=True):
         axis.set(title=f"{study}\n{budget}", xlabel="passes over the calibration data", yscale="log")
         axis.set_xscale("symlog", linthresh=1)
-        for name in CONTESTANTS:
+        for name in METHODS:
             own = [row for row in rows if (row["study"], row["budget"], row["method"]) == (study, budget, name)]
             if own := [row for row in own if row["kl"]]:
                 x, y = mean(own, "evaluations"), mean(own, "kl")
@@ -107,10 +109,3 @@ def draw(rows: list[Row], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
-
-
-def lines(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

@@ -1,6 +1,6 @@
 """Mixed against uniform precision on two real networks: what is predicted, and what held-out data say.
 
-    python benchmarks/policies/networks.py --data FOLDER [--network resnet20|chargpt|all] [--output FILE]
+    python -m benchmarks.policies.networks --data FOLDER [--network resnet20|chargpt|all] [--output FILE]
 
 FOLDER holds `networks.py`, which gives the networks and their data, and the files that it reads. Prints a markdown
 table; --output also writes it to a .md file (between markers, so that the rest of the file stays) or to a .csv file.
@@ -8,18 +8,15 @@ table; --output also writes it to a .md file (between markers, so that the rest 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import datetime
 import importlib.util
 import io
 import math
 import platform
-import sys
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,8 +25,13 @@ import torch
 import mckp_quant as mq
 from mckp_quant.common.documents import write_text
 
+from ..command_line import Command, WrongInput, say
+from ..pages import fill, markers
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
     from types import ModuleType
 
     from torch import Tensor, nn
@@ -52,7 +54,6 @@ The folder is not part of the repository. It needs:
   chargpt_shakespeare.safetensors  a character transformer trained on the first 90 % of the text
   tinyshakespeare.txt              github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt
 Name it with --data FOLDER; --network runs one of the two networks alone."""
-START, END = "<!-- networks: begin -->", "<!-- networks: end -->"
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def markdown(lines: Sequence[Line], studies: Sequence[Study], formats: str, netw
     known = sorted({line.row.policy.status for line in lines if line.row.policy and _policy_name(line.row) == "exact"})
     rows = [HEADINGS, ("---", "---:", "---", *["---:"] * 7), *(_cells(line) for line in lines)]
     text = [
-        f"    python benchmarks/policies/networks.py --data FOLDER{asked}",
+        f"    python -m benchmarks.policies.networks --data FOLDER{asked}",
         "",
         f"{datetime.datetime.now(datetime.UTC).date()}, Python {platform.python_version()}, {versions}, "
         f"{torch.get_num_threads()} threads.",
@@ -219,15 +220,22 @@ def as_csv(lines: Sequence[Line]) -> str:
     return file.getvalue()
 
 
-def between_markers(path: Path, text: str) -> str:
-    """The file with the part between the markers replaced, or with that part added at its end."""
-    before = (
-        path.read_text(encoding="utf-8") if path.exists() else "# Results\n\n## Uniform against mixed precision\n\n"
-    )
-    head, found, rest = before.partition(START)
-    if not found:
-        return f"{before.rstrip()}\n\n{START}\n{text}{END}\n"
-    return f"{head}{START}\n{text}{END}{rest.partition(END)[2]}"
+def add_table(path: Path, text: str) -> None:
+    """Write the table between its markers, which are added at the end of the page where it has none."""
+    page = path.read_text(encoding="utf-8") if path.exists() else "# Results\n\n## Uniform against mixed precision\n"
+    start, end = markers("networks")
+    if start not in page:
+        write_text(path, f"{page.rstrip()}\n\n{start}\n{end}\n")
+    fill(path, {"networks": text})
+
+
+def require_data(folder: Path | None, files: Iterable[str]) -> None:
+    """Raise `WrongInput` where files are needed and no folder is named, or the folder lacks one of them."""
+    needed = dict.fromkeys(files)
+    if needed and folder is None:
+        raise WrongInput(f"--data is missing.\n{HELP}")
+    if lacking := [name for name in needed if folder is not None and not (folder / name).is_file()]:
+        raise WrongInput(f"--data {folder} lacks {', '.join(lacking)}.\n{HELP}")
 
 
 def load_networks(folder: Path) -> ModuleType:
@@ -239,41 +247,32 @@ def load_networks(folder: Path) -> ModuleType:
     return module
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the networks and their data")
-    parser.add_argument("--network", choices=[*STUDIES, "all"], default="all")
-    parser.add_argument("--formats", default=FORMATS, help=f"the formats to choose from (default: {FORMATS})")
-    parser.add_argument("--seed", type=int, default=0, help="of the random probes")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a .md or .csv file to write too")
-    options = parser.parse_args(arguments)
+    """Print the table; 0."""
+    command = Command(__doc__)
+    command.folder("--data", help="the networks and their data")
+    command.choice("--network", [*STUDIES, "all"], "all")
+    command.text("--formats", FORMATS, "the formats to choose from")
+    command.whole("--seed", 0, "of the random probes", at_least=0)
+    command.file("--output", help="a .md or .csv file to write too")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     chosen = list(STUDIES) if options.network == "all" else [options.network]
     if options.output is not None and options.output.suffix not in {".md", ".csv"}:
-        say(f"--output {options.output}: the name must end in .md or .csv")
-        return 2
-    if options.data is None:
-        say(f"--data is missing.\n{HELP}")
-        return 2
-    missing = [
-        name
-        for name in dict.fromkeys(file for name in chosen for file in FILES[name])
-        if not (options.data / name).is_file()
-    ]
-    if missing:
-        say(f"--data {options.data} lacks {', '.join(missing)}.\n{HELP}")
-        return 2
+        raise WrongInput(f"--output {options.output}: the name must end in .md or .csv")
+    require_data(options.data, (file for name in chosen for file in FILES[name]))
     networks = load_networks(options.data)
     studies = [STUDIES[name](networks, options.data) for name in chosen]
     lines = [line for study in studies for line in run(study, options.formats, options.seed)]
     text = markdown(lines, studies, options.formats, options.network, options.seed)
     print(text, end="")
     if options.output is not None:
-        content = as_csv(lines) if options.output.suffix == ".csv" else between_markers(options.output, text)
-        write_text(options.output, content)
+        if options.output.suffix == ".csv":
+            write_text(options.output, as_csv(lines))
+        else:
+            add_table(options.output, text)
         say(f"wrote {options.output}")
     return 0
 

@@ -1,17 +1,19 @@
-"""What every sensitivity estimator costs and holds, and how well it ranks layers and policies on data it has not seen.
+"""What every estimator of sensitivity costs in time and memory, and how well it ranks layers and policies on new data.
 
-    python -m benchmarks.sensitivity.compare [--data FOLDER] [--network digits|resnet20|chargpt|all] [--part PART] [--page]
+    python -m benchmarks.sensitivity.compare [--data FOLDER] [--network digits|resnet20|chargpt|all] [--part PART]
+        [--page]
 
 Says first what it is going to do and about how long that takes. Results go to a CSV file, line by line; what is there
 already is not run again, so that a run that was stopped goes on. --page writes the tables of docs/sensitivity.md from
-that file. Without --data only the digits network runs; FOLDER is that of benchmarks/policies/networks.py.
+that file. Without --data only the digits network runs; FOLDER is that of `benchmarks.policies.networks`.
 
-Everything runs in other processes, one thread each: every cost and every memory figure in a process of its own.
+Everything runs in other processes with one thread each; each figure of cost or memory has a process of its own.
 
 - cost: CPU time for all layers in four formats, divided by that of one gradient evaluation (a forward and a backward
   pass to all parameters) on the same batches, in turns; medians over rounds. Rounding the weights, done once before
   the batches, is left out; checking the hooks on the first batch is in. Estimators of many passes read one batch.
 - memory: the most that one batch takes beyond the model and the batch, rounding errors of the weights included.
+- truth: the KL divergence of every layer and format, and of every policy, on held-out inputs; accuracy needs it.
 - accuracy: Spearman's rank correlation with the KL divergence measured on as many held-out inputs, over the layers
   within each format, and over mixed policies of equal size, whose predicted loss is the sum over layers. A seed draws
   the calibration inputs, the probes and the policies. Estimators of many passes have one seed.
@@ -24,8 +26,6 @@ cannot be imported beside the CPU build of torch: install them, and what curvlin
 
 from __future__ import annotations
 
-import argparse
-import csv
 import functools
 import json
 import os
@@ -33,33 +33,32 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import between_markers, environment
-from benchmarks.policies.networks import HELP
-from benchmarks.sensitivity.pages import pages
-from benchmarks.sensitivity.rivals import PRODUCTS, RIVALS, missing
-from benchmarks.sensitivity.studies import FAMILIES, NEEDED, NETWORKS, study
-from benchmarks.sensitivity.worker import PARTS, PASSES, PRODUCTS_A_TRACE, SEEDS, SLOW, VARIANTS, gradients, timed
-from mckp_quant.common.documents import write_text
 from mckp_quant.sensitivity import ESTIMATORS
 
+from ..command_line import Command, say
+from ..environment import environment
+from ..pages import DOCS, RESULTS, ROOT, append_rows, fill, read_rows
+from ..policies.networks import require_data
+from .page import parts_of
+from .rivals import PRODUCTS, RIVALS, missing
+from .studies import FAMILIES, NEEDED, NETWORKS, study
+from .worker import PARTS, PASSES, PRODUCTS_A_TRACE, SEEDS, SLOW, VARIANTS, gradients, timed
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.sensitivity.studies import Study
+    from .studies import Study
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "sensitivity.csv"
-PAGE = ROOT / "docs" / "sensitivity.md"
 COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
 PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
 DATA_FREE = [name for name, each in ESTIMATORS.items() if hasattr(each, "losses")]
 MEASURING = [name for name in ESTIMATORS if name != "metric" and name not in DATA_FREE]
-COSTED = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
-HELD = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
-JUDGED = [*MEASURING, *DATA_FREE, *RIVALS]
+FOR_COST = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
+FOR_MEMORY = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
+FOR_ACCURACY = [*MEASURING, *DATA_FREE, *RIVALS]
 TOO_LONG = {("curvlinops ggn", "resnet20"), ("curvlinops ggn", "chargpt")}  # to judge: a quarter of an hour each
 ONCE = {*SLOW, *DATA_FREE, "measured_loss"}  # judged with one seed
 START_SECONDS = 4.0  # CPU time of a process before it begins
@@ -88,12 +87,12 @@ class Process:
 
 
 def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, str, str, int]]) -> Iterator[Process]:
-    """Whatever has no result yet, an estimator after the other on all networks, so that slow minutes hit all alike."""
+    """What has no result yet: one estimator after the other on all networks, so that slow minutes hit all alike."""
 
     def left(part: str, network: str, jobs: list[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
         return tuple(job for job in jobs if (part, network, *job) not in done and missing(job[0]) is None)
 
-    alone = [("cost", method) for method in COSTED] + [("memory", method) for method in HELD]
+    alone = [("cost", method) for method in FOR_COST] + [("memory", method) for method in FOR_MEMORY]
     alone += [("trace", "pyhessian"), ("trace", "gauss_newton"), ("truth", "truth")]
     alone += [("spread", "hutchinson_blockwise"), ("spread", "hutch_plus_plus")]
     for part, method in alone:
@@ -104,7 +103,7 @@ def planned(parts: Sequence[str], networks: Sequence[str], done: set[tuple[str, 
         if jobs := left(
             "accuracy",
             network,
-            [(m, s) for m in JUDGED if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
+            [(m, s) for m in FOR_ACCURACY if (m, network) not in TOO_LONG for s in (SEEDS[:1] if m in ONCE else SEEDS)],
         ):
             yield Process("accuracy", network, jobs)
 
@@ -142,7 +141,7 @@ def passes_of(process: Process, chosen: Study, options: argparse.Namespace) -> f
 
 
 def run(
-    process: Process, options: argparse.Namespace, truth: dict[str, float]
+    process: Process, options: argparse.Namespace, held_out: dict[str, float]
 ) -> Iterator[tuple[str, int, dict[str, float]]]:
     """Start the process and pass on the figures of each method and seed."""
     order = {
@@ -153,7 +152,7 @@ def run(
         "images": options.images,
         "rounds": options.rounds,
         "policies": options.policies,
-        "truth": truth,
+        "held_out": held_out,
     }
     command = [sys.executable, "-m", "benchmarks.sensitivity.worker"]
     # Freed memory goes back to the system at once, so that resident memory is memory in use.
@@ -174,79 +173,59 @@ def run(
         say(f"  {process.part} {process.network} failed; its process has said why")
 
 
-def recorded(path: Path) -> list[dict[str, str]]:
-    """The lines of a results file; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def truth_of(rows: Sequence[dict[str, str]], network: str) -> dict[str, float]:
+def held_out_of(rows: Sequence[dict[str, str]], network: str) -> dict[str, float]:
     """What was measured on the inputs to judge on."""
     return {row["name"]: float(row["value"]) for row in rows if (row["part"], row["network"]) == ("truth", network)}
 
 
 def work(processes: Sequence[Process], options: argparse.Namespace) -> None:
     """Run all, writing down what comes."""
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     for number, process in enumerate(processes):
         say(f"{number + 1} of {len(processes)}, {time.monotonic() - began:.0f} s")
-        rows = recorded(options.results)
-        truth = truth_of(rows, process.network) if process.part == "accuracy" else {}
+        held_out = held_out_of(read_rows(options.results), process.network) if process.part == "accuracy" else {}
         stamp = environment(PACKAGES)
-        with options.results.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if not rows:
-                writer.writeheader()
-            for method, seed, figures in run(process, options, truth):
-                place = {"part": process.part, "network": process.network, "method": method, "seed": seed}
-                lines = [{**stamp, **place, "name": name, "value": repr(value)} for name, value in figures.items()]
-                writer.writerows(lines)
-                file.flush()
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        for method, seed, figures in run(process, options, held_out):
+            place = {"part": process.part, "network": process.network, "method": method, "seed": seed}
+            lines = [{**stamp, **place, "name": name, "value": repr(value)} for name, value in figures.items()]
+            append_rows(options.results, COLUMNS, lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="the trained networks and their data")
-    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="all")
-    parser.add_argument("--part", choices=[*PARTS, "all", "none"], default="all")
-    parser.add_argument("--only", metavar="METHOD", help="processes that begin with this method, or with its variants")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of timing")
-    parser.add_argument("--images", type=int, default=256, help="to measure on, and as many to judge on")
-    parser.add_argument("--policies", type=int, default=32, help="of each family and seed")
-    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="the CSV file")
-    parser.add_argument("--page", action="store_true", help="write the tables of docs/sensitivity.md")
-    options = parser.parse_args(arguments)
+    """Measure what has no result yet, and print the tables; 0."""
+    command = Command(__doc__)
+    command.folder("--data", help="the trained networks and their data")
+    command.choice("--network", [*NETWORKS, "all"], "all")
+    command.choice("--part", [*PARTS, "all", "none"], "all")
+    command.text("--only", None, "processes that begin with this method, or with its variants", "METHOD")
+    command.whole("--rounds", 5, "rounds of timing")
+    command.whole("--images", 256, "to measure on, and as many to judge on")
+    command.whole("--policies", 32, "of each family and seed")
+    command.file("--results", RESULTS / "sensitivity.csv", "the CSV file")
+    command.flag("--page", "write the tables of docs/sensitivity.md")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     given = options.data is not None
     wanted = [
         name
         for name in NETWORKS
         if options.network == name or (options.network == "all" and (given or name == "digits"))
     ]
-    needed = dict.fromkeys(file for name in wanted for file in NEEDED[name])
-    lacking = [file for file in needed if not given or not (options.data / file).is_file()]
-    if lacking:
-        say(f"{options.data or 'without --data'}: {', '.join(lacking)} missing.\n{HELP}")
-        return 2
+    require_data(options.data, (file for name in wanted for file in NEEDED[name]))
     parts = list(PARTS) if options.part == "all" else [options.part]
-    done = {(row["part"], row["network"], row["method"], int(row["seed"])) for row in recorded(options.results)}
+    done = {(row["part"], row["network"], row["method"], int(row["seed"])) for row in read_rows(options.results)}
     processes = [
         each for each in planned(parts, wanted, done) if options.only is None or options.only in each.jobs[0][0]
     ]
     if processes:
         say_plan(processes, options)
         work(processes, options)
-    tables = pages(recorded(options.results))
+    tables = parts_of(read_rows(options.results))
     print("\n\n".join(tables.values()))
     if options.page:
-        for name, text in tables.items():
-            write_text(PAGE, between_markers(PAGE, name, text))
+        fill(DOCS / "sensitivity.md", tables)
     return 0
 
 

@@ -1,8 +1,14 @@
-"""Measures a causal language model of 50 million parameters, or plans one of any size, and prints what it took."""
+"""Measures a causal language model of 50 million parameters, or plans one of any size, and prints what it took.
+
+    python -m benchmarks.sensitivity.large_network [--size tiny|50M|1B] [--batches N] [--windows N] [--tokens N]
+        [--memory-limit 300MB] [--threads N] [--dry-run]
+
+The network is a Llama configuration with random weights and reads random tokens: only time and memory mean anything.
+--dry-run prints the plan alone, which needs no weights, so it works for networks that this machine cannot hold.
+"""
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
@@ -12,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import mckp_quant as mq
+from mckp_quant.common.packages import require
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
-from mckp_quant.solvers.errors import require
+
+from ..command_line import Command
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
     from torch import nn
@@ -78,32 +87,35 @@ def gradient_evaluation(model: nn.Module, batch: dict[str, torch.Tensor]) -> flo
     return min(times)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the plan, then measure and print time and peak memory."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="50M")
-    parser.add_argument("--batches", type=int, default=8)
-    parser.add_argument("--windows", type=int, default=2, help="sequences in a batch")
-    parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--memory-limit", default="300MB")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dry-run", action="store_true", help="only print the plan, without any weights")
-    chosen = parser.parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
-    size = SIZES[chosen.size]
-    model = network(size, "meta" if chosen.dry_run else "cpu")
-    one = next(batches(size, 1, chosen.windows, chosen.tokens))
-    run = mq.RunOptions(memory_limit=chosen.memory_limit)
-    planned = mq.plan(model, one, formats=FORMATS, batches=chosen.batches, run=run)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the plan, then measure and print time and peak memory; 0."""
+    command = Command(__doc__)
+    command.choice("--size", SIZES, "50M")
+    command.whole("--batches", 8)
+    command.whole("--windows", 2, "sequences in a batch")
+    command.whole("--tokens", 256, "of each sequence")
+    command.text("--memory-limit", "300MB", "of the estimator", "BYTES")
+    command.whole("--threads", 2, "of PyTorch")
+    command.flag("--dry-run", "only print the plan, without any weights")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    torch.set_num_threads(options.threads)
+    size = SIZES[options.size]
+    model = network(size, "meta" if options.dry_run else "cpu")
+    one = next(batches(size, 1, options.windows, options.tokens))
+    run = mq.RunOptions(memory_limit=options.memory_limit)
+    planned = mq.plan(model, one, formats=FORMATS, batches=options.batches, run=run)
     sys.stdout.write(as_text(plan_report(planned)) + "\n")
-    if chosen.dry_run:
-        return
+    if options.dry_run:
+        return 0
     # Before the measurement, whose peak is to be told from it.
     before = peak()
     start = time.perf_counter()
     table = mq.measure(
         model,
-        batches(size, chosen.batches, chosen.windows, chosen.tokens),
+        batches(size, options.batches, options.windows, options.tokens),
         formats=FORMATS,
         run=run,
     )
@@ -112,13 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unit = gradient_evaluation(model, one)
     lines = [
         f"measured {len(table.layers)} layers x {len(table.formats)} formats on {table.samples} sequences of "
-        f"{chosen.tokens} tokens with {chosen.threads} threads",
+        f"{options.tokens} tokens with {options.threads} threads",
         f"time             {duration(seconds)} (planned {duration(planned.seconds)})",
         f"peak memory      {measured / 1e9:.2f} GB, before measuring {before / 1e9:.2f} GB "
         f"(planned {planned.peak / 1e9:.2f} GB without Python and its packages)",
         f"a gradient evaluation of one batch takes {duration(unit)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+    return 0
 
 
 def peak() -> int:
@@ -127,4 +140,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

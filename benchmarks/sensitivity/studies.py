@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 import mckp_quant as mq
-from benchmarks.policies.networks import FILES, load_networks
 from mckp_quant import demo
+
+from ..policies.networks import FILES, load_networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def study(name: str, folder: Path | None, images: int) -> Study:
     name
         One of `NETWORKS`.
     folder
-        That of `benchmarks/policies/networks.py`.
+        That of `benchmarks.policies.networks`.
     images
         Images for calibration, and as many to judge on; the transformer takes a quarter as many windows of text.
     """

@@ -17,12 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 import mckp_quant as mq
-from benchmarks.sensitivity.rivals import PRODUCTS, RIVALS, pyhessian_trace
-from benchmarks.sensitivity.studies import FAMILIES, FORMATS, equal_size_policies, policy_of, study
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batches, evaluating
@@ -37,14 +34,18 @@ from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals
 
+from ..ranks import rank_correlation
+from .rivals import PRODUCTS, RIVALS, pyhessian_trace
+from .studies import FAMILIES, FORMATS, equal_size_policies, policy_of, study
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from benchmarks.sensitivity.studies import Pair
     from mckp_quant.sensitivity.task import LayerWeight
+
+    from .studies import Pair
 
     Figures = dict[str, float]
 
@@ -72,15 +73,15 @@ class Bench:
         Rounds of timing.
     policies
         Policies of each family and seed.
-    truth
-        What was measured on the inputs to judge on: what `truth` gave.
+    held_out
+        What was measured on held-out inputs: what `held_out_kl` gave.
     """
 
     def __init__(
-        self, network: str, folder: str | None, images: int, rounds: int, policies: int, truth: Figures
+        self, network: str, folder: str | None, images: int, rounds: int, policies: int, held_out: Figures
     ) -> None:
         self.study = study(network, None if folder is None else Path(folder), images)
-        self.rounds, self.policies, self.truth = rounds, policies, truth
+        self.rounds, self.policies, self.held_out = rounds, policies, held_out
         self._prepared: dict[str, tuple[tuple[LayerWeight, ...], Menu | None]] = {}
 
     @property
@@ -189,7 +190,7 @@ def _resident(entry: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {entry}")
 
 
-def truth(bench: Bench, method: str, seed: int) -> Figures:
+def held_out_kl(bench: Bench, method: str, seed: int) -> Figures:
     """The KL of every layer and format, and of every policy, on the inputs to judge on."""
     table = mq.measure(bench.model, bench.study.judges, formats=FORMATS, method="measured_kl")
     found = {f"cell {row} {column}": float(value) for (row, column), value in np.ndenumerate(table.loss)}
@@ -209,7 +210,7 @@ def accuracy(bench: Bench, method: str, seed: int) -> Figures:
     table = mq.SensitivityTable(layers=layers, formats=formats, loss=loss, stderr=0 * loss, unit="nats per sample")
     measured = np.zeros(loss.shape)
     for row, column in np.ndindex(*measured.shape):
-        measured[row, column] = bench.truth[f"cell {row} {column}"]
+        measured[row, column] = bench.held_out[f"cell {row} {column}"]
     found = {}
     for column, name in enumerate(table.format_names):
         found[f"within {name}"] = rank_correlation(loss[:, column], measured[:, column])
@@ -217,14 +218,9 @@ def accuracy(bench: Bench, method: str, seed: int) -> Figures:
     for family in FAMILIES:
         policies = equal_size_policies(table, family, seed, bench.policies)
         predicted = np.array([loss[np.arange(len(loss)), picks].sum() for picks in policies])
-        kl = np.array([bench.truth[f"policy {family} {seed} {number}"] for number in range(len(policies))])
+        kl = np.array([bench.held_out[f"policy {family} {seed} {number}"] for number in range(len(policies))])
         found[f"policies {family}"] = rank_correlation(predicted, kl)
     return found
-
-
-def rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Spearman's."""
-    return float(spearmanr(one, other).statistic)
 
 
 def trace(bench: Bench, method: str, seed: int) -> Figures:
@@ -266,7 +262,7 @@ def spread(bench: Bench, method: str, seed: int) -> Figures:
     return found
 
 
-PARTS = {"cost": cost, "memory": memory, "truth": truth, "accuracy": accuracy, "trace": trace, "spread": spread}
+PARTS = {"cost": cost, "memory": memory, "truth": held_out_kl, "accuracy": accuracy, "trace": trace, "spread": spread}
 
 
 def main(document: str) -> None:

@@ -12,24 +12,27 @@ compared to 1e-9; costs and budgets are integers, and their digest must be the s
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import hashlib
 import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.solvers.instances import library
 from mckp_quant.common.documents import write_text
 from mckp_quant.solvers import Status, solve
 
+from ..command_line import Command, WrongInput
+from ..pages import read_rows
+from .library import library
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
-    from benchmarks.solvers.instances import Instance
     from mckp_quant.solvers import Problem
+
+    from .library import Instance
 
 BEST_KNOWN = Path(__file__).parent / "best_known.csv"
 LARGEST_CHECKED = 4000  # choices up to which HiGHS and CP-SAT are asked, too
@@ -62,22 +65,21 @@ class Best:
 
 
 def best_known() -> dict[str, Best]:
-    """The file of best known values, by name of the instance."""
-    with BEST_KNOWN.open(encoding="utf-8", newline="") as file:
-        lines = [
-            Best(
-                name=row["name"],
-                digest=row["digest"],
-                groups=int(row["groups"]),
-                choices=int(row["choices"]),
-                budgets=int(row["budgets"]),
-                value=float(row["value"]),
-                bound=float(row["bound"]),
-                proof=row["proof"],
-                call=row["call"],
-            )
-            for row in csv.DictReader(file)
-        ]
+    """The lines of the file, by the name of the instance; none where there is no file."""
+    lines = [
+        Best(
+            name=row["name"],
+            digest=row["digest"],
+            groups=int(row["groups"]),
+            choices=int(row["choices"]),
+            budgets=int(row["budgets"]),
+            value=float(row["value"]),
+            bound=float(row["bound"]),
+            proof=row["proof"],
+            call=row["call"],
+        )
+        for row in read_rows(BEST_KNOWN)
+    ]
     return {each.name: each for each in lines}
 
 
@@ -136,27 +138,26 @@ def check(instance: Instance, known: Best, seconds: float) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["list", "check", "prove"])
-    parser.add_argument("--instances", type=Path, metavar="FOLDER", help="published problems")
-    parser.add_argument("--only", default="", metavar="TEXT", help="instances whose name contains TEXT")
-    parser.add_argument("--seconds", type=float, default=60.0, help="limit for each")
-    options = parser.parse_args(arguments)
-    if options.instances is not None and not options.instances.is_dir():
-        print(f"--instances {options.instances}: there is no such folder", file=sys.stderr)
-        return 2
+    """List, check or prove the best known values; 1 where one of them is wrong."""
+    command = Command(__doc__, ("list", "check", "prove"))
+    command.folder("--instances", help="published problems", exists=True)
+    command.text("--only", help="instances whose name contains TEXT")
+    command.seconds("--seconds", 60.0, "limit for each")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     chosen = {name: each for name, each in library(options.instances).items() if options.only in name}
     if not chosen:
-        print(f"--only {options.only!r}: no instance has that in its name", file=sys.stderr)
-        return 2
-    if options.command == "list":
+        raise WrongInput(f"--only {options.only!r}: no instance has that in its name")
+    if options.action == "list":
         for each in chosen.values():
             print(f"{each.name}: {each.call}")
         return 0
-    known = best_known() if BEST_KNOWN.exists() else {}
+    known = best_known()
     wrong = 0
     for name, each in chosen.items():
-        if options.command == "prove":
+        if options.action == "prove":
             known[name] = prove(each, options.seconds)
             print(f"{name}: {known[name].value!r}, {known[name].proof}", flush=True)
             _write(known)

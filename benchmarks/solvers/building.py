@@ -10,26 +10,25 @@ seconds of wall time. --page writes the table into the page.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.environment import between_markers
-from benchmarks.environment import table as markdown
 from mckp_quant import Layer, SensitivityTable
 from mckp_quant.allocation.builder import build_request
 from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.allocation.request import Request
-from mckp_quant.common.documents import write_text
 from mckp_quant.formats.format import as_formats
 from mckp_quant.solvers import solve
 
+from ..command_line import Command
+from ..pages import fill
+from ..pages import table as markdown
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 BITS = (2, 3, 4, 6, 8)
@@ -71,30 +70,33 @@ def measure(table: SensitivityTable, share: str, *, tight: bool, seconds: float)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each problem; 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--layers", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=5.0, help="limit of each solve")
-    parser.add_argument("--csv", type=Path, help="where to write the lines too")
-    parser.add_argument("--page", type=Path, help="the page whose table to write")
-    given = parser.parse_args(arguments)
-    measure(network(4, 0), "50%", tight=True, seconds=1.0)  # imports count for nobody
+    command = Command(__doc__)
+    command.whole("--seeds", 3, "networks to draw")
+    command.whole("--layers", 300, "of each network")
+    command.seconds("--seconds", 5.0, "limit of each solve")
+    command.file("--csv", help="where to write the lines too")
+    command.file("--page", help="the page whose table to write")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    measure(network(4, 0), "50%", tight=True, seconds=1.0)  # imports are not part of what is timed
     rows = []
-    for seed in range(given.seeds):
-        table = network(given.layers, seed)
+    for seed in range(options.seeds):
+        table = network(options.layers, seed)
         for share in SHARES:
             for tight in (True, False):
-                found = measure(table, share, tight=tight, seconds=given.seconds)
+                found = measure(table, share, tight=tight, seconds=options.seconds)
                 rows.append((str(seed), share, "yes" if tight else "no", *found))
                 print(*rows[-1], sep="  ", flush=True)
-    if given.csv is not None:
-        with given.csv.open("w", newline="", encoding="utf-8") as file:
+    if options.csv is not None:
+        with options.csv.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([HEADINGS, *rows])
-    if given.page is not None:
+    if options.page is not None:
         headings = tuple(heading.replace("_", " ") for heading in HEADINGS)
-        write_text(given.page, between_markers(given.page, "building", markdown(headings, rows)))
+        fill(options.page, {"building": markdown(headings, rows)})
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

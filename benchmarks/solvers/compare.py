@@ -12,46 +12,46 @@ one round with the first seed only.
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import environment
-from benchmarks.solvers.instances import GROWING, library
-from benchmarks.solvers.raw import RAW
-from benchmarks.solvers.worker import Worker
 from mckp_quant.solvers import available
 
+from ..command_line import Command, WrongInput, require_file, say
+from ..environment import environment
+from ..pages import DOCS, RESULTS, append_rows, read_rows
+from .library import GROWING, library
+from .page import GENERAL, PLAIN, REDUCED, write_page
+from .raw import RAW
+from .worker import Worker
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-    from benchmarks.solvers.instances import Instance
-    from benchmarks.solvers.worker import Record
+    from .library import Instance
+    from .worker import Record
 
-RESULTS = Path(__file__).parents[1] / "results" / "solvers.csv"
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _WHAT = ("instance", "family", "groups", "solver", "round", "limit")
 FIELDS = (*_WHAT, "claim", "value", "bound", "excess", "points", "cpu", "wall", "peak_bytes", "note")
 
-REDUCED = ("cp_sat", "highs", "pulp")
-PLAIN = ("greedy", "relax", "evolve")
-GENERAL = ("raw cp_sat", "raw highs", "raw cbc", "raw scip")
 SLOW = 0.15  # CPU seconds beyond which an instance is solved once
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Instances of a family, the solvers that meet on them, rounds and limit; `fresh` starts a process for each."""
+    """Instances of a family, the solvers to compare on them, rounds and time limit.
+
+    With `own_process` each solve runs in a process of its own, so that peak memory is that of this solve alone.
+    """
 
     family: str
     solvers: tuple[str, ...]
     rounds: int = 5
     seconds: float = 10.0
     only: str = ""
-    fresh: bool = False
+    own_process: bool = False
 
 
 def plan() -> list[Row]:
@@ -74,8 +74,8 @@ def plan() -> list[Row]:
     )
     for size in GROWING:
         rows.append(Row(f"growing {size}x7", tuple(_growing(size)), rounds=3))
-    rows.append(Row("LLM 1,000,000x4", ("exact",), rounds=2, seconds=60.0, fresh=True))
-    rows.append(Row("odd 54x16", ("exact",), rounds=3, fresh=True))
+    rows.append(Row("LLM 1,000,000x4", ("exact",), rounds=2, seconds=60.0, own_process=True))
+    rows.append(Row("odd 54x16", ("exact",), rounds=3, own_process=True))
     rows.append(Row("front of ResNet-50 54x7", ("front",)))
     rows.append(Row("points of that front", ("exact", "raw cp_sat"), rounds=3))
     for family in ("uncorrelated", "weakly_correlated", "strongly_correlated", "subset_sum", "zigzag"):
@@ -128,10 +128,10 @@ class Bench:
     def _measure(self, row: Row, instance: Instance, name: str, worker: Worker, number: int) -> None:
         if (instance.name, name, str(number)) in self.done:
             return
-        if self.done.get((instance.name, name, "0"), 0.0) > SLOW and not row.fresh:
+        if self.done.get((instance.name, name, "0"), 0.0) > SLOW and not row.own_process:
             return
         record = worker.solve(instance.name, row.seconds)
-        if row.fresh:
+        if row.own_process:
             worker.close()
         self.done[instance.name, name, str(number)] = record["cpu"]
         say(f"{instance.name}: {name}: {record['claim']}, {record['cpu']:.4g} s")
@@ -139,14 +139,8 @@ class Bench:
 
     def _append(self, record: Record, row: Row) -> None:
         env = environment()
-        begins = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, (*FIELDS, *env), lineterminator="\n", restval="")
-            if begins:
-                writer.writeheader()
-            times = {name: f"{record[name]:.6g}" for name in ("cpu", "wall")}
-            writer.writerow({**record, **times, "limit": row.seconds, **env})
+        times = {name: f"{record[name]:.6g}" for name in ("cpu", "wall")}
+        append_rows(self.path, (*FIELDS, *env), [{**record, **times, "limit": row.seconds, **env}])
 
 
 def _can_run(solver: str) -> bool:
@@ -160,43 +154,31 @@ def _can_run(solver: str) -> bool:
 
 def measured(path: Path) -> dict[tuple[str, str, str], float]:
     """What the file holds: CPU seconds by instance, solver and round."""
-    if not path.exists():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {(row["instance"], row["solver"], row["round"]): float(row["cpu"]) for row in csv.DictReader(file)}
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return {(row["instance"], row["solver"], row["round"]): float(row["cpu"]) for row in read_rows(path)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "page", "plan"])
-    parser.add_argument("--instances", type=Path, metavar="FOLDER", help="published problems")
-    parser.add_argument("--only", default="", metavar="TEXT", help="families whose name contains TEXT")
-    parser.add_argument("--csv", type=Path, default=RESULTS, metavar="FILE")
-    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
-    parser.add_argument("--fresh", action="store_true", help="forget what the CSV file holds")
-    parser.add_argument("--quick", action="store_true", help="one round")
-    options = parser.parse_args(arguments)
-    if options.instances is not None and not options.instances.is_dir():
-        say(f"--instances {options.instances}: there is no such folder")
-        return 2
+    """Measure, write the page, or print the plan; 0."""
+    command = Command(__doc__, ("run", "page", "plan"))
+    command.folder("--instances", help="published problems", exists=True)
+    command.text("--only", help="families whose name contains TEXT")
+    command.file("--csv", RESULTS / "solvers.csv", "the results")
+    command.file("--page", DOCS / "benchmarks.md", "the page to fill")
+    command.flag("--fresh", "forget what the CSV file holds")
+    command.flag("--quick", "one round")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     rows = [row for row in plan() if options.only in row.family]
     if not rows:
-        say(f"--only {options.only!r}: no family has that in its name")
-        return 2
-    if options.command == "plan":
+        raise WrongInput(f"--only {options.only!r}: no family has that in its name")
+    if options.action == "plan":
         for row in rows:
             print(f"{row.family}: {', '.join(row.solvers)}; {row.rounds} rounds, {row.seconds:g} s")
         return 0
-    if options.command == "page":
-        if not options.csv.is_file():
-            say(f"--csv {options.csv}: there is no such file; make it with: python -m benchmarks.solvers.compare run")
-            return 2
-        from benchmarks.solvers.page import write_page
-
+    if options.action == "page":
+        require_file("--csv", options.csv, "benchmarks.solvers.compare run")
         write_page(options.csv, options.page)
         return 0
     if options.fresh:

@@ -5,44 +5,42 @@
 
 `run` scales the losses of ResNet-50-like allocations so that the optimum equals 1, 1e-3, ... 1e-9, which changes the
 unit and nothing else, and asks every solver. It then takes language-model-like allocations whose costs have no common
-divisor and sets the budget one bit below what the optimum of a looser budget needs. Truth is the optimum at natural
-scale on which three algorithms agree: the exact solver, the whole Pareto front, and CP-SAT at 2**50. Every answer is
-recomputed in exact integers. Solvers run one after the other, each in a process of its own.
+divisor and sets the budget one bit below what the optimum of a looser budget needs. Answers are compared with the
+optimum at natural scale, on which three algorithms agree: the exact solver, the whole Pareto front, and CP-SAT at
+2**50. Every answer is recomputed in exact integers. Solvers run one after the other, each in a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import io
 import math
 import multiprocessing
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.environment import between_markers, environment, table
-from benchmarks.solvers import raw
-from benchmarks.solvers.instances import BITS
-from benchmarks.solvers.worker import run as run_solver
 from mckp_quant.common.documents import write_text
 from mckp_quant.solvers import Problem, Status, front, instances, solve
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from ..command_line import Command, require_file, say
+from ..environment import environment
+from ..pages import DOCS, RESULTS, fill, read_rows, table
+from . import raw
+from .library import BITS
+from .measurements import ANOTHER
+from .worker import run as run_solver
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "exactness.csv"
-FUZZ = HERE / "results" / "fuzz.csv"
-PAGE = HERE.parent / "docs" / "exactness.md"
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
 SCALES = (1.0, 1e-3, 1e-5, 1e-7, 1e-9)
 RAW = ("raw cbc", "raw highs default", "raw highs", "raw scip", "raw cp_sat 1e6", "raw cp_sat float", "raw cp_sat")
 OURS = ("pulp", "highs", "cp_sat", "exact")
-WRONG = 1e-9  # of the optimum: a selection dearer than this is another selection
 TITLES = {
     "raw cbc": "CBC",
     "raw highs default": "HiGHS",
@@ -129,12 +127,13 @@ def ask(solver: str, seeds: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def run(seeds: int, seconds: float, path: Path) -> None:
+    """Ask every solver about every case, and write what each said."""
     rows: list[dict[str, Any]] = []
     for solver in (*RAW, *OURS):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows += pool.apply(ask, (solver, seeds, seconds))
         wrong = sum(_is_wrong(row) for row in rows if row["solver"] == solver)
-        print(f"{solver}: {wrong} wrong", file=sys.stderr, flush=True)
+        say(f"{solver}: {wrong} wrong")
     file = io.StringIO()
     writer = csv.DictWriter(file, (*rows[0], *environment()), lineterminator="\n")
     writer.writeheader()
@@ -143,17 +142,17 @@ def run(seeds: int, seconds: float, path: Path) -> None:
 
 
 def _is_wrong(row: dict[str, Any]) -> bool:
-    """Called optimal, and dearer than the optimum or beyond the budget."""
-    return row["claim"] == "optimal" and (float(row["excess_value"]) > WRONG or int(row["over_budget"]) > 0)
+    """Whether the solver called it optimal although it is worse than the optimum or over a budget."""
+    return row["claim"] == "optimal" and (float(row["excess_value"]) > ANOTHER or int(row["over_budget"]) > 0)
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:
-    """Wrong ones, with the worst excess; unproved ones."""
+    """How many answers are wrong, with the worst excess, and how many are unproved or refused."""
     wrong = [float(row["excess_value"]) for row in rows if _is_wrong(row)]
     open_ = sum(row["claim"] not in ("optimal", "refused") for row in rows)
     refused = sum(row["claim"] == "refused" for row in rows)
     text = f"{len(wrong)} of {len(rows)}"
-    if wrong and max(wrong) > WRONG:
+    if wrong and max(wrong) > ANOTHER:
         text += f" ({_size(max(wrong))})"
     return text + (f", {open_} unproved" if open_ else "") + (f", {refused} refused" if refused else "")
 
@@ -165,8 +164,8 @@ def _size(excess: float) -> str:
 
 
 def page(path: Path, fuzz: Path, target: Path) -> None:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    """Write the tables of docs/exactness.md from the results of both commands."""
+    rows = read_rows(path)
     made = sorted({(row["date"], row["commit"], row["versions"]) for row in rows})
     stamp = "; ".join(f"{date}, commit {commit or 'unknown'}, {versions}" for date, commit, versions in made)
 
@@ -195,13 +194,11 @@ def page(path: Path, fuzz: Path, target: Path) -> None:
     }
     if fuzz.is_file():
         parts["fuzz"] = _fuzz(fuzz)
-    for name, text in parts.items():
-        write_text(target, between_markers(target, name, text))
+    fill(target, parts)
 
 
 def _fuzz(path: Path) -> str:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path)
     names = ("problems", "against an oracle", "infeasible", "not proved", "wrong", "over budget", "certificate fails")
     lines = []
     for family in dict.fromkeys(row["family"] for row in rows):
@@ -219,26 +216,21 @@ def _fuzz(path: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["run", "page"])
-    parser.add_argument("--seeds", type=int, default=6, help="problems in each cell")
-    parser.add_argument("--seconds", type=float, default=10.0, help="limit for each")
-    parser.add_argument("--csv", type=Path, default=RESULTS, metavar="FILE")
-    parser.add_argument("--fuzz", type=Path, default=FUZZ, metavar="FILE")
-    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
-    options = parser.parse_args(arguments)
-    if options.seeds < 1:
-        print(f"--seeds {options.seeds}: it must be at least 1", file=sys.stderr)
-        return 2
-    if options.command == "run":
+    """Measure, or write the page; 0."""
+    command = Command(__doc__, ("run", "page"))
+    command.whole("--seeds", 6, "problems in each cell")
+    command.seconds("--seconds", 10.0, "limit for each")
+    command.file("--csv", RESULTS / "exactness.csv", "the results")
+    command.file("--fuzz", RESULTS / "fuzz.csv", "the results of benchmarks.solvers.fuzz, where there are any")
+    command.file("--page", DOCS / "exactness.md", "the page to fill")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.action == "run":
         run(options.seeds, options.seconds, options.csv)
         return 0
-    if not options.csv.is_file():
-        print(
-            f"--csv {options.csv}: no such file; make it with: python -m benchmarks.solvers.exactness run",
-            file=sys.stderr,
-        )
-        return 2
+    require_file("--csv", options.csv, "benchmarks.solvers.exactness run")
     page(options.csv, options.fuzz, options.page)
     return 0
 

@@ -1,6 +1,7 @@
 """Random problems of every shape against plain answers: nothing wrong, nothing over budget, every certificate holds.
 
-    python -m benchmarks.solvers.fuzz --problems 100000 [--seed 0] [--processes 2] [--output benchmarks/results/fuzz.csv]
+    python -m benchmarks.solvers.fuzz [--problems 100000] [--seed 0] [--processes 2] [--block B]
+        [--output benchmarks/results/fuzz.csv]
 
 Problems have one to three budgets and values scaled by 1e-12 to 1e12. Their families: tables drawn entry by entry, with
 ties, dominated and repeated choices, common factors, huge costs and budgets at the edge; networks; and the families of
@@ -13,7 +14,6 @@ waits beside FILE, in a file that ends in .part.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import csv
 import io
@@ -21,25 +21,26 @@ import itertools
 import json
 import math
 import multiprocessing
-import sys
 import time
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.environment import environment
-from benchmarks.solvers.oracle import optimum
 from mckp_quant.common.documents import write_text
 from mckp_quant.solvers import Problem, Solution, Status, instances, solve
 
+from ..command_line import Command, say
+from ..environment import environment
+from .oracle import optimum
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-RESULTS = Path(__file__).parents[1] / "results" / "fuzz.csv"
 BLOCK = 500
 SECONDS = 120.0
 LARGEST_EXACT_BOUND = 400  # choices up to which the bound is recomputed in rational numbers
@@ -254,17 +255,17 @@ def as_csv(counts: dict[tuple[str, int, str], int], seed: int, seconds: float) -
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--block", type=int, help="this block alone")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the counts as CSV")
-    options = parser.parse_args(arguments)
-    for name, least in (("problems", 1), ("processes", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            print(f"--{name} {getattr(options, name)}: it must be at least {least}", file=sys.stderr)
-            return 2
+    """Draw, solve and judge; 1 where anything failed."""
+    command = Command(__doc__)
+    command.whole("--problems", 100_000, "problems to draw")
+    command.whole("--processes", 2, "that share the blocks")
+    command.whole("--seed", 0, "of the draws", at_least=0)
+    command.whole("--block", None, "this block alone", at_least=0)
+    command.file("--output", help="write the counts as CSV")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
     blocks = range(-(-options.problems // BLOCK)) if options.block is None else [options.block]
     tasks = [(options.seed, block, min(BLOCK, options.problems - block * BLOCK)) for block in blocks]
     part = None if options.output is None else options.output.with_suffix(".part")
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _keep(part, options.seed, block, tally)
             print("\n".join(tally.failures), end="\n" if tally.failures else "", flush=True)
             if done % 20 == 0:
-                print(f"{done} of {len(tasks)} blocks", file=sys.stderr, flush=True)
+                say(f"{done} of {len(tasks)} blocks")
     counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
     for tally in tallies.values():
         counts.update(tally.counts)

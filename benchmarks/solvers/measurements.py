@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import statistics
 from typing import TYPE_CHECKING
 
-from benchmarks.solvers.best_known import BEST_KNOWN, best_known
+from ..pages import read_rows
+from .best_known import best_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-TRUE = 1e-9  # of the optimum: dearer is another selection
+ANOTHER = 1e-9  # a value that lies further above the optimum, relative to it, belongs to another selection
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """One solver on one instance: the median over rounds, and the worst of what was claimed."""
+    """One solver on one instance: the median time over rounds, and the weakest claim."""
 
     instance: str
     family: str
@@ -35,12 +35,12 @@ class Measured:
 
     @property
     def correct(self) -> bool:
-        """Called optimal, within the budgets, and no worse than the best value known."""
-        return self.claim == "optimal" and self.value <= self.best + TRUE * abs(self.best)
+        """Whether it was called optimal, fits the budgets and is no worse than the best value known."""
+        return self.claim == "optimal" and self.value <= self.best + ANOTHER * abs(self.best)
 
     @property
     def wrong(self) -> bool:
-        """Called optimal, and it is not, or over budget."""
+        """Whether it was called optimal but is not, or is over a budget."""
         return self.claim == "optimal" and not self.correct
 
 
@@ -76,9 +76,8 @@ class Results:
 
 def read(path: Path) -> Results:
     """Read a results file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    known = {name: each.value for name, each in best_known().items()} if BEST_KNOWN.exists() else {}
+    rows = read_rows(path)
+    known = {name: each.value for name, each in best_known().items()}
     gathered: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         gathered.setdefault((row["instance"], row["solver"]), []).append(row)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.environment import between_markers, table
-from benchmarks.solvers.instances import GROWING, KHAN
-from benchmarks.solvers.measurements import Results, exponent, geometric_mean, median, read
-from mckp_quant.common.documents import write_text
+from ..pages import RESULTS, fill, read_rows, table
+from .library import GROWING, KHAN
+from .measurements import ANOTHER, Results, exponent, geometric_mean, median, read
 
 if TYPE_CHECKING:
-    from benchmarks.solvers.measurements import Measured
+    from pathlib import Path
+
+    from .measurements import Measured
 
 GENERAL = ("raw cp_sat", "raw highs", "raw cbc", "raw scip")
 REDUCED = ("cp_sat", "highs", "pulp")
@@ -26,7 +25,6 @@ SEVERAL = tuple(
 )
 HARD = "several_budgets 30x10, 5 budgets"
 MILLION = "LLM 1,000,000x4"
-FUZZ = Path(__file__).parents[1] / "results" / "fuzz.csv"
 
 
 def write_page(path: Path, target: Path) -> None:
@@ -41,8 +39,7 @@ def write_page(path: Path, target: Path) -> None:
         "families": families(results),
         "khan": khan(results),
     }
-    for name, text in parts.items():
-        write_text(target, between_markers(target, name, text))
+    fill(target, parts)
 
 
 def _made(results: Results) -> str:
@@ -67,7 +64,7 @@ def _number(value: float) -> str:
 
 
 def against_exact(results: Results, families_: tuple[str, ...], solvers: tuple[str, ...]) -> str:
-    """Median time of exact, and the others over it, in the geometric mean."""
+    """Median time of the exact solver, and the geometric mean of the others' times over it."""
     rows = []
     for family in families_:
         own = results.family(family, "exact")
@@ -88,7 +85,7 @@ def _flaws(met: list[Measured]) -> str:
     wrong = sum(each.wrong for each in met)
     unproved = sum(each.claim not in ("optimal", "exact") for each in met)
     if met and met[0].solver in PLAIN:
-        missed = sum(each.value > each.best + 1e-9 * abs(each.best) for each in met)
+        missed = sum(each.value > each.best + ANOTHER * abs(each.best) for each in met)
         return f" [{missed} not optimal]" if missed else ""
     return (f" [{wrong} wrong]" if wrong else "") + (f" [{unproved} unproved]" if unproved else "")
 
@@ -112,7 +109,7 @@ def growth(results: Results) -> str:
 
 
 def families(results: Results) -> str:
-    """The knapsack literature: times of exact, and the general solvers over them where they took part."""
+    """The knapsack literature: times of the exact solver, and those of general solvers over them."""
     rows = []
     for kind in ("uncorrelated", "weakly_correlated", "strongly_correlated", "subset_sum", "zigzag"):
         found = dict.fromkeys(each.family for each in results.of.values() if each.family.startswith(kind))
@@ -254,10 +251,9 @@ def _memory(results: Results) -> list[tuple[str, ...]]:
 
 
 def _fuzz() -> list[tuple[str, ...]]:
-    if not FUZZ.is_file():
+    lines = read_rows(RESULTS / "fuzz.csv")
+    if not lines:
         return []
-    with FUZZ.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
     count = {name: sum(int(line[name]) for line in lines) for name in ("problems", "wrong", "over budget")}
     failing = sum(int(line["certificate fails"]) for line in lines)
     said = f"{count['problems']:,}: {count['wrong']} wrong, {count['over budget']} over, {failing} certificates fail"

@@ -1,7 +1,8 @@
-"""The general solvers as one writes them down in a hurry: the plain model, nothing reduced, scaled or rechecked.
+"""General solvers given the plain model, as one writes it in a hurry: nothing is reduced, scaled or checked again.
 
-Each function takes a problem and a time limit in seconds and gives what the solver says: a selection (positions in the
-flat arrays) or None, and whether it claims to have proved it optimal. Variables, one row per group, one row per budget.
+Each function takes a problem and a time limit in seconds and returns what the solver says: a selection (positions in
+the flat arrays) or None, and whether it claims to have proved it optimal. The model has one binary variable for each
+choice, one row for each group and one row for each budget.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """What a solver said."""
+    """What a solver said: a selection, and whether it claims that it is optimal."""
 
     choice: NDArray[np.int64] | None
     optimal: bool

@@ -1,4 +1,4 @@
-"""One solver in one process: what it is given, what it says, and what that cost.
+"""One solver in a process of its own: it gets instances, and returns its answers with their time and memory.
 
 The parent sends instances by name; the worker builds them, solves them, and answers with one record each. Building the
 model of a backend counts, imports and a first small solve do not. CPU time is that of the process and of the processes
@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.solvers.instances import library
-from benchmarks.solvers.raw import RAW, exact_value, over_budget
 from mckp_quant.solvers import Problem, SolverFailure, Status, front, solve
+
+from .library import library
+from .raw import RAW, exact_value, over_budget
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

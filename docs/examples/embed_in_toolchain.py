@@ -12,5 +12,5 @@ layers = [
 scores = [[0.90, 0.12, 0.01], [0.40, 0.05, 0.002], [0.20, 0.03, 0.001]]
 table = table_from_arrays(scores, layers, ["w2", "w4", "w8"], unit="own score").table
 found = allocate(table, {"weight_bytes": "300kB", "bops": "80%"}, pinned={"head": "w4"})
-print({layer: found.policy[layer].name for layer in found.policy.layers})
+print({layer: found.policy[layer].name for layer in found.policy.layer_names})
 print(found.policy.costs["weight_bytes"], "bytes,", found.policy.status)

@@ -1,4 +1,4 @@
-"""The short way from a table to a policy: build the problem, solve it, say what was found in the words of networks."""
+"""Allocation: build the problem of a request, solve it, and return the policy with its proof."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..common.checks import check_seconds, check_seed
+from ..common.renamed import renamed_keywords
 from ..costs.costs import PEAKS, RESOURCES, resource
 from ..errors import InvalidInput
 from ..policy.policy import Policy
@@ -17,29 +19,26 @@ from .builder import build_request
 from .choices import check_order
 from .constraints.peak_memory import peak
 from .explanation import least_peaks, require_each_budget, useless, why_none
-from .request import Request
+from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ..common.amounts import Amount
-    from ..formats.format import Format
-    from ..layers import Activation
     from ..solvers import Problem, Solution, Solver
-    from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Constraints
     from .index import Index
+    from .request import Pins, Request
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """A policy, and all that it rests on.
+    """A policy, with the problem that it solves and the proof.
 
     Attributes
     ----------
@@ -74,19 +73,14 @@ def check_origin(allocation: object, table: SensitivityTable) -> Allocation:
     return allocation
 
 
+@renamed_keywords(**IN_A_REQUEST)
 def allocate(
     table: SensitivityTable,
-    budgets: Mapping[str, Amount],
+    request: Request | Mapping[str, Amount],
     *,
-    solver: Solver | str = "auto",
-    pinned: Mapping[str, str | Format] | None = None,
-    tied: Sequence[Sequence[str]] = (),
-    at_least: Mapping[str, Amount] | None = None,
-    costs: Sequence[CostTable] = (),
-    choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    constraints: Constraints | None = None,
-    activations: Sequence[Activation] = (),
+    pinned: Pins | None = None,
+    solver: Solver | str = "auto",
     seconds: float = 60.0,
     seed: int = 0,
 ) -> Allocation:
@@ -96,30 +90,12 @@ def allocate(
     ----------
     table
         The sensitivities.
-    budgets
-        From names such as ``"weight_bytes"``, ``"bits_per_weight"``, ``"bops"``, ``"activation_bytes"`` or
-        ``"total_bytes"`` to an amount such as ``90_000``, ``"90kB"`` or ``"25%"``.
+    request
+        A `Request`, or in short a mapping of budgets such as ``{"weight_bytes": "90kB"}``.
+    target, pinned
+        Beside a mapping: the export target, and from layers to the format that each must have; see `Request`.
     solver
         A solver's name, or a solver with its options.
-    pinned
-        From layers to the format that each must have.
-    tied
-        Sets of layers that must share one format.
-    at_least
-        Minima, from names to amounts as in `budgets`.
-    costs
-        Costs that were measured, such as latencies; their names may then stand in `budgets` and `at_least`.
-    choices
-        From layers, patterns such as ``"blocks.*.mlp.*"``, ``"kind:linear"``, ``"first"`` or ``"last"`` to the names of
-        the formats that these may have; the last rule that matches counts.
-    target
-        The export target, such as ``"torchao"``: only formats that it takes, layers that it fuses tied, and weights
-        counted as it stores them.
-    constraints
-        Constraints on the policy as a whole, such as a limit on distinct formats; only some solvers take them.
-    activations
-        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``; by default those that the
-        table holds.
     seconds
         The time limit of the solver.
     seed
@@ -137,20 +113,12 @@ def allocate(
     NoSolution
         When no policy is within the budgets, with the least budgets that work; or none was found in time.
     """
-    request = Request(
-        budgets,
-        at_least=at_least,
-        pinned=pinned,
-        tied=tied,
-        costs=costs,
-        choices=choices,
-        target=target,
-        constraints=constraints,
-        activations=activations,
-    )
-    problem, index = build_request(table, request)
+    check_seconds(seconds)
+    check_seed(seed)
+    asked = as_request(request, target=target, pinned=pinned)
+    problem, index = build_request(table, asked)
     require_each_budget(problem, index)
-    return solve_request(table, request, problem, index, solver, seconds, seed)
+    return solve_request(table, asked, problem, index, solver, seconds, seed)
 
 
 def solve_request(

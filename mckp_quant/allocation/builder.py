@@ -1,4 +1,4 @@
-"""From a table and budgets to a multiple-choice knapsack problem, and the way back from labels to formats."""
+"""Builds the multiple-choice knapsack problem of a request, with the index that says what it means."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.renamed import renamed_keywords
 from ..costs.costs import RESOURCES, VARIANTS, as_budget, cost_matrix
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
@@ -16,34 +17,26 @@ from .choices import allowed, find_ties
 from .constraints.peak_memory import PEAKS, Peak, peak_limit
 from .grouping import group, merge, pins, values
 from .index import Index
-from .request import Request
+from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from ..common.amounts import Amount
     from ..costs.costs import Budget
-    from ..formats.format import Format
-    from ..layers import Activation
-    from ..tables.cost_table import CostTable
-    from .constraints.constraints import Constraints
     from .grouping import Groups
+    from .request import Pins, Request
 
 
+@renamed_keywords(**IN_A_REQUEST)
 def build(
     table: SensitivityTable,
-    budgets: Mapping[str, Amount],
+    request: Request | Mapping[str, Amount],
     *,
-    pinned: Mapping[str, str | Format] | None = None,
-    tied: Sequence[Sequence[str]] = (),
-    at_least: Mapping[str, Amount] | None = None,
-    costs: Sequence[CostTable] = (),
-    choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    constraints: Constraints | None = None,
-    activations: Sequence[Activation] = (),
+    pinned: Pins | None = None,
 ) -> tuple[Problem, Index]:
     """Make the problem: one group per layer or tied set, one choice per format that is allowed there.
 
@@ -54,32 +47,17 @@ def build(
     ----------
     table
         The table; a nan loss marks a format that is not allowed.
-    budgets
-        From names such as ``"weight_bytes"`` or ``"bops"`` to an amount such as ``90_000``, ``"90kB"`` or ``"25%"``.
-    pinned
-        From layers to the format that each must have.
-    tied
-        Sets of layers that must share one format.
-    at_least
-        Minima, from names to amounts as in `budgets`. In the problem a minimum is a limit on the complement: on how
-        much less than its costliest choice each group takes.
-    costs
-        Costs that were measured, such as latencies; their names may then stand in `budgets` and `at_least`.
-    choices
-        From layers, patterns or ``"kind:linear"`` to the names of the formats that these may have, see `allowed`.
-    target
-        The export target that must take the formats, see `capabilities.TARGETS`: it narrows the choices, ties the
-        layers that it fuses, and says what weights take in storage.
-    constraints
-        Constraints on the policy as a whole, which only some solvers take.
-    activations
-        The activation tensors, for the budgets ``"activation_bytes"`` and ``"total_bytes"``, which limit the peak over
-        the execution order; by default those of the table.
+    request
+        A `Request`, or in short a mapping of budgets. A minimum of `Request.at_least` becomes a limit on the
+        complement: on how much less than its costliest choice each group takes. `Request.target` narrows the choices,
+        ties the layers that it fuses, and says what weights take in storage.
+    target, pinned
+        Beside a mapping, see `Request`.
 
     Returns
     -------
     problem
-        The problem; groups are in the order of their first layers, resources in the order of `budgets` and `at_least`.
+        The problem; groups are in the order of their first layers, resources in the order of budgets and minima.
     index
         What its groups, labels and resources mean.
 
@@ -90,18 +68,7 @@ def build(
     NoSolution
         When a minimum is more than the costliest formats take, or activations in floating point exceed a peak.
     """
-    request = Request(
-        budgets,
-        at_least=at_least,
-        pinned=pinned,
-        tied=tied,
-        costs=costs,
-        choices=choices,
-        target=target,
-        constraints=constraints,
-        activations=activations,
-    )
-    return build_request(table, request)
+    return build_request(table, as_request(request, target=target, pinned=pinned))
 
 
 def build_request(table: SensitivityTable, request: Request, *, tight: bool = True) -> tuple[Problem, Index]:
@@ -136,7 +103,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
             f"table is a {type(table).__name__}: give a SensitivityTable, such as read_table(path).table makes"
         )
     fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
-    groups = group(table, request.tied, fused)
+    groups = group(table, request.ties(table), fused)
     built_in = {
         name: cost_matrix(name, table, target=request.target)
         for name in _needed(request)
@@ -165,7 +132,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         problem = Problem.from_table(value, np.array([cost for _, cost, _ in rows]), [bound for _, _, bound in rows])
     except InvalidProblem as error:
         names = ", ".join(f"resource {at} is {budget.name}" for at, (budget, _, _) in enumerate(rows))
-        raise InvalidInput(f"the table makes no problem: {error} ({names})") from error
+        raise InvalidInput(f"no problem can be built from the table: {error} ({names})") from error
     index = Index(
         layer_names=table.layer_names,
         formats=table.formats,
@@ -216,13 +183,13 @@ def _check_bound(budget: Budget, bound: int) -> None:
     if bound >= 0:
         return
     if budget.least:
-        told = f"even the costliest formats take {budget.told(budget.limit + bound)}, the most that works"
+        told = f"even the costliest formats take {budget.describe(budget.limit + bound)}, the most that works"
     else:
-        told = f"activations that stay in floating point take {budget.told(budget.fixed)} by themselves"
+        told = f"activations that stay in floating point take {budget.describe(budget.fixed)} by themselves"
     raise NoSolution(f"budget {budget} cannot be met: {told}")
 
 
 def _complement(price: NDArray[Any], least: int, barred: NDArray[np.bool_]) -> tuple[NDArray[Any], int]:
-    """What each choice falls short of the costliest one of its group, and by how much all may fall short together."""
+    """How much less each choice costs than the costliest of its group, and how much less all may cost together."""
     tops = np.where(barred, 0, price).max(axis=1)
     return np.where(barred, 0, tops[:, None] - price), sum(tops.tolist()) - least

@@ -1,4 +1,4 @@
-"""Which formats a layer may choose from, and which layers choose together: rules by name, pattern and kind."""
+"""Rules by name, pattern and kind: which formats a layer may have, and which layers are tied."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ TIE_RULES: dict[str, str] = {
     # The convolutions at the start of a residual block and beside it read the same tensor.
     "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
+SHARED_INPUTS = "shared_inputs"  # a rule of `Request.tie_rules` that goes by activation tensors, not by names
 RUNTIME_TIES: dict[str, tuple[str, ...]] = {
     "vllm": ("qkv", "gate_up"),
     "sglang": ("qkv", "gate_up"),
@@ -145,7 +146,7 @@ def _expression(rule: str) -> re.Pattern[str]:
 
 
 def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
-    """Refuse a solver that goes by the order of a table's formats where these do not rise in bits.
+    """Refuse a solver that relies on the order of a table's formats where these do not rise in bits.
 
     Parameters
     ----------
@@ -164,6 +165,6 @@ def check_order(formats: Sequence[Format], solver: Solver | str) -> None:
     for first, second in itertools.pairwise(formats):
         if first.weight_bits > second.weight_bits:
             raise InvalidInput(
-                f"solver {Monotone.name!r} takes formats in the table's order for ones that rise in bits, but "
+                f"solver {Monotone.name!r} needs formats in the order of rising bits, but "
                 f"{first.name!r} stands before {second.name!r}: measure with the formats from fewest bits to most"
             )

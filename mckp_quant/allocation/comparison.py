@@ -1,4 +1,4 @@
-"""Every solver that can run here on one table: what each finds, how long it takes, and what its proof rests on."""
+"""Compares solvers on one problem: what each finds, how long it takes, and what its proof rests on."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..common.checks import check_seconds
+from ..common.renamed import renamed_keywords
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
 from .builder import build
 from .choices import check_order
 from .explanation import require_each_budget, why_none
+from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..common.amounts import Amount
-    from ..formats.format import Format
-    from ..layers import Activation
     from ..solvers import Problem, Solution, Solver
-    from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
-    from .constraints.constraints import Constraints
     from .index import Index
+    from .request import Pins, Request
 
-_NOT_COMPARED = ("auto",)  # one of the others under another name
+_RUN = RunOptions()
+_NOT_COMPARED = ("auto",)  # it is always one of the others
 _LAST = ("highs",)  # its threads go on spinning after a solve and would slow whatever is timed next
 
 
@@ -94,22 +96,16 @@ class Comparison:
     index: Index
 
 
+@renamed_keywords(**IN_A_REQUEST, seed="run=RunOptions(seed=...)", progress="run=RunOptions(progress=...)")
 def compare_solvers(
     table: SensitivityTable,
-    budgets: Mapping[str, Amount],
+    request: Request | Mapping[str, Amount],
     *,
-    solvers: Sequence[Solver | str] | None = None,
-    pinned: Mapping[str, str | Format] | None = None,
-    tied: Sequence[Sequence[str]] = (),
-    at_least: Mapping[str, Amount] | None = None,
-    costs: Sequence[CostTable] = (),
-    choices: Mapping[str, Sequence[str]] | None = None,
     target: str | None = None,
-    constraints: Constraints | None = None,
-    activations: Sequence[Activation] = (),
+    pinned: Pins | None = None,
+    solvers: Sequence[Solver | str] | None = None,
     seconds: float = 60.0,
-    seed: int = 0,
-    progress: Callable[[int, int | None], None] | None = None,
+    run: RunOptions = _RUN,
 ) -> Comparison:
     """Solve one problem with every solver.
 
@@ -117,22 +113,15 @@ def compare_solvers(
     ----------
     table
         The sensitivities.
-    budgets
+    request, target, pinned
         As for `allocate`.
     solvers
         Which solvers, by name or with their options; by default every one that there is.
-    pinned
-        From layers to the format that each must have.
-    tied
-        Sets of layers that must share one format.
-    at_least, costs, choices, target, constraints, activations
-        As for `allocate`.
     seconds
         The time limit of each solver.
-    seed
-        The seed of solvers that draw random numbers.
-    progress
-        Called before each solver runs with how many are done and how many there are.
+    run
+        The seed of solvers that draw random numbers, and `progress`, which is called before each solver runs with how
+        many are done.
 
     Returns
     -------
@@ -147,26 +136,14 @@ def compare_solvers(
         When no policy is within the budgets.
     """
     chosen = _chosen(solvers)
-    if not seconds > 0 or seed < 0:
-        raise InvalidInput(f"seconds = {seconds}, seed = {seed}: give some time, and a seed of at least 0")
-    problem, index = build(
-        table,
-        budgets,
-        pinned=pinned,
-        tied=tied,
-        at_least=at_least,
-        costs=costs,
-        choices=choices,
-        target=target,
-        constraints=constraints,
-        activations=activations,
-    )
+    check_seconds(seconds)
+    run.only("compare_solvers", "seed", "progress")
+    problem, index = build(table, as_request(request, target=target, pinned=pinned))
     require_each_budget(problem, index)
     answers: list[tuple[str, Solution | str]] = []
     for done, solver in enumerate(chosen):
-        if progress is not None:
-            progress(done, len(chosen))
-        answers.append((_name(solver), _attempt(problem, index, solver, seconds, seed)))
+        run.report(done, len(chosen))
+        answers.append((_name(solver), _attempt(problem, index, solver, seconds, run.seed)))
     reference = _reference(answers)
     for _, answer in answers:
         if not reference and not isinstance(answer, str) and answer.status is Status.INFEASIBLE:

@@ -1,4 +1,4 @@
-"""What budgets mean for a problem before anything expensive runs: which cannot be met and why, which change nothing."""
+"""Which budgets make a problem infeasible, which amounts would do instead, and which budgets change nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HALVING_SECONDS = 2.0  # for each trial of another limit on a peak
 
 
 def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
-    """Say which budgets cannot be met even alone, what would do, and which layers force it.
+    """Say which budgets cannot be met even alone, which amounts could be, and which layers force it.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
         kind, best = ("costliest", "most") if budget.least else ("cheapest", "least")
         total = budget.limit + bound - least if budget.least else least + budget.fixed
         said = str(budget)
-        if total <= worst.get(said, -1):  # a peak has several resources, and the largest says what would do
+        if total <= worst.get(said, -1):  # a peak has several resources, and the largest says which limit can be met
             continue
         worst[said] = total
-        shown = budget.told(total, up=not budget.least)
+        shown = budget.describe(total, up=not budget.least)
         words[said] = (
             f"budget {said} cannot be met: even the {kind} formats take {shown}, the {best} that works"
             + _forced(problem, index, at)
@@ -60,7 +60,7 @@ def impossible(problem: Problem, index: Index) -> tuple[str, ...]:
 
 
 def useless(problem: Problem, index: Index) -> tuple[str, ...]:
-    """Say which budgets rule nothing out.
+    """Say which budgets change nothing.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def useless(problem: Problem, index: Index) -> tuple[str, ...]:
     Returns
     -------
     sentences
-        One per budget within which every selection is; one more where the best formats without any budget are within
-        all of them.
+        One for each budget that no selection exceeds; one more where the best formats without any budget are within
+        all budgets.
     """
     most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1)
     counted = {each.resource for each in index.conversions}  # rows hold these too
@@ -97,12 +97,12 @@ def useless(problem: Problem, index: Index) -> tuple[str, ...]:
         and bool((problem.cost[:, best].sum(axis=1) <= problem.budget).all())
     )
     if loose:
-        words.append("no budget is felt: the formats with the least loss are within all of them")
+        words.append("the budgets change nothing: the formats with the least loss are within all of them")
     return tuple(words)
 
 
 def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] | None = None) -> str:
-    """Say in the words of networks why there is no selection, and which budgets would do.
+    """Say why there is no policy, and which budgets would allow one.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def _what_works(budget: Budget, most: int, least: int | None, *, proved: bool = 
     if least is None:
         return f"no amount{found} works while the others stay as they are"
     if budget.least:
-        return f"the most{found} that works while the others stay is {budget.told(budget.limit + most - least)}"
-    return f"the least{found} that works while the others stay is {budget.told(least + budget.fixed, up=True)}"
+        return f"the most{found} that works while the others stay is {budget.describe(budget.limit + most - least)}"
+    return f"the least{found} that works while the others stay is {budget.describe(least + budget.fixed, up=True)}"
 
 
 def least_peaks(table: SensitivityTable, request: Request, index: Index) -> dict[str, int | None]:
@@ -182,7 +182,7 @@ def least_peaks(table: SensitivityTable, request: Request, index: Index) -> dict
 
 
 def _works(table: SensitivityTable, request: Request, name: str, limit: int) -> bool | None:
-    """Whether there is a policy with another limit; None where that was not found out in time."""
+    """Whether there is a policy under another limit; None where the time ran out first."""
     try:
         problem, index = build_request(table, dataclasses.replace(request, budgets={**request.budgets, name: limit}))
     except NoSolution:
@@ -214,7 +214,7 @@ def require_each_budget(problem: Problem, index: Index) -> None:
 
 
 def _forced(problem: Problem, index: Index, resource: int) -> str:
-    """The layers that have a single format and take most."""
+    """A clause about the layers that have a single format; it names those that take most."""
     if index.budgets[resource].least:
         return ""
     single = np.flatnonzero(np.diff(problem.start) == 1)

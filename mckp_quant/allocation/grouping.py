@@ -1,4 +1,4 @@
-"""Which layers choose together, which are fixed, and what that leaves: from rows of a table to groups of a problem."""
+"""The groups of a problem, from the rows of a table: tied layers share a group, and pinned ones have one format."""
 
 from __future__ import annotations
 

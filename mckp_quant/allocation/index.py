@@ -1,4 +1,4 @@
-"""What the rows and labels of a problem mean: the way back from a selection to formats of layers."""
+"""The meaning of a problem's groups and labels: the way back from a selection to the formats of layers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .constraints.conversion import Conversion
 
 
+@renamed_fields(layers="layer_names")
 @dataclass(frozen=True)
 class Index:
     """What the rows and labels of a problem mean.

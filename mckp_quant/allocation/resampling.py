@@ -1,4 +1,4 @@
-"""Tables as they might have come out on other samples of the same kind: the bootstrap over calibration batches."""
+"""The bootstrap over calibration batches: tables that other samples of the same kind might have given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FEW = 8  # batches below which a bootstrap over them says little about its own 
 
 
 def how_resampled(table: SensitivityTable) -> str:
-    """Say what can be drawn of a table: ``"batches"``, or ``"cells"`` where single batches are not known.
+    """Say what can be drawn anew in a table: ``"batches"``, or ``"cells"`` where single batches are not known.
 
     Parameters
     ----------

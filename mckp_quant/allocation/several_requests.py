@@ -1,52 +1,49 @@
-"""Several sets of budgets on one table, one policy for each."""
+"""Several requests on one table, one policy for each."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..common.checks import check_seconds, check_seed
+from ..common.renamed import renamed_keywords
 from ..errors import InvalidInput
 from ..solvers import NoSolution
 from .allocating import solve_request
 from .builder import build_request
 from .explanation import require_each_budget
-from .request import Request
+from .request import IN_A_REQUEST, Request, as_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ..common.amounts import Amount
-    from ..formats.format import Format
-    from ..layers import Activation
     from ..solvers import Problem, Solution, Solver
-    from ..tables.cost_table import CostTable
     from ..tables.table import SensitivityTable
     from .allocating import Allocation
-    from .constraints.constraints import Constraints
     from .index import Index
 
 
+@renamed_keywords(
+    **IN_A_REQUEST,
+    targets="requests=...",
+    target="Request(budgets, target=...) for each of the requests",
+    pinned="Request(budgets, pinned=...) for each of the requests",
+)
 def allocate_each(
     table: SensitivityTable,
-    targets: Sequence[Mapping[str, Amount]],
+    requests: Sequence[Request | Mapping[str, Amount]],
     *,
     solver: Solver | str = "auto",
-    pinned: Mapping[str, str | Format] | None = None,
-    tied: Sequence[Sequence[str]] = (),
-    at_least: Mapping[str, Amount] | None = None,
-    costs: Sequence[CostTable] = (),
-    choices: Mapping[str, Sequence[str]] | None = None,
-    target: str | None = None,
-    constraints: Constraints | None = None,
-    activations: Sequence[Activation] = (),
     seconds: float = 60.0,
     seed: int = 0,
 ) -> tuple[Allocation, ...]:
-    """Choose formats for several sets of budgets on one table, one policy for each.
+    """Choose formats for several requests on one table, one policy for each.
 
     All of them are checked before any is solved, and an answer that is within the next budgets is where the search for
     the next one starts.
@@ -55,9 +52,9 @@ def allocate_each(
     ----------
     table
         The sensitivities.
-    targets
-        The budgets of each policy, as for `allocate`.
-    solver, pinned, tied, at_least, costs, choices, target, constraints, activations, seed
+    requests
+        What is asked of each policy, as for `allocate`: a `Request`, or a mapping of budgets.
+    solver, seed
         As for `allocate`, for every policy.
     seconds
         The time limit for each policy.
@@ -65,38 +62,29 @@ def allocate_each(
     Returns
     -------
     allocations
-        One for each of `targets`, in their order.
+        One for each of `requests`, in their order.
 
     Raises
     ------
     InvalidInput
         When an argument cannot be used.
     NoSolution
-        When there is no policy for one of the targets, with its number.
+        When there is no policy for one of the requests, with its number.
     """
-    if not targets:
-        raise InvalidInput("no targets given: give at least one set of budgets")
-    requests = [
-        Request(
-            budgets,
-            at_least=at_least,
-            pinned=pinned,
-            tied=tied,
-            costs=costs,
-            choices=choices,
-            target=target,
-            constraints=constraints,
-            activations=activations,
-        )
-        for budgets in targets
-    ]
+    check_seconds(seconds)
+    check_seed(seed)
+    if isinstance(requests, (Request, Mapping)):
+        raise InvalidInput("requests is a single one: give a list of them, or use allocate()")
+    if not requests:
+        raise InvalidInput("no requests given: give at least one set of budgets")
+    asked = [as_request(request) for request in requests]
     built: list[tuple[Problem, Index]] = []
-    for number, request in enumerate(requests):
+    for number, request in enumerate(asked):
         with _numbered(number):
             built.append(build_request(table, request))
             require_each_budget(*built[-1])
     found: list[Allocation] = []
-    for number, (request, (problem, index)) in enumerate(zip(requests, built, strict=True)):
+    for number, (request, (problem, index)) in enumerate(zip(asked, built, strict=True)):
         with _numbered(number):
             warm = _within(problem, [each.solution for each in found])
             found.append(solve_request(table, request, problem, index, solver, seconds, seed, warm))
@@ -108,7 +96,7 @@ def _numbered(number: int) -> Iterator[None]:
     try:
         yield
     except NoSolution as error:
-        raise NoSolution(f"target {number}: {error}") from error
+        raise NoSolution(f"request {number}: {error}") from error
 
 
 def _within(problem: Problem, solutions: Sequence[Solution]) -> NDArray[np.int64] | None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..allocation.allocating import allocate
 from ..common.documents import PREFIX, write_text
+from ..common.packages import require
 from ..common.run_options import RunOptions
 from ..policy.policy import Policy
 from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
 from ..report.text import BLANK, as_text
-from ..solvers.errors import require
 from .console import progress
 
 if TYPE_CHECKING:

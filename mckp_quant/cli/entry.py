@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .._version import __version__
+from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
-from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
+from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note
 from .exporting import audit, export
 from .improving import refine, stability
 from .measuring import demo, measure, validate
-from .searching import search
+from .searching import compete, search
 from .solving import compare, solve
 
 if TYPE_CHECKING:
@@ -37,15 +39,61 @@ _SHORT = {
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
-    "compare": "Solvers side by side on a table, or methods on a network.",
+    "compare": "Solvers side by side on a table.",
     "stability": "Say how sure a table is of its policy.",
     "refine": "Improve a policy by running the network.",
     "search": "Search for a policy by running the network under many.",
+    "compete": "Methods side by side on a network.",
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "audit": "Compare an existing artefact with the optimum of its size.",
 }
-for command in (demo, measure, solve, validate, compare, stability, refine, search, export, audit):
-    application.command(short_help=_SHORT[command.__name__])(command)
+# Options that have another name now, or are another command's.
+_RENAMED = {
+    "measure": {"--target-error": "--precision"},
+    "search": {"--limit": "--seconds"},
+    "refine": {"--confirm": "--held-back"},
+}
+_ELSEWHERE = {
+    "compare": {
+        option: "'compete', which sets methods side by side on a network"
+        for option in ("--model", "--data", "--calibration", "--held-out", "--methods", "--evaluations", "--likelihood")
+    }
+}
+
+
+class _Command(TyperCommand):
+    """A command whose help shows options by their groups, and that knows the former names of its options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, one section a group."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if record is not None:
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; raises InvalidInput, with what to write now, for a former option."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            option, command = getattr(error, "option_name", ""), self.name or ""
+            if option in _RENAMED.get(command, {}):
+                raise InvalidInput(f"{option} of '{command}' is now {_RENAMED[command][option]}") from error
+            if option in _ELSEWHERE.get(command, {}):
+                raise InvalidInput(
+                    f"{option} is no option of '{command}': use {_ELSEWHERE[command][option]}"
+                ) from error
+            raise
+
+
+for command in (demo, measure, solve, validate, compare, stability, refine, search, compete, export, audit):
+    application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
-    except (InvalidInput, InvalidProblem, SolverUnavailable, OSError) as error:
+    except (InvalidInput, InvalidProblem, PackageMissing, OSError) as error:
         return _say(error, WRONG_INPUT)
     except _UsageError as error:
         # format_message names the option; it is not part of the public type.

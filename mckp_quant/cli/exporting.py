@@ -25,7 +25,6 @@ from .options import (
     OnOption,
     PolicyArgument,
     SecondsOption,
-    TargetOption,
     check_output,
     table_from,
 )
@@ -71,7 +70,9 @@ def audit(
         Path, typer.Argument(metavar="ARTEFACT", help="A policy, .onnx, .gguf, or a folder that export or a tool made.")
     ],
     table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
-    target: TargetOption = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Whose storage counts, and whose formats the best policy may have.")
+    ] = None,
     on: OnOption = None,
     seconds: SecondsOption = 60.0,
     json: JsonOption = False,

@@ -3,196 +3,154 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..allocation.allocating import allocate
 from ..common.documents import PREFIX
+from ..common.run_options import RunOptions
 from ..report.improved import refinement_report, stability_report
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
 from .console import note, progress, show, show_json
-from .networks import (
-    MODEL_HELP,
-    CalibrationOption,
-    ContextOption,
-    DeviceOption,
-    DtypeOption,
-    MaybeBatchSizeOption,
-    MaybeDataOption,
-    Source,
-)
+from .networks import Source
+from .option_groups import Only, with_groups
 from .options import (
-    ActivationsOption,
-    AllowOption,
-    AtLeastOption,
-    BudgetOption,
-    ClassDimOption,
-    CostsOption,
     JsonOption,
-    LikelihoodOption,
     MaybeOutputOption,
-    OnOption,
     OutputOption,
-    PinOption,
+    OutputsOptions,
+    RunningOptions,
     SecondsOption,
-    SeedOption,
-    TableArgument,
-    TargetOption,
-    TieOption,
-    TieRuleOption,
-    activations_from,
+    TableOptions,
     check_output,
-    choices_from,
-    costs_from,
-    pairs,
-    table_from,
-    ties_from,
 )
+from .request_options import RequestOptions, refuse_constraints
 
-SearchCheckpointOption = Annotated[
-    Path | None, typer.Option("--checkpoint", metavar="FILE", help="Keeps what was measured; a later run goes on.")
-]
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..allocation.allocating import Allocation
+    from ..interactions.form import Interactions
+    from ..refinement.result import Refinement
+    from ..tables.table import SensitivityTable
 
 
+@with_groups
 def stability(
-    table: TableArgument,
-    budget: BudgetOption,
+    table: TableOptions,
+    asked: RequestOptions,
+    running: Annotated[RunningOptions, Only(("seed",))],
     draws: Annotated[int, typer.Option(help="How many tables to draw.")] = 1000,
     rule: Annotated[
         str, typer.Option(help="What the robust policy has least of: worst, or expected regret.")
     ] = "worst",
-    pin: PinOption = None,
-    tie: TieOption = None,
-    tie_rule: TieRuleOption = None,
-    allow: AllowOption = None,
-    target: TargetOption = None,
-    at_least: AtLeastOption = None,
-    costs: CostsOption = None,
-    activations: ActivationsOption = None,
-    on: OnOption = None,
     seconds: SecondsOption = 60.0,
-    seed: SeedOption = 0,
     output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say how sure a table is of its policy, and find one that does well whatever its noise; -o writes that one."""
     check_output(output)
-    measured = table_from(table, on)
-    allocation = allocate(
-        measured,
-        pairs("--budget", budget),
-        pinned=pairs("--pin", pin),
-        tied=ties_from(measured, tie, tie_rule),
-        choices=choices_from(allow),
-        target=target,
-        at_least=pairs("--at-least", at_least),
-        costs=costs_from(costs),
-        activations=activations_from(activations),
-        seconds=seconds,
-        seed=seed,
-    )
+    request = asked.read()
+    measured = table.read()
+    allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     with progress("solving drawn tables") as report:
-        found = check_stability(measured, allocation, draws=draws, rule=rule, seed=seed, progress=report)
+        found = check_stability(measured, allocation, draws=draws, rule=rule, run=running.run(report))
     if output is not None:
         found.robust.policy.save(output)
         note(f"wrote {output}")
-    if json:
-        doubts = [dataclasses.asdict(each) for each in check_table(measured)]
-        show_json({"schema": f"{PREFIX}/stability/1", **found.document(), "doubts": doubts})
-    else:
-        show(stability_report(found, check_table(measured)))
+    doubts = check_table(measured)
+    if not json:
+        show(stability_report(found, doubts))
+        return
+    listed = [dataclasses.asdict(each) for each in doubts]
+    head = {"schema": f"{PREFIX}/stability/1", "request": request.document()}
+    show_json({**head, **found.document(), "doubts": listed})
 
 
+@with_groups
 def refine(
-    table: TableArgument,
-    budget: BudgetOption,
-    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
+    table: TableOptions,
+    asked: RequestOptions,
+    source: Source,
+    outputs: OutputsOptions,
+    running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
     output: OutputOption,
-    data: MaybeDataOption = None,
-    calibration: CalibrationOption = None,
     evaluations: Annotated[float, typer.Option(help="Passes over the search data that may be spent.")] = 200,
     with_interactions: Annotated[
         bool, typer.Option("--interactions", help="Measure the terms between layers first, and search with them.")
     ] = False,
-    confirm: Annotated[float, typer.Option(help="The share of the batches that is held back from the search.")] = 0.125,
-    pin: PinOption = None,
-    tie: TieOption = None,
-    tie_rule: TieRuleOption = None,
-    allow: AllowOption = None,
-    target: TargetOption = None,
-    at_least: AtLeastOption = None,
-    costs: CostsOption = None,
-    activations: ActivationsOption = None,
-    on: OnOption = None,
-    likelihood: LikelihoodOption = "categorical",
-    class_dim: ClassDimOption = None,
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    checkpoint: SearchCheckpointOption = None,
+    held_back: Annotated[
+        float, typer.Option("--held-back", help="The share of the batches that is held back from the search.")
+    ] = 0.125,
     seconds: SecondsOption = 60.0,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Improve the best policy of a table by running the network, within the same budgets, and write what is better."""
     check_output(output)
-    measured = table_from(table, on)
-    allocation = allocate(
-        measured,
-        pairs("--budget", budget),
-        pinned=pairs("--pin", pin),
-        tied=ties_from(measured, tie, tie_rule),
-        choices=choices_from(allow),
-        target=target,
-        at_least=pairs("--at-least", at_least),
-        costs=costs_from(costs),
-        activations=activations_from(activations),
-        seconds=seconds,
-        seed=seed,
-    )
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
+    request = asked.read()
+    if with_interactions:
+        refuse_constraints(request, "refine --interactions", "no solver takes constraints and terms between layers")
+    measured = table.read()
+    allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     network = source.network()
     batches = list(source.batches(network, stream=False))
+    terms = _measured_terms(network, batches, measured, outputs, running) if with_interactions else None
+    found = _refined(network, batches, measured, allocation, terms, evaluations, held_back, outputs, running)
+    found.policy.save(output)
+    note(f"wrote {output}")
+    if json:
+        show_json({"schema": f"{PREFIX}/refinement/1", "request": request.document(), **found.document()})
+    else:
+        show(policy_report(found.policy), refinement_report(found))
 
+
+def _measured_terms(
+    network: nn.Module,
+    batches: list[object],
+    table: SensitivityTable,
+    outputs: OutputsOptions,
+    running: RunningOptions,
+) -> Interactions:
+    """The terms between the layers of the table."""
     from ..interactions.measuring import measure_interactions
+
+    with progress("measuring interactions"):
+        return measure_interactions(
+            network,
+            batches,
+            formats=table.formats,
+            layers=table.layer_names,
+            outputs=outputs.read(),
+            run=RunOptions(seed=running.seed),
+        )
+
+
+def _refined(
+    network: nn.Module,
+    batches: list[object],
+    table: SensitivityTable,
+    allocation: Allocation,
+    terms: Interactions | None,
+    evaluations: float,
+    held_back: float,
+    outputs: OutputsOptions,
+    running: RunningOptions,
+) -> Refinement:
+    """What refining makes of the allocation."""
     from ..refinement.refining import refine as refine_policy
 
-    terms = None
-    if with_interactions:
-        with progress("measuring interactions"):
-            terms = measure_interactions(
-                network,
-                batches,
-                formats=measured.formats,
-                layers=measured.layer_names,
-                likelihood=likelihood,
-                class_dim=class_dim,
-                seed=seed,
-            )
     with progress("refining") as report:
-        found = refine_policy(
+        return refine_policy(
             network,
-            measured,
+            table,
             allocation,
             batches,
             evaluations=evaluations,
             interactions=terms,
-            confirm=confirm,
-            likelihood=likelihood,
-            class_dim=class_dim,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=lambda done, total: report(int(done), int(total) if math.isfinite(total) else None),
+            held_back=held_back,
+            outputs=outputs.read(),
+            run=running.run(report),
         )
-    found.policy.save(output)
-    note(f"wrote {output}")
-    if json:
-        show_json({"schema": f"{PREFIX}/refinement/1", **found.document()})
-    else:
-        show(policy_report(found.policy), refinement_report(found))

@@ -1,4 +1,4 @@
-"""Brings in what the user names on the command line: a model, and batches of data. The only part that needs torch."""
+"""Loads the model and the batches that the user names on the command line; the only module here that needs torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.checks import check_count
+from ..common.packages import PackageMissing, require
 from ..errors import InvalidInput, unknown
-from ..solvers.errors import SolverUnavailable, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def load_model(spec: str) -> nn.Module:
     ------
     InvalidInput
         When the function cannot be found, fails, or returns anything but a torch.nn.Module.
-    SolverUnavailable
+    PackageMissing
         When torch is not installed.
     """
     torch = require_torch()
@@ -108,7 +109,7 @@ def load_batches(spec: str, batch_size: int) -> list[Any]:
     ------
     InvalidInput
         When the function or file cannot be found, fails, or gives no batches.
-    SolverUnavailable
+    PackageMissing
         When torch is not installed.
     """
     require_torch()
@@ -130,7 +131,7 @@ def _made_batches(spec: str) -> Iterable[Any]:
 
 
 def require_torch() -> Any:
-    """Import torch; raises SolverUnavailable, with what to type, where it is not installed."""
+    """Import torch; raises PackageMissing, with what to type, where it is not installed."""
     return require("torch", "torch", without="solve and compare work on a table without it")
 
 
@@ -205,7 +206,7 @@ def _blaming(kind: str, spec: str) -> Iterator[None]:
     """Whatever the user's own code raises is about that code: say what and where, in a sentence."""
     try:
         yield
-    except (InvalidInput, SolverUnavailable, KeyboardInterrupt):
+    except (InvalidInput, PackageMissing, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
@@ -219,8 +220,7 @@ def _foreign(filename: str) -> bool:
 
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:
-    if batch_size < 1:
-        raise InvalidInput(f"--batch-size {batch_size}: it must be at least 1")
+    check_count("--batch-size", batch_size, 1)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name in {"inputs", "targets"}}

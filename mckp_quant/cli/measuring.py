@@ -14,28 +14,17 @@ from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
 from .console import note, progress, show, show_json
-from .networks import (
-    MODEL_HELP,
-    CacheOption,
-    CalibrationOption,
-    CheckpointOption,
-    ContextOption,
-    DeviceOption,
-    DtypeOption,
-    MaybeBatchSizeOption,
-    MaybeDataOption,
-    MemoryLimitOption,
-    Source,
-)
+from .networks import NamedFirst, Source
+from .option_groups import with_groups
 from .options import (
     DEMO_FOLDER,
-    ClassDimOption,
     FolderOption,
     JsonOption,
-    LikelihoodOption,
     MaybeOutputOption,
     MaybeTableOption,
+    OutputsOptions,
     PolicyArgument,
+    RunningOptions,
     SeedOption,
     check_output,
     names,
@@ -49,14 +38,14 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
 
 
+@with_groups
 def measure(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
-    data: MaybeDataOption = None,
+    source: NamedFirst,
+    outputs: OutputsOptions,
+    running: RunningOptions,
     output: MaybeOutputOption = None,
-    calibration: CalibrationOption = None,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
-    likelihood: LikelihoodOption = "categorical",
     activation_range: Annotated[
         str,
         typer.Option(
@@ -67,38 +56,27 @@ def measure(
     ] = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
-    class_dim: ClassDimOption = None,
-    target_error: Annotated[
+    precision: Annotated[
         float | None,
-        typer.Option("--target-error", help="Stop at this relative standard error of every loss that matters."),
+        typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),
     ] = None,
-    max_batches: Annotated[int | None, typer.Option("--max-batches", help="Stop after so many batches.")] = None,
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    checkpoint: CheckpointOption = None,
-    cache: CacheOption = None,
-    memory_limit: MemoryLimitOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
     ] = False,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Measure how much each layer suffers from each format, and write the table."""
     if output is None and not dry_run:
         raise InvalidInput("Missing option '--output' / '-o': say where to write the table")
     check_output(output)
+    running.run()  # refuses what cannot be used, before the network is loaded
     wanted = as_formats(formats)
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network(weights=not dry_run)
     if output is None or dry_run:
-        _show_plan(source, network, wanted, method, max_batches, memory_limit, json)
+        _show_plan(source, network, wanted, method, outputs, running, json)
         return
     batches = source.batches(network)
 
-    from ..network.outputs import Outputs
     from ..sensitivity.arguments import estimator_of
     from ..sensitivity.measuring import measure as measure_network
 
@@ -108,11 +86,11 @@ def measure(
             batches,
             formats=wanted,
             method=estimator_of(method, probes),
-            outputs=Outputs(likelihood=likelihood, class_dim=class_dim),
+            outputs=outputs.read(),
             layers=None if layers is None else names(layers),
-            precision=target_error,
+            precision=precision,
             activation_range=activation_range,
-            run=RunOptions(seed, checkpoint, cache, memory_limit, max_batches, report),
+            run=running.run(report),
         )
     table.save(output)
     note(f"wrote {output}")
@@ -127,8 +105,8 @@ def _show_plan(
     network: nn.Module,
     formats: tuple[Format, ...],
     method: str,
-    max_batches: int | None,
-    memory_limit: str | None,
+    outputs: OutputsOptions,
+    running: RunningOptions,
     json: bool,
 ) -> None:
     from ..sensitivity.planning import plan
@@ -138,8 +116,9 @@ def _show_plan(
         source.first_batch(network),
         formats=formats,
         method=method,
-        batches=max_batches,
-        run=RunOptions(memory_limit=memory_limit),
+        outputs=outputs.read(),
+        batches=running.max_batches,
+        run=RunOptions(memory_limit=running.memory_limit),
     )
     if json:
         show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})
@@ -147,25 +126,18 @@ def _show_plan(
         show(plan_report(planned))
 
 
+@with_groups
 def validate(
     policy: PolicyArgument,
-    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
-    data: MaybeDataOption = None,
-    calibration: CalibrationOption = None,
+    source: Source,
+    outputs: OutputsOptions,
     table: MaybeTableOption = None,
-    likelihood: LikelihoodOption = "categorical",
-    class_dim: ClassDimOption = None,
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
     measured = None if table is None else table_from(table, None)
     against = None if measured is None else _uniform(measured)
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
     network = source.network()
     batches = source.batches(network, stream=False)
 
@@ -173,7 +145,12 @@ def validate(
 
     with progress("validating"):
         validation = validate_policy(
-            network, chosen, batches, likelihood=likelihood, class_dim=class_dim, against=against, table=measured
+            network,
+            chosen,
+            batches,
+            outputs=outputs.read(),
+            against=against,
+            table=measured,
         )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})

@@ -1,4 +1,4 @@
-"""The network and the batches that measure, validate and others are told to use: functions, files and checkpoints."""
+"""The network and its batches, as options: functions, files and checkpoints of the user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..common.checks import check_count
 from ..errors import InvalidInput, unknown
 from .load import load_batches, load_model, require_torch, stream_batches
 
@@ -26,70 +27,65 @@ MODEL_HELP = (
     "The network: package.module:function, path/to/file.py:function, or hf:FOLDER for a local Hugging Face checkpoint "
     "of a causal language model (safetensors only)."
 )
-MaybeDataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
-    ),
-]
-CalibrationOption = Annotated[
-    Path | None,
-    typer.Option("--calibration", metavar="TEXT", help="For hf:FOLDER in the place of --data: a text file, UTF-8."),
-]
-ContextOption = Annotated[
-    int | None,
-    typer.Option("--context", help=f"Tokens in a window of the text; {_CONTEXT} if the model takes as many."),
-]
-MaybeBatchSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-size", help=f"Samples in a batch, for an .npz ({_FILE_BATCH}) or a text ({_TEXT_BATCH} window)."
-    ),
-]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="Where the network runs, such as cuda; by default where it was made.")
-]
-DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)}; by default as the network was made.")
-]
-
-
-CheckpointOption = Annotated[
-    Path | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Written after every batch; go on from it if it exists."),
-]
-CacheOption = Annotated[
-    Path | None, typer.Option("--cache", metavar="FOLDER", help="Where to keep the rounding errors of weights.")
-]
-MemoryLimitOption = Annotated[
-    str | None,
-    typer.Option("--memory-limit", help="Bytes of rounding errors held in memory, such as 500MB; the rest on disk."),
-]
+PANEL = "Network and data"
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the user named.
+    """The network and its data, as the user names them: the options of every command that runs a network.
 
-    Attributes
-    ----------
-    model
-        The network.
-    data, calibration
-        Where the batches come from: exactly one of the two.
-    batch_size, context, device, dtype
-        See the options of these names.
+    The batches come from exactly one of `data` and `calibration`.
     """
 
-    model: str
-    data: str | None = None
-    calibration: Path | None = None
-    batch_size: int | None = None
-    context: int | None = None
-    device: str | None = None
-    dtype: str | None = None
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", rich_help_panel=PANEL, help=MODEL_HELP)]
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            rich_help_panel=PANEL,
+            help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
+        ),
+    ] = None
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="TEXT",
+            rich_help_panel=PANEL,
+            help="For hf:FOLDER in the place of --data: a text file, UTF-8.",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            rich_help_panel=PANEL,
+            help=f"Samples in a batch, for an .npz ({_FILE_BATCH}) or a text ({_TEXT_BATCH} window).",
+        ),
+    ] = None
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context",
+            rich_help_panel=PANEL,
+            help=f"Tokens in a window of the text; {_CONTEXT} if the model takes as many.",
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            rich_help_panel=PANEL,
+            help="Where the network runs, such as cuda; by default where it was made.",
+        ),
+    ] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype", rich_help_panel=PANEL, help=f"{', '.join(DTYPES)}; by default as the network was made."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -103,6 +99,9 @@ class Source:
             )
         if self.dtype is not None and self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        for option, count in (("--batch-size", self.batch_size), ("--context", self.context)):
+            if count is not None:
+                check_count(option, count, 1)
 
     @property
     def checkpoint(self) -> str:
@@ -163,6 +162,13 @@ class Source:
         if isinstance(longest, int) and self.context > longest:
             raise InvalidInput(f"--context is {self.context}, but the model takes at most {longest} tokens")
         return self.context
+
+
+@dataclass(frozen=True)
+class NamedFirst(Source):
+    """The same for a command whose first argument is the network."""
+
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
 
 def _cast(batch: Any, dtype: torch.dtype) -> Any:

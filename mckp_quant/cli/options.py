@@ -1,39 +1,29 @@
-"""The options that several commands share, and how their values are read."""
+"""Options that several commands share, and how their values are read; `request_options` has those of a request."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..allocation.choices import RUNTIME_TIES, TIE_RULES, find_ties
-from ..allocation.constraints.constraints import Constraints
-from ..allocation.constraints.conversion import Conversion
-from ..allocation.constraints.peak_memory import shared_inputs
-from ..costs.costs import PEAKS, RESOURCES, VARIANTS
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
-from ..formats.capabilities import TARGETS
-from ..policy.policy import Policy
-from ..tables import Handling, read_activations, read_costs, read_table
+from ..tables import Handling, read_table
 from ..tables.findings import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..layers import Activation
-    from ..tables.cost_table import CostTable
+    from ..common.run_options import Progress
+    from ..network.outputs import Outputs
     from ..tables.table import SensitivityTable
 
-SHARED_INPUTS = "shared_inputs"
+RUNNING = "How it is run"
+OUTPUTS = "Outputs of the network"
 
-TableArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE", help="A sensitivity table: .json as 'measure' writes it, .csv (wide, long) or .npz."
-    ),
-]
 OnOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,90 +34,10 @@ OnOption = Annotated[
         + ".",
     ),
 ]
-AtLeastOption = Annotated[
-    list[str] | None,
-    typer.Option("--at-least", metavar="NAME=VALUE", help="A minimum, as a budget is a maximum; may be repeated."),
-]
-CostsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--costs",
-        metavar="NAME=FILE",
-        help="Measured costs, whole numbers per layer and format, as .csv or .json; NAME may then be a budget. "
-        "NAME:UNIT=FILE says what they count, ns by default. May be repeated.",
-    ),
-]
-BudgetOption = Annotated[
-    list[str],
-    typer.Option(
-        "--budget",
-        metavar="NAME=VALUE",
-        help=f"A limit, such as weight_bytes=90kB, bits_per_weight=2.5 or bops=25%; may be repeated. "
-        f"Names: {', '.join([*RESOURCES, *PEAKS, *VARIANTS])}, and those of --costs.",
-    ),
-]
-PinOption = Annotated[
-    list[str] | None,
-    typer.Option("--pin", metavar="LAYER=FORMAT", help="A layer that must have this format; may be repeated."),
-]
-TieOption = Annotated[
-    list[str] | None,
-    typer.Option("--tie", metavar="LAYER,LAYER", help="Layers that must share one format; may be repeated."),
-]
-AllowOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow",
-        metavar="RULE=FORMAT,FORMAT",
-        help="The only formats of a layer, a pattern, kind:linear, first or last; may be repeated, the last counts.",
-    ),
-]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", help=f"Only formats that this target takes: {', '.join(TARGETS)}.")
-]
-TieRuleOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tie-rule",
-        metavar="RULE",
-        help=f"Tie layers by a rule: {', '.join([*TIE_RULES, *RUNTIME_TIES])}, {SHARED_INPUTS} (those that read one "
-        "activation tensor of the table), or an expression with (?P<part>...).",
-    ),
-]
-MaxFormatsOption = Annotated[int | None, typer.Option("--max-formats", help="The most distinct formats.")]
-PreviousOption = Annotated[
-    Path | None, typer.Option("--previous", metavar="POLICY", help="A policy to stay close to; see --max-changes.")
-]
-MaxChangesOption = Annotated[
-    int | None, typer.Option("--max-changes", help="The most layers that may differ from --previous.")
-]
-FallingOption = Annotated[
-    list[str] | None,
-    typer.Option("--falling", metavar="LAYER,LAYER", help="Layers along which weight bits never rise; repeatable."),
-]
-RisingOption = Annotated[
-    list[str] | None,
-    typer.Option("--rising", metavar="LAYER,LAYER", help="Layers along which weight bits never fall; repeatable."),
-]
-ConvertOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--convert",
-        metavar="BUDGET:LAYER>LAYER=COST",
-        help="What a budget loses where these two layers have different formats, in what it counts; may be repeated.",
-    ),
-]
-ActivationsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--activations",
-        metavar="FILE",
-        help="Activation tensors for limits on peak memory, where the table holds none: a JSON list of objects with "
-        "elements, first, last and readers.",
-    ),
-]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of whatever draws random numbers.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", rich_help_panel=RUNNING, help="Seed of whatever draws random numbers.")
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result.")]
 MaybeOutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result; by default nowhere.")
@@ -138,20 +48,96 @@ PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy
 MaybeTableOption = Annotated[
     Path | None, typer.Option("--table", metavar="TABLE", help="Run the uniform policies of this table too.")
 ]
-DataOption = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
-    ),
-]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
-LikelihoodOption = Annotated[str, typer.Option("--likelihood", help="categorical, or gaussian for regression.")]
-ClassDimOption = Annotated[
-    int | None, typer.Option("--class-dim", help="Where dense outputs, (N, C, H, W), have their classes: 1 there.")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The sensitivity table that a command works on, and what to do about its odd cells."""
+
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="A sensitivity table: .json as 'measure' writes it, .csv (wide, long) or .npz."
+        ),
+    ]
+    on: OnOption = None
+
+    def read(self) -> SensitivityTable:
+        """Read the table; raises InvalidInput where that cannot be done."""
+        return table_from(self.table, self.on)
+
+
+@dataclass(frozen=True)
+class OutputsOptions:
+    """What the network's outputs mean."""
+
+    likelihood: Annotated[
+        str,
+        typer.Option("--likelihood", rich_help_panel=OUTPUTS, help="categorical, or gaussian for regression."),
+    ] = "categorical"
+    class_dim: Annotated[
+        int | None,
+        typer.Option(
+            "--class-dim",
+            rich_help_panel=OUTPUTS,
+            help="Where dense outputs, (N, C, H, W), have their classes: 1 there.",
+        ),
+    ] = None
+
+    def read(self) -> Outputs:
+        """The same for the library; raises InvalidInput where a value cannot be used."""
+        from ..network.outputs import Outputs
+
+        return Outputs(likelihood=self.likelihood, class_dim=self.class_dim)
+
+
+@dataclass(frozen=True)
+class RunningOptions:
+    """How something long is run: the options of `RunOptions`."""
+
+    seed: SeedOption = 0
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            rich_help_panel=RUNNING,
+            help="Keeps what was measured; a later run goes on from there.",
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="FOLDER",
+            rich_help_panel=RUNNING,
+            help="Where to keep the rounding errors of weights.",
+        ),
+    ] = None
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-limit",
+            rich_help_panel=RUNNING,
+            help="Bytes of rounding errors held in memory, such as 500MB; the rest on disk.",
+        ),
+    ] = None
+    max_batches: Annotated[
+        int | None, typer.Option("--max-batches", rich_help_panel=RUNNING, help="Stop after so many batches.")
+    ] = None
+
+    def run(self, progress: Progress | None = None) -> RunOptions:
+        """The same for the library; raises InvalidInput where a value cannot be used."""
+        return RunOptions(
+            seed=self.seed,
+            checkpoint=self.checkpoint,
+            cache=self.cache,
+            memory_limit=self.memory_limit,
+            max_batches=self.max_batches,
+            progress=progress,
+        )
 
 
 def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
@@ -185,15 +171,6 @@ def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
-def sets(texts: Sequence[str] | None) -> list[list[str]]:
-    """Read repeated ``--tie A,B,C`` options; raises InvalidInput for a set of fewer than two layers."""
-    found = [names(text) for text in texts or ()]
-    for members, text in zip(found, texts or (), strict=True):
-        if len(members) < 2:
-            raise InvalidInput(f"--tie {text!r} names {len(members)} layer: name at least two, as in --tie A,B")
-    return found
-
-
 def names(text: str) -> list[str]:
     """Split a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -202,59 +179,6 @@ def names(text: str) -> list[str]:
 def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
     """Read the table, doing about odd cells what ``--on`` says."""
     return read_table(path, handling=Handling.of(pairs("--on", answers))).table
-
-
-def ties_from(table: SensitivityTable, texts: Sequence[str] | None, rules: Sequence[str] | None) -> list[Sequence[str]]:
-    """The sets of ``--tie``, and those that ``--tie-rule`` finds."""
-    named = [rule for rule in rules or () if rule != SHARED_INPUTS]
-    found = [*sets(texts), *find_ties(table.layers, named)]
-    return found if SHARED_INPUTS not in (rules or ()) else [*found, *shared_inputs(table.activations)]
-
-
-def constraints_from(
-    max_formats: int | None,
-    previous: Path | None,
-    max_changes: int | None,
-    falling: Sequence[str] | None,
-    rising: Sequence[str] | None,
-    convert: Sequence[str] | None,
-) -> Constraints:
-    """The constraints on the policy as a whole."""
-    return Constraints(
-        max_formats=max_formats,
-        previous=None if previous is None else Policy.load(previous),
-        max_changes=max_changes,
-        falling=tuple(names(text) for text in falling or ()),
-        rising=tuple(names(text) for text in rising or ()),
-        conversions=tuple(_conversion(said, cost) for said, cost in pairs("--convert", convert).items()),
-    )
-
-
-def _conversion(said: str, cost: str) -> Conversion:
-    budget, colon, edge = said.partition(":")
-    before, arrow, after = (part.strip() for part in edge.partition(">"))
-    if not (budget.strip() and colon and before and arrow and after and cost.isdecimal()):
-        raise InvalidInput(f"--convert '{said}={cost}' cannot be read: write --convert latency:conv1>conv2=120")
-    return Conversion(budget.strip(), [(before, after)], int(cost))
-
-
-def activations_from(path: Path | None) -> tuple[Activation, ...]:
-    """The tensors of ``--activations``; none without it."""
-    return () if path is None else read_activations(path)
-
-
-def choices_from(texts: Sequence[str] | None) -> dict[str, list[str]]:
-    """Read repeated ``--allow RULE=FORMAT,FORMAT`` options."""
-    return {rule: names(formats) for rule, formats in pairs("--allow", texts).items()}
-
-
-def costs_from(texts: Sequence[str] | None) -> list[CostTable]:
-    """Read repeated ``--costs NAME=FILE`` options."""
-    found = []
-    for said, file in pairs("--costs", texts).items():
-        name, _, unit = said.partition(":")
-        found.append(read_costs(file, name=name, unit=unit or "ns"))
-    return found
 
 
 def check_output(path: Path | None) -> None:

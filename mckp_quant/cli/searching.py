@@ -1,80 +1,46 @@
-"""The commands that let methods run the network itself: search, and what compare does with a network."""
+"""The commands that let methods run the network itself: search, and compete, which sets methods side by side."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..allocation.request import Request
+from ..common.checks import check_seconds, check_seed
 from ..common.documents import PREFIX, plain
+from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..report.searched import search_report, standings_report
+from ..solvers import NoSolution
 from .console import note, progress, show, show_json
-from .networks import (
-    MODEL_HELP,
-    CalibrationOption,
-    ContextOption,
-    DeviceOption,
-    DtypeOption,
-    MaybeBatchSizeOption,
-    MaybeDataOption,
-    Source,
-)
-from .options import (
-    ActivationsOption,
-    AllowOption,
-    AtLeastOption,
-    BudgetOption,
-    CostsOption,
-    JsonOption,
-    LikelihoodOption,
-    OnOption,
-    OutputOption,
-    PinOption,
-    SeedOption,
-    TableArgument,
-    TargetOption,
-    TieOption,
-    TieRuleOption,
-    activations_from,
-    check_output,
-    choices_from,
-    costs_from,
-    pairs,
-    table_from,
-    ties_from,
-)
+from .networks import Source
+from .option_groups import Only, with_groups
+from .options import JsonOption, OutputOption, OutputsOptions, RunningOptions, TableOptions, check_output, names
+from .request_options import RequestOptions, refuse_constraints
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
+    from torch import nn
+
+    from ..allocation.request import Request
+    from ..evaluation.evaluator import Evaluation
+    from ..search.all_methods import MethodResult
     from ..tables.table import SensitivityTable
-from ..solvers import NoSolution, SolverUnavailable
 
-ComparedModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help=f"Compare methods on a network. {MODEL_HELP}")
-]
-HeldOutOption = Annotated[
-    str | None, typer.Option("--held-out", metavar="DATA", help="What methods are judged on, as for --data.")
-]
-MethodsOption = Annotated[
-    str | None, typer.Option("--methods", metavar="NAME,NAME", help="Which methods, by default all that can run.")
-]
-EvaluationsOption = Annotated[
-    int, typer.Option("--evaluations", help="Passes over the data that each search may make.")
-]
+_WHY = "searches on the network keep budgets, ties, pins and choices, and no constraints beyond these"
 
 
+@with_groups
 def search(
-    table: TableArgument,
-    budget: BudgetOption,
-    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
+    table: TableOptions,
+    asked: RequestOptions,
+    source: Source,
+    outputs: OutputsOptions,
+    running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
     output: OutputOption,
-    data: MaybeDataOption = None,
-    calibration: CalibrationOption = None,
     method: Annotated[
         str, typer.Option(help="evoq, emq, level_switch, differentiable, progressive or random.")
     ] = "evoq",
@@ -84,48 +50,26 @@ def search(
     evaluations: Annotated[
         float | None, typer.Option(help="Passes over the data that may be made; by default what the method needs.")
     ] = None,
-    limit: Annotated[float | None, typer.Option("--limit", help="Seconds that the search may take.")] = None,
-    pin: PinOption = None,
-    tie: TieOption = None,
-    tie_rule: TieRuleOption = None,
-    allow: AllowOption = None,
-    target: TargetOption = None,
-    at_least: AtLeastOption = None,
-    costs: CostsOption = None,
-    activations: ActivationsOption = None,
-    on: OnOption = None,
-    likelihood: LikelihoodOption = "categorical",
-    batch_size: MaybeBatchSizeOption = None,
-    context: ContextOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", metavar="FILE", help="Keeps what was measured; a later run goes on.")
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Time limit of the search; by default none.")
     ] = None,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Search for a policy by running the network under many, within the budgets, and write the best one."""
     check_output(output)
-    measured = table_from(table, on)
-    request = Request(
-        pairs("--budget", budget),
-        pinned=pairs("--pin", pin),
-        tied=ties_from(measured, tie, tie_rule),
-        choices=choices_from(allow),
-        target=target,
-        at_least=pairs("--at-least", at_least),
-        costs=costs_from(costs),
-        activations=activations_from(activations),
-    )
-    source = Source(model, data, calibration, batch_size, context, device, dtype)
+    check_seed(running.seed)
+    if seconds is not None:
+        check_seconds(seconds)
+    request = asked.read()
+    refuse_constraints(request, "search", _WHY)
+    measured = table.read()
     network = source.network()
     batches = list(source.batches(network, stream=False))
 
-    from ..search import search as run
+    from ..search import search as run_search
 
     with progress(f"searching with {method}") as report:
-        found = run(
+        found = run_search(
             network,
             measured,
             request,
@@ -133,51 +77,48 @@ def search(
             method=method,
             fitness=fitness,
             evaluations=evaluations,
-            seconds=limit,
-            seed=seed,
-            checkpoint=checkpoint,
-            progress=report,
-            likelihood=likelihood,
+            seconds=seconds,
+            outputs=outputs.read(),
+            run=running.run(report),
         )
     found.policy.save(output)
     note(f"wrote {output}")
     if json:
         figures = {name: getattr(found, name) for name in ("fitness", "evaluations", "seconds", "stopped", "history")}
-        show_json(plain({"schema": f"{PREFIX}/search/1", **figures, "policy": found.policy.document()}))
+        head = {"schema": f"{PREFIX}/search/1", "request": request.document()}
+        show_json(plain({**head, **figures, "policy": found.policy.document()}))
     else:
         show(search_report(found))
 
 
-def compare_methods(
+@with_groups
+def compete(
+    table: TableOptions,
+    asked: RequestOptions,
     source: Source,
-    held_out: str | None,
-    table: SensitivityTable,
-    request: Request,
-    methods: Sequence[str] | None,
-    evaluations: int,
-    likelihood: str,
-    seed: int,
-    json: bool,
+    outputs: OutputsOptions,
+    running: Annotated[RunningOptions, Only(("seed", "max_batches"))],
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            "--held-out",
+            metavar="DATA",
+            help="What methods are judged on, as for --data; by default the data of the searches, which flatters them.",
+        ),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="NAME,NAME", help="Which methods, by default all that can run.")
+    ] = None,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", help="Passes over the data that each search may make.")
+    ] = 200,
+    json: JsonOption = False,
 ) -> None:
-    """Let methods choose policies and judge all of them on the same data.
-
-    Parameters
-    ----------
-    source
-        The network and the calibration data.
-    held_out
-        The data to judge on, as for ``--data``; None for the calibration data, which flatters searches.
-    table, request, evaluations, likelihood, seed
-        As for `search.compete`.
-    methods
-        Their names; None for all.
-    json
-        Whether to print a document instead of a table.
-    """
-    from ..evaluation.evaluator import Evaluator
-    from ..search import CONTESTANTS, compete
-    from ..search.contest import UNIFORM
-
+    """Let methods choose policies for a network, and judge all of them on the same data."""
+    check_seed(running.seed)
+    request = asked.read()
+    refuse_constraints(request, "compete", _WHY)
+    measured = table.read()
     network = source.network()
     batches = list(source.batches(network, stream=False))
     judged_on = batches
@@ -185,46 +126,70 @@ def compare_methods(
         note("no --held-out: judged on the data that searches were made on, which flatters them")
     else:
         judged_on = list(_of(source, held_out).batches(network, stream=False))
-    judge = Evaluator(network, judged_on, likelihood=likelihood)
-    rows, tables = [], {"gauss_newton": table}
-    for name in CONTESTANTS if methods is None else methods:
+
+    from ..evaluation.evaluator import Evaluator
+
+    judge = Evaluator(network, judged_on, outputs=outputs.read())
+    chosen = None if methods is None else names(methods)
+    rows = [
+        (standing, None if standing.policy is None else judge.evaluate(standing.policy))
+        for standing in _standings(network, batches, measured, request, chosen, evaluations, outputs, running)
+    ]
+    if json:
+        documents = [_row(standing, evaluation) for standing, evaluation in rows]
+        show_json(plain({"schema": f"{PREFIX}/methods/1", "request": request.document(), "rows": documents}))
+    else:
+        show(standings_report(rows))
+
+
+def _standings(
+    network: nn.Module,
+    batches: list[object],
+    table: SensitivityTable,
+    request: Request,
+    methods: list[str] | None,
+    evaluations: int,
+    outputs: OutputsOptions,
+    running: RunningOptions,
+) -> Iterator[MethodResult]:
+    """What each method chooses; where none is named, those that cannot run are left out with a note."""
+    from ..search import METHODS, run_method
+    from ..search.all_methods import UNIFORM
+
+    tables = {"gauss_newton": table}
+    for name in METHODS if methods is None else methods:
         with progress(name) as report:
             try:
-                standing = compete(
+                standing = run_method(
                     name,
                     network,
                     table,
                     request,
                     batches,
                     evaluations=evaluations,
-                    seed=seed,
                     tables=tables,
-                    likelihood=likelihood,
-                    progress=report,
+                    outputs=outputs.read(),
+                    run=running.run(report),
                 )
-            except (InvalidInput, NoSolution, SolverUnavailable) as error:
+            except (InvalidInput, NoSolution, PackageMissing) as error:
                 if methods is not None or name == UNIFORM:  # the first: it says where no policy fits at all
                     raise
                 note(f"{name} left out: {error}")
                 continue
-            rows.append((standing, None if standing.policy is None else judge.evaluate(standing.policy)))
-    if not json:
-        show(standings_report(rows))
-        return
-    documents = [
-        {
-            "method": standing.method,
-            "policy": None if standing.policy is None else standing.policy.document(),
-            "kl": None if measured is None else measured.kl,
-            "kl_stderr": None if measured is None else measured.kl_stderr,
-            "accuracy": None if measured is None else measured.accuracy,
-            "evaluations": standing.evaluations,
-            "seconds": standing.seconds,
-            "status": standing.status,
-        }
-        for standing, measured in rows
-    ]
-    show_json(plain({"schema": f"{PREFIX}/methods/1", "rows": documents}))
+        yield standing
+
+
+def _row(standing: MethodResult, evaluation: Evaluation | None) -> dict[str, Any]:
+    return {
+        "method": standing.method,
+        "policy": None if standing.policy is None else standing.policy.document(),
+        "kl": None if evaluation is None else evaluation.kl,
+        "kl_stderr": None if evaluation is None else evaluation.kl_stderr,
+        "accuracy": None if evaluation is None else evaluation.accuracy,
+        "evaluations": standing.evaluations,
+        "seconds": standing.seconds,
+        "status": standing.status,
+    }
 
 
 def _of(source: Source, where: str) -> Source:

@@ -1,4 +1,4 @@
-"""The commands that work on a table alone, without torch: solve, and compare where it is given no network."""
+"""The commands that work on a table alone, without torch: solve and compare."""
 
 from __future__ import annotations
 
@@ -9,71 +9,34 @@ import typer
 
 from ..allocation.allocating import allocate
 from ..allocation.comparison import compare_solvers
-from ..allocation.request import Request
 from ..common.documents import PREFIX
-from ..errors import InvalidInput
 from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
-from .networks import CalibrationOption, MaybeDataOption, Source
+from .option_groups import Only, with_groups
 from .options import (
-    ActivationsOption,
-    AllowOption,
-    AtLeastOption,
-    BudgetOption,
-    ConvertOption,
-    CostsOption,
-    FallingOption,
     JsonOption,
-    LikelihoodOption,
-    MaxChangesOption,
-    MaxFormatsOption,
     MaybeOutputOption,
-    OnOption,
-    PinOption,
-    PreviousOption,
-    RisingOption,
+    RunningOptions,
     SecondsOption,
     SeedOption,
-    TableArgument,
-    TargetOption,
-    TieOption,
-    TieRuleOption,
-    activations_from,
+    TableOptions,
     check_output,
-    choices_from,
-    constraints_from,
-    costs_from,
     names,
-    pairs,
-    table_from,
-    ties_from,
 )
-from .searching import ComparedModelOption, EvaluationsOption, HeldOutOption, MethodsOption, compare_methods
+from .request_options import RequestOptions
 
 if TYPE_CHECKING:
     from ..allocation.comparison import Comparison
+    from ..allocation.request import Request
+    from ..costs.costs import Budget
 
 
+@with_groups
 def solve(
-    table: TableArgument,
-    budget: BudgetOption,
+    table: TableOptions,
+    asked: RequestOptions,
     solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
-    pin: PinOption = None,
-    tie: TieOption = None,
-    tie_rule: TieRuleOption = None,
-    allow: AllowOption = None,
-    target: TargetOption = None,
-    at_least: AtLeastOption = None,
-    costs: CostsOption = None,
-    max_formats: MaxFormatsOption = None,
-    previous: PreviousOption = None,
-    max_changes: MaxChangesOption = None,
-    falling: FallingOption = None,
-    rising: RisingOption = None,
-    convert: ConvertOption = None,
-    activations: ActivationsOption = None,
-    on: OnOption = None,
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
     output: MaybeOutputOption = None,
@@ -81,23 +44,10 @@ def solve(
 ) -> None:
     """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
     check_output(output)
-    measured = table_from(table, on)
+    request = asked.read()
+    measured = table.read()
     with progress(f"solving with {solver}"):
-        allocation = allocate(
-            measured,
-            pairs("--budget", budget),
-            solver=solver,
-            pinned=pairs("--pin", pin),
-            tied=ties_from(measured, tie, tie_rule),
-            choices=choices_from(allow),
-            target=target,
-            at_least=pairs("--at-least", at_least),
-            costs=costs_from(costs),
-            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
-            activations=activations_from(activations),
-            seconds=seconds,
-            seed=seed,
-        )
+        allocation = allocate(measured, request, solver=solver, seconds=seconds, seed=seed)
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
@@ -110,77 +60,30 @@ def solve(
         show(policy_report(policy))
 
 
+@with_groups
 def compare(
-    table: TableArgument,
-    budget: BudgetOption,
+    table: TableOptions,
+    asked: RequestOptions,
+    running: Annotated[RunningOptions, Only(("seed",))],
     solver: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Which solvers; by default every one that can run here.")
     ] = None,
-    pin: PinOption = None,
-    tie: TieOption = None,
-    tie_rule: TieRuleOption = None,
-    allow: AllowOption = None,
-    target: TargetOption = None,
-    at_least: AtLeastOption = None,
-    costs: CostsOption = None,
-    max_formats: MaxFormatsOption = None,
-    previous: PreviousOption = None,
-    max_changes: MaxChangesOption = None,
-    falling: FallingOption = None,
-    rising: RisingOption = None,
-    convert: ConvertOption = None,
-    activations: ActivationsOption = None,
-    on: OnOption = None,
-    model: ComparedModelOption = None,
-    data: MaybeDataOption = None,
-    calibration: CalibrationOption = None,
-    held_out: HeldOutOption = None,
-    methods: MethodsOption = None,
-    evaluations: EvaluationsOption = 200,
-    likelihood: LikelihoodOption = "categorical",
     seconds: SecondsOption = 60.0,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Set every solver side by side on a table; with --model, every method on the real network instead."""
-    measured = table_from(table, on)
-    if model is not None:
-        request = Request(
-            pairs("--budget", budget),
-            at_least=pairs("--at-least", at_least),
-            pinned=pairs("--pin", pin),
-            tied=ties_from(measured, tie, tie_rule),
-            costs=costs_from(costs),
-            choices=choices_from(allow),
-            target=target,
-            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
-            activations=activations_from(activations),
-        )
-        source = Source(model, data, calibration)
-        chosen = None if methods is None else names(methods)
-        compare_methods(source, held_out, measured, request, chosen, evaluations, likelihood, seed, json)
-        return
-    if data or calibration or held_out or methods:
-        raise InvalidInput("--data, --calibration, --held-out and --methods run a network: name it with --model")
+    """Set every solver side by side on a table; 'compete' does so with methods on a network."""
+    request = asked.read()
+    measured = table.read()
     with progress("comparing solvers") as report:
         comparison = compare_solvers(
             measured,
-            pairs("--budget", budget),
+            request,
             solvers=None if solver is None else names(solver),
-            pinned=pairs("--pin", pin),
-            tied=ties_from(measured, tie, tie_rule),
-            choices=choices_from(allow),
-            target=target,
-            at_least=pairs("--at-least", at_least),
-            costs=costs_from(costs),
-            constraints=constraints_from(max_formats, previous, max_changes, falling, rising, convert),
-            activations=activations_from(activations),
             seconds=seconds,
-            seed=seed,
-            progress=report,
+            run=running.run(report),
         )
     if json:
-        show_json(_document(comparison))
+        show_json(_document(comparison, request))
     else:
         show(comparison_report(comparison))
     failed = [row.solver for row in comparison.rows if row.reason.startswith("failed")]
@@ -189,12 +92,18 @@ def compare(
         raise typer.Exit(1)
 
 
-def _document(comparison: Comparison) -> dict[str, Any]:
+def _document(comparison: Comparison, request: Request) -> dict[str, Any]:
     return {
         "schema": f"{PREFIX}/comparison/1",
+        "request": request.document(),
         "unit": comparison.unit,
         "reference": comparison.reference,
         "proved": comparison.proved,
-        "budgets": [dataclasses.asdict(each) for each in comparison.index.budgets],
+        "budgets": [_budget(each) for each in comparison.index.budgets],
         "rows": [dataclasses.asdict(row) for row in comparison.rows],
     }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    # The document is older than the field's name, and keeps its own.
+    return {"weights" if name == "n_weights" else name: entry for name, entry in dataclasses.asdict(budget).items()}

@@ -16,10 +16,24 @@ def check_seed(seed: object) -> None:
         raise InvalidInput(f"seed is {seed!r}: it must be a whole number from 0 to 2**{_SEED_BITS} - 1")
 
 
-def check_count(name: str, count: object, least: int) -> None:
-    """Refuse what is no whole number or too small; raises InvalidInput under the given name."""
-    if not _is_whole(count) or int(count) < least:  # type: ignore[call-overload]
-        raise InvalidInput(f"{name} is {count!r}: it must be a whole number, at least {least}")
+def check_count(name: str, count: object, least: int, most: int | None = None) -> int:
+    """A count as a plain int; raises InvalidInput under the given name where it is no whole number or out of range."""
+    if not _is_whole(count) or int(count) < least or (most is not None and int(count) > most):  # type: ignore[call-overload]
+        wanted = f", at least {least}" if most is None else f" from {least} to {most}"
+        raise InvalidInput(f"{name} is {count!r}: it must be a whole number{wanted}")
+    return int(count)  # type: ignore[call-overload, no-any-return]
+
+
+def check_least(name: str, number: object, least: float) -> None:
+    """Refuse what is no number or too small; infinity passes; raises InvalidInput under the given name."""
+    if not _is_real(number) or not float(number) >= least:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {number!r}: it must be a number, at least {least:g}")
+
+
+def check_probability(name: str, number: object) -> None:
+    """Refuse what is not from 0 to 1, both included; raises InvalidInput under the given name."""
+    if not _is_real(number) or not 0 <= float(number) <= 1:  # type: ignore[arg-type]
+        raise InvalidInput(f"{name} is {number!r}: it must be a number from 0 to 1")
 
 
 def check_fraction(name: str, share: object) -> None:

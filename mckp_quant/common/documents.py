@@ -1,4 +1,4 @@
-"""JSON documents with a kind and a version: written whole or not at all, and read with suspicion."""
+"""JSON documents with a kind and a version: written whole or not at all, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict
 
 
 def check_schema(document: object, source: str, kind: str, version: int) -> dict[str, Any]:
-    """What a document of ours holds besides its schema, or an error where it is another; `source` is its file."""
+    """The content of a document of this schema; raises InvalidInput where it has another one. `source` is its file."""
     schema = document.get("schema") if isinstance(document, dict) else None
     parts = schema.split("/") if isinstance(schema, str) else []
     if not isinstance(document, dict) or len(parts) != 3 or parts[:2] != [PREFIX, kind] or not parts[2].isdigit():

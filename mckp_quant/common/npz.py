@@ -1,4 +1,4 @@
-"""Plain arrays in npz files, with a kind and a version or without; nothing that would have to be unpickled."""
+"""Plain arrays in npz files, with or without a kind and a version; nothing is ever unpickled."""
 
 from __future__ import annotations
 

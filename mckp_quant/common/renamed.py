@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The keywords of functions that run a network, with what to write instead.
+OUTPUTS = {
+    "output": "outputs=Outputs(take=...)",
+    "likelihood": "outputs=Outputs(likelihood=...)",
+    "class_dim": "outputs=Outputs(class_dim=...)",
+}
+
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C")
 
 
 class RenamedAttribute:
     """An attribute that has another name now; reading the old one raises AttributeError.
+
+    It stands in a class without an annotation, so that a dataclass does not take it for a field.
 
     Parameters
     ----------
@@ -33,6 +43,11 @@ class RenamedAttribute:
         raise AttributeError(f"{self._owner}.{self._old} is now {self._owner}.{self._new}")
 
 
+def run_keywords(*names: str) -> dict[str, str]:
+    """The keywords that are fields of `RunOptions` now, with what to write instead."""
+    return {name: f"run=RunOptions({name}=...)" for name in names}
+
+
 def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Refuse keyword arguments that have another name now, with that name.
 
@@ -48,13 +63,41 @@ def renamed_keywords(**today: str) -> Callable[[Callable[P, R]], Callable[P, R]]
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        called = function.__qualname__.removesuffix(".__init__")  # a class is called by its own name
+
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             for old in today:
                 if old in kwargs:
-                    raise TypeError(f"{function.__name__}() takes no {old}= any more: write {today[old]}")
+                    raise TypeError(f"{called}() takes no {old}= any more: write {today[old]}")
             return function(*args, **kwargs)
 
         return checked
+
+    return decorate
+
+
+def renamed_fields(**today: str) -> Callable[[type[C]], type[C]]:
+    """Refuse the old names of a dataclass's fields, as attributes and as keywords, with the new ones.
+
+    Parameters
+    ----------
+    today
+        From the old name to the field's name today, such as ``weights="batch_sizes"``.
+
+    Returns
+    -------
+    decorate
+        Adds both to a dataclass; it stands above ``@dataclass``.
+    """
+
+    def decorate(cls: type[C]) -> type[C]:
+        for old, new in today.items():
+            attribute = RenamedAttribute(new)
+            attribute.__set_name__(cls, old)
+            setattr(cls, old, attribute)
+        refuse = renamed_keywords(**{old: f"{new}=..." for old, new in today.items()})
+        setattr(cls, "__init__", refuse(cls.__init__))  # noqa: B010  a plain assignment is an error for mypy
+        return cls
 
     return decorate

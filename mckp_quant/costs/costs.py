@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.amounts import LIMIT, read
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT_BITS
@@ -40,7 +41,7 @@ class Resource:
     cost
         From layer and format to the cost, a whole number that is at least 0; -1 where it is not known.
     symbol
-        The unit symbol that may follow a number, see `units.read`.
+        The unit symbol that may follow a number, see `common.amounts.read`.
     per_weight
         The budget is an average: it is multiplied by the number of weights.
     units
@@ -116,6 +117,7 @@ VARIANTS: dict[str, Resource] = {
 }
 
 
+@renamed_fields(weights="n_weights")
 @dataclass(frozen=True)
 class Budget:
     """A limit that a policy must keep.
@@ -135,7 +137,7 @@ class Budget:
     least
         Whether it is the least total allowed.
     fixed
-        What is taken whatever is chosen, of `limit`.
+        How much of `limit` is used whatever is chosen.
     whole
         What 100 % is, in what the resource counts; 0 where it was not asked for in percent.
     """
@@ -155,12 +157,12 @@ class Budget:
         sign = ">=" if self.least else "="
         return f"{self.name} {sign} {self.asked}" + (f" ({meaning})" if self.asked.endswith("%") else "")
 
-    def told(self, total: int, *, up: bool = False) -> str:
+    def describe(self, total: int, *, up: bool = False) -> str:
         """A total in the user's unit, and in percent where the budget is; `up` rounds so that it is enough."""
         shown = self.in_units(total, up=up)
         if not (self.whole and self.asked.endswith("%")):
             return shown
-        share = Fraction(total, self.whole) * 10_000  # of a hundredth of a percent
+        share = Fraction(total, self.whole) * 10_000  # in hundredths of a percent
         whole = (math.floor if self.least else math.ceil)(share)
         return f"{shown} ({whole / 100:g}%)"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def active_costs(
     table: SensitivityTable, share: Mapping[str, Fraction], name: str = "weight_bytes", *, target: str | None = None
 ) -> CostTable:
-    """A resource of which experts count with the share of tokens that they see.
+    """Costs of a resource in which experts count by the share of tokens that they see.
 
     Parameters
     ----------

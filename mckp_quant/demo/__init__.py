@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..solvers.errors import require
+from ..common.packages import require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,7 @@ def model() -> nn.Module:
 
     Raises
     ------
-    SolverUnavailable
+    PackageMissing
         When torch or safetensors is not installed.
     """
     require("torch", "demo")

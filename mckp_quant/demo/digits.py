@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..solvers.errors import require
+from ..common.packages import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def load() -> Digits:
 
     Raises
     ------
-    SolverUnavailable
+    PackageMissing
         When scikit-learn is not installed.
     """
     datasets = require("sklearn.datasets", "demo", without="the command line takes your own model and data")

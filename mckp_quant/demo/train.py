@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..solvers.errors import require
+from ..common.packages import require
 from . import WEIGHTS, digits
 from .network import DigitsNetwork
 

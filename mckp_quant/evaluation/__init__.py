@@ -1,6 +1,6 @@
-"""What a policy does to the real network: simulated, run on batches, compared with what was predicted.
+"""Judges a policy on the real network: rounds it, runs it on batches, and sets the measured loss beside the predicted.
 
-Nothing is searched here: it judges. PyTorch is needed.
+Nothing is searched or changed for the better here. PyTorch is needed.
 """
 
 from __future__ import annotations

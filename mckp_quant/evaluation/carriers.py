@@ -1,4 +1,4 @@
-"""Which layers carry the difference between what was predicted of a policy and what was measured."""
+"""Finds the layers that carry the difference between the predicted and the measured KL of a policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INTEGER = re.compile(r"w[1-8]((?:\D.*)?)")  # the weight bits, and the rest of 
 
 @dataclass(frozen=True)
 class Carrier:
-    """A layer by itself: predicted, and measured with all other layers in floating point.
+    """One layer in its format, with all other layers in floating point: its predicted and its measured KL.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Carrier:
     predicted
         The table's entry.
     measured, stderr
-        The KL of the network with this layer alone in its format, and its standard error.
+        The measured KL, and its standard error.
     """
 
     layer: str
@@ -55,14 +55,14 @@ class Carrier:
 
 @dataclass(frozen=True)
 class Carriers:
-    """Where the difference between prediction and measurement comes from.
+    """The layers of a policy, and how much of its measured KL they explain.
 
     Attributes
     ----------
     layers
-        Every layer, by falling magnitude of its difference.
+        Every layer, the largest difference first.
     together
-        Measured KL of the policy less the sum of its layers': what their errors do to each other.
+        The measured KL of the policy less the sum of the layers' own: what their errors do to each other.
     """
 
     layers: tuple[Carrier, ...]
@@ -70,24 +70,24 @@ class Carriers:
 
     @property
     def words(self) -> str:
-        """One clause that says what matters most."""
+        """What matters most, as a sentence without its full stop."""
         worst = self.layers[0]
         alone = sum(each.difference for each in self.layers)
         if abs(self.together) > abs(alone):
             effect = "add to" if self.together > 0 else "partly cancel"
-            return f"the layers' errors {effect} each other: {self.together:+.2g} beyond their sum"
+            return f"the layers' errors {effect} each other: {self.together:+.2g} beside the sum of each alone"
         why = (
-            "beyond the quadratic model"
+            "its rounding is too coarse for the quadratic model"
             if worst.measured > worst.predicted
-            else "where the quadratic model has saturated, or the table was measured on other data"
+            else "the quadratic model overstates a loss this large, or the table was measured on other data"
         )
-        off = f"off by {worst.ratio:.2g}x" if math.isfinite(worst.ratio) else "not of one sign with its measurement"
+        off = f"off by {worst.ratio:.2g}x" if math.isfinite(worst.ratio) else "predicted and measured differ in sign"
         where = f"{worst.layer} in {worst.format}"
-        return f"{where} carries most of it, {worst.difference:+.2g} ({off} by itself): it is {why}"
+        return f"{where} carries most of the difference, {worst.difference:+.2g} (alone {off}): {why}"
 
 
 def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable, whole: Evaluation) -> Carriers:
-    """Measure every layer of a policy by itself; one pass over the batches for each.
+    """Measure every layer of a policy with all others in floating point; each takes one pass over the batches.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable,
     Returns
     -------
     carriers
-        The layers, and what is left for interactions.
+        The layers, and what their errors do to each other.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How far a quantised network is from the float one on real data: KL, loss, accuracy and agreement, with errors."""
+"""Measures how far a quantised network is from the float one on data: KL, loss, accuracy, agreement, with errors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..network.batches import as_batches, evaluating, forward
+from ..common.renamed import OUTPUTS, renamed_keywords
+from ..network.batches import evaluating, forward
 from ..network.likelihood import unit
+from ..network.outputs import Outputs
 from ..network.scores import score
 from .simulation import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -85,13 +87,9 @@ class Evaluation:
             return mean_and_error(self.totals[0] - other.totals[0], self.counts[0])
 
 
+@renamed_keywords(**OUTPUTS)
 def evaluate(
-    model: nn.Module,
-    reference: nn.Module,
-    batches: Iterable[object],
-    *,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
+    model: nn.Module, reference: nn.Module, batches: Iterable[object], *, outputs: Outputs = Outputs()
 ) -> Evaluation:
     """Measure a network against a reference.
 
@@ -106,10 +104,8 @@ def evaluate(
         The float network.
     batches
         As for `measure`; with targets, loss and accuracy are measured too. A target of -100 does not count.
-    output
-        From what the models return to logits, ``(samples, classes)`` or ``(samples, tokens, classes)``.
-    likelihood
-        ``"categorical"``, or ``"gaussian"`` for regression.
+    outputs
+        What both networks return, and what their numbers mean.
 
     Returns
     -------
@@ -119,14 +115,13 @@ def evaluate(
     Raises
     ------
     InvalidInput
-        When the likelihood is unknown, a batch does not fit the models, targets do not fit the logits, or the
-        reference's logits are not finite.
+        When a batch does not fit the models, targets do not fit the logits, or the reference's logits are not finite.
     """
-    scores = []
+    scores, take = [], outputs.logits
     with evaluating(model), evaluating(reference), torch.no_grad():
-        for batch in as_batches(batches, model):
-            wanted = forward(reference, batch, output)
-            scores.append(score(forward(model, batch, output), wanted, batch, likelihood))
+        for batch in outputs.batches(batches, model):
+            wanted = forward(reference, batch, take)
+            scores.append(score(forward(model, batch, take), wanted, batch, outputs.likelihood))
     return _summary(scores, unit(wanted))
 
 
@@ -139,11 +134,13 @@ class Evaluator:
     ----------
     model
         The float network; it must not change while the evaluator is in use.
-    batches, output, likelihood
+    batches, outputs
         As for `evaluate`; the batches are kept.
 
     Attributes
     ----------
+    outputs
+        What the network returns, and what its numbers mean.
     passes
         How many times a quantised network has run over all batches so far.
     simulator
@@ -152,21 +149,15 @@ class Evaluator:
         The float network's own figures: its KL is 0.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: Iterable[object],
-        *,
-        output: Callable[..., object] | None = None,
-        likelihood: str = "categorical",
-    ) -> None:
+    @renamed_keywords(**OUTPUTS)
+    def __init__(self, model: nn.Module, batches: Iterable[object], *, outputs: Outputs = Outputs()) -> None:
         self.passes = 0
         self.simulator = Simulator(model)
-        self._output = output
-        self._likelihood = likelihood
-        self._batches: list[Batch] = list(as_batches(batches, model))
+        self.outputs = outputs
+        self._take = outputs.logits
+        self._batches: list[Batch] = list(outputs.batches(batches, model))
         with evaluating(model), torch.no_grad():
-            self._logits = [forward(model, batch, output) for batch in self._batches]
+            self._logits = [forward(model, batch, self._take) for batch in self._batches]
         self.reference = self._summary(self._logits)
 
     def evaluate(self, policy: Policy) -> Evaluation:
@@ -177,7 +168,7 @@ class Evaluator:
         """Measure another network, such as one that was quantised elsewhere; it is given back as it was."""
         self.passes += 1
         with evaluating(model), torch.no_grad():
-            return self._summary(forward(model, batch, self._output) for batch in self._batches)
+            return self._summary(forward(model, batch, self._take) for batch in self._batches)
 
     @property
     def digest(self) -> str:
@@ -191,11 +182,6 @@ class Evaluator:
     def sizes(self) -> tuple[int, ...]:
         """Samples in each batch."""
         return tuple(batch.size for batch in self._batches)
-
-    @property
-    def output(self) -> Callable[..., object] | None:
-        """From what the model returns to its logits, as it was given."""
-        return self._output
 
     def data(self, position: int) -> tuple[Batch, Tensor]:
         """One of the batches, and the float network's logits on it."""
@@ -219,13 +205,13 @@ class Evaluator:
         made = []
         with evaluating(model), torch.no_grad():
             for at in positions:
-                logits = forward(model, self._batches[at], self._output)
-                made.append(score(logits, self._logits[at], self._batches[at], self._likelihood))
+                logits = forward(model, self._batches[at], self._take)
+                made.append(score(logits, self._logits[at], self._batches[at], self.outputs.likelihood))
         return made
 
     def _summary(self, logits: Iterable[Tensor]) -> Evaluation:
         pairs = zip(logits, self._logits, self._batches, strict=True)
-        scores = [score(own, wanted, batch, self._likelihood) for own, wanted, batch in pairs]
+        scores = [score(own, wanted, batch, self.outputs.likelihood) for own, wanted, batch in pairs]
         return _summary(scores, unit(self._logits[0]))
 
 

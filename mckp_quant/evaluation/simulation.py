@@ -1,4 +1,4 @@
-"""Puts a network under a policy: a copy whose weights and activations are rounded to what its formats can store."""
+"""Puts a network under a policy: makes a copy with weights and activations rounded to what the formats can store."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = No
     """Make a fake-quantised copy of a network.
 
     Weights are rounded to what the formats can store and kept in their own floating-point type. Where a format stores
-    activations, the layer's input is rounded by a hook before every call; of whole numbers, which an embedding takes,
-    nothing is rounded. Biases, outputs and everything that the policy does not name stay as they are.
+    activations, a hook rounds the layer's input before every call; the whole numbers that an embedding takes are not
+    rounded. Biases, outputs and everything that the policy does not name stay as they are.
 
     Parameters
     ----------

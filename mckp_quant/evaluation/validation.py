@@ -1,4 +1,4 @@
-"""Does the prediction hold? A policy's predicted loss beside what the real network does under it."""
+"""Says whether a prediction holds: runs the network under a policy, and compares measured with predicted loss."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.checks import check_least
 from ..common.documents import plain
+from ..common.renamed import OUTPUTS, renamed_keywords
 from ..errors import InvalidInput
-from ..network.batches import as_batches
-from ..network.dense_outputs import classes_last, targets_flat
+from ..network.outputs import Outputs
 from .carriers import find_carriers, uniform_of_size
 from .evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import nn
 
@@ -128,14 +129,13 @@ class Validation:
         return document
 
 
+@renamed_keywords(**OUTPUTS)
 def validate(
     model: nn.Module,
     policy: Policy,
     batches: Iterable[object],
     *,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-    class_dim: int | None = None,
+    outputs: Outputs = Outputs(),
     against: Sequence[Policy] | Mapping[str, Policy] | None = None,
     factor: float = 2.0,
     table: SensitivityTable | None = None,
@@ -143,8 +143,8 @@ def validate(
 ) -> Validation:
     """Run the network under a policy and set the predicted loss beside the measured one.
 
-    Give data that the measurement did not see. On the samples that it was fitted to, a prediction looks better than it
-    is, and on images that the network was trained on everything looks harmless.
+    Give data that the table was not measured on, and that the network was not trained on. A prediction looks better
+    than it is on the samples of its table, and training data make every policy look harmless.
 
     Parameters
     ----------
@@ -154,24 +154,19 @@ def validate(
         The policy to validate.
     batches
         As for `measure`; with targets, loss and accuracy are measured too.
-    output
-        From what the model returns to its logits.
-    likelihood
-        ``"categorical"``, or ``"gaussian"`` for regression.
-    class_dim
-        As for `measure`: where dense outputs such as ``(N, C, H, W)`` have their classes, with targets ``(N, H, W)``.
+    outputs
+        What the network returns, and what its numbers mean.
     against
         Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
         that takes no more bytes.
     factor
-        How far a prediction that is outside its error may be off, either way, and still count as holding. It comes from
-        a quadratic form of single layers: half or double is what it is good for, and what choosing formats needs.
+        By what factor a prediction may be off, either way, and still count as holding where it is outside its error. A
+        quadratic form of single layers is good to half or double, and choosing formats needs no more.
     table
-        The table that the prediction comes from. With it the verdict on a prediction that fails says which layers carry
-        the difference; each layer is then run by itself, which takes as many passes over the batches as there are
-        layers.
+        The table that the prediction comes from. With it, the verdict on a prediction that fails names the layers that
+        carry the difference. To find them each layer is run alone: one pass over the batches for each.
     by_layer
-        Whether to do that; by default where there is a table and the prediction fails.
+        Whether to run each layer alone; by default where there is a table and the prediction fails.
 
     Returns
     -------
@@ -181,18 +176,14 @@ def validate(
     Raises
     ------
     InvalidInput
-        When the policies or the table do not fit the model, the batches do not, the likelihood is
-        unknown, or `factor` is below 1.
+        When the policies, the table or the batches do not fit the model, or `factor` is below 1.
     """
-    if not factor >= 1:
-        raise InvalidInput(f"factor is {factor}: it must be at least 1, where only predictions within their error hold")
+    check_least("factor", factor, 1)
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     if table is not None:
-        table.check_likelihood(likelihood)
-    if class_dim is not None:
-        output, batches = classes_last(output, class_dim), map(targets_flat, as_batches(batches, model))
-    evaluator = Evaluator(model, batches, output=output, likelihood=likelihood)
+        table.check_likelihood(outputs.likelihood)
+    evaluator = Evaluator(model, batches, outputs=outputs)
     own = evaluator.evaluate(policy)
 
     def row(name: str, other: Policy | None, measured: Evaluation) -> Row:
@@ -255,15 +246,15 @@ def _verdict(policy: Policy, measured: Evaluation, factor: float) -> tuple[str, 
     if abs(kl - predicted) <= ERRORS * error:
         return f"the prediction holds within its error: {figures}", True
     if not (predicted > 0 and 0 < kl < math.inf):
-        return f"the prediction fails: {figures}; one of the two is not a positive number, so there is no factor", False
+        return f"the prediction fails: {figures}; there is no factor, because one is not positive", False
     off = max(kl / predicted, predicted / kl)
     if off <= factor:
         return f"the prediction holds within a factor of {factor:g}: off by {off:.2g}x ({figures})", True
     why = (
-        "the steps are too large for a quadratic form, or the layers' errors add up; trust the measured figure, and "
-        "allow the layers more bits"
+        "the rounding is too coarse for a quadratic form, or the layers' errors add to each other: trust the measured "
+        "figure, and allow the layers more bits"
         if kl > predicted
-        else "the table was measured on few samples or on another kind of data; trust the measured figure, and measure "
-        "on more"
+        else "the table was measured on few samples, or on other data: trust the measured figure, and measure the "
+        "table on more"
     )
-    return f"off by {off:.2g}x: {figures}; {why}", False
+    return f"the prediction fails, off by {off:.2g}x: {figures}; {why}", False

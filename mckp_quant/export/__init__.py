@@ -1,9 +1,13 @@
-"""Export: policies in the form of the toolchains that run them, each read back and compared before it counts."""
+"""Policies in the form of the toolchains that run them: each artefact is read back and compared before it counts.
+
+Weights are rounded by the room of rounding, never in another way here. The packages of a target are imported inside
+functions.
+"""
 
 from __future__ import annotations
 
 from .auditing import Audit, audit
-from .contract import Exporter, ExportMismatch
+from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
 from .records import ExportReport, LayerRecord
@@ -23,10 +27,12 @@ __all__ = [
     "Exporter",
     "Gguf",
     "HuggingFace",
+    "Job",
     "Json",
     "LayerRecord",
     "OnnxRuntime",
     "OnnxRuntimeNBits",
+    "Stored",
     "Torchao",
     "audit",
     "available",

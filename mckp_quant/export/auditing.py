@@ -31,7 +31,7 @@ class Audit:
     least_bytes
         The fewest bytes at which the predicted loss is no larger.
     proved
-        Whether one byte less is proved not to do.
+        Whether fewer bytes at that loss are proved impossible.
     left_out
         Layers of the policy that the table does not have.
     """
@@ -71,7 +71,7 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     table
         Measured sensitivities of the same network.
     target
-        The export target to which the other policies are confined, and as whose files store them all sizes count.
+        The export target that the other policies are for; all sizes are those of its files.
     seconds
         The time limit of each of the two searches.
 

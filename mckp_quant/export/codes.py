@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..rounding.weights import encoded
+from ..rounding.weights import encode_weight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def codes_of(weight: Tensor, entry: Format, layer: Layer) -> Codes:
         raise InvalidInput(
             f"layer {layer.name!r} in format {entry.name!r} has no integers of two to eight bits to store"
         )
-    made = encoded(weight, entry, layer)
+    made = encode_weight(weight, entry, layer)
     middle = 0 if made.zero_points is None else 2 ** (scheme.bits - 1)
     zeros = torch.zeros_like(made.scales) if made.zero_points is None else made.zero_points - middle
     return Codes(

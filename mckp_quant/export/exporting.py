@@ -1,4 +1,4 @@
-"""The front door of export: refuse, write, read back, compare, and only then put the artefact in its place."""
+"""Exports a policy: refuses, writes, reads back, compares, and only then puts the artefact in its place."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..allocation.choices import find_ties
 from ..common.documents import write_document
+from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
-from ..formats.storage import BLOCKS
-from ..solvers.errors import missing, require
+from ..formats.storage import GGUF_BLOCKS
 from .contract import ExportMismatch
 from .records import KIND, VERSION, ExportReport, LayerRecord
 from .writers.to_compressed_tensors import CompressedTensors
@@ -93,7 +93,7 @@ def export(
     ------
     InvalidInput
         When the target is unknown or cannot take the policy: nothing is written.
-    SolverUnavailable
+    PackageMissing
         When a package of the target is not installed.
     ExportMismatch
         When the artefact, read back, does not say what was asked.
@@ -160,7 +160,7 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
     taken = capability(target)
     for layer, entry in job.chosen:
         reason = taken.refuses(layer, entry)
-        if not reason and not entry.built_in and not (taken.blocks and entry.name.upper() in BLOCKS):
+        if not reason and not entry.built_in and not (taken.blocks and entry.name.upper() in GGUF_BLOCKS):
             reason = "it is a user's own, and how it stores numbers is not known"
         if reason:
             raise InvalidInput(
@@ -177,7 +177,7 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
 
 
 def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterable[LayerRecord]:
-    """Hold what was read back against what was asked.
+    """Compare what was read back with what was asked.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Policies from artefacts that exist already: which formats the layers of a file have."""
+"""Reads policies from artefacts that exist already: which format each layer of a file has."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     ------
     InvalidInput
         When there is nothing of these kinds, it is damaged, or a layer has a format that is not built in.
-    SolverUnavailable
+    PackageMissing
         When a package is missing that reads the artefact.
     """
     try:

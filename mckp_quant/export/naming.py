@@ -1,4 +1,4 @@
-"""Formats from what toolchains say of them: bits, what shares a scale, zero points, activations."""
+"""Finds the built-in format of what a toolchain says: bits, what shares a scale, zero points, activations."""
 
 from __future__ import annotations
 

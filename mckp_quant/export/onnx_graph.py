@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ..common.packages import require
 from ..errors import InvalidInput
-from ..solvers.errors import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

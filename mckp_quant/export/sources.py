@@ -101,7 +101,7 @@ def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
 
 
 def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
-    """Hold every tensor of an artefact that is no weight of the policy's layers against the network's own.
+    """Compare every tensor of an artefact that is no weight of the policy's layers with the network's own.
 
     Parameters
     ----------

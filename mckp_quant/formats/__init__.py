@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from .capabilities import TARGETS, Capability
 from .format import Format, as_formats
-from .ranges import ActivationRanges
-from .schemes import ActivationScheme, WeightScheme
+from .ranges import ActivationRanges, Grid, grid_of
+from .schemes import ActivationScheme, Scheme, WeightScheme, scheme_of
 
 __all__ = [
     "TARGETS",
@@ -16,6 +16,10 @@ __all__ = [
     "ActivationScheme",
     "Capability",
     "Format",
+    "Grid",
+    "Scheme",
     "WeightScheme",
     "as_formats",
+    "grid_of",
+    "scheme_of",
 ]

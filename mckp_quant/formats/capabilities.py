@@ -1,4 +1,4 @@
-"""Which formats each export target can run and how it stores them, as data: what a target cannot take is no choice."""
+"""Which formats each export target can run, and how it stores them; a format that it cannot run is never chosen."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import unknown
 from .schemes import FLOAT
-from .storage import BLOCKS, as_format, in_blocks, in_matmul_nbits, in_whole_bytes, in_words
+from .storage import GGUF_BLOCKS, compressed_tensors_bytes, gguf_bytes, matmul_nbits_bytes, packed_bytes, torchao_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class Capability:
     blocks: bool = False
     shared: bool = True
     ties: tuple[str, ...] = ()
-    stored_bytes: Callable[[Layer, Format], int] = as_format
+    stored_bytes: Callable[[Layer, Format], int] = packed_bytes
 
     def takes(self, layer: Layer, entry: Format) -> bool:
         """Whether the target can run the layer in the format; every target can leave it in floating point."""
@@ -100,8 +100,8 @@ class Capability:
         if layer.ties and not self.shared:
             return f"it shares its weight with {', '.join(layer.ties)}, which would be stored twice"
         row = layer.elements // layer.channels
-        if self.blocks and entry.name.upper() in BLOCKS:
-            size, _ = BLOCKS[entry.name.upper()]
+        if self.blocks and entry.name.upper() in GGUF_BLOCKS:
+            size, _ = GGUF_BLOCKS[entry.name.upper()]
             return f"rows of {row} weights are no multiple of {size}" if row % size else ""
         return self._refuses_weights(layer, entry, row) or self._refuses_activations(layer, entry)
 
@@ -148,7 +148,13 @@ class Capability:
 
 
 _COMPRESSED_TENSORS = Capability(
-    ("linear",), (2, 3, 4, 5, 6, 7, 8), (None, 8), dynamic=True, elements=("e4m3",), shared=False, stored_bytes=in_words
+    ("linear",),
+    (2, 3, 4, 5, 6, 7, 8),
+    (None, 8),
+    dynamic=True,
+    elements=("e4m3",),
+    shared=False,
+    stored_bytes=compressed_tensors_bytes,
 )
 _MODELOPT = Capability(
     ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
@@ -173,7 +179,7 @@ TARGETS: dict[str, Capability] = {
         activation_formats=("w8a8d", "w8a8sd"),
         group_kinds=("linear",),
         shared=False,
-        stored_bytes=in_whole_bytes,
+        stored_bytes=torchao_bytes,
     ),
     "onnxruntime": _QDQ,
     "onnxruntime_qdq": _QDQ,
@@ -184,7 +190,7 @@ TARGETS: dict[str, Capability] = {
         group_sizes=(16, 32, 64, 128, 256),
         divides=False,
         shared=False,
-        stored_bytes=in_matmul_nbits,
+        stored_bytes=matmul_nbits_bytes,
     ),
     "gguf": Capability(
         ("linear", "embedding"),
@@ -193,7 +199,7 @@ TARGETS: dict[str, Capability] = {
         group_sizes=(32,),
         symmetric=True,
         blocks=True,
-        stored_bytes=in_blocks,
+        stored_bytes=gguf_bytes,
     ),
     "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
     # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.

@@ -1,4 +1,4 @@
-"""Number formats: what a weight may be stored as, and the bits that takes."""
+"""Number formats: how weights and inputs may be stored, and how many bits that takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from ..common.checks import check_count
+from ..common.renamed import RenamedAttribute
 from ..errors import InvalidInput, unknown
 from .schemes import EXAMPLES, FLOAT_BITS, ActivationScheme, is_built_in, scheme_of, weights_name
 
@@ -30,7 +32,7 @@ class Format:
     Attributes
     ----------
     name
-        How the format is called in tables and policies.
+        What the format is called in tables and policies.
     weight_bits
         Bits per weight, without scales: what bit operations count. 32 where weights stay float.
     activation_bits
@@ -47,18 +49,16 @@ class Format:
     quantize: Callable[[Any], Any] | None = None
     stored_bits: Callable[[Layer], int] | None = None
 
+    weights = RenamedAttribute("weight_scheme")
+    activations = RenamedAttribute("activation_scheme")
+
     def __post_init__(self) -> None:
         """Refuse bits that no format has, and names that stand for something else."""
         for what in ("weight_bits", "activation_bits"):
             count = getattr(self, what)
-            if what == "activation_bits" and count is None:
-                continue
-            if isinstance(count, bool) or not isinstance(count, Integral) or not 1 <= int(count) <= FLOAT_BITS:
-                raise InvalidInput(
-                    f"format {self.name!r} has {what} = {count!r}: it must be a whole number and lie between 1 and "
-                    f"{FLOAT_BITS}"
-                )
-            object.__setattr__(self, what, int(count))
+            if what == "weight_bits" or count is not None:
+                checked = check_count(f"{what} of format {self.name!r}", count, 1, FLOAT_BITS)
+                object.__setattr__(self, what, checked)
         if self.stored_bits is not None:
             return
         if not is_built_in(self.name):
@@ -152,13 +152,7 @@ class Format:
         """
         if self.stored_bits is None:
             return FLOAT_BITS * layer.elements if self.weight_scheme is None else self.weight_scheme.storage_bits(layer)
-        bits: object = self.stored_bits(layer)
-        if isinstance(bits, bool) or not isinstance(bits, Integral) or int(bits) < 0:
-            raise InvalidInput(
-                f"stored_bits of format {self.name!r} gave {bits!r} for layer {layer.name!r}: "
-                "it must be a whole number of bits, at least 0"
-            )
-        return int(bits)
+        return check_count(f"stored_bits of format {self.name!r} for layer {layer.name!r}", self.stored_bits(layer), 0)
 
     def storage_bytes(self, layer: Layer) -> int:
         """Bytes that the layer's weight takes in this format: `storage_bits` rounded up."""

@@ -177,7 +177,7 @@ def scheme_of(name: str) -> Scheme:
 
 
 def _nearest(name: str) -> str | None:
-    """The name that the user may have meant: each half is taken for itself, so that only what is wrong changes."""
+    """The name that the user may have meant: its halves are matched one by one, so that only the wrong one changes."""
     weights, activations = _halves()
     parts = _SPLIT.fullmatch(name.strip().lower())
     if parts is None:

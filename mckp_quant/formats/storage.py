@@ -1,4 +1,4 @@
-"""What a quantised weight takes in the files of export targets: packing, scales and zero points, exactly."""
+"""Bytes that a quantised weight takes in the files of each export target: scales, zero points and padding counted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from .format import Format
 
-# Types of GGUF files: weights in a block, and its bytes with scales.
-BLOCKS: dict[str, tuple[int, int]] = {
+# From a type of GGUF files to the weights in one of its blocks, and the bytes of a block with its scales.
+GGUF_BLOCKS: dict[str, tuple[int, int]] = {
     **{"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34)},
     **{"IQ4_NL": (32, 18), "MXFP4": (32, 17), "NVFP4": (64, 36), "Q1_0": (128, 18)},
     **{"Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210)},
@@ -19,21 +19,21 @@ BLOCKS: dict[str, tuple[int, int]] = {
 }
 
 
-def as_format(layer: Layer, entry: Format) -> int:
-    """What the format itself takes, packed without gaps."""
+def packed_bytes(layer: Layer, entry: Format) -> int:
+    """Bytes of the format itself: packed without gaps, rounded up per tensor."""
     return entry.storage_bytes(layer)
 
 
-def in_whole_bytes(layer: Layer, entry: Format) -> int:
-    """A byte for each weight whatever its bits, and beside each scale a zero point of a byte if inputs stay float."""
+def torchao_bytes(layer: Layer, entry: Format) -> int:
+    """torchao: a byte for each weight whatever its bits; each scale has a zero point of a byte if inputs stay float."""
     scheme = entry.weight_scheme
     if scheme is None or entry.activation_scheme is not None:
         return entry.storage_bytes(layer)
     return layer.elements + scheme.scales(layer) * (1 + (4 if scheme.scale == "float32" else 2))
 
 
-def in_words(layer: Layer, entry: Format) -> int:
-    """Integers packed into words of 32 bits row by row (zero points column by column), and 16 bytes for the shape."""
+def compressed_tensors_bytes(layer: Layer, entry: Format) -> int:
+    """compressed-tensors: rows packed into words of 32 bits, zero points by columns, and 16 bytes for the shape."""
     scheme = entry.weight_scheme
     plain = (
         scheme is not None and scheme.bits == 8 and (scheme.family == "float" or entry.activation_scheme is not None)
@@ -47,8 +47,8 @@ def in_words(layer: Layer, entry: Format) -> int:
     return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16
 
 
-def in_matmul_nbits(layer: Layer, entry: Format) -> int:
-    """Whole groups, the last of a row padded; float32 scales; zero points packed row by row."""
+def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:
+    """ONNX Runtime's MatMulNBits: the last group of a row is padded; float32 scales; zero points are packed by rows."""
     scheme = entry.weight_scheme
     if scheme is None or scheme.group_size is None:
         return entry.storage_bytes(layer)
@@ -57,9 +57,9 @@ def in_matmul_nbits(layer: Layer, entry: Format) -> int:
     return groups * (scheme.group_size * scheme.bits // 8 + 4) + zero_points
 
 
-def in_blocks(layer: Layer, entry: Format) -> int:
-    """Blocks of the types of GGUF files, whose scales are part of them; other formats as they are."""
-    block = BLOCKS.get(entry.name.upper())
+def gguf_bytes(layer: Layer, entry: Format) -> int:
+    """GGUF: blocks that hold their scales, for formats named after a type of GGUF files; other formats as they are."""
+    block = GGUF_BLOCKS.get(entry.name.upper())
     if block is None:
         return entry.storage_bytes(layer)
     size, stored = block

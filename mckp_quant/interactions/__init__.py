@@ -1,6 +1,6 @@
-"""What layers add to each other's errors: terms between layers, measured once and solved with.
+"""Terms between layers, which say what their errors do to each other: measures them, and solves with them.
 
-Measuring needs PyTorch; a matrix in a file is solved with without it.
+Measuring needs PyTorch; solving with a matrix from a file does not.
 """
 
 from __future__ import annotations

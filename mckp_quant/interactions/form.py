@@ -1,4 +1,4 @@
-"""The whole quadratic form of a policy: what layers add by themselves, and what they add to each other's errors."""
+"""The whole quadratic form of a policy: the loss of each layer alone, and the terms between layers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..allocation.allocating import Allocation, as_policy, check_origin
+from ..common.checks import check_probability
 from ..common.documents import entries, field, whole
 from ..common.npz import read_arrays, write_arrays
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
 from ..solvers import Pairs, solve
 from .shrinkage import slope_on_others
@@ -29,6 +31,7 @@ KIND = "matrix"
 VERSION = 1
 
 
+@renamed_fields(layers="layer_names", weights="batch_sizes")
 @dataclass(frozen=True, eq=False)
 class Interactions:
     """The cross-layer matrix of the Gauss-Newton form, in parts that come from different inputs.
@@ -222,7 +225,8 @@ def allocate_with_interactions(
     interactions
         The terms between layers.
     factor
-        What they are multiplied by, from 0 to 1; by default what cross-validation says, `Interactions.shrinkage`.
+        What they are multiplied by, from 0 (none counts) to 1; by default what cross-validation says,
+        `Interactions.shrinkage`.
     solver, seconds, seed
         As for `solve`.
 
@@ -238,8 +242,7 @@ def allocate_with_interactions(
     """
     if factor is None:
         factor = interactions.shrinkage()
-    if not 0 <= factor <= 1:
-        raise InvalidInput(f"factor is {factor}: it must be from 0 (no interactions) to 1 (all of them)")
+    check_probability("factor", factor)
     check_origin(allocation, table)
     if interactions.unit != table.unit:
         raise InvalidInput(

@@ -7,18 +7,22 @@ layers estimate ``dw_i' J_n' S_n J_n dw_j``, the term between them, without anot
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ..common.checks import check_count, check_seed
-from ..errors import InvalidInput, unknown
+from ..common.checks import check_count
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
+from ..errors import InvalidInput
 from ..formats.format import as_formats
-from ..network.batches import as_batches, evaluating
-from ..network.dense_outputs import classes_last
+from ..network.batches import evaluating
 from ..network.discovery import discover
-from ..network.likelihood import LIKELIHOODS, unit
+from ..network.likelihood import unit
+from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
 from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.engine.labelled import counted_positions
@@ -28,7 +32,7 @@ from ..sensitivity.task import Task
 from .form import Interactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -39,18 +43,16 @@ if TYPE_CHECKING:
 _MOST_PARTS = 16  # of the matrix that are kept apart
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
 def measure_interactions(
     model: nn.Module,
     batches: Iterable[object],
     *,
     formats: str | Iterable[str | Format],
-    likelihood: str = "categorical",
-    output: Callable[..., object] | None = None,
-    seed: int = 0,
     probes: int = 1,
     layers: Iterable[str] | None = None,
-    class_dim: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    outputs: Outputs = Outputs(),
+    run: RunOptions = RunOptions(),
 ) -> Interactions:
     """Measure the cross-layer matrix of the Gauss-Newton form, for layers and formats.
 
@@ -63,10 +65,11 @@ def measure_interactions(
         The network; it is given back as it was.
     batches
         As for `measure`; at least 2 batches, or nothing can be held out to find the shrinkage.
-    formats, likelihood, output, seed, probes, layers, class_dim
+    formats, probes, layers, outputs
         As for `measure`.
-    progress
-        Called after each batch with the number done.
+    run
+        The seed of the probes, the cache of rounding errors, how many batches are read at most, and progress, batch by
+        batch.
 
     Returns
     -------
@@ -78,26 +81,23 @@ def measure_interactions(
     InvalidInput
         When an argument is not understood, or the model fails on a batch.
     """
+    run.only("measure_interactions", "seed", "cache", "max_batches", "progress")
     columns = as_formats(formats)
-    if likelihood not in LIKELIHOODS:
-        raise unknown("likelihood", likelihood, LIKELIHOODS)
-    check_seed(seed)
     check_usable(model)
     check_count("probes", probes, 1)
-    if class_dim is not None:
-        output = classes_last(output, class_dim)
     joint = [entry.name for entry in columns if entry.activation_scheme is not None]
     if joint:
         raise InvalidInput(
             f"interactions are of weights only, and format {joint[0]!r} rounds activations too: there are none for "
             "a table with such formats; refine it without them"
         )
-    stream = list(as_batches(batches, model))
+    stream = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     rows = chosen_layers(discover(model, stream[0]), layers)
     parts: list[NDArray[np.float64]] = []
     weights: list[float] = []
     with evaluating(model):
-        task = Task(model, layer_weights(model, rows, columns), LIKELIHOODS[likelihood], output, seed)
+        found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache))
+        task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
         taps = Taps(task)
         with taps.attached():
             for position, batch in enumerate(stream):
@@ -108,8 +108,7 @@ def measure_interactions(
                 else:
                     parts[position % _MOST_PARTS] += total
                     weights[position % _MOST_PARTS] += size
-                if progress is not None:
-                    progress(position + 1)
+                run.report(position + 1, len(stream))
     seen = np.flatnonzero(weights)  # a batch of padding only says nothing
     if len(seen) == 0:
         raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
@@ -120,7 +119,7 @@ def measure_interactions(
         batch_sizes=np.array(weights)[seen],
         unit=measured_in,
         samples=sum(batch.size for batch in stream),
-        seed=seed,
+        seed=run.seed,
     )
 
 

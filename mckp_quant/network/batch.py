@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 MASK, LABELS = "attention_mask", "labels"  # keywords of Hugging Face models
-# Keywords of Hugging Face models that hold a row for every sample. Of others with as many rows nobody knows.
+# Keywords of Hugging Face models that hold a row for every sample. What other keywords hold is not known.
 _PER_SAMPLE = {MASK, LABELS, "input_ids", "inputs_embeds", "token_type_ids", "pixel_values", "input_features"}
 
 

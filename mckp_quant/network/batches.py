@@ -1,4 +1,4 @@
-"""What a caller may give as `batches`, and how a model is called on one and given back as it was."""
+"""Reads what a caller gives as `batches`, calls a model on one, and gives the model back as it was."""
 
 from __future__ import annotations
 
@@ -129,19 +129,19 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
         logits = getattr(returned, "logits", returned) if output is None else output(returned)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise InvalidInput(
-            f"output= failed on the {type(returned).__name__} that the model returned for batch {batch.index}: "
-            f"{type(error).__name__}: {error}"
+            f"the take of outputs= failed on the {type(returned).__name__} that the model returned for batch "
+            f"{batch.index}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(logits, Tensor):
         raise InvalidInput(
-            f"the model returned a {type(returned).__name__} for batch {batch.index}, which gives no logits: say with "
-            "output= how to take them, such as output=lambda returned: returned[0]"
+            f"the model returned a {type(returned).__name__} for batch {batch.index}, which gives no logits: say "
+            "how to take them, such as outputs=Outputs(take=lambda returned: returned[0])"
         )
     if not logits.is_floating_point() or leading_size(logits) != batch.size:
         raise InvalidInput(
             f"the logits of batch {batch.index} are {logits.dtype} of shape {tuple(logits.shape)}: they must be "
             f"floating point with the {batch.size} samples (inputs {batch.shape}) as first dimension; choose them "
-            "with output="
+            "with outputs=Outputs(take=...)"
         )
     return logits
 

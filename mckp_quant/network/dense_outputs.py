@@ -46,5 +46,7 @@ def classes_last(output: Callable[..., object] | None, class_dim: int) -> Callab
 
 
 def targets_flat(batch: Batch) -> Batch:
-    """The batch with its targets as ``(samples, positions)``."""
-    return batch if batch.targets is None else dataclasses.replace(batch, targets=batch.targets.flatten(1))
+    """The batch with its targets as ``(samples, positions)``; what has one target a sample is given back as it is."""
+    if batch.targets is None or batch.targets.ndim < 2:
+        return batch
+    return dataclasses.replace(batch, targets=batch.targets.flatten(1))

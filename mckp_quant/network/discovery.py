@@ -27,8 +27,8 @@ def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
     """Find every weight that can get a format of its own.
 
     Subclasses of the layers in `KINDS` count as these. Modules that share a weight tensor are one layer. The weights of
-    all experts of a mixture, where a model holds them as one ``(experts, out, in)`` tensor, are one layer too: what
-    runs them as one takes one format for them. The attention projections inside ``nn.MultiheadAttention``, which are
+    all experts of a mixture, where a model holds them as one ``(experts, out, in)`` tensor, are one layer too, because
+    runtimes take one format for all of them. The attention projections inside ``nn.MultiheadAttention``, which are
     not modules that are called, routers and other parameters that no layer uses stay in floating point, which is
     logged as a warning.
 
@@ -141,7 +141,7 @@ def weight_of(module: nn.Module) -> nn.Parameter:
 
 
 def _uses(model: nn.Module) -> dict[str, WeightUse]:
-    """All uses of weights, after a look at what has none."""
+    """All uses of weights; recurrent layers are refused, and what stays in floating point is logged."""
     for name, module in model.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             where = repr(name) if name else "the model itself"

@@ -1,4 +1,4 @@
-"""The distance from the float network that a search or a fine-tuning descends: differentiable, one batch at a time."""
+"""A differentiable distance from the float network, which searches and fine-tuning minimise batch by batch."""
 
 from __future__ import annotations
 

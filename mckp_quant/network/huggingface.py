@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ..common.checks import check_count
+from ..common.packages import require
 from ..errors import InvalidInput
-from ..solvers.errors import require
 
 if TYPE_CHECKING:
     import os
@@ -51,12 +52,12 @@ def load_model(folder: str | os.PathLike[str], *, dtype: torch.dtype | None = No
     ------
     InvalidInput
         When the folder holds no such checkpoint.
-    SolverUnavailable
+    PackageMissing
         When transformers is not installed.
     """
     path = _checkpoint(folder)
     transformers = _transformers()
-    with _blaming(path), _quiet(transformers):
+    with _reading(path), _quiet(transformers):
         config = transformers.AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not weights:
             with torch.device("meta"):
@@ -96,12 +97,12 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     ------
     InvalidInput
         When the folder holds none.
-    SolverUnavailable
+    PackageMissing
         When transformers is not installed.
     """
     path = _checkpoint(folder)
     transformers = _transformers()
-    with _blaming(path), _quiet(transformers):
+    with _reading(path), _quiet(transformers):
         made: Tokenizer = transformers.AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
@@ -137,11 +138,9 @@ def text_batches(
     InvalidInput
         When the file cannot be read, is shorter than one window, or a number is too small.
     """
-    if batch_size < 1:
-        raise InvalidInput(f"batch_size is {batch_size}: it must be at least 1")
+    check_count("batch_size", batch_size, 1)
     start = list(tokenizer.encode("", add_special_tokens=True))
-    if tokens < len(start) + 2:
-        raise InvalidInput(f"a window has {tokens} tokens: it must have at least {len(start) + 2}")
+    check_count("tokens", tokens, len(start) + 2)  # with two of the text, of which one is a target
     windows: list[list[int]] = []
     left: list[int] = []
     found = 0
@@ -193,8 +192,8 @@ def _transformers() -> Any:
 
 
 @contextlib.contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Whatever transformers finds wrong is about the checkpoint: say so in a sentence."""
+def _reading(path: Path) -> Iterator[None]:
+    """Turn every error of transformers into an InvalidInput that names the checkpoint."""
     try:
         yield
     except (InvalidInput, MemoryError, torch.OutOfMemoryError):

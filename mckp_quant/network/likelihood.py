@@ -63,9 +63,8 @@ class Categorical:
         if logits.ndim not in {2, 3} or logits.shape[-1] < 2:
             raise InvalidInput(
                 f"categorical logits have the shape {tuple(logits.shape)}: they must be (samples, classes) or "
-                "(samples, tokens, classes) with at least 2 classes; bring dense outputs (N, C, H, W) into it with "
-                "class_dim=1 or output=lambda z: z.flatten(2).transpose(1, 2), or use likelihood='gaussian' for "
-                "regression"
+                "(samples, tokens, classes) with at least 2 classes; for dense outputs (N, C, H, W) write "
+                "outputs=Outputs(class_dim=1), for regression Outputs(likelihood='gaussian')"
             )
         return logits.shape[1] if logits.ndim == 3 else 1
 

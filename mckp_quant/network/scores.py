@@ -36,8 +36,8 @@ def score(logits: Tensor, reference: Tensor, batch: Batch, likelihood: str) -> N
     Returns
     -------
     scores
-        ``(2, 4, samples)``: for KL, loss, hits and agreement the total over the sample's tokens, and how many tokens
-        that is over (0 where the batch does not tell).
+        ``(2, 4, samples)``: for KL, loss, correct predictions and agreement the total over the sample's tokens, and
+        over how many tokens that is (0 where the batch does not tell).
 
     Raises
     ------
@@ -58,7 +58,7 @@ def score(logits: Tensor, reference: Tensor, batch: Batch, likelihood: str) -> N
             f"the float network's logits of batch {batch.index} are not finite: its outputs mean nothing"
         )
     totals, counts = _SCORES[likelihood](logits.double(), reference.to(logits.device).double(), batch)
-    # A quantised network may overflow; it is then as far away as can be, which a search can live with.
+    # A quantised network may overflow: its divergence is then infinite, and a search goes on.
     return torch.stack([totals.nan_to_num(nan=torch.inf, posinf=torch.inf), counts]).cpu().numpy()
 
 
@@ -70,18 +70,18 @@ def _categorical(logits: Tensor, reference: Tensor, batch: Batch) -> tuple[Tenso
     agreement = (own.argmax(dim=-1) == wanted.argmax(dim=-1)).double()
     counted = batch.counted(logits)
     every = torch.ones_like(kl) if counted is None else counted.double()
-    if counted is not None:  # what a network makes of padding is nobody's business, not even where it overflows
+    if counted is not None:  # outputs at padding do not count, not even where they overflow
         kl, agreement = kl.where(counted, 0), agreement * every
     if batch.targets is None:
-        loss, hits, labelled = torch.zeros_like(kl), torch.zeros_like(kl), torch.zeros_like(kl)
+        loss, correct, labelled = torch.zeros_like(kl), torch.zeros_like(kl), torch.zeros_like(kl)
     else:
         targets = _class_targets(batch, own)
         known = targets != IGNORED_TARGET
         chosen = own.gather(-1, targets.where(known, 0).unsqueeze(-1)).squeeze(-1)
         loss = torch.where(known, -chosen, 0)
-        hits = (known & (own.argmax(dim=-1) == targets)).double()
+        correct = (known & (own.argmax(dim=-1) == targets)).double()
         labelled = known.double()
-    totals, counts = (kl, loss, hits, agreement), (every, labelled, labelled, every)
+    totals, counts = (kl, loss, correct, agreement), (every, labelled, labelled, every)
     return torch.stack([_per_sample(total) for total in totals]), torch.stack([_per_sample(count) for count in counts])
 
 

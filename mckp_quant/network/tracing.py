@@ -157,7 +157,7 @@ def _lives(tensors: Sequence[_Tensor], operations: Sequence[_Operation]) -> list
     for tensor in tensors:
         if tensor.kept:
             tensor.last = max(len(operations) - 1, 0)
-    # What an operation gives beside its result and nobody reads, such as the statistics of a norm, is not kept.
+    # What an operation gives beside its result is not kept where nothing reads it, such as the statistics of a norm.
     gone = {
         number
         for operation in operations

@@ -9,15 +9,73 @@ from typing import TYPE_CHECKING, Any
 from ..common.documents import entries, field, whole
 from ..costs.costs import Budget
 from ..errors import InvalidInput, unknown
-from ..formats.format import format_from
+from ..formats.format import format_document, format_from
 from ..formats.ranges import ActivationRanges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from ..formats.format import Format
 
 
-def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
-    """Read the fields of a policy from what `policy_document` made.
+def policy_document(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a policy in plain types.
+
+    Parameters
+    ----------
+    policy
+        The arguments of `Policy` by name, with its ``gap`` and ``bits_per_weight``.
+
+    Returns
+    -------
+    document
+        All of these; formats are described once, and layers name them.
+
+    Raises
+    ------
+    InvalidInput
+        When a user's own format comes without the bits that its layers take.
+    """
+    names: tuple[str, ...] = policy["layer_names"]
+    formats: tuple[Format, ...] = policy["formats"]
+    bits: tuple[int | None, ...] = policy["layer_bits"] or (None,) * len(names)
+    own = next((entry.name for entry in formats if not entry.built_in), None)
+    if own is not None and None in bits:
+        raise InvalidInput(
+            f"format {own!r} is a user's own and the policy does not know its stored bits: "
+            "make the policy with allocate or Policy.uniform, or give layer_bits"
+        )
+    rows = list(zip(names, formats, bits, strict=True))
+    copied = (
+        *("made_by", "status", "ground", "tolerance", "solver", "seed"),
+        *("unit", "predicted", "predicted_stderr", "bound", "gap"),
+    )
+    return {
+        **{name: policy[name] for name in copied},
+        "costs": dict(policy["costs"]),
+        "weights": policy["n_weights"],
+        "bits_per_weight": policy["bits_per_weight"],
+        "budgets": [_budget(each) for each in policy["budgets"]],
+        "target": policy["target"],
+        "table": policy["table"],
+        **({} if policy["ranges"] is None else {"activation_ranges": policy["ranges"].document()}),
+        "ties": [list(tied) for tied in policy["ties"]],
+        "pinned": [{"layer": layer, "format": name} for layer, name in policy["pinned"]],
+        "formats": [
+            format_document(entry, {layer: count for layer, each, count in rows if each == entry and count is not None})
+            for entry in dict.fromkeys(formats)
+        ],
+        "layers": [{"layer": layer, "format": entry.name, "stored_bits": count} for layer, entry, count in rows],
+    }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": budget.name, "asked": budget.asked, "limit": budget.limit}
+    return plain | ({"unit": budget.unit} if budget.unit else {}) | ({"least": True} if budget.least else {})
+
+
+def policy_arguments(document: dict[str, Any], source: str) -> dict[str, Any]:
+    """Read the arguments of `Policy` from what `policy_document` made.
 
     Parameters
     ----------
@@ -28,8 +86,8 @@ def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
 
     Returns
     -------
-    fields
-        The arguments of `Policy`, by name.
+    arguments
+        By name.
 
     Raises
     ------
@@ -47,7 +105,7 @@ def policy_fields(document: dict[str, Any], source: str) -> dict[str, Any]:
         bits = tuple(row["stored_bits"] for row in rows)
         weights = whole(field(document, "weights", source), "weights", source)
         return dict(
-            layers=layers,
+            layer_names=layers,
             formats=tuple(by_name[row["format"]] for row in rows),
             predicted=_number(document, "predicted", source),
             predicted_stderr=_number(document, "predicted_stderr", source),

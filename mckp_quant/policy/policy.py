@@ -1,19 +1,20 @@
-"""The answer in the words of networks: which layer gets which format, what that costs, and how it was found."""
+"""A policy: which layer gets which format, what that is predicted to lose and costs, and how it was found."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..common.documents import read_document, write_document
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
-from ..formats.format import Format, as_formats, format_document
+from ..formats.format import Format, as_formats
 from ..tables.table import SensitivityTable
-from .document import policy_fields, readable
+from .document import policy_arguments, policy_document, readable
 from .prediction import predict, totals
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ VERSION = 1
 MADE_BY = f"mckp-quant {__version__}"
 
 
+@renamed_fields(layers="layer_names", weights="n_weights")
 @dataclass(frozen=True, eq=False)
 class Policy:
     """One format for every layer. Two policies are equal when they give the same formats to the same layers.
@@ -240,7 +242,8 @@ class Policy:
 
     def document(self) -> dict[str, Any]:
         """The policy in plain types, as `save` writes it; raises InvalidInput where a format cannot be written."""
-        return policy_document(self)
+        arguments = {each.name: getattr(self, each.name) for each in fields(self)}
+        return policy_document({**arguments, "gap": self.gap, "bits_per_weight": self.bits_per_weight})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the policy as one JSON document, whole or not at all."""
@@ -266,9 +269,9 @@ class Policy:
             When the file is missing, truncated, foreign, newer, or its content does not fit together.
         """
         source = f"the policy {str(path)!r}"
-        fields = policy_fields(read_document(path, KIND, VERSION), source)
+        arguments = policy_arguments(read_document(path, KIND, VERSION), source)
         with readable(source):
-            return cls(**fields)
+            return cls(**arguments)
 
 
 def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRanges | None:
@@ -282,67 +285,3 @@ def _ranges(table: SensitivityTable, formats: Sequence[Format]) -> ActivationRan
         for name in (layer.name, *layer.ties)
     ]
     return table.ranges.only(wanted) if wanted else None
-
-
-def policy_document(policy: Policy) -> dict[str, Any]:
-    """Describe a policy in plain types.
-
-    Parameters
-    ----------
-    policy
-        The policy.
-
-    Returns
-    -------
-    document
-        Every field; formats are described once, and layers name them.
-
-    Raises
-    ------
-    InvalidInput
-        When a user's own format comes without the bits that its layers take.
-    """
-    bits: tuple[int | None, ...] = policy.layer_bits or (None,) * len(policy)
-    own = next((entry.name for entry in policy.formats if not entry.built_in), None)
-    if own is not None and None in bits:
-        raise InvalidInput(
-            f"format {own!r} is a user's own and the policy does not know its stored bits: "
-            "make the policy with allocate or Policy.uniform, or give layer_bits"
-        )
-    return {
-        "made_by": policy.made_by,
-        "status": policy.status,
-        "ground": policy.ground,
-        "tolerance": policy.tolerance,
-        "solver": policy.solver,
-        "seed": policy.seed,
-        "unit": policy.unit,
-        "predicted": policy.predicted,
-        "predicted_stderr": policy.predicted_stderr,
-        "bound": policy.bound,
-        "gap": policy.gap,
-        "costs": dict(policy.costs),
-        "weights": policy.n_weights,
-        "bits_per_weight": policy.bits_per_weight,
-        "budgets": [_budget(each) for each in policy.budgets],
-        "target": policy.target,
-        "table": policy.table,
-        **({} if policy.ranges is None else {"activation_ranges": policy.ranges.document()}),
-        "ties": [list(names) for names in policy.ties],
-        "pinned": [{"layer": layer, "format": name} for layer, name in policy.pinned],
-        "formats": [_format(policy, entry, bits) for entry in dict.fromkeys(policy.formats)],
-        "layers": [
-            {"layer": layer, "format": entry.name, "stored_bits": count}
-            for layer, entry, count in zip(policy.layer_names, policy.formats, bits, strict=True)
-        ],
-    }
-
-
-def _budget(budget: Budget) -> dict[str, Any]:
-    plain: dict[str, Any] = {"name": budget.name, "asked": budget.asked, "limit": budget.limit}
-    return plain | ({"unit": budget.unit} if budget.unit else {}) | ({"least": True} if budget.least else {})
-
-
-def _format(policy: Policy, entry: Format, bits: tuple[int | None, ...]) -> dict[str, Any]:
-    known = zip(policy.layer_names, policy.formats, bits, strict=True)
-    return format_document(entry, {layer: count for layer, own, count in known if own == entry and count is not None})

@@ -1,4 +1,4 @@
-"""What any choice of formats costs, and what a table predicts for it: the one footing on which policies compare."""
+"""What any choice of formats costs, and which loss a table predicts for it: by these numbers policies are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies from elsewhere on the footing of one table: predicted anew, without the claims that they came with."""
+"""Predicts a policy from elsewhere on another table; the proofs that it came with do not hold there and are dropped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def price(table: SensitivityTable, policy: Policy) -> Policy:
-    """Predict a policy anew on a table, whatever it was made from: policies compare on one footing.
+    """Predict a policy on a table, whatever it was made from, so that policies can be compared.
 
     Parameters
     ----------

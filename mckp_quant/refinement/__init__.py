@@ -1,6 +1,6 @@
-"""A policy improved by measuring: candidates are proposed, raced on the real network, confirmed on held-back batches.
+"""Improves a policy by measuring: proposes candidates, races them on the network, confirms on batches held back.
 
-What is searched blindly is in the room of search. The result is plain data; finding it needs PyTorch.
+Searches that start from no policy are in the room `search`. The result is plain data; making it needs PyTorch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from ..common.lazy import lazy_names
 if TYPE_CHECKING:
     from .refining import refine
     from .result import Refinement
+    from .rounds import Rounds
 
 __all__ = [
     "Refinement",
+    "Rounds",
     "refine",
 ]
 
@@ -22,6 +24,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "Refinement": ".result",
+        "Rounds": ".rounds",
         "refine": ".refining",
     },
     {},

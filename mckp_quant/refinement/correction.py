@@ -1,4 +1,4 @@
-"""A table corrected by what was measured: how policies really did says how far each of its entries is off."""
+"""Corrects a table by measurements of whole policies, which say how far each of its entries is off."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OF_EXPANSION = Doubt(common=0.3, group=0.3, entry=0.3, misfit=0.1)
 
 @dataclass(eq=False)
 class Correction:
-    """Entries of a problem as normal variables, and what measuring whole selections has taught about them.
+    """The entries of a problem as normal variables, and the measurements of selections that they are corrected by.
 
     The measured loss of a selection is the sum of its entries, plus a factor times its pairwise terms where the problem
     has some. Before anything is measured, an entry is what the table says, give or take a scale that it shares with all

@@ -1,4 +1,4 @@
-r"""The loss expanded around a quantised network: what every other format of every layer would change there.
+r"""Expands the loss around a quantised network: what every other format of every layer would change there.
 
 A table is an expansion around the float network, where the first derivative vanishes. Around a network that is
 quantised already it does not: with ``p`` the float network's probabilities, ``q`` the quantised one's, ``J_n`` the
@@ -25,7 +25,6 @@ import torch
 from ..errors import InvalidInput
 from ..interactions.shrinkage import slope_on_others
 from ..network.batches import evaluating
-from ..network.likelihood import LIKELIHOODS
 from ..network.weight_uses import uses_in
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
@@ -99,8 +98,6 @@ class Expander:
         The evaluator of the float network.
     table, problem, index
         What is to be chosen, in formats of weights and possibly of activations.
-    likelihood
-        What the logits mean.
     positions
         Which of the evaluator's batches to use.
     seed
@@ -113,7 +110,6 @@ class Expander:
         table: SensitivityTable,
         problem: Problem,
         index: Index,
-        likelihood: str,
         positions: Sequence[int],
         seed: int,
     ) -> None:
@@ -121,7 +117,7 @@ class Expander:
         self._table = table
         self._problem = problem
         self._index = index
-        self._likelihood = LIKELIHOODS[likelihood]
+        self._likelihood = evaluator.outputs.distribution
         self._positions = positions
         self._seed = seed
 
@@ -149,7 +145,8 @@ class Expander:
         InvalidInput
             When the network cannot be differentiated, or its derivatives overflow.
         """
-        task = Task(quantised, self._weights(choice, quantised), self._likelihood, self._evaluator.output, self._seed)
+        weights_here = self._weights(choice, quantised)
+        task = Task(quantised, weights_here, self._likelihood, self._evaluator.outputs.logits, self._seed)
         first, second, own, weights = [], [], [], []
         with evaluating(quantised):
             taps = Taps(task)
@@ -242,7 +239,7 @@ class Expander:
         for group, (rows, label) in zip(self._problem.group.tolist(), self._choices(), strict=True):
             here, there = entries[present[group]], entries[label]
             steps = (  # at the new weights, or where that is no format of the layer, at those of now
-                (by_parts.get((there.weights_only, here.activations)), label),
+                (by_parts.get((there.weights_only, here.activation_scheme)), label),
                 (int(present[group]), by_parts.get((here.weights_only, there.activation_scheme))),
             )
             sums = [

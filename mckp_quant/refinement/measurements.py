@@ -36,7 +36,7 @@ _WORTH_WRITING = 0.1  # of all measurements, that have to be new
 
 
 class Measurements:
-    """What selections of a problem do on a list of batches.
+    """Measures selections of a problem on a list of batches, each selection and batch once.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Measurements:
                 expansion = self._expander.around(choice, self._model(choice), importance)
             except InvalidInput as error:
                 logger.warning(
-                    "the search goes by the table only, because the network is not differentiated: %s", error
+                    "the search goes by the table only, because the network cannot be differentiated: %s", error
                 )
                 self._expander = None
                 return None

@@ -1,4 +1,4 @@
-"""Selections worth measuring: what a corrected table thinks best, what it might yet think best, and near changes."""
+"""Proposes selections to measure: the best of a corrected table, of tables drawn around it, and small changes."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def propose(
 ) -> list[NDArray[np.int64]]:
     """Propose selections within the budgets that have not been measured.
 
-    They come in turn from four sources: the best ones within reach, see `_near`; the best ones of the corrected table
-    and its runners-up; the best ones of tables drawn from what is known of the entries, so that what is uncertain gets
-    its chance (Thompson, 1933, *On the likelihood that one unknown probability exceeds another in view of the evidence
-    of two samples*); and exchanges of one or two groups of the incumbent, by how good they may be. Where all of these
-    were measured, the best ones of tables that are off by anything.
+    They come in turn from four sources: the best ones near the incumbent, see `_near`; the best one of the corrected
+    table and its runners-up; the best ones of tables drawn from what is known of the entries, so that uncertain entries
+    get a chance (Thompson, 1933, *On the likelihood that one unknown probability exceeds another in view of the
+    evidence of two samples*); and exchanges of one or two groups of the incumbent, the most hopeful first. Where all of
+    these were measured, the best ones of tables whose entries are off by about twice their size.
 
     Parameters
     ----------
@@ -87,10 +87,10 @@ def solved(problem: Problem) -> NDArray[np.int64]:
 
 
 def _near(posterior: Posterior, incumbent: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """The best selections within several reaches of the incumbent, those first that promise most after their doubts.
+    """The best selections at several distances from the incumbent, by their loss and its standard deviation together.
 
-    An additive model is good near the selection that it was made for, and where many groups change at once the terms
-    between the changes are missing. So every change has a price, as the multiplier of a trust region would be.
+    An additive model is good near the selection that it was made for. Where many groups change at once, the terms
+    between the changes are missing. So every change has a price, like the multiplier of a trust region.
     """
     problem = posterior.as_problem()
     moved = ~np.isin(np.arange(problem.n_choices), incumbent)

@@ -1,4 +1,4 @@
-"""Measures candidates on growing parts of the data and drops the losers early."""
+"""Measures candidates on growing parts of the data, and drops losers early."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def race(
 ) -> list[Entrant]:
     """Race candidates against the incumbent.
 
-    After each stage the worse half of those left goes, and whoever is worse than the incumbent by half a standard error
-    of the paired difference (racing: Maron and Moore, 1994, *Hoeffding races*; halving: Jamieson and Talwalkar, 2016,
-    *Non-stochastic best arm identification and hyperparameter optimization*). One that is dropped by mistake costs an
-    improvement, never the truth: who wins has been measured on all batches.
+    After each stage the worse half of those left is dropped, and so is every candidate that is worse than the incumbent
+    by half a standard error of the paired difference (racing: Maron and Moore, 1994, *Hoeffding races*; halving:
+    Jamieson and Talwalkar, 2016, *Non-stochastic best arm identification and hyperparameter optimization*). A candidate
+    dropped by mistake costs an improvement at most: the winner has been measured on all batches.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def paired(
 
 
 def importance_of(scores: Sequence[Scores]) -> list[NDArray[np.float64]]:
-    """How much samples count so that no few of them decide a search.
+    """How much each sample counts, so that a search is not decided by a few of them.
 
     The KL of a sample has heavy tails: a handful may make up half of the mean, and what a search gains on these it does
     not gain on others. Those with a larger KL than 95 % of the samples count in inverse proportion to it (Huber, 1964,

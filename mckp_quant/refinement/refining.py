@@ -1,31 +1,35 @@
-"""Improves a policy by measuring: candidates raced on the network, and a table corrected by what they did."""
+"""Improves a policy by measuring: races candidates on the network, and corrects the table by what was measured."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..allocation.allocating import Allocation, allocate, check_origin
-from ..common.checks import check_count, check_seed
+from ..allocation.allocating import Allocation, check_origin, solve_request
+from ..allocation.builder import build_request
+from ..allocation.explanation import require_each_budget
+from ..allocation.request import Request, as_request
+from ..common.checks import check_fraction, check_least
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
-from ..network.batches import as_batches
-from ..network.dense_outputs import classes_last
+from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
 from .correction import Correction
 from .expansion import Expander
 from .measurements import Measurements
 from .racing import mean_kl
 from .result import Refinement
-from .rounds import Search
+from .rounds import Rounds, Search
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
     from torch import nn
@@ -41,33 +45,36 @@ _ATTEMPTS = 3  # with one part of the batches held back after the other
 _WORTH_ANOTHER = 20.0  # evaluations that have to be left
 
 
+@renamed_keywords(
+    budgets="request=...",
+    confirm="held_back=...",
+    candidates="rounds=Rounds(candidates=...)",
+    patience="rounds=Rounds(patience=...)",
+    expand="rounds=Rounds(expand=...)",
+    **OUTPUTS,
+    **run_keywords("seed", "checkpoint", "progress"),
+)
 def refine(
     model: nn.Module,
     table: SensitivityTable,
-    budgets: Mapping[str, Amount] | Allocation,
+    request: Request | Mapping[str, Amount] | Allocation,
     batches: Iterable[object],
     *,
     evaluations: float = 200,
     interactions: Interactions | None = None,
-    confirm: float = 0.125,
-    candidates: int = 6,
-    patience: int = 10,
-    expand: bool = True,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-    class_dim: int | None = None,
-    seed: int = 0,
-    checkpoint: str | os.PathLike[str] | None = None,
-    progress: Callable[[float, float], None] | None = None,
+    held_back: float = 0.125,
+    rounds: Rounds = Rounds(),
+    outputs: Outputs = Outputs(),
+    run: RunOptions = RunOptions(),
 ) -> Refinement:
     """Improve the measured KL of a policy within the same budgets.
 
-    The loss is expanded around the network under the incumbent (`Expansion`), which says what every format of every
-    layer would change there. Candidates come from that and from exchanges (`propose`), are raced against the incumbent
-    on growing parts of the batches (`race`), and what they did corrects what is known (`Correction`). A candidate that
-    was measured better, and is better by all that is known, becomes the incumbent. In the end it has to be no worse
-    than the start on all batches, and not clearly worse on those that were held back all the time; otherwise the ones
-    before it are tried, and then the search begins again with other batches held back.
+    The incumbent is the best policy so far. An expansion of the loss around it (`Expansion`) says what every format of
+    every layer would change. In every round candidates are proposed from that (`propose`), raced against the incumbent
+    on growing parts of the batches (`race`), and what was measured of them corrects the entries (`Correction`). A
+    candidate that was measured better, and is better by the corrected entries too, becomes the incumbent. In the end
+    the incumbent must be no worse than the start on all batches, and not clearly worse on those held back. If it is,
+    the incumbents before it are tried, and then the search begins again with other batches held back.
 
     Parameters
     ----------
@@ -75,33 +82,27 @@ def refine(
         The float network; it is left as it was.
     table
         The sensitivities to start from, in nats.
-    budgets
-        Budgets as for `allocate`; or what `allocate` made of this table, with whatever else it was asked for.
+    request
+        A `Request` or a mapping of budgets, as for `allocate`; or what `allocate` made of this table.
     batches
         Calibration data as for `measure`, not the data that will judge the policy; targets are not used.
     evaluations
         How many passes over the batches of the search may be spent, those for the confirmation included.
     interactions
-        Terms between layers; how much they count is corrected too. Beside expansions they say what two changes at once
-        add, which an expansion leaves out.
-    confirm
-        The share of the batches that is held back.
-    candidates
-        How many to race in a round.
-    patience
-        After how many rounds without a new incumbent to stop.
-    expand
-        Whether to expand the loss; without, and where the network cannot be differentiated, the search goes by the
-        table. An expansion counts as seven evaluations, about what it takes.
-    output, likelihood, class_dim
-        As for `measure`.
-    seed
-        Of the split of the batches and all draws.
-    checkpoint
-        A file that is written now and then, and when the search ends or is stopped; with the same arguments and
-        batches, what it holds is not measured again. More evaluations may be asked for then.
-    progress
-        Called after each round with the evaluations spent and their limit.
+        Terms between layers; how much they count is corrected too. They say what two changes add to each other, which
+        an expansion leaves out.
+    held_back
+        The share of the batches that is held back from the search.
+    rounds
+        How many candidates are raced in a round, when to stop, and whether to expand the loss: a
+        `mckp_quant.refinement.Rounds`.
+    outputs
+        What the network returns, and what its numbers mean.
+    run
+        The seed of the split of the batches and of all draws; how many batches are read at most; progress, after each
+        round, in evaluations; and a checkpoint. That file is written now and then, and when the search ends or is
+        stopped; with the same arguments and batches, what it holds is not measured again. More evaluations may be asked
+        for then.
 
     Returns
     -------
@@ -115,74 +116,74 @@ def refine(
     NoSolution
         When no policy is within the budgets.
     """
-    _check(evaluations, confirm, candidates, patience)
-    check_seed(seed)
+    run.only("refine", "seed", "checkpoint", "max_batches", "progress")
+    check_least("evaluations", evaluations, 1)
+    check_fraction("held_back", held_back)
     check_usable(model)
-    allocation = allocate(table, budgets) if isinstance(budgets, Mapping) else check_origin(budgets, table)
-    if class_dim is not None:
-        output = classes_last(output, class_dim)
-    without_targets = (dataclasses.replace(batch, targets=None) for batch in as_batches(batches, model))
-    evaluator = Evaluator(model, without_targets, output=output, likelihood=likelihood)
+    allocation = _allocation(table, request)
+    read = itertools.islice(outputs.batches(batches, model), run.max_batches)
+    evaluator = Evaluator(model, (dataclasses.replace(batch, targets=None) for batch in read), outputs=outputs)
     unit = evaluator.reference.unit
-    _check_fit(table, allocation, unit, likelihood, interactions)
-    order, search = _split(len(evaluator.sizes), confirm, seed)
+    _check_fit(table, allocation, unit, outputs.likelihood, interactions)
+    order, search = _split(len(evaluator.sizes), held_back, run.seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
-    begun = _labels(allocation).tolist()  # what the start does says how much samples count
-    settings = repr((*asked, begun, confirm, expand, seed, likelihood, evaluator.sizes, evaluator.digest))
-    measured = Measurements(evaluator, table, allocation, search, checkpoint, settings)
+    begun = _labels(allocation).tolist()  # the measurements of the start decide how much each sample counts
+    how = (held_back, rounds.expand, run.seed, outputs.likelihood)
+    settings = repr((*asked, begun, *how, evaluator.sizes, evaluator.digest))
+    measured = Measurements(evaluator, table, allocation, search, run.checkpoint, settings)
     whole = problem if interactions is None else interactions.on(problem, index, 1.0)
 
     def after_round(spent: float) -> None:
         measured.save()
-        if progress is not None:
-            progress(spent, evaluations)
+        run.report(spent, evaluations)
 
     steps: list[Step] = []
     try:
         held = len(order) - search
         for attempt in range(min(_ATTEMPTS, len(order) // held)):
             own = np.roll(order, attempt * held)
-            expander = Expander(evaluator, table, problem, index, likelihood, own[:search].tolist(), seed)
-            measured.turn(own, expander if expand else None)
-            run = Search(measured, Correction(whole), allocation, evaluations, candidates, patience, seed, attempt)
-            place, confirmed, stderr = run.to_the_end(problem.position(_labels(allocation)), after_round)
-            steps.extend(run.record(place))
-            if place > 0 or len(run.incumbents) == 1 or evaluations - run.spent < _WORTH_ANOTHER:
+            expander = Expander(evaluator, table, problem, index, own[:search].tolist(), run.seed)
+            measured.turn(own, expander if rounds.expand else None)
+            going = Search(measured, Correction(whole), allocation, evaluations, rounds, run.seed, attempt)
+            place, confirmed, stderr = going.to_the_end(problem.position(_labels(allocation)), after_round)
+            steps.extend(going.record(place))
+            if place > 0 or len(going.incumbents) == 1 or evaluations - going.spent < _WORTH_ANOTHER:
                 break
     finally:
         measured.save(all_of_it=True)
-    if place == 0 and len(run.incumbents) > 1:
-        logger.warning("no improvement held on the batches that were held back: the policy stays as it was")
-    spent, chosen = run.spent, run.incumbents[place]
+    if place == 0 and len(going.incumbents) > 1:
+        logger.warning("no improvement held on the batches held back: the policy stays as it was")
+    spent, chosen = going.spent, going.incumbents[place]
     return Refinement(
-        policy=run.policy(table, chosen) if place else allocation.policy,
+        policy=going.policy(table, chosen) if place else allocation.policy,
         start=allocation.policy,
         kl=mean_kl(measured.known(chosen, search))[0],
-        start_kl=run.start_kl,
+        start_kl=going.start_kl,
         confirmed=confirmed,
         confirmed_stderr=stderr,
         steps=tuple(steps),
         evaluations=spent,
-        stopped=run.stopped,
-        corrected=_corrected(table, run.correction, allocation),
+        stopped=going.stopped,
+        corrected=_corrected(table, going.correction, allocation),
         unit=unit,
     )
+
+
+def _allocation(table: SensitivityTable, request: Request | Mapping[str, Amount] | Allocation) -> Allocation:
+    """The policy to start from: the one that is given, or the best one of the table."""
+    if not isinstance(request, Request | Mapping):
+        return check_origin(request, table)
+    asked = as_request(request)
+    problem, index = build_request(table, asked)
+    require_each_budget(problem, index)
+    return solve_request(table, asked, problem, index, "auto", 60.0, 0)
 
 
 def _labels(allocation: Allocation) -> NDArray[np.int64]:
     choice = allocation.solution.require().choice
     assert choice is not None
     return choice
-
-
-def _check(evaluations: float, confirm: float, candidates: int, patience: int) -> None:
-    if not evaluations >= 1:
-        raise InvalidInput(f"evaluations is {evaluations}: give at least 1, such as 200")
-    if not 0 < confirm < 1:
-        raise InvalidInput(f"confirm is {confirm}: it is the share of the batches to hold back, such as 0.125")
-    check_count("candidates", candidates, 1)
-    check_count("patience", patience, 1)
 
 
 def _check_fit(
@@ -203,21 +204,21 @@ def _check_fit(
         )
     if allocation.problem.rows is not None:
         raise InvalidInput(
-            "the allocation has constraints and interactions were given, which no solver takes together: leave "
-            "constraints= of allocate or interactions= out"
+            "the allocation has constraints and interactions were given, which no solver takes together: leave out "
+            "the constraints or interactions="
         )
 
 
-def _split(batches: int, confirm: float, seed: int) -> tuple[NDArray[np.int64], int]:
+def _split(batches: int, held_back: float, seed: int) -> tuple[NDArray[np.int64], int]:
     """An order of the batches, and how many of them are searched on."""
     if batches < 2:
         raise InvalidInput("there is 1 batch: give at least 2, so that one can be held back from the search")
-    held = min(batches - 1, max(1, round(confirm * batches)))
+    held = min(batches - 1, max(1, round(held_back * batches)))
     return np.random.default_rng([seed, 1]).permutation(batches), batches - held
 
 
 def _corrected(table: SensitivityTable, correction: Correction, allocation: Allocation) -> SensitivityTable:
-    """The table with every entry scaled as that of its group is; contributions of batches go with it."""
+    """The table with every entry scaled as the correction scales it; the contributions of batches are dropped."""
     problem, index = correction.problem, allocation.index
     value = correction.posterior().value
     ratio = np.divide(value, problem.value, out=np.ones_like(value), where=problem.value != 0)

@@ -52,7 +52,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """What measuring made of a policy.
+    """What `refine` found.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Refinement:
     start
         The policy to start from.
     kl, start_kl
-        Their KL on the batches of the search; that of `policy` is too good, because it was chosen there.
+        Their KL on the batches of the search. That of `policy` is flattered, because it was chosen on them.
     confirmed, confirmed_stderr
         KL of `policy` less that of `start` on batches that the search never saw, and its paired standard error.
     steps
@@ -71,7 +71,7 @@ class Refinement:
     stopped
         Why it stopped, in words.
     corrected
-        The table with the entries that explain what was measured best.
+        The table with the entries that best explain what was measured.
     unit
         Of the KL.
     """
@@ -97,8 +97,8 @@ class Refinement:
         kept = sum(step.kept for step in self.steps)
         made = "1 change lowers" if kept == 1 else f"{kept} changes lower"
         return (
-            f"{made} the KL from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) where they were "
-            f"chosen, in {self.evaluations:.0f} evaluations; on batches held back the difference is "
+            f"{made} the KL from {self.start_kl:.3g} to {self.kl:.3g} {self.unit} ({saved:.0f} % less) on the "
+            f"batches of the search, in {self.evaluations:.0f} evaluations; on the batches held back it changes by "
             f"{self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
         )
 

@@ -1,15 +1,17 @@
-"""The search of `refine`, round by round: propose, race, correct."""
+"""The search of `refine`, round by round: propose candidates, race them, correct what is known."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..allocation.allocating import as_policy
+from ..common.checks import check_count
 from ..errors import InvalidInput
 from ..interactions.form import between_moves
 from ..solvers import Status
@@ -33,6 +35,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Rounds:
+    """How the rounds of a refinement go.
+
+    Attributes
+    ----------
+    candidates
+        How many are raced in a round.
+    patience
+        After how many rounds without a new incumbent to stop.
+    expand
+        Whether to expand the loss around the incumbent; without, and where the network cannot be differentiated, the
+        search goes by the table. An expansion counts as seven evaluations, about what it takes.
+
+    Raises
+    ------
+    InvalidInput
+        When a number is below 1.
+    """
+
+    candidates: int = 6
+    patience: int = 10
+    expand: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse rounds in which nothing happens."""
+        check_count("candidates", self.candidates, 1)
+        check_count("patience", self.patience, 1)
+
+
 class Search:
     """The state of a search between rounds."""
 
@@ -42,8 +74,7 @@ class Search:
         correction: Correction,
         allocation: Allocation,
         evaluations: float,
-        candidates: int,
-        patience: int,
+        rounds: Rounds,
         seed: int,
         attempt: int = 0,
     ) -> None:
@@ -55,8 +86,7 @@ class Search:
         self._measured = measured
         self._allocation = allocation
         self._limit = evaluations
-        self._candidates = candidates
-        self._patience = patience
+        self._rounds = rounds
         self._rng = np.random.default_rng([seed, 2 + attempt])
         self._scores: list[Scores] = []
         self._importance: list[NDArray[np.float64]] = []
@@ -103,13 +133,13 @@ class Search:
         self._expand()
 
     def round(self) -> None:
-        """Race candidates once, or say why not."""
+        """Race candidates once, or set `stopped` to the reason why not."""
         count = self._affordable()
         if count < 1:
             self.stopped = "the evaluations are spent"
             return
         quiet = next((at for at, step in enumerate(reversed(self.steps)) if step.accepted), len(self.steps))
-        if quiet >= self._patience:
+        if quiet >= self._rounds.patience:
             self.stopped = f"nothing improved in {quiet} rounds"
             return
         known = self._around or self.correction
@@ -144,10 +174,10 @@ class Search:
         logger.info("%.1f evaluations: KL %.4g, %s", self.spent, self.kl, "better" if accepted else "no better")
 
     def confirm(self) -> tuple[int, float, float]:
-        """The last incumbent that is no worse than the start on all batches, and its difference on those held back.
+        """Find the last incumbent that is no worse than the start on all batches, nor clearly worse on those held back.
 
-        On those held back alone it may be worse by less than a standard error, which is no evidence against what the
-        larger part of the batches says.
+        On the batches held back alone it may be worse by up to a standard error: that is no evidence against what the
+        larger part of the batches says. Gives its place, and its difference there with a standard error.
         """
         if len(self.incumbents) == 1:
             return 0, 0.0, 0.0
@@ -162,7 +192,7 @@ class Search:
             everywhere, _ = paired([*searched, *rest], [*before, *start])
             if everywhere <= 0 and not difference > stderr:
                 return place, difference, stderr
-        logger.info("no improvement held on the batches that were held back")
+        logger.info("no improvement held on the batches held back")
         return 0, 0.0, 0.0
 
     def record(self, place: int) -> list[Step]:
@@ -196,7 +226,7 @@ class Search:
         )
 
     def _expand(self) -> None:
-        """Make an expansion around the incumbent what the search goes by, where it can be had and paid for."""
+        """Expand the loss around the incumbent for the search to go by, where that can be done and paid for."""
         self._around = None
         left = self._limit - self.spent - 2 * self._measured.confirming - _cost(1, self._measured.sizes)
         if left < EXPANSION_PASSES:
@@ -210,7 +240,7 @@ class Search:
             self._around = Correction(moved, OF_EXPANSION)
 
     def _learn(self, entrant: Entrant) -> None:
-        """Correct what the search goes by, and the table."""
+        """Correct the entries that the search goes by, and those of the table."""
         if not (math.isfinite(entrant.difference) and math.isfinite(entrant.stderr)):
             return
         # The error over samples counts even where all were seen: other samples will judge the policy.
@@ -223,13 +253,13 @@ class Search:
         self.correction.observe(entrant.choice, self.kl + plain, stderr**2)
 
     def _best(self, entrants: list[Entrant]) -> Entrant | None:
-        """Of those measured on all batches the one that is best by all that is known."""
+        """The best candidate by the corrected entries, of those measured on all batches."""
         whole = [entrant for entrant in entrants if entrant.batches == self._measured.search]
         posterior = (self._around or self.correction).posterior()
         return min(whole, key=lambda entrant: posterior.change(self.incumbents[-1], entrant.choice)[0], default=None)
 
     def _better(self, entrant: Entrant) -> bool:
-        """Whether a candidate is better as it was measured, with all samples alike, and by all that is known."""
+        """Whether a candidate was measured better, all samples counting alike, and is so by the corrected entries."""
         if not entrant.difference < 0:
             return False
         scores = self._measured.known(entrant.choice, self._measured.search)
@@ -239,7 +269,7 @@ class Search:
     def _affordable(self) -> int:
         """How many candidates a round can race so that enough is left for the confirmation."""
         left = self._limit - self.spent - 2 * self._measured.confirming
-        count = self._candidates
+        count = self._rounds.candidates
         while count > 0 and _cost(count, self._measured.sizes) > left:
             count -= 1
         return count

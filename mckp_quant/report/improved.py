@@ -47,7 +47,7 @@ def stability_report(found: Stability, doubts: Sequence[Doubt] = ()) -> Group:
         )
         for layer, kept, shares in zip(found.layer_names, found.kept, found.shares, strict=True)
     ]
-    head = f"{found.draws} draws of the table's {found.resampled}, {found.distinct} different best policies"
+    head = f"{found.draws} draws of the table's {found.resampled}; different best policies: {found.distinct}"
     regrets = ("policy", "predicted", "best in", "mean regret", "95 % regret", "worst regret")
     return Group(
         Text(head),

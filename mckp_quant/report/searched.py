@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..evaluation.evaluator import Evaluation
-    from ..search import Found, Standing
+    from ..search import Found, MethodResult
 
 
 def search_report(found: Found) -> Group:
@@ -26,7 +26,7 @@ def search_report(found: Found) -> Group:
     return Group(policy_report(found.policy), BLANK, Text(head), BLANK, way)
 
 
-def standings_report(rows: Sequence[tuple[Standing, Evaluation | None]]) -> Group:
+def standings_report(rows: Sequence[tuple[MethodResult, Evaluation | None]]) -> Group:
     """The methods side by side; figures are of the data that they were judged on.
 
     Parameters

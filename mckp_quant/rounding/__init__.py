@@ -6,9 +6,11 @@ Here numbers change; how much a network suffers from it is measured elsewhere. P
 from __future__ import annotations
 
 from .calibration import calibrate_ranges
-from .weights import quantize
+from .weights import EncodedWeight, encode_weight, quantize
 
 __all__ = [
+    "EncodedWeight",
     "calibrate_ranges",
+    "encode_weight",
     "quantize",
 ]

@@ -97,7 +97,7 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
     return _from_channel_rows(_joined(values, rows), layer).to(weight.dtype)
 
 
-def encoded(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
+def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
     """Give a weight as a built-in format stores it: what `quantize` gives, before it is multiplied out.
 
     Parameters

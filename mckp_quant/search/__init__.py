@@ -1,14 +1,13 @@
-"""Searches that run the network itself, after published systems, on one footing; calibration and fine-tuning.
+"""Published searches that run the network itself, and every other method beside them, by name.
 
-Every search keeps exact budgets, counts its passes of the network, and can be stopped and taken up again. PyTorch is
-needed.
+A search keeps exact budgets, counts its passes of the network, and can be stopped and taken up again. What changes a
+network for one policy is in tuning, what improves a policy by measuring in refinement. PyTorch is needed.
 """
 
 from __future__ import annotations
 
-from ..tuning.matching import Calibration, calibrate
-from ..tuning.training import FineTuned, finetune
-from .contest import CONTESTANTS, Standing, compete
+from ..common.lazy import lazy_names
+from .all_methods import METHODS, MethodResult, run_method
 from .fitness import FITNESS
 from .methods.differentiable import Differentiable
 from .methods.emq import EMQ
@@ -16,27 +15,35 @@ from .methods.evoq import EvoQ
 from .methods.level_switch import LevelSwitch
 from .methods.progressive import Progressive
 from .methods.random_policies import RandomPolicies
-from .searching import METHODS, search
+from .searching import SEARCHES, search
 from .task import Found, Method, Task
 
 __all__ = [
-    "CONTESTANTS",
     "EMQ",
     "FITNESS",
     "METHODS",
-    "Calibration",
+    "SEARCHES",
     "Differentiable",
     "EvoQ",
-    "FineTuned",
     "Found",
     "LevelSwitch",
     "Method",
+    "MethodResult",
     "Progressive",
     "RandomPolicies",
-    "Standing",
     "Task",
-    "calibrate",
-    "compete",
-    "finetune",
+    "run_method",
     "search",
 ]
+
+_RENAMED = {
+    "CONTESTANTS": "mckp_quant.search.METHODS (the published searches alone are SEARCHES)",
+    "Calibration": "mckp_quant.tuning.Matched",
+    "FineTuned": "mckp_quant.tuning.FineTuned",
+    "Standing": "mckp_quant.search.MethodResult",
+    "calibrate": "mckp_quant.tuning.match_features",
+    "compete": "mckp_quant.search.run_method",
+    "finetune": "mckp_quant.tuning.finetune",
+}
+
+__getattr__ = lazy_names(__name__, {}, _RENAMED)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
 from ..evaluation.evaluator import Evaluator
 from ..network.batches import as_batch
+from ..network.outputs import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from torch import nn
 
@@ -36,8 +38,8 @@ class NetworkFitness:
         As for `measure`; ``"loss"`` and ``"error"`` need targets.
     kind
         One of `FITNESS`.
-    output, likelihood
-        As for `evaluate`.
+    outputs
+        What the network returns, and what its numbers mean.
 
     Raises
     ------
@@ -51,15 +53,14 @@ class NetworkFitness:
         batches: Iterable[object],
         kind: str = "kl",
         *,
-        output: Callable[..., object] | None = None,
-        likelihood: str = "categorical",
+        outputs: Outputs = Outputs(),
     ) -> None:
         if kind not in FITNESS:
             raise unknown("fitness", kind, FITNESS)
         self._kind = kind
-        compared = "gaussian" if kind == "squared" else likelihood
+        compared = dataclasses.replace(outputs, likelihood="gaussian") if kind == "squared" else outputs
         inputs = [_without_targets(batch) for batch in batches] if kind in {"kl", "squared"} else batches
-        self.evaluator = Evaluator(model, inputs, output=output, likelihood=compared)
+        self.evaluator = Evaluator(model, inputs, outputs=compared)
 
     def __call__(self, policy: Policy) -> float:
         """The fitness, lower is better; nan where it needs targets and there are none."""

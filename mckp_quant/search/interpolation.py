@@ -60,7 +60,7 @@ class Interpolated:
         for use in {use for some in self._users.values() for use in some}:
             delattr(use.module, use.attribute)  # a plain tensor takes the place, so that gradients flow through it
 
-    def __call__(self, rank: Tensor, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:
+    def __call__(self, rank: Tensor, batch: Batch, take: Callable[..., object] | None = None) -> Tensor:
         """The logits at these ranks.
 
         Parameters
@@ -69,7 +69,7 @@ class Interpolated:
             ``(n_groups,)`` float64, each from 0 to the group's last rank; gradients flow to it.
         batch
             The inputs.
-        output
+        take
             From what the model returns to its logits.
 
         Returns
@@ -81,7 +81,7 @@ class Interpolated:
             weight = between(stack, rank[self._groups[name]])
             for use in self._users[name]:
                 setattr(use.module, use.attribute, weight)
-        return forward(self._model, batch, output)
+        return forward(self._model, batch, take)
 
 
 def between(stack: Tensor, rank: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Counts, caches and limits what a search asks of the network, and keeps the best that it was told."""
+"""Measures genomes for a search: each once, within the limits; and keeps the best."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import hashlib
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.checks import check_least, check_seconds
 from ..common.documents import entries, field, read_document, write_document
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from ..policy.policy import Policy
     from .space import Genome, Space
@@ -57,13 +59,11 @@ class Objective:
         How many whole evaluations may be made; what stands in a checkpoint counts as made.
     seconds
         Wall time that they may take; time before a checkpoint was read does not count.
-    checkpoint
-        A file that keeps what was measured, so that a search that was stopped goes the same way again without measuring
-        anew; None for none.
     settings
-        All that the numbers and the way depend on; a checkpoint of another search is refused.
-    progress
-        Called with the evaluations made and their limit (None where there is none).
+        Everything that the numbers and their order depend on; a checkpoint with other settings is refused.
+    run
+        Progress, in evaluations, and a checkpoint: a file that keeps what was measured, so that a search that was
+        stopped goes the same way again without measuring anew.
 
     Attributes
     ----------
@@ -85,14 +85,11 @@ class Objective:
         *,
         evaluations: float = math.inf,
         seconds: float = math.inf,
-        checkpoint: Path | None = None,
         settings: str = "",
-        progress: Callable[[int, int | None], None] | None = None,
+        run: RunOptions = RunOptions(),
     ) -> None:
-        if not (evaluations >= 1 and seconds > 0):
-            raise InvalidInput(
-                f"evaluations = {evaluations}, seconds = {seconds}: a search needs at least one evaluation, and time"
-            )
+        check_least("evaluations", evaluations, 1)
+        check_seconds(seconds)
         self.spent = 0.0
         self.history: list[tuple[float, float]] = []
         self._space, self._levels = space, tuple(levels)
@@ -100,12 +97,13 @@ class Objective:
         self._known: dict[tuple[int, Genome], float] = {}
         self._asked: set[tuple[int, Genome]] = set()
         self._best: Genome | None = None
-        self._progress = progress
-        self._checkpoint, self._saved = checkpoint, time.monotonic()
+        self._run = run
+        self._checkpoint = None if run.checkpoint is None else Path(run.checkpoint)
+        self._saved = time.monotonic()
         self._fingerprint = hashlib.sha256(settings.encode()).hexdigest()
         self._unchecked = False
-        if checkpoint is not None and checkpoint.exists():
-            self._read(checkpoint)
+        if self._checkpoint is not None and self._checkpoint.exists():
+            self._read(self._checkpoint)
 
     def __call__(self, genome: Genome, level: int = -1) -> float:
         """The fitness of a genome, lower is better; infinity where the network overflows.
@@ -171,8 +169,7 @@ class Objective:
                 raise Spent("seconds")
             self._measure(key, level)
         self.spent += level.share
-        if self._progress is not None:
-            self._progress(int(self.spent), None if math.isinf(self._evaluations) else int(self._evaluations))
+        self._run.report(self.spent, self._evaluations)
 
     def _measure(self, key: tuple[int, Genome], level: Level) -> None:
         fitness = float(level.fitness(self._space.policy(key[1])))

@@ -1,19 +1,21 @@
-"""The front door of the searches: method by name, limits, the run, and the best that it found, rechecked."""
+"""Runs a search within its limits, the method given by name or as an object, and gives back the best policy."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..allocation.builder import build_request
-from ..allocation.request import Request
+from ..allocation.request import as_request
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
-from ..network.batches import as_batches
+from ..network.outputs import Outputs
 from .fitness import NetworkFitness
 from .methods.differentiable import Differentiable
 from .methods.emq import EMQ
@@ -26,17 +28,18 @@ from .space import Space
 from .task import Found, Method, Task
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import nn
 
+    from ..allocation.request import Request
     from ..common.amounts import Amount
     from ..network.batch import Batch
     from ..policy.policy import Policy
     from ..tables.table import SensitivityTable
 
-METHODS: dict[str, Callable[[], Method]] = {
+# The published searches: a name and a class for each.
+SEARCHES: dict[str, Callable[[], Method]] = {
     "evoq": EvoQ,
     "emq": EMQ,
     "level_switch": LevelSwitch,
@@ -46,6 +49,7 @@ METHODS: dict[str, Callable[[], Method]] = {
 }
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "checkpoint", "progress"))
 def search(
     model: nn.Module,
     table: SensitivityTable,
@@ -56,11 +60,8 @@ def search(
     fitness: str | Callable[[Policy], float] | None = None,
     evaluations: float | None = None,
     seconds: float | None = None,
-    seed: int = 0,
-    checkpoint: str | os.PathLike[str] | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
+    outputs: Outputs = Outputs(),
+    run: RunOptions = RunOptions(),
 ) -> Found:
     """Search for a policy by running the network itself, within exact budgets.
 
@@ -73,11 +74,11 @@ def search(
     table
         Layers, formats, and sensitivities that guide some methods.
     request
-        Budgets, as for `allocate`, or a `Request` with all that narrows the choice.
+        A `Request`, or a mapping of budgets, as for `allocate`.
     batches
         The calibration data; judge the answer on other data.
     method
-        A name in `METHODS`, or a method with its options.
+        A name in `SEARCHES`, or a method with its options.
     fitness
         A name in `fitness.FITNESS`, or any callable from a policy to a number, lower is better; by default the
         method's own. A callable sees all data at every level of a method that has several.
@@ -85,15 +86,11 @@ def search(
         How many passes of a quantised network over the data may be made.
     seconds
         Wall time.
-    seed
-        The seed of all that is drawn.
-    checkpoint
-        A file that keeps what was measured. A search that is started again with the same arguments goes on from there;
-        the file stays.
-    progress
-        Called with the evaluations made and their limit.
-    output, likelihood
-        As for `evaluate`.
+    outputs
+        What the network returns, and what its numbers mean.
+    run
+        The seed of all that is drawn; how many batches are read at most; progress, in evaluations; and a checkpoint. A
+        search that is started again with the same arguments goes on from that file, which stays.
 
     Returns
     -------
@@ -109,24 +106,21 @@ def search(
     """
     began = time.monotonic()
     chosen = _named(method)
-    if isinstance(seed, bool) or seed < 0:
-        raise InvalidInput(f"seed = {seed}: it must be at least 0")
-    asked = request if isinstance(request, Request) else Request(request)
-    problem, index = build_request(table, asked, tight=False)
+    run.only("search", "seed", "checkpoint", "max_batches", "progress")
+    problem, index = build_request(table, as_request(request), tight=False)
     space = Space(table, problem, index)
-    data = list(as_batches(batches, model))
-    levels = _levels(model, data, chosen, fitness, output, likelihood)
+    data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
+    levels = _levels(model, data, chosen, fitness, outputs)
     named = fitness if isinstance(fitness, str) else "the caller's" if fitness else chosen.fitness
     objective = Objective(
         space,
         levels,
         evaluations=math.inf if evaluations is None else evaluations,
         seconds=math.inf if seconds is None else seconds,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        settings=repr((chosen, seed, named, table.digest, space.budget, index.groups, problem.label.tolist())),
-        progress=progress,
+        settings=repr((chosen, run.seed, named, table.digest, space.budget, index.groups, problem.label.tolist())),
+        run=run,
     )
-    task = Task(model, data, table, space, objective, np.random.default_rng(seed), output, likelihood)
+    task = Task(model, data, table, space, objective, np.random.default_rng(run.seed), outputs)
     stopped = _run(chosen, task)
     objective.save()
     genome, worth = objective.best
@@ -134,7 +128,7 @@ def search(
         space.policy(genome),
         status="found by a search, not proved optimal",
         solver=repr(chosen),
-        seed=seed,
+        seed=run.seed,
         budgets=index.budgets,
     )
     return Found(
@@ -150,11 +144,11 @@ def search(
 
 def _named(method: Method | str) -> Method:
     if isinstance(method, str):
-        if method not in METHODS:
-            raise unknown("search method", method, METHODS)
-        return METHODS[method]()
+        if method not in SEARCHES:
+            raise unknown("search method", method, SEARCHES)
+        return SEARCHES[method]()
     if isinstance(method, type) or not isinstance(method, Method):
-        raise InvalidInput(f"method is {method!r}: give a name ({', '.join(METHODS)}) or a method such as EvoQ()")
+        raise InvalidInput(f"method is {method!r}: give a name ({', '.join(SEARCHES)}) or a method such as EvoQ()")
     return method
 
 
@@ -163,8 +157,7 @@ def _levels(
     data: list[Batch],
     method: Method,
     fitness: str | Callable[[Policy], float] | None,
-    output: Callable[..., object] | None,
-    likelihood: str,
+    outputs: Outputs,
 ) -> list[Level]:
     if callable(fitness):
         return [Level(fitness)]
@@ -173,7 +166,7 @@ def _levels(
     levels = []
     for share in method.shares:
         some = first_samples(data, max(1, math.ceil(share * samples)))
-        judge = NetworkFitness(model, some, kind, output=output, likelihood=likelihood)
+        judge = NetworkFitness(model, some, kind, outputs=outputs)
         levels.append(Level(judge, sum(batch.size for batch in some) / samples))
     return levels
 

@@ -12,9 +12,10 @@ from ..errors import InvalidInput
 from ..network.batches import evaluating, forward
 from ..network.discovery import modules
 from ..network.labels import IGNORED_TARGET
+from ..network.outputs import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import nn
 
@@ -76,16 +77,12 @@ class Scatter:
 
 
 def separabilities(
-    model: nn.Module,
-    layers: Sequence[Layer],
-    batches: Iterable[Batch],
-    *,
-    output: Callable[..., object] | None = None,
+    model: nn.Module, layers: Sequence[Layer], batches: Iterable[Batch], *, outputs: Outputs = Outputs()
 ) -> dict[str, float]:
     """The separability of what every layer puts out.
 
-    The output of a convolution is averaged over space; where there is an output for each token, and a target for each,
-    every token is a point.
+    The output of a convolution is averaged over space; where there is an output for each token or pixel, and a target
+    for each, every one of them is a point.
 
     Parameters
     ----------
@@ -95,8 +92,8 @@ def separabilities(
         Its layers.
     batches
         With targets: class numbers; -100 does not count.
-    output
-        From what the model returns to its logits.
+    outputs
+        What the network returns.
 
     Returns
     -------
@@ -120,20 +117,20 @@ def separabilities(
             )
         return batch.targets.long()
 
-    def take(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
+    def watch(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
         points, own = _points(result, labels)
         known = (own != IGNORED_TARGET).to(points.device)
         if points.shape[0] == len(own):
             scatter.setdefault(names[module], Scatter(classes)).add(points[known], own[known.cpu()])
 
-    held = list(batches)
+    held, take = list(batches), outputs.logits
     classes = 1 + max(int(classes_of(batch).max()) for batch in held)
     with evaluating(model), contextlib.ExitStack() as hooks, torch.no_grad():
         for module in names:
-            hooks.callback(module.register_forward_hook(take).remove)
+            hooks.callback(module.register_forward_hook(watch).remove)
         for batch in held:
             labels = classes_of(batch)
-            forward(model, batch, output)
+            forward(model, batch, take)
     return {name: found.separability for name, found in scatter.items()}
 
 
@@ -141,5 +138,7 @@ def _points(result: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """``(n, features)`` points and the label of each, of one call of a layer."""
     if labels.ndim > 1 and result.shape[:-1] == labels.shape:
         return result.reshape(-1, result.shape[-1]), labels.reshape(-1)
+    if labels.ndim > 1 and result.ndim > 3 and result.shape[2:].numel() == labels.shape[1]:  # a target for each pixel
+        return result.movedim(1, -1).reshape(-1, result.shape[1]), labels.reshape(-1)
     pooled = result.flatten(2).mean(dim=2) if result.ndim > 2 else result
     return pooled, labels if labels.ndim == 1 else labels[:, -1]

@@ -1,4 +1,4 @@
-"""What a search on the real network may choose from: formats for each group, at exact costs, within every budget."""
+"""The policies that a search may choose from: formats for each group, at exact costs, within every budget."""
 
 from __future__ import annotations
 

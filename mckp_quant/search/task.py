@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from ..network.outputs import Outputs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from torch import nn
@@ -36,8 +38,8 @@ class Task:
         What a policy is worth on the real network. It may raise `Spent`, which a method lets pass.
     rng
         The only source of randomness.
-    output, likelihood
-        As for `evaluate`.
+    outputs
+        What the network returns, and what its numbers mean.
     """
 
     model: nn.Module
@@ -46,8 +48,7 @@ class Task:
     space: Space
     objective: Objective
     rng: np.random.Generator
-    output: Callable[..., object] | None = None
-    likelihood: str = "categorical"
+    outputs: Outputs = Outputs()
 
 
 @runtime_checkable

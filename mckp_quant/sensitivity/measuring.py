@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..common.renamed import renamed_keywords
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
 from ..network.batches import evaluating
@@ -45,15 +45,8 @@ logger = logging.getLogger(__name__)
 
 
 @renamed_keywords(
-    likelihood="outputs=Outputs(likelihood=...)",
-    output="outputs=Outputs(take=...)",
-    class_dim="outputs=Outputs(class_dim=...)",
-    seed="run=RunOptions(seed=...)",
-    checkpoint="run=RunOptions(checkpoint=...)",
-    cache="run=RunOptions(cache=...)",
-    memory_limit="run=RunOptions(memory_limit=...)",
-    max_batches="run=RunOptions(max_batches=...)",
-    progress="run=RunOptions(progress=...)",
+    **OUTPUTS,
+    **run_keywords("seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"),
     target="precision=...",
     probes="method=Hutchinson(probes=4), or another estimator that draws probes",
     metric="method=Metric(distance)",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..common.renamed import renamed_keywords
+from ..common.renamed import OUTPUTS, renamed_fields, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
 from ..network.batches import call, evaluating, forward
@@ -53,6 +53,7 @@ class Rates:
     rounded: tuple[float, ...]
 
 
+@renamed_fields(weights="weight_bytes")
 @dataclass(frozen=True)
 class Plan:
     """What measuring will take; sizes are in bytes.
@@ -150,12 +151,7 @@ class Plan:
         return math.nan if self.batches is None else self.seconds_to_round + self.batches * self.seconds_per_batch
 
 
-@renamed_keywords(
-    likelihood="outputs=Outputs(likelihood=...)",
-    output="outputs=Outputs(take=...)",
-    class_dim="outputs=Outputs(class_dim=...)",
-    memory_limit="run=RunOptions(memory_limit=...)",
-)
+@renamed_keywords(**OUTPUTS, **run_keywords("memory_limit"))
 def plan(
     model: nn.Module,
     batch: object,

@@ -1,4 +1,4 @@
-"""How sure a table is of its policy: the problem solved again on tables that other samples might have given."""
+"""How sure a table is of its policy: the problem is solved again on tables that other samples might have given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.request import Request
 from ..allocation.resampling import halves, how_resampled, resample
+from ..common.checks import check_count
+from ..common.renamed import renamed_keywords
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..policy.policy import Policy
 from ..solvers import solve
@@ -18,29 +22,31 @@ from .regret import Regret, least_worst, own_totals, totals
 from .result import Candidate, Stability
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from ..allocation.index import Index
+    from ..allocation.request import Pins
     from ..common.amounts import Amount
     from ..solvers import Problem, Solver
     from ..tables.table import SensitivityTable
 
+_RUN = RunOptions()
 RULES = ("worst", "expected")
 _NORMAL = NormalDist()
 _DRAWS_A_SPLIT = 5  # a split into halves, which costs two solves, for so many draws
 
 
+@renamed_keywords(budgets="request=...", seed="run=RunOptions(seed=...)", progress="run=RunOptions(progress=...)")
 def check_stability(
     table: SensitivityTable,
-    budgets: Mapping[str, Amount] | Allocation,
+    request: Request | Mapping[str, Amount] | Allocation,
     *,
+    target: str | None = None,
+    pinned: Pins | None = None,
     draws: int = 1000,
-    seed: int = 0,
     rule: str = "worst",
     solver: Solver | str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    run: RunOptions = _RUN,
 ) -> Stability:
     """Solve the problem again on tables that other calibration samples might have given.
 
@@ -62,19 +68,18 @@ def check_stability(
     ----------
     table
         The table.
-    budgets
-        From budgets to amounts, as for `allocate`; or what `allocate` made of this table, with whatever else it was
-        asked for: ties, pins, choices.
+    request
+        A `Request` or a mapping of budgets, as for `allocate`; or what `allocate` made of this table.
+    target, pinned
+        Beside a mapping, as for `allocate`.
     draws
         How many tables to draw, at least 2.
-    seed
-        Seed of the draws.
     rule
         What makes a policy robust: ``"worst"`` (regret) or ``"expected"``.
     solver
         As for `allocate`.
-    progress
-        Called after each solve with the number done and the total.
+    run
+        The seed of the draws, and `progress`, which is called after each solve with the number done.
 
     Returns
     -------
@@ -90,24 +95,29 @@ def check_stability(
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    if isinstance(budgets, Mapping):
-        allocation = allocate(table, budgets, solver=solver)
+    run.only("check_stability", "seed", "progress")
+    check_count("draws", draws, 2)
+    if isinstance(request, (Request, Mapping)):
+        allocation = allocate(table, request, target=target, pinned=pinned, solver=solver)
     else:
-        allocation = check_origin(budgets, table)
+        allocation = check_origin(request, table)
+        if target is not None or pinned is not None:
+            raise InvalidInput(
+                "target= or pinned= stands beside an allocation, which was made with its own: leave it out"
+            )
     if allocation.problem.pairs is not None:
         raise InvalidInput(
             "the allocation has terms between layers, whose noise the table does not tell: give what allocate() "
             "returned, without allocate_with_interactions"
         )
-    losses = resample(table, draws, seed)
+    losses = resample(table, draws, run.seed)
     problem = allocation.problem
     values = on_choices(problem, allocation.index, losses)
     start = problem.position(_labels(allocation))
     best = np.empty((draws, problem.n_groups), dtype=np.int64)
     for draw, value in enumerate(values):
         best[draw] = _solved(problem, value, start, solver)
-        if progress is not None:
-            progress(draw + 1, draws)
+        run.report(draw + 1, draws)
     known, which = np.unique(np.vstack([start, best]), axis=0, return_inverse=True)
     loss_of_best = own_totals(values, best)
     bound = math.nan
@@ -120,7 +130,7 @@ def check_stability(
     )
     if getattr(preferred.regret, rule) >= getattr(nominal.regret, rule):
         preferred = nominal
-    agreement = _agreement(table, allocation, start, max(1, draws // _DRAWS_A_SPLIT), seed, solver)
+    agreement = _agreement(table, allocation, start, max(1, draws // _DRAWS_A_SPLIT), run.seed, solver)
     shares = _shares(allocation.index, problem, best, table.loss.shape)
     rows = np.arange(len(table.layers))
     columns = np.array([table.column(entry.name) for entry in nominal.policy.formats])

@@ -1,4 +1,4 @@
-"""What `stability` gives back: policies and what becomes of them when the calibration samples are drawn anew."""
+"""What `check_stability` returns: how policies fare when the calibration samples are drawn anew."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import plain
+from ..common.renamed import renamed_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ class Candidate:
     regret: Regret
 
 
+@renamed_fields(layers="layer_names")
 @dataclass(frozen=True, eq=False)
 class Stability:
     """How a policy fares when the calibration samples are drawn anew.
@@ -57,7 +59,7 @@ class Stability:
     probability
         The probability that the nominal policy is the best one on all data of this kind.
     band
-        Limits of that probability, see `stability`.
+        Limits of that probability, see `check_stability`.
     draws
         How many tables were drawn.
     distinct
@@ -85,16 +87,17 @@ class Stability:
 
     @property
     def verdict(self) -> str:
-        """What came out, as a sentence."""
+        """The result as a sentence."""
         unsure = [name for name, kept in zip(self.layer_names, self.kept, strict=True) if kept < 0.5]
         regret = self.nominal.regret
         low, high = (100 * each for each in self.band)
-        sure = f"with a probability of {low:.0f} to {high:.0f} % the policy is the best one"
-        price = f"another one would save {regret.expected:.2g} {self.unit} on average, {regret.worst:.2g} at most"
+        sure = f"the policy is the best one with a probability of {low:.0f} to {high:.0f} %"
+        saved = f"{regret.expected:.2g} {self.unit} on average, {regret.worst:.2g} at most"
+        price = f"the best policy of a draw saves {saved}"
         if not unsure:
-            return f"{sure}; {price}; every layer keeps its format in most of them"
+            return f"{sure}; {price}; every layer keeps its format in most draws"
         shown = ", ".join(unsure[:5]) + (" and others" if len(unsure) > 5 else "")
-        return f"{sure}; {price}; in most of them another format suits {shown}"
+        return f"{sure}; {price}; in most draws another format is best for {shown}"
 
     def document(self) -> dict[str, Any]:
         """The same in plain types, for JSON; nan is None."""

@@ -1,4 +1,4 @@
-"""What is doubtful about a table: rises, negative entries, outliers, and estimates that are mostly noise."""
+"""Doubtful entries of a table: rises, negative losses, outliers, and estimates that are mostly noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single cells as they come from files and from other people's objects, read with their place in every error."""
+"""Reads single cells of files and of other programs' objects; every error names the place of the cell."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_missing(raw: object, marks: tuple[str, ...]) -> bool:
     return False
 
 
-def is_barred(raw: object) -> bool:
+def is_not_allowed(raw: object) -> bool:
     """Whether a cell says that the format is not allowed for the layer."""
     return isinstance(raw, str) and raw.strip().casefold() == NOT_ALLOWED
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NOT_MEASURED = -1
 
 
+@renamed_fields(layers="layer_names")
 @dataclasses.dataclass(frozen=True, eq=False)
 class CostTable:
     """What every layer costs in every format, such as nanoseconds measured on a device.

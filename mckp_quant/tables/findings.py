@@ -1,4 +1,4 @@
-"""What is odd about a table that came from elsewhere, where it stands, and what the user wants done about it."""
+"""Odd cells of a table from elsewhere: what is odd, where it stands, and what the user wants done about it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about the numbers that somebody has to decide.
+    """One odd cell, about which the user has to decide.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""From a table as it was found to a sound one: what is odd is listed, and handled as the user said."""
+"""Makes a table of what was found in a file: odd cells are listed, and handled as the user said."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
-    from .raw import Cell, Rough
+    from .raw import Cell, RawTable
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ class Imported:
         return report(self.findings)
 
 
-def settle(
-    rough: Rough, handling: Handling, *, layers: Iterable[Layer] = (), formats: Iterable[Format] = ()
+def apply_handling(
+    raw: RawTable, handling: Handling, *, layers: Iterable[Layer] = (), formats: Iterable[Format] = ()
 ) -> Imported:
-    """Make a sound table of what was found, doing about odd cells what the user asked for.
+    """Make a table of what was found, and do about odd cells what the user asked for.
 
     Parameters
     ----------
-    rough
+    raw
         What was found.
     handling
         What to do about odd cells.
@@ -75,37 +75,37 @@ def settle(
     """
     if not isinstance(handling, Handling):
         raise InvalidInput(f"handling is {handling!r}: give Handling(...), such as Handling(missing='drop')")
-    if not rough.layers or not rough.formats:
-        what = "layers" if not rough.layers else "formats"
-        raise InvalidInput(f"{rough.source} has no {what}: a table needs a row per layer and a column per format")
+    if not raw.layers or not raw.formats:
+        what = "layers" if not raw.layers else "formats"
+        raise InvalidInput(f"{raw.source} has no {what}: a table needs a row per layer and a column per format")
     findings: list[Finding] = []
-    chosen = _distinct(rough, handling, findings)
+    chosen = _distinct(raw, handling, findings)
     bits = _bits(chosen)
     given = {layer.name: layer for layer in layers}
-    rows = tuple(given.get(name) or layer_of(facts, name, bits, rough.formats) for name, facts in rough.layers.items())
+    rows = tuple(given.get(name) or layer_of(facts, name, bits, raw.formats) for name, facts in raw.layers.items())
     known = {entry.name: entry for entry in formats}
-    columns = tuple(known.get(name) or format_of(name, rows, bits, chosen, rough) for name in rough.formats)
+    columns = tuple(known.get(name) or format_of(name, rows, bits, chosen, raw) for name in raw.formats)
     loss = np.full((len(rows), len(columns)), math.nan)
     stderr = np.full(loss.shape, math.nan)
     for at, layer in enumerate(rows):
         for column, entry in enumerate(columns):
             cell = chosen.get((layer.name, entry.name))
             if cell is None:
-                place = Place(rough.source, rough.layers[layer.name].row, entry.name)
+                place = Place(raw.source, raw.layers[layer.name].row, entry.name)
                 findings.append(Finding("missing", place, layer.name, entry.name, "nothing", handling.missing))
                 continue
             loss[at, column], stderr[at, column] = _numbers(cell, handling, findings)
-    _settle_negative(loss, stderr, rows, columns, chosen, handling, findings)
-    _settle_rises(loss, stderr, rows, columns, chosen, handling, findings)
-    refuse_errors(rough.source, findings)
+    _handle_negative(loss, stderr, rows, columns, chosen, handling, findings)
+    _handle_rises(loss, stderr, rows, columns, chosen, handling, findings)
+    refuse_errors(raw.source, findings)
     if findings:
-        logger.warning("%s: %d odd cells:\n%s", rough.source, len(findings), report(findings))
-    return Imported(SensitivityTable(rows, columns, loss, stderr, **_about(rough)), tuple(findings))
+        logger.warning("%s: %d odd cells:\n%s", raw.source, len(findings), report(findings))
+    return Imported(SensitivityTable(rows, columns, loss, stderr, **_about(raw)), tuple(findings))
 
 
-def _distinct(rough: Rough, handling: Handling, findings: list[Finding]) -> dict[tuple[str, str], Cell]:
+def _distinct(raw: RawTable, handling: Handling, findings: list[Finding]) -> dict[tuple[str, str], Cell]:
     chosen: dict[tuple[str, str], Cell] = {}
-    for cell in rough.cells:
+    for cell in raw.cells:
         if (cell.layer, cell.format) not in chosen:
             chosen[cell.layer, cell.format] = cell
             continue
@@ -124,7 +124,7 @@ def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
 
 
 def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[float, float]:
-    if cells.is_barred(cell.loss):
+    if cells.is_not_allowed(cell.loss):
         return math.nan, math.nan
     if cells.is_missing(cell.loss, handling.marks):
         found = "an empty cell" if cell.loss in (None, "") else repr(cell.loss)
@@ -140,7 +140,7 @@ def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[f
     return loss, stderr
 
 
-def _settle_negative(
+def _handle_negative(
     loss: np.ndarray[Any, Any],
     stderr: np.ndarray[Any, Any],
     rows: tuple[Layer, ...],
@@ -159,7 +159,7 @@ def _settle_negative(
             loss[at, column] = stderr[at, column] = math.nan
 
 
-def _settle_rises(
+def _handle_rises(
     loss: np.ndarray[Any, Any],
     stderr: np.ndarray[Any, Any],
     rows: tuple[Layer, ...],
@@ -190,9 +190,9 @@ def _settle_rises(
                 loss[at, odd] = stderr[at, odd] = math.nan
 
 
-def _about(rough: Rough) -> dict[str, Any]:
-    about: dict[str, Any] = {key: rough.about[key] for key in ("unit", "method", "likelihood") if rough.about.get(key)}
+def _about(raw: RawTable) -> dict[str, Any]:
+    about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
     for key in ("samples", "seed"):
-        if rough.about.get(key):
-            about[key] = cells.whole(rough.about[key], Place(rough.source, "of the heading", key))
+        if raw.about.get(key):
+            about[key] = cells.whole(raw.about[key], Place(raw.source, "of the heading", key))
     return about

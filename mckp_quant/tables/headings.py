@@ -1,4 +1,4 @@
-"""What the headings of a table mean, whichever way it lies."""
+"""What the headings of a table mean, whether its rows are layers or formats."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def _meaning_of(heading: str) -> str:
     return _MEANING.get(str(heading).strip().casefold(), "")
 
 
-def lies_on_its_side(headings: Sequence[str]) -> bool:
+def is_transposed(headings: Sequence[str]) -> bool:
     """Whether the headings are layers: there is one for the format, and none for the layer or the loss."""
     known = {_meaning_of(heading) for heading in headings}
     return "format" in known and len(headings) > 1 and not known & {"layer", "loss"}
 
 
-def turned(
+def rows_by_name(
     source: str, headings: Sequence[str], records: Iterable[Record]
 ) -> dict[str, tuple[int | str, Mapping[str, object]]]:
-    """From the name of each row of a table on its side to its line and entries.
+    """From the name of each row of a transposed table to its line and entries.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def meanings(source: str, headings: Sequence[str], lines: Mapping[str, int | str
     headings
         The headings.
     lines
-        Of a table on its side, the line of each heading.
+        Of a transposed table, the line of each heading.
 
     Returns
     -------

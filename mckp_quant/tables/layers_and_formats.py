@@ -15,7 +15,7 @@ from .findings import Place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .raw import Cell, FormatFacts, LayerFacts, Rough
+    from .raw import Cell, FormatFacts, LayerFacts, RawTable
 
 
 def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Mapping[str, FormatFacts]) -> Layer:
@@ -81,7 +81,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
 
 
 def format_of(
-    name: str, rows: tuple[Layer, ...], bits: Mapping[str, Mapping[str, int]], chosen: Mapping[Any, Cell], rough: Rough
+    name: str, rows: tuple[Layer, ...], bits: Mapping[str, Mapping[str, int]], chosen: Mapping[Any, Cell], raw: RawTable
 ) -> Format:
     """The format of this name, as the source describes it.
 
@@ -95,7 +95,7 @@ def format_of(
         Stored bits by format and layer, where the source gives them.
     chosen
         The cells by layer and format.
-    rough
+    raw
         The table as it was found.
 
     Returns
@@ -109,7 +109,7 @@ def format_of(
     InvalidInput
         When nothing says what the format takes, or w1 to w8 or float are said to take something else.
     """
-    facts, own = rough.formats[name], bits.get(name)
+    facts, own = raw.formats[name], bits.get(name)
     known = Format.named(name) if is_built_in(name) else None
     if known is not None:
         other = next((layer for layer in rows if own and not _agrees(own.get(layer.name), known, layer)), None)
@@ -117,16 +117,16 @@ def format_of(
             return known
         if name in (*BUILT_IN, FLOAT.name):
             raise InvalidInput(
-                f"{rough.source}: {own[other.name]} stored bits of layer {other.name!r} in column {name!r} are not the "
+                f"{raw.source}: {own[other.name]} stored bits of layer {other.name!r} in column {name!r} are not the "
                 f"{known.storage_bits(other)} of the built-in format {name!r}: give the format another name"
             )
     if own is None:
         Format.named(name)  # raises, with the names that there are
-        raise InvalidInput(f"{rough.source}, column {name!r}: nothing says how many bytes format {name!r} takes")
+        raise InvalidInput(f"{raw.source}, column {name!r}: nothing says how many bytes format {name!r} takes")
     for layer in rows:
         cell = chosen.get((layer.name, name))
         if layer.name not in own and cell is not None and not cells.is_missing(cell.loss, ()):
-            place = Place(rough.source, rough.layers[layer.name].row, name)
+            place = Place(raw.source, raw.layers[layer.name].row, name)
             raise InvalidInput(f"{place}: nothing says how many bytes format {name!r} takes for layer {layer.name!r}")
     least = min(own[layer.name] // layer.elements for layer in rows if layer.name in own)
     weight_bits = facts.weight_bits if facts.weight_bits is not None else min(max(least, 1), 32)

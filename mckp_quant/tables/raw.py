@@ -1,4 +1,4 @@
-"""A table as it was found, before anybody has decided about its odd cells."""
+"""A table as it was found, before anything is decided about its odd cells."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What a file says of a layer, by the names in `FACTS`, and the row, or `sideways` the column, where it says so."""
+    """What a file says of a layer, by the names in `FACTS`, and its row; in a transposed table its column."""
 
     name: str
     facts: Mapping[str, object]
     source: str
     row: int | str
-    sideways: bool = False
+    transposed: bool = False
 
     def place(self, column: str) -> Place:
         """Where a fact stands."""
-        if self.sideways:
+        if self.transposed:
             return Place(self.source, repr(column), self.name)
         return Place(self.source, self.row, column)
 
@@ -52,7 +52,7 @@ class FormatFacts:
 
 
 @dataclass(frozen=True)
-class Rough:
+class RawTable:
     """A table as it was found.
 
     Attributes

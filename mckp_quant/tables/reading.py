@@ -1,4 +1,4 @@
-"""The front door for tables in files: the ending says which kind of file it is."""
+"""Reads and writes tables in files; the ending of the name says which kind of file it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
 from .findings import Handling
-from .handling import Imported, settle
+from .handling import Imported, apply_handling
 from .readers.csv_files import read_csv, write_csv
 from .readers.npz_files import read_npz, with_batches, write_npz
 from .table import SensitivityTable
@@ -61,10 +61,10 @@ def read_table(
     if kind == ".json":
         return Imported(SensitivityTable.load(path))
     if kind in _TEXT:
-        return settle(read_csv(path), handling, layers=layers, formats=formats)
+        return apply_handling(read_csv(path), handling, layers=layers, formats=formats)
     if kind == ".npz":
-        rough, batches, activations, ranges = read_npz(path)
-        imported = settle(rough, handling, layers=layers, formats=formats)
+        raw, batches, activations, ranges = read_npz(path)
+        imported = apply_handling(raw, handling, layers=layers, formats=formats)
         imported = replace(imported, table=replace(imported.table, activations=activations, ranges=ranges))
         if any(finding.answer not in ("keep", "error") for finding in imported.findings):
             return imported  # what single batches contributed is no longer what the losses are made of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidInput
 from . import cells
 from .findings import Place
-from .headings import ALIASES, Record, lies_on_its_side, meanings, turned
-from .raw import FACTS, Cell, FormatFacts, LayerFacts, Rough
+from .headings import ALIASES, Record, is_transposed, meanings, rows_by_name
+from .raw import FACTS, Cell, FormatFacts, LayerFacts, RawTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,12 +25,12 @@ def from_records(
     *,
     about: Mapping[str, str] | None = None,
     formats: Mapping[str, FormatFacts] | None = None,
-) -> Rough:
+) -> RawTable:
     """Read records, whichever of the two shapes they have.
 
     A heading for the format and one for the loss make a long table; otherwise every heading that is no fact of a layer
     is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it. A heading for the
-    format and none for layer and loss make a wide table on its side: headings are layers, and each row is a format, a
+    format and none for layer and loss make a transposed wide table: headings are layers, and each row is a format, a
     fact of the layers, or what stands beside a format.
 
     Parameters
@@ -48,7 +48,7 @@ def from_records(
 
     Returns
     -------
-    rough
+    raw
         What was found.
 
     Raises
@@ -56,16 +56,16 @@ def from_records(
     InvalidInput
         When headings are missing or stand twice, a row has no name, or facts of one layer disagree.
     """
-    if lies_on_its_side(headings):
-        rows = turned(source, headings, records)
+    if is_transposed(headings):
+        rows = rows_by_name(source, headings, records)
         lines = {name: line for name, (line, _) in rows.items()}
         meaning = meanings(source, ["layer", *rows], lines)
         layers = [heading for heading in headings if ALIASES["format"].count(heading.casefold()) == 0]
-        sideways = [
+        transposed = [
             Record(layer, {"layer": layer, **{name: entries[layer] for name, (_, entries) in rows.items()}})
             for layer in layers
         ]
-        return _read(_Sideways(source, meaning, lines), sideways, about, formats)
+        return _read(_Transposed(source, meaning, lines), transposed, about, formats)
     meaning = meanings(source, headings)
     long = "format" in meaning.values() and "loss" in meaning.values()
     if not long and "format" in meaning.values():
@@ -81,14 +81,14 @@ def _read(
     records: Iterable[Record],
     about: Mapping[str, str] | None,
     formats: Mapping[str, FormatFacts] | None,
-) -> Rough:
+) -> RawTable:
     for name, facts in (formats or {}).items():
         reader.formats[name] = facts
     for record in records:
         reader.read(record)
     order = [name for name in reader.found if name in reader.formats]
     order += [name for name in reader.formats if name not in reader.found and name in {c.format for c in reader.cells}]
-    return Rough(
+    return RawTable(
         source=reader.source,
         layers=reader.layers,
         formats={name: reader.formats[name] for name in order},
@@ -100,7 +100,7 @@ def _read(
 class _Reader:
     """Collects what the rows say."""
 
-    sideways = False
+    transposed = False
 
     def __init__(self, source: str, meaning: Mapping[str, str]) -> None:
         self.source = source
@@ -131,7 +131,7 @@ class _Reader:
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
         facts = {known: entry for known, entry in facts.items() if entry not in (None, "")}
         if name not in self.layers:
-            self.layers[name] = LayerFacts(name, facts, self.source, record.line, sideways=self.sideways)
+            self.layers[name] = LayerFacts(name, facts, self.source, record.line, transposed=self.transposed)
             return name
         first = self.layers[name]
         for known, entry in facts.items():
@@ -221,10 +221,10 @@ class _Wide(_Reader):
         return None, None
 
 
-class _Sideways(_Wide):
+class _Transposed(_Wide):
     """One column per layer, one row per format: a record is a column, and its line the heading of it."""
 
-    sideways = True
+    transposed = True
 
     def __init__(self, source: str, meaning: Mapping[str, str], lines: Mapping[str, int | str]) -> None:
         super().__init__(source, meaning)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.documents import entries, field, read_document, whole, write_document
+from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.format import FLOAT, Format, format_document, format_from
 from ..formats.ranges import ActivationRanges
@@ -24,6 +25,7 @@ KIND = "table"
 VERSION = 1
 
 
+@renamed_fields(weights="batch_sizes")
 @dataclasses.dataclass(frozen=True, eq=False)
 class SensitivityTable:
     """Predicted increase of the loss for every layer in every format.

@@ -1,16 +1,16 @@
-"""The last pass for one policy: biases and norms matched to the float network, and fine-tuning.
+"""The last pass for one policy: matches biases and norms to the float network, and fine-tunes the weights.
 
-Formats are given and do not change here. PyTorch is needed.
+The policy is given: no format changes here. PyTorch is needed.
 """
 
 from __future__ import annotations
 
-from .matching import Calibration, calibrate
+from .matching import Matched, match_features
 from .training import FineTuned, finetune
 
 __all__ = [
-    "Calibration",
     "FineTuned",
-    "calibrate",
+    "Matched",
     "finetune",
+    "match_features",
 ]

@@ -1,4 +1,4 @@
-"""Calibration of a quantised network: its features are brought to match those of the float network, on average."""
+"""Matches the features of a quantised network to those of the float network, on average."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..common.renamed import OUTPUTS, renamed_keywords
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
-from ..network.batches import as_batch, as_batches, evaluating, forward
+from ..network.batches import as_batch, evaluating, forward
 from ..network.discovery import is_layer
+from ..network.outputs import Outputs
 from ..rounding.inputs import input_of
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ class _Seen(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """A calibrated network.
+class Matched:
+    """A quantised network whose features were matched to those of the float network.
 
     Attributes
     ----------
@@ -58,21 +60,17 @@ class Calibration:
     corrected: tuple[str, ...]
 
 
-def calibrate(
-    model: nn.Module,
-    reference: nn.Module,
-    batches: Iterable[object],
-    *,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-) -> Calibration:
+@renamed_keywords(**OUTPUTS)
+def match_features(
+    model: nn.Module, reference: nn.Module, batches: Iterable[object], *, outputs: Outputs = Outputs()
+) -> Matched:
     """Make the features of a quantised network agree with those of the float network, on average.
 
     After EvoQ (Yuan, Chen, Hu and Peng, 2020), which calibrates outputs and intermediate features on the search's own
     samples; how is not public. Here every normalisation gets the scale and shift at which each channel has the float
-    network's mean and spread on the same samples, and every layer that does not feed one gets the bias at which it has
-    the float network's mean (one is added where it has none), from the input to the output, each with all corrections
-    before it in place. How much of that is applied, in `STRENGTHS`, is chosen by
+    network's mean and spread on the same samples. Every layer that does not feed a normalisation gets the bias at which
+    it has the float network's mean; where it has no bias, one is added. Corrections are made from the input to the
+    output, each with those before it in place. How much of them is applied, in `STRENGTHS`, is chosen by
     cross-validation: fitted on one half of the samples and judged on the other, both ways. Where nothing helps, nothing
     is done.
 
@@ -84,32 +82,32 @@ def calibrate(
         The float network; it is left as it was.
     batches
         At least two, or one tensor of several samples. Targets are not used.
-    output, likelihood
-        As for `evaluate`.
+    outputs
+        What both networks return, and what their numbers mean.
 
     Returns
     -------
-    calibration
-        With a calibrated copy.
+    matched
+        With a corrected copy.
 
     Raises
     ------
     InvalidInput
         When there is not enough to cross-validate, or the two networks do not have the same modules.
     """
-    data = list(as_batches(batches, model))
+    data, take = list(outputs.batches(batches, model)), outputs.logits
     if list(dict(model.named_modules())) != list(dict(reference.named_modules())):
-        raise InvalidInput("the two networks have other modules: calibrate a network against the one that it came from")
+        raise InvalidInput("the two networks have different modules: match a network to the one that it came from")
     halves = _halves(data)
     worth = dict.fromkeys(STRENGTHS, 0.0)
     for fit, judge in (halves, halves[::-1]):
-        evaluator = Evaluator(reference, judge, output=output, likelihood=likelihood)
+        evaluator = Evaluator(reference, judge, outputs=outputs)
         for strength in STRENGTHS:
-            made, _ = _corrected(model, reference, fit, strength, output)
+            made, _ = _corrected(model, reference, fit, strength, take)
             worth[strength] += evaluator.evaluate_model(made).kl / 2
     best = min(STRENGTHS, key=worth.__getitem__)
-    made, names = _corrected(model, reference, data, best, output)
-    return Calibration(made, model, best, worth[0.0], worth[best], names)
+    made, names = _corrected(model, reference, data, best, take)
+    return Matched(made, model, best, worth[0.0], worth[best], names)
 
 
 def _halves(data: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
@@ -119,7 +117,7 @@ def _halves(data: Sequence[Batch]) -> tuple[list[Batch], list[Batch]]:
     (batch,) = data
     if batch.size < 2 or not isinstance(batch.inputs, Tensor):
         raise InvalidInput(
-            "calibration fits on some samples and judges by others: give at least two batches, or one tensor of "
+            "features are matched on some samples and judged on others: give at least two batches, or one tensor of "
             "several samples"
         )
     middle = batch.size // 2
@@ -131,25 +129,25 @@ def _corrected(
     reference: nn.Module,
     data: Sequence[Batch],
     strength: float,
-    output: Callable[..., object] | None,
+    take: Callable[..., object] | None,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy with this much of the correction, and the names of what was changed."""
     made = copy.deepcopy(model)
     if not strength:
         return made, ()
-    order = _correctable(reference, data[0], output)
+    order = _correctable(reference, data[0], take)
     corrected = []
     with evaluating(reference), evaluating(made), torch.no_grad():
-        wanted = _moments(reference, order, data, output)
+        wanted = _moments(reference, order, data, take)
         for name in order:
-            own = _moments(made, {name: order[name]}, data, output)
+            own = _moments(made, {name: order[name]}, data, take)
             if name in own and name in wanted:  # what runs may depend on the features, as experts do
                 _match(made.get_submodule(name), own[name], wanted[name], strength)
                 corrected.append(name)
     return made, tuple(corrected)
 
 
-def _correctable(model: nn.Module, batch: Batch, output: Callable[..., object] | None) -> dict[str, int]:
+def _correctable(model: nn.Module, batch: Batch, take: Callable[..., object] | None) -> dict[str, int]:
     """Normalisations with scale and shift, and layers that do not feed one directly, in the order in which they run.
 
     With how many times each is called.
@@ -176,7 +174,7 @@ def _correctable(model: nn.Module, batch: Batch, output: Callable[..., object] |
         for module in names:
             if isinstance(module, _NORMS) or (is_layer(module) and not isinstance(module, nn.Embedding)):
                 hooks.callback(module.register_forward_hook(note, with_kwargs=True).remove)
-        forward(model, batch.head(1), output)
+        forward(model, batch.head(1), take)
     return {name: calls[name] for name in order}
 
 
@@ -187,14 +185,14 @@ def _affine(module: nn.Module) -> bool:
 
 
 def _moments(
-    model: nn.Module, calls: Mapping[str, int], data: Sequence[Batch], output: Callable[..., object] | None
+    model: nn.Module, calls: Mapping[str, int], data: Sequence[Batch], take: Callable[..., object] | None
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of every channel of modules, over samples, calls, and positions without padding."""
     sums: dict[str, list[Tensor]] = {}
     modules = {model.get_submodule(name): name for name in calls}
     left: Counter[str] = Counter()
 
-    def take(module: nn.Module, args: tuple[Any, ...], result: Tensor) -> None:
+    def watch(module: nn.Module, args: tuple[Any, ...], result: Tensor) -> None:
         counted = batch.counted(result) if isinstance(module, _CHANNELS_LAST) else None
         rows = _by_channel(module, result if counted is None else result[counted]).double()
         count = torch.tensor(float(len(rows)), dtype=torch.float64)
@@ -207,11 +205,11 @@ def _moments(
 
     with contextlib.ExitStack() as hooks:
         for module in modules:
-            hooks.callback(module.register_forward_hook(take).remove)
+            hooks.callback(module.register_forward_hook(watch).remove)
         for batch in data:
             left.update(calls)
             with contextlib.suppress(_Seen):
-                forward(model, batch, output)
+                forward(model, batch, take)
             left.clear()
     found = {}
     for name, (count, total, squares) in sums.items():

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from ..common.checks import check_count, check_positive
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator, apply
-from ..network.batches import as_batches, evaluating, forward
+from ..network.batches import evaluating, forward
 from ..network.divergence import divergence, float_logits
-from ..network.likelihood import LIKELIHOODS
+from ..network.outputs import Outputs
 from ..network.weight_uses import uses_in
 from ..rounding.weights import quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ..network.batch import Batch
     from ..policy.policy import Policy
@@ -43,6 +47,7 @@ class FineTuned:
     loss: tuple[float, ...]
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
 def finetune(
     model: nn.Module,
     policy: Policy,
@@ -51,10 +56,8 @@ def finetune(
     steps: int = 100,
     rate: float = 1e-4,
     distil: bool = True,
-    seed: int = 0,
-    output: Callable[..., object] | None = None,
-    likelihood: str = "categorical",
-    progress: Callable[[int, int | None], None] | None = None,
+    outputs: Outputs = Outputs(),
+    run: RunOptions = RunOptions(),
 ) -> FineTuned:
     """Train the weights under their rounding, with a straight-through estimator.
 
@@ -77,12 +80,10 @@ def finetune(
         The first step of Adam.
     distil
         Whether to approach the float network's outputs (no targets needed) rather than the targets.
-    seed
-        Of the order of the batches.
-    output, likelihood
-        As for `evaluate`.
-    progress
-        Called with the steps done and their number.
+    outputs
+        What the network returns, and what its numbers mean.
+    run
+        The seed of the order of the batches, how many batches are read at most, and progress, step by step.
 
     Returns
     -------
@@ -92,17 +93,18 @@ def finetune(
     Raises
     ------
     InvalidInput
-        When `steps` or `rate` make no sense, targets are missing where they are needed, or training
-        diverges.
+        When `steps` or `rate` make no sense, targets are missing where they are needed, or training diverges.
     """
-    if steps < 1 or not rate > 0:
-        raise InvalidInput(f"steps = {steps}, rate = {rate}: take at least one step, of a size above 0")
-    data = list(as_batches(batches, model))
+    run.only("finetune", "seed", "max_batches", "progress")
+    check_count("steps", steps, 1)
+    check_positive("rate", rate)
+    take = outputs.logits
+    data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     if not distil and any(batch.targets is None for batch in data):
         raise InvalidInput("fine-tuning to the targets needs batches with targets: give them, or distil=True")
     tuned = copy.deepcopy(model)
-    wanted = float_logits(model, data, output) if distil else [torch.zeros(0)] * len(data)
-    order = torch.randperm(len(data) * -(-steps // len(data)), generator=torch.Generator().manual_seed(seed))
+    wanted = float_logits(model, data, take) if distil else [torch.zeros(0)] * len(data)
+    order = torch.randperm(len(data) * -(-steps // len(data)), generator=torch.Generator().manual_seed(run.seed))
     losses = []
     with evaluating(tuned):
         rounded = _Rounded(tuned, policy)
@@ -113,8 +115,8 @@ def finetune(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for step in range(steps):
             at = int(order[step]) % len(data)
-            logits = forward(rounded, data[at], output)
-            loss = _loss(logits, data[at], wanted[at], likelihood, distil)
+            logits = forward(rounded, data[at], take)
+            loss = _loss(logits, data[at], wanted[at], outputs, distil)
             if not bool(torch.isfinite(loss)):
                 raise InvalidInput(f"fine-tuning diverged at step {step} (loss {loss.item()}): use a smaller rate")
             optimiser.zero_grad()
@@ -122,16 +124,15 @@ def finetune(
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-            if progress is not None:
-                progress(step + 1, steps)
+            run.report(step + 1, steps)
     return FineTuned(tuned, apply(tuned, policy), tuple(losses))
 
 
-def _loss(logits: Tensor, batch: Batch, wanted: Tensor, likelihood: str, distil: bool) -> Tensor:
+def _loss(logits: Tensor, batch: Batch, wanted: Tensor, outputs: Outputs, distil: bool) -> Tensor:
     if distil:
-        return divergence(logits, wanted, batch, likelihood)
+        return divergence(logits, wanted, batch, outputs.likelihood)
     assert batch.targets is not None
-    return LIKELIHOODS[likelihood].mean_loss(logits, batch.targets)
+    return outputs.distribution.mean_loss(logits, batch.targets)
 
 
 class _Rounded(nn.Module):

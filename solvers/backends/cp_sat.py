@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import InvalidProblem, require
+from ..errors import require
+from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome
+from .backend_model import BackendModel, Outcome
 from .interrupt import interruptible
 from .row_model import solve_general
 
@@ -37,7 +38,7 @@ class CpSat:
     threads
         Workers; with more than one the selection among equals may differ from run to run.
     reduce
-        False gives CP-SAT the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+        False gives CP-SAT the whole problem; its status is then kept in ``stats["claimed"]`` and proves nothing.
     """
 
     threads: int = 1
@@ -48,8 +49,7 @@ class CpSat:
 
     def __post_init__(self) -> None:
         """Refuse a thread count that CP-SAT would read as 'all'."""
-        if self.threads < 1:
-            raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
+        check_whole("threads", self.threads, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: no pairwise terms, and no costs whose sum needs more than 61 bits."""
@@ -68,7 +68,7 @@ class CpSat:
         """Solve."""
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
-    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+    def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         cp_model = require("ortools.sat.python.cp_model", None)
         cp = cp_model.CpModel()
         n = len(model.value)
@@ -117,12 +117,12 @@ class CpSat:
         )
 
 
-def _largest_cost(model: CoreModel) -> int:
+def _largest_cost(model: BackendModel) -> int:
     rows: list[int] = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
     return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
 
 
-def _scale(model: CoreModel) -> float:
+def _scale(model: BackendModel) -> float:
     """A power of two that spreads the values over the integers that CP-SAT is given."""
     largest = float(np.maximum.reduceat(np.abs(model.value), model.start[:-1]).sum())
     if largest == 0:

@@ -1,7 +1,7 @@
 """The core in gap units, the form in which general solvers receive it.
 
-They work with absolute tolerances, which losses of 1e-3 to 1e-9 slip through. In gap units (reduced costs over the gap,
-times `GAP_UNITS`) the same tolerances are tiny parts of the only differences that matter.
+General solvers have absolute tolerances, in which losses of 1e-3 to 1e-9 vanish. In gap units (reduced costs over the
+gap, times `GAP_UNITS`) the same tolerances are tiny parts of the only differences that matter.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .core_model import CoreModel
+from .backend_model import BackendModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 GAP_UNITS = 2.0**22  # a tolerance of 1e-6 is then 2.4e-13 of the gap
 
 
 def gap_model(
     core: Core, price: NDArray[np.float64], gap: float, incumbent: NDArray[np.int64] | None
-) -> tuple[CoreModel, float]:
+) -> tuple[BackendModel, float]:
     """State a core in gap units.
 
     Parameters
@@ -60,7 +60,7 @@ def gap_model(
         chosen = np.zeros(int(max(core.position.max(initial=0), incumbent.max())) + 1, dtype=bool)
         chosen[incumbent] = True
         hint = largest_hint(core.start, chosen[core.position])
-    model = CoreModel(
+    model = BackendModel(
         core.start, core.reduced * units, core.value * units, cost, tuple(slack), np.array(slack_price), hint
     )
     return model, unit

@@ -11,7 +11,7 @@ import numpy as np
 from ..bounds.lagrangian import EPS
 from ..errors import require
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome, largest_in_group
+from .backend_model import BackendModel, Outcome, largest_in_group
 from .interrupt import interruptible, output_to_errors
 from .milp import as_milp
 from .row_model import solve_general
@@ -36,7 +36,7 @@ class Highs:
     Attributes
     ----------
     reduce
-        False gives HiGHS the whole problem; its word is then kept in ``stats["claimed"]`` and not believed.
+        False gives HiGHS the whole problem; its status is then kept in ``stats["claimed"]`` and proves nothing.
     """
 
     reduce: bool = True
@@ -53,7 +53,7 @@ class Highs:
         return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce)
 
 
-def _minimise(model: CoreModel, seconds: float) -> Outcome:
+def _minimise(model: BackendModel, seconds: float) -> Outcome:
     optimize = require("scipy.optimize", None)
     sparse = require("scipy.sparse", None)
     whole = as_milp(model, _TOLERANCE, EPS)

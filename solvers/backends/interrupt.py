@@ -1,4 +1,4 @@
-"""Ctrl-C during calls into compiled code, and what such code writes to the standard output."""
+"""Keeps Ctrl-C working during calls into compiled code, and such code from writing to the standard output."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def interruptible(call: Callable[[], Result], stop: Callable[[], None] | None = 
 def output_to_errors() -> Iterator[None]:
     """Send what compiled code prints to the standard error while the context lasts.
 
-    HiGHS writes a line to the standard output now and then however quiet it is told to be, past `sys.stdout`, and
-    whoever prints a document there would ship it. File descriptor 1 belongs to the whole process, so while other
-    threads run it is left alone: their output must not go astray.
+    HiGHS now and then writes a line to file descriptor 1, past `sys.stdout` and however quiet it is told to be; the
+    line would end up in a document that the caller prints. The descriptor belongs to the whole process, so it is left
+    alone while other threads run: their output must not go astray.
     """
     if threading.active_count() > 1 or not _redirection.acquire(blocking=False):
         yield

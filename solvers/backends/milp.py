@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.rows import IntegerRow
-    from .core_model import CoreModel
+    from .backend_model import BackendModel
 
 _DIGITS = 12  # digits of an integer that survive in a float and in a file
 _HEADROOM = 1e14  # largest term of a row over the tolerance on it; doubles carry 1e16
@@ -56,7 +56,7 @@ class Milp:
     resolution: float
 
 
-def as_milp(model: CoreModel, tolerance: float, precision: float) -> Milp:
+def as_milp(model: BackendModel, tolerance: float, precision: float) -> Milp:
     """State a model as rows for a solver with this absolute tolerance and this relative precision of its numbers.
 
     Parameters
@@ -127,7 +127,7 @@ def _one_sided(row: IntegerRow, tolerance: float) -> list[Row]:
     return [dataclasses.replace(each, index=row.index[each.index]) for each in scaled]
 
 
-def _charge(model: CoreModel, resource: int, tolerance: float) -> tuple[Row, float, float]:
+def _charge(model: BackendModel, resource: int, tolerance: float) -> tuple[Row, float, float]:
     """A budget row in units of the objective scaled to the tolerance, that unit, and the sum of its largest terms."""
     charge = float(model.slack_price[resource]) * model.cost[resource]
     unit = math.ldexp(1.0, max(0, math.frexp(float(np.abs(charge).max()) / (tolerance * _HEADROOM))[1]))

@@ -1,4 +1,4 @@
-"""Adapter to PuLP with the CBC that it brings."""
+"""Adapter to PuLP and the CBC that comes with it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..errors import InvalidProblem, require
+from ..errors import require
+from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome, largest_in_group
+from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general
 
@@ -40,8 +41,8 @@ class Pulp:
     threads
         Threads of CBC.
     reduce
-        False gives CBC the whole problem at its default settings; its word is then kept in ``stats["claimed"]`` and
-        not believed.
+        False gives CBC the whole problem at its default settings; its status is then kept in ``stats["claimed"]``
+        and proves nothing.
     """
 
     threads: int = 1
@@ -52,8 +53,7 @@ class Pulp:
 
     def __post_init__(self) -> None:
         """Refuse a thread count that CBC has no meaning for."""
-        if self.threads < 1:
-            raise InvalidProblem(f"threads = {self.threads}: it must be at least 1")
+        check_whole("threads", self.threads, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without pairwise terms is taken."""
@@ -63,13 +63,13 @@ class Pulp:
         """Solve."""
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
-    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+    def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         pulp = require("pulp", None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # PuLP 3 announces the names of version 4
             return self._run(pulp, seed, model, seconds)
 
-    def _run(self, pulp, seed: int, model: CoreModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
+    def _run(self, pulp, seed: int, model: BackendModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
         milp = as_milp(model, TOLERANCE, FILE_PRECISION)
         whole, x = _stated(pulp, milp)
         if model.hint is not None:

@@ -1,4 +1,4 @@
-"""Problems with further rows: what the general solvers receive, and what becomes of their answers.
+"""Calls general solvers for problems with further rows, with bounds that shrink the model.
 
 Rows spoil dominance, and the reduction's incumbents may break them. What stays valid is the Lagrangian bound without
 the rows, and with it the reduced costs: once a selection is known that satisfies the rows, choices whose reduced cost
@@ -18,7 +18,7 @@ import numpy as np
 from ..answer import Answer
 from ..bounds.bound import best_price
 from ..bounds.lagrangian import EPS
-from ..core.reduce import Core, gap_of
+from ..core.reduction import Core, gap_of
 from .gap_units import gap_model
 from .solving import search, solve_raw, solve_reduced
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..problem.problem import Problem
     from ..problem.rows import IntegerRow, Rows
-    from .core_model import Backend, Outcome
+    from .backend_model import Backend, Outcome
 
 _SHARP = 1e-13  # a resolution below this share of the values chosen is fine enough
 _ROUNDS = 3

@@ -12,7 +12,7 @@ import numpy as np
 from ..bounds.lagrangian import EPS
 from ..errors import require
 from ..problem.supports import no_pairs
-from .core_model import CoreModel, Outcome, largest_in_group
+from .backend_model import BackendModel, Outcome, largest_in_group
 from .interrupt import interruptible
 from .milp import as_milp
 from .row_model import solve_general
@@ -36,8 +36,8 @@ class Scip:
     Attributes
     ----------
     reduce
-        False gives SCIP the whole problem at its default settings; its word is then kept in ``stats["claimed"]`` and
-        not believed.
+        False gives SCIP the whole problem at its default settings; its status is then kept in ``stats["claimed"]``
+        and proves nothing.
     """
 
     reduce: bool = True
@@ -56,7 +56,7 @@ class Scip:
         """Solve."""
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
-    def _minimise(self, seed: int, model: CoreModel, seconds: float) -> Outcome:
+    def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         pyscipopt = require("pyscipopt", "scip", "'exact', 'cp_sat', 'highs' and 'pulp' work without it")
         milp = as_milp(model, _TOLERANCE, EPS)
         scip = pyscipopt.Model()

@@ -1,4 +1,4 @@
-"""How a general solver is asked: on the reduced core or the raw problem, and what becomes of its answers."""
+"""Calls a general solver on the reduced core or on the raw problem, and turns its outcome into an answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..answer import Answer
-from ..core.reduce import reduce
-from .core_model import CoreModel, Outcome
+from ..core.reduction import reduce
+from .backend_model import BackendModel, Outcome
 from .gap_units import gap_model
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
-    from .core_model import Backend
+    from .backend_model import Backend
 
-_CUTS = 20  # untrue selections that a backend may offer before it is given up
+_CUTS = 20  # selections over budget that a backend may return before it is given up
 
 
 def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDArray[np.int64] | None) -> Answer:
@@ -68,9 +68,9 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
 
 
 def search(
-    model: CoreModel, backend: Backend, deadline: float, allowed: Callable[[Outcome], bool]
-) -> tuple[Outcome, CoreModel]:
-    """Ask a backend again and again until what it offers is true in exact integers, or the user interrupts.
+    model: BackendModel, backend: Backend, deadline: float, allowed: Callable[[Outcome], bool]
+) -> tuple[Outcome, BackendModel]:
+    """Call a backend until its selection holds in exact integers, or the user interrupts.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def search(
     Returns
     -------
     outcome
-        The last outcome, without a selection where none was true.
+        The last outcome, without a selection where none held.
     model
-        The model with all those forbidden that were not.
+        The model, in which the selections that did not hold are forbidden.
     """
     outcome = Outcome(None, False, "not called")
     for _ in range(_CUTS):
@@ -106,11 +106,11 @@ def search(
 
 
 def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[np.int64] | None) -> Answer:
-    """Give the backend the problem as it stands; its word is kept, not believed."""
+    """Give the backend the problem as it stands; its status is recorded and proves nothing."""
     rows = () if problem.rows is None else tuple(problem.rows.each())
     if any(not len(row.index) and (row.lower, row.upper) != (None, None) for row in rows):
         return Answer(None, stats={"claimed": "infeasible: a row without variables"})
-    model = CoreModel(
+    model = BackendModel(
         start=problem.start,
         objective=problem.value,
         value=problem.value,

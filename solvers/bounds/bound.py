@@ -1,4 +1,4 @@
-"""The best price: the multipliers at which the Lagrangian bound is highest, and Farkas prices."""
+"""The price at which the Lagrangian bound is highest, and Farkas prices, which prove infeasibility."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def relax_one_budget(problem: Problem, undominated_position: NDArray[np.int64]) 
 
 
 def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
-    """A price that proves that no selection is within every budget, or None where the linear relaxation has one.
+    """A price that proves that no selection is within every budget, or None where the linear relaxation is feasible.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which choices no other choice of their group beats or equals in value and in every cost."""
+"""Dominance: the choices that no other choice of their group beats or equals in value and in every cost."""
 
 from __future__ import annotations
 

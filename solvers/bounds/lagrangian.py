@@ -1,4 +1,4 @@
-"""What a price proves: rigorous bounds that allow for every rounding."""
+"""The Lagrangian bound, which a price proves, and Farkas' proof of infeasibility; both allow for every rounding."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     price
         ``(n_resources,)`` float64, at least 0: value per unit of cost.
     split
-        Of a problem with pairwise terms: how these are shared out, see `shared_out`.
+        Of a problem with pairwise terms: the share of each choice, see `reparametrise`.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     """
     above, room = problem.above, problem.room
     fits = fitting(problem)
-    value, rest = (problem.value, 0.0) if problem.pairs is None else shared_out(problem, split, fits)
+    value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
     with np.errstate(over="ignore", invalid="ignore"):
         priced = charge(price, above)
         slip = (problem.n_resources + 2) * EPS * (np.abs(value) + priced)
@@ -113,10 +113,10 @@ def _sum_below(terms: list[float]) -> float:
     return math.nextafter(total, -math.inf) if math.isfinite(total) else -math.inf
 
 
-def shared_out(
+def reparametrise(
     problem: Problem, split: NDArray[np.float64] | None, fits: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], float]:
-    """Share the pairwise terms out among single choices, so that what is left over is bounded group pair by group pair.
+    """Move shares of the pairwise terms to single choices; what is left is bounded for each two groups.
 
     For any shares, ``q_ij = s_ij + s_ji + (q_ij - s_ij - s_ji)``: the first two are added to the values of the choices
     ``i`` and ``j``, and the rest of two groups is at least its minimum over their choices (reparametrisation of a
@@ -137,7 +137,7 @@ def shared_out(
     value
         ``(n_choices,)`` values with the shares, lowered by their rounding error.
     rest
-        A number that the rests of all pairs of groups do not add up to less than.
+        A lower bound on the sum of what is left between all pairs of groups.
     """
     assert problem.pairs is not None
     matrix = problem.pairs.dense(problem.n_choices)

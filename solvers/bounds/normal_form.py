@@ -1,4 +1,4 @@
-"""The same problem without what only blurs it: common costs, choices that can never fit, and the unit of the values.
+"""The normal form of a problem: no common costs, no choices that can never fit, and values in a sound unit.
 
 Differences decide, so what all choices of a group have in common must not enter any sum: a cost of ``2**55`` in every
 choice would swallow the values beside it. A choice that exceeds a budget even when every other group costs its least is
@@ -99,7 +99,7 @@ def normalise(problem: Problem) -> Normal:
 def fitting(problem: Problem) -> NDArray[np.bool_]:
     """``(n_choices,)`` whether a choice is within every budget when all other groups cost their least.
 
-    In a group of which nothing fits, every choice counts as fitting: the problem is infeasible, and others say so.
+    Where nothing in a group fits, all its choices count as fitting; that the problem is infeasible is found elsewhere.
     """
     fits: NDArray[np.bool_] = problem.above[0] <= problem.room[0]
     for row, left in zip(problem.above[1:], problem.room[1:], strict=True):

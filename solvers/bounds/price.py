@@ -18,8 +18,8 @@ _PIVOTS_PER_RESOURCE = 500
 _DEARER = 100.0
 _ENOUGH = 1e-12  # relative distance of the best bound found from the optimum of the relaxation
 _ROUNDING = 1e-13
-_NEGLIGIBLE = 1e-11  # prices that are rounding, beside the largest in the same units
-_OVERRUN = 1e7  # overrun that cannot be avoided at this cost, in the largest value of each group, cannot be at all
+_NEGLIGIBLE = 1e-11  # prices below this share of the largest, in the same units, are rounding
+_OVERRUN = 1e7  # an overrun that stays at this price (in largest values of a group) cannot be avoided
 
 
 def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64] | None:
@@ -48,7 +48,7 @@ def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDA
     n = problem.n_resources
     best, excess = tables.cheapest(np.zeros(n))
     basis = np.zeros((n + 1, n + 1))
-    basis[:n, :n] = np.diag(np.where(excess <= 0, 1.0, -1.0))  # unused budget, or overrun at a cost
+    basis[:n, :n] = np.diag(np.where(excess <= 0, 1.0, -1.0))  # unused budget, or overrun at a price
     basis[:n, n] = excess
     basis[n, n] = 1.0
     overrun = 1.0

@@ -1,4 +1,4 @@
-"""Monotone: the best selection whose labels only fall, or only rise, along the groups."""
+"""Monotone: finds the best selection whose labels only fall, or only rise, along the groups."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..answer import Answer
 from ..bounds.bound import best_price
 from ..bounds.lagrangian import lagrangian_bound
 from ..certify import total_value
-from ..errors import InvalidProblem
 from ..methods.exact import Exact
+from ..problem.arguments import check_member, check_whole
 from ..problem.supports import refusal
 from .search import search_chain
 from .table import chain_table
@@ -32,13 +32,13 @@ Direction = Literal["fall", "rise"]
 class Monotone:
     """Keep to a chain: along the groups, in their order in the problem, labels may only fall (or only rise).
 
-    Labels are the order, so they should be bits, or columns sorted by them. The best chain is found exactly. What is
-    certified is the problem without the chain: the answer is feasible there, and optimal only where the chain costs
-    nothing. The statistics hold the rest:
+    Choices are ordered by label, so labels should be bits, or columns sorted by bits. The best chain is found exactly.
+    The certificate is for the problem without the rule: there the answer is feasible, and optimal only where the rule
+    costs nothing. The statistics hold the rest:
 
     - ``chain``: ``"proved optimal"`` among chains, ``"not proved optimal"``, ``"proved infeasible"``, ``"none found"``
     - ``chain_bound``: no chain is better than this; the chain's own value where that is proved optimal
-    - ``free_value``: the optimum without the chain where ``free`` says ``"optimum"``, else the bound of it
+    - ``free_value``: the optimum without the rule where ``free`` says ``"optimum"``, else the bound of it
     - ``chain_cost``: value of the chain less ``free_value``; at most that where ``free`` says ``"bound"``
 
     Attributes
@@ -46,8 +46,8 @@ class Monotone:
     direction
         ``"fall"``: no group has a higher label than the one before it; ``"rise"``: none has a lower one.
     compare
-        Solve the problem without the chain as well, by `Exact` in the time that is left, to say what the chain costs;
-        False compares with the Lagrangian bound, which is there anyway.
+        Also solve the problem without the rule, by `Exact` in the time that is left, to say what the rule costs;
+        False compares with the Lagrangian bound instead.
     max_states
         How many states the dynamic programme may keep, about 30 bytes each; beyond it the chain is not proved optimal.
     """
@@ -65,10 +65,8 @@ class Monotone:
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction, and a limit that no list fits in."""
-        if self.direction not in get_args(Direction):
-            raise InvalidProblem(f"direction = {self.direction!r}: it must be one of {', '.join(get_args(Direction))}")
-        if self.max_states < 1:
-            raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
+        check_member("direction", self.direction, get_args(Direction))
+        check_whole("max_states", self.max_states, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""

@@ -1,4 +1,4 @@
-"""Chains, selections in which the level of the choice never falls from one group to the next, and their bound.
+"""The table of chains (selections whose level never falls from one group to the next), and their bound.
 
 A chain is chosen group by group, so relaxing the budgets alone leaves a problem that a table over groups and levels
 solves. Its optimum at the best prices bounds every chain from below, more sharply than the Lagrangian bound of the
@@ -86,14 +86,14 @@ def chain_table(problem: Problem, key: NDArray[np.int64]) -> ChainTable:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tails:
-    """The best way to go on from every group, without budgets.
+    """The best continuation from every group and level, without budgets.
 
     Attributes
     ----------
     least
         ``(n_groups + 1, n_levels)`` least sum over the groups from this one on, at no lower a level than this.
     reached
-        ``(n_groups + 1, n_levels)`` whether there is any way at all.
+        ``(n_groups + 1, n_levels)`` whether there is any continuation.
     level
         ``(n_groups, n_levels)`` int64 the level to take in this group.
     """
@@ -111,7 +111,7 @@ class Tails:
         return taken
 
     def along(self, table: NDArray[Any]) -> NDArray[Any]:
-        """What another table adds up to along the same ways, ``(n_groups + 1, n_levels)``."""
+        """The sums of another table along the same continuations, ``(n_groups + 1, n_levels)``."""
         total = np.zeros_like(table, shape=self.least.shape)
         for at in range(len(table) - 1, -1, -1):
             total[at] = (table[at] + total[at + 1])[self.level[at]]
@@ -131,7 +131,7 @@ def tails(charge: NDArray[Any], present: NDArray[np.bool_]) -> Tails:
     Returns
     -------
     tails
-        The best way on from every group and level.
+        The best continuation from every group and level.
     """
     groups, levels = charge.shape
     never = np.iinfo(np.int64).max if charge.dtype.kind == "i" else np.inf

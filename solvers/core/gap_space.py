@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Relative:
+class RelativeChoices:
     """The undominated choices relative to the reference selection.
 
     Attributes
@@ -50,7 +50,7 @@ class Relative:
     @classmethod
     def of(
         cls, problem: Problem, position: NDArray[np.int64], reference: NDArray[np.int64], price: NDArray[np.float64]
-    ) -> Relative:
+    ) -> RelativeChoices:
         """Choices at some positions, group by group, relative to a reference selection among them."""
         group = problem.group[position]
         # Differences first: they cancel exactly what the group has in common, so small groups keep their digits.

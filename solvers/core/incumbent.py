@@ -1,4 +1,4 @@
-"""Feasible selections found quickly: repair what is over budget, then change one group, then two, while it helps."""
+"""Finds feasible selections quickly: repairs what is over budget, then changes one group or two while that helps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def repair(
     Returns
     -------
     selection
-        ``(n_groups,)`` int64 positions within every budget, or None where this road leads nowhere in time.
+        ``(n_groups,)`` int64 positions within every budget, or None where repair finds none in time.
     """
     chosen = selection.copy()
     group = problem.group[allowed]
@@ -147,7 +147,7 @@ def improve(
 def best_changes(
     value: NDArray[np.float64], cost: NDArray[np.int64], group: NDArray[np.int64], slack: int
 ) -> NDArray[np.int64]:
-    """The change of one group, or of two together, that fits and adds least; with the prefix of partners that fit.
+    """The change of one group, or of two together, that fits and adds the least value.
 
     Parameters
     ----------

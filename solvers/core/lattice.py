@@ -1,4 +1,4 @@
-"""How close to the bound a selection can come when costs and values share a pattern of remainders.
+"""A rounding cut: how close to the bound a selection can come where costs and values share a pattern of remainders.
 
 In strongly correlated data every value is a multiple of the cost plus a multiple of some ``g``. The pairs (cost, value)
 then lie on a sparse lattice, found by the algorithm of Euclid, and so do their sums: most totals just above the

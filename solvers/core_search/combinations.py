@@ -1,4 +1,4 @@
-"""Changes of several groups of a core together, which enter its dynamic programme as if they were one group."""
+"""Combined changes of several groups of a core, which enter its dynamic programme like one group."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Combinations:
 
 
 def combine(ahead: Remaining, first: int, limit: int, price: float, most: float) -> tuple[Combinations, int]:
-    """The choices of the next group, and with those of as many groups after it as stay few together.
+    """Combine the choices of the next group with those of further groups, while the combinations stay few.
 
     Parameters
     ----------

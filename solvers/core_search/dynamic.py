@@ -4,7 +4,7 @@ A state is a choice in the groups seen so far, kept as (cost, value) relative to
 nondominated states are exact with real values (Nemhauser and Ullmann 1969, *Discrete dynamic programming and capital
 allocation*); groups enter in the order of their smallest gradient and states are pruned by what the remaining groups
 must add (Pisinger 1995, *A minimal algorithm for the multiple-choice knapsack problem*). While states are few, several
-groups enter at once, and all choices still to come are held against the states: fewer and larger array operations.
+groups enter at once, and all choices still to come are tested against the states: fewer and larger array operations.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .remaining import Choices, Remaining
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _BLOCK = 2**22  # states times choices extended in one go
 _AT_ONCE = 2048  # groups enter together while states times their combinations are no more than this
-_SCREEN = 2**16  # choices still to come are held against the states while their product is no more than this
+_SCREEN = 2**16  # choices still to come are tested against the states while their product is no more than this
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ class _Search:
             self.gap, self.best = total, self._changes(at)
 
     def _renewed(self, choices: Choices, states: _States) -> Remaining:
-        """What is still to come without the choices that no state can take in any better selection."""
+        """The groups still to come, without the choices that no state can take in any better selection."""
         choices = choices.those(choices.reduced <= self._limit)
         if 0 < len(states) * len(choices) <= _SCREEN:
             cost = states.cost[:, None] + choices.cost

@@ -1,8 +1,8 @@
-"""Search of a core with many budgets from two ends: partial selections of either half of its groups, then their pairs.
+"""Meet in the middle: lists the partial selections of each half of a core's groups, then looks for their best pair.
 
-Under many budgets bounds say little about a partial selection, and lists that grow group by group drown. Two lists of a
-million partial selections, one for each half of the groups, stand for a million million selections; and since little of
-any budget with a price may be left unused, each partial selection has few partners, which are looked up by cost
+Under many budgets bounds prune few partial selections, and lists that grow group by group become too long. Two lists of
+a million partial selections, one for each half of the groups, stand for a million million selections. Little of any
+budget with a price may be left unused, so each partial selection has few partners, which are looked up by cost
 (Horowitz and Sahni 1974, *Computing partitions with applications to the knapsack problem*). The lists hold the partial
 selections whose reduced costs add up to the least, so with both the best selections of the whole core are found early;
 lists that hold all that could be part of anything better make the search complete.
@@ -23,7 +23,7 @@ from .pairing import Half, best_pair
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _FIRST, _GROWTH = 10_000, 4  # partial selections of each half in the first round, and how many times more in the next
 _COPIES = 2  # of a half: one in the order in which it was made, one in the order of cells

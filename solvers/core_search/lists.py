@@ -24,14 +24,14 @@ from .tails import tails_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _DOMINANCE_FROM = 1000
 _FIRST_GROUPS = 12  # the first trial limit lets about so many groups leave their reference
 # After a trial of so many states the limit grows by so much: the lists grow many times as fast.
 _GROWTH = ((100, 4.0), (500, 2.0), (5000, 1.5))
 _LEAST_GROWTH = 1.25
-_WIDTH, _MOST_WIDTH = 20_000, 320_000  # states of one list: at first, and when nothing else helps
+_WIDTH, _MOST_WIDTH = 20_000, 320_000  # the most states of one list, at first and at last
 _BEAM = 1000  # states of the lists that only look for a good selection
 _REFRESH = 0.8  # bounds are renewed when the total found falls to this share of what they were made for
 
@@ -107,7 +107,7 @@ class _Search:
         return True
 
     def _climb(self, trial: float) -> None:
-        """A good selection: short lists, under limits that rise until there is one and then fall with what is found."""
+        """Look for a good selection in short lists: the limit rises until there is one, then falls to its total."""
         found = False
         while trial < self._ceiling or found:
             walk = self._walk(min(trial, self._ceiling), _BEAM)
@@ -208,7 +208,7 @@ def search_lists(
 
 
 def _highest_total(core: Core, price: NDArray[np.float64]) -> float:
-    """No selection has a larger total."""
+    """An upper bound on the total of every selection."""
     begin = core.start[:-1]
     if not len(begin):
         return 0.0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..core.reduce import Reduction
+    from ..core.reduction import Reduction
 
 # The states of the first search by dynamic programming (and some more for each group), and of the lists after it.
 _FIRST_STATES, _STATES_OF_LISTS = 3000, 50_000
@@ -19,7 +19,7 @@ _STATES_OF_A_GROUP = 10
 
 
 def search_one_budget(reduction: Reduction, max_states: int, deadline: float) -> CoreResult:
-    """Most cores are searched in a moment one way; of those that are not, most are in a moment the other way.
+    """Search a core with one budget by dynamic programming and by state lists in turns, as either may get stuck.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pairs of partial selections that together leave little of any budget: looked up by cost on a grid."""
+"""Finds the best pair of partial selections: partners that leave little of any budget are looked up on a grid."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def best_pair(
     ceiling
         Totals above this are of no interest.
     least_gain
-        After a pair was found, neither are totals that are not smaller by this.
+        Once a pair was found, a better one must have a total smaller by this.
     deadline
         `time.perf_counter` reading at which to stop.
 
@@ -97,7 +97,7 @@ def best_pair(
     partners = right.at(by_code)
     candidates, code = _wanted(axes, room, pad)
     room, regret = room[:, candidates], left.regret[candidates]
-    # The grid has seen to its own resources, nearly, so the others tell pairs apart.
+    # The grid has nearly checked its own resources, so the others come first.
     on_grid = [axis.resource for axis in axes]
     checks = [each for each in np.argsort(-price, kind="stable").tolist() if each not in on_grid] + on_grid
     threshold = ceiling

@@ -1,4 +1,4 @@
-"""Lists of partial selections under several budgets: how a group is added, and which states another one dominates."""
+"""Lists of partial selections under several budgets: adding a group, and dropping dominated states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
     from .tails import Tails
 
 _BLOCK = 2**20  # states times choices extended in one go

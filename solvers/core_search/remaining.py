@@ -1,7 +1,7 @@
-"""What the groups of a one-budget core that are still to come can do, and which of their choices still matter.
+"""Bounds on the groups of a one-budget core that are still to come, and which of their choices still matter.
 
 A selection that beats the incumbent changes few groups, and once most of the budget is spoken for, most changes cannot
-be part of one. So the choices still to come are held against the states at once, instead of group by group (Pisinger
+be part of one. So the choices still to come are tested against all states at once, instead of group by group (Pisinger
 1995, *A minimal algorithm for the multiple-choice knapsack problem*, tests each group as it enters).
 """
 
@@ -17,7 +17,7 @@ from ..problem.arrays import run_bounds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

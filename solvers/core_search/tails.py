@@ -1,4 +1,4 @@
-"""What the groups that are still to come must cost, under several budgets: suffix bounds at many prices."""
+"""Suffix bounds under several budgets: what the groups still to come must add at least, at each of many prices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..bounds.lagrangian import EPS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core.reduce import Core
+    from ..core.reduction import Core
 
 _Number = TypeVar("_Number", np.int64, np.float64)
 

@@ -1,4 +1,4 @@
-"""Evolve: a seeded evolutionary search over the table, without reduction or prices: an honest baseline."""
+"""Evolve: a seeded evolutionary search without reduction or prices, as a baseline."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..errors import InvalidProblem
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _GENES = 2**24  # individuals times groups that live at a time
 _ELITE = 0.1  # the share of the population that survives unchanged
 _PATIENCE = 30  # generations without a better selection after which the search ends
 _REPAIRS = 100  # rounds of repair, each of at most one change a group
-_CHANGED = 8  # and of one group in so many: other groups may lose less by a second change than the rest by a first
+_CHANGED = 8  # a round changes one group in so many: a second change of a group may lose less than a first of another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Evolve:
 
     An individual holds, for every group, the rank of its choice in the order of cost. Half of the offspring come from
     crossover and mutation, half from a parent by moving one group a rank up and another one a rank down. The first
-    population holds the uniform selections beside random ones. Whoever is
-    over budget lowers the groups that lose least value per cost shed. The best tenth survives.
+    population holds the uniform selections and random ones. An individual over budget lowers the groups that lose
+    least value per cost saved. The best tenth survives.
 
     Attributes
     ----------
@@ -53,11 +54,11 @@ class Evolve:
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing evolves."""
-        if self.population < 4:
-            raise InvalidProblem(f"population = {self.population}: it must be at least 4")
+        check_whole("population", self.population, 4)
+        check_whole("evaluations", self.evaluations, 1)
         if self.evaluations < self.population:
             raise InvalidProblem(
-                f"evaluations = {self.evaluations}: it must be at least the population, {self.population}"
+                f"evaluations is {self.evaluations!r}: it must be at least the population, {self.population}"
             )
 
     def supports(self, problem: Problem) -> str | None:
@@ -114,7 +115,7 @@ class _Population:
         return float(self.overrun[0]), float(self.value[0])
 
     def followed_by(self, children: _Population, size: int) -> _Population:
-        """The children, and as many of the fittest as there is room for."""
+        """The children, and as many of the fittest parents as there is room for."""
         stay = size - len(children.rank)
         rank = np.concatenate([self.rank[:stay], children.rank])
         overrun = np.concatenate([self.overrun[:stay], children.overrun])
@@ -173,12 +174,12 @@ class _Table:
         self._unit = np.maximum(problem.cost.max(axis=1), 1).astype(np.float64)[:, None]
 
     def live(self, rank: NDArray[np.int64], deadline: float) -> _Population:
-        """Repair newcomers and see how fit they are."""
+        """Repair new individuals and evaluate them."""
         at = rank + self._start
         block = max(1, _ENTRIES // len(self._value))
         for first in range(0, len(at), block):
             if time.perf_counter() > deadline:
-                break  # whoever is left stays as over budget as it is
+                break  # the rest stay over budget
             some = at[first : first + block]
             left, before = self._repair(some), np.inf
             for _ in range(_REPAIRS):
@@ -196,9 +197,9 @@ class _Table:
         return excess
 
     def _repair(self, at: NDArray[np.int64]) -> float:
-        """Change groups of whoever is over budget, least value lost per cost shed first, until nobody is, in place.
+        """Change groups of the individuals over budget, in place, least value lost per cost saved first.
 
-        Returns by how much all of them together were over budget before, as shares.
+        Returns the sum of what they were over budget before, as shares.
         """
         excess = self._excess(at)
         over = np.flatnonzero((excess > 0).any(axis=0))

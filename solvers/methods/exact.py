@@ -1,4 +1,4 @@
-"""Exact solvers of our own: reduction and core dynamic programming, and the brute-force oracle."""
+"""Exact solvers of our own: reduction with a search of the core, and brute force."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from ..answer import Answer
 from ..bounds.bound import farkas_price
 from ..bounds.lagrangian import EPS
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..core_search.one_budget import search_one_budget
-from ..core_search.several import answer_of, search_several_budgets
-from ..errors import InvalidProblem
+from ..core_search.several_budgets import answer_of, search_several_budgets
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Exact:
     """Reduce to the core, then search it to the end: dynamic programming, or state lists where budgets are several.
 
-    Where lists grow long, they take turns with pairs of half selections and with CP-SAT, which receives the core that
-    is left and the best selection.
+    With several budgets the lists take turns with pairs of half selections and with CP-SAT, which is given the core
+    that is left and the best selection.
 
     Attributes
     ----------
@@ -46,8 +46,7 @@ class Exact:
 
     def __post_init__(self) -> None:
         """Refuse a limit that no list fits in."""
-        if self.max_states < 1:
-            raise InvalidProblem(f"max_states = {self.max_states}: it must be at least 1")
+        check_whole("max_states", self.max_states, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""
@@ -87,8 +86,7 @@ class Enumerate:
 
     def __post_init__(self) -> None:
         """Refuse a limit that no problem is within."""
-        if self.max_selections < 1:
-            raise InvalidProblem(f"max_selections = {self.max_selections}: it must be at least 1")
+        check_whole("max_selections", self.max_selections, 1)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: small problems only, pairwise terms too."""

@@ -1,4 +1,4 @@
-"""Greedy: walk the lower convex hulls by loss saved per cost, without reduction: an honest baseline."""
+"""Greedy: walks the lower convex hulls by loss saved per cost, without reduction, as a baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.hull import Hull, lower_hull, undominated
-from ..errors import InvalidProblem
+from ..problem.arguments import check_member
 from ..problem.supports import refusal
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Direction = Literal["both", "ascend", "descend"]
 
 _WALKS = 12  # with several budgets
-_SHARPNESS = 4.0  # how much heavier a resource becomes that was used up more
+_SHARPNESS = 4.0  # how strongly the weight of a resource grows with the share of it that was used
 _LEAST_SHARE = 0.01
 
 
@@ -31,7 +31,7 @@ class Greedy:
     """Take the hull steps that save most per cost, from the cheapest selection up, or from the best one down.
 
     With several budgets the cost is a surrogate: each resource counts as a share of what its budget leaves above the
-    least costs. The walk is repeated with those resources weighing more that it used up most (after Toyoda 1975, *A
+    least costs. The walk is repeated with more weight on the resources that it used most (after Toyoda 1975, *A
     simplified algorithm for obtaining approximate solutions to zero-one programming problems*), and the best one kept.
 
     Attributes
@@ -52,8 +52,7 @@ class Greedy:
 
     def __post_init__(self) -> None:
         """Refuse an unknown direction."""
-        if self.direction not in get_args(Direction):
-            raise InvalidProblem(f"direction = {self.direction!r}: it must be one of {', '.join(get_args(Direction))}")
+        check_member("direction", self.direction, get_args(Direction))
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: every problem without further rows is taken."""

@@ -1,4 +1,4 @@
-"""A bound for problems with pairwise terms: how to share the terms out among choices, and at what price."""
+"""A bound for problems with pairwise terms: the share of each choice, and the price that goes with the shares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SWEEPS_A_PRICE = 5
 
 @dataclasses.dataclass(eq=False)
 class Grid:
-    """A problem with pairs on a rectangular grid: groups of fewer choices than the largest are filled up.
+    """A problem with pairs on a rectangular grid: groups of fewer choices than the largest are padded.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Grid:
         return np.where(both, left, np.inf)
 
     def split(self, problem: Problem) -> NDArray[np.float64]:
-        """``(n_groups, n_choices)`` the shares in the order of the problem, as `shared_out` takes them."""
+        """``(n_groups, n_choices)`` the shares in the order of the problem, as `reparametrise` takes them."""
         flat = np.zeros((problem.n_groups, problem.n_choices))
         group, column = np.nonzero(self.there)
         flat[:, self.at[group, column]] = self.share[group, :, column].T

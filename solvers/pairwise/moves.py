@@ -1,4 +1,4 @@
-"""Improving a selection of a problem with pairwise terms by changing one group or two."""
+"""Improves a selection of a problem with pairwise terms by changing one group or two."""
 
 from __future__ import annotations
 

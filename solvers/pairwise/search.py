@@ -1,4 +1,4 @@
-"""Depth-first search over groups, many partial selections at a time, for problems with pairwise terms."""
+"""Depth-first search for problems with pairwise terms, many partial selections at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENTRIES = 2**21  # of the largest array of one step
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Excess:
-    """What every choice and pair of choices adds to a bound, none of it negative, groups in the order of the search.
+    """What each choice and each pair of choices adds to a bound, never negative; groups in the order of the search.
 
     The value of a selection is ``bound`` plus the singles and pairs of its choices plus the price of unused budget.
 
@@ -93,7 +93,7 @@ class _Nodes:
 
 @dataclasses.dataclass(eq=False)
 class Outcome:
-    """How far the search came: whether it was exhausted, and how many nodes it looked at."""
+    """Whether the search was exhausted, and how many nodes it looked at."""
 
     complete: bool
     nodes: int

@@ -1,4 +1,4 @@
-"""Problems whose value has terms for pairs of choices: bound, search, and exchanges where the search is too large."""
+"""Pairwise: solves problems with pairwise terms by a bound, a search, and exchanges where the search is too large."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..answer import Answer
 from ..bounds.lagrangian import lagrangian_bound
 from ..bounds.normal_form import fitting
 from ..certify import total_value
-from ..core.reduce import reduce
+from ..core.reduction import reduce
 from ..methods.exact import Exact
+from ..problem.arguments import check_whole
 from ..problem.supports import refusal
 from ..solution import TOLERANCE
 from .bound import Grid, ascend
@@ -33,10 +34,10 @@ _STARTS = 8
 
 @dataclasses.dataclass(frozen=True)
 class Pairwise:
-    """Branch and bound over shared-out pairwise terms; exchanges of one and two groups find the selections.
+    """Branch and bound with pairwise terms shared among choices; changes of one and two groups find good selections.
 
-    The pairwise terms are shared out among single choices, which bounds every selection from below together with a
-    price on the budgets (see `pairwise_dual`); this bound is part of the certificate. What a choice adds to it is never
+    The pairwise terms are shared among single choices; together with a price on the budgets that bounds every selection
+    from below (see `bound.ascend`); this bound is part of the certificate. What a choice adds to it is never
     negative, so a depth-first search over the groups can drop every partial selection whose additions reach the best
     selection known. That is exact to about 30 groups of a few choices, further where interactions are weak; beyond, the
     answer is the best that exchanges found, with the gap to the bound.
@@ -55,6 +56,11 @@ class Pairwise:
 
     max_nodes: int = 20_000_000
     max_sweeps: int = 300
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are no counts."""
+        check_whole("max_nodes", self.max_nodes, 0)
+        check_whole("max_sweeps", self.max_sweeps, 0)
 
     def supports(self, problem: Problem) -> str | None:
         """Give the reason why not, or None: problems with pairs, of up to 4,000 choices, without further rows."""

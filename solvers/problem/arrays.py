@@ -1,4 +1,4 @@
-"""What callers pass, turned into arrays of one type, or refused by name, position and value."""
+"""Turns what callers pass into arrays of one type, or refuses it by name, position and value."""
 
 from __future__ import annotations
 

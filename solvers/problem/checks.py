@@ -56,7 +56,7 @@ def check_not_negative(cost: NDArray[np.int64]) -> None:
 def check_entries(
     start: NDArray[np.int64], value: NDArray[np.float64], cost: NDArray[np.int64], label: NDArray[np.int64]
 ) -> None:
-    """Refuse entries whose sums leave their type, and labels that stand twice in a group; raises InvalidProblem."""
+    """Refuse entries whose sums overflow, and labels that stand twice in a group; raises InvalidProblem."""
     check_not_negative(cost)
     largest = np.maximum.reduceat(cost, start[:-1], axis=1)
     for resource, row in enumerate(largest):
@@ -78,26 +78,3 @@ def check_entries(
     if twice.any():
         at = int(order[int(np.argmax(twice))])
         raise InvalidProblem(f"label {label[at]} stands twice in group {group[at]}: labels must differ within a group")
-
-
-def check_seconds(seconds: object) -> None:
-    """Refuse what is no time limit; raises InvalidProblem."""
-    number = isinstance(seconds, (int, float, np.integer, np.floating)) and not isinstance(seconds, bool)
-    if not number or not seconds > 0:  # type: ignore[operator]
-        raise InvalidProblem(f"seconds = {seconds!r}: give the solver some time, as a number")
-
-
-def is_finite(number: object) -> bool:
-    """Whether this is a finite number."""
-    return isinstance(number, (int, float, np.integer, np.floating)) and bool(np.isfinite(number))
-
-
-def is_whole(number: object) -> bool:
-    """Whether this is a whole number, of a type that only holds such."""
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
-
-
-def check_whole(name: str, number: int, least: int) -> None:
-    """Refuse what is no whole number or too small; raises InvalidProblem."""
-    if not is_whole(number) or number < least:
-        raise InvalidProblem(f"{name} = {number!r}: it must be a whole number, at least {least}")

@@ -1,4 +1,4 @@
-"""Problems in files: JSON to be read again, MPS and LP for other solvers."""
+"""Problems in files: JSON is read again, MPS and LP are for other solvers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def read_problem(path: str | os.PathLike[str]) -> Problem:
         terms = None if pairs is None else Pairs(**{name: pairs[name] for name in _PAIRS})
         return Problem(**arrays, rows=further, pairs=terms)
     except (KeyError, TypeError) as error:
-        raise InvalidProblem(f"{source!r} lacks an array, or has one that is none: {error}") from error
+        raise InvalidProblem(f"{source!r} lacks an array, or one of them is no array: {error}") from error
     except InvalidProblem as error:
         raise InvalidProblem(f"{source!r}: {error}") from error
 

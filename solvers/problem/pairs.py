@@ -1,4 +1,4 @@
-"""Pairwise terms of the value, and how to share them out among single choices so that a bound remains."""
+"""Pairwise terms of the value: numbers that count where two choices are both made."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-EPS = float(np.finfo(np.float64).eps)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pairs:
     """Terms that are added to the value of a selection where two choices are both made.
@@ -25,7 +22,7 @@ class Pairs:
     Attributes
     ----------
     first, second
-        ``(n_pairs,)`` int64 choices of different groups, as positions in `Problem.value`. A pair that stands twice
+        ``(n_pairs,)`` int64 choices of different groups, as positions in `Problem.value`. A pair that occurs twice
         counts twice.
     value
         ``(n_pairs,)`` float64, finite, of either sign.

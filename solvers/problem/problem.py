@@ -218,7 +218,7 @@ class Problem:
         return own if self.pairs is None else own + self.pairs.among(choice)
 
     def equivalent(self, *, value: NDArray[np.float64], cost: NDArray[np.int64], budget: NDArray[np.int64]) -> Problem:
-        """The same groups, labels, rows and pairs with other numbers of the same shapes, which are taken as sound."""
+        """The same groups, labels, rows and pairs with other numbers of the same shapes, which are not checked."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         if cost is not self.cost:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidProblem
+from .arguments import check_whole
 from .arrays import integers
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class Rows:
         """Copy, check and freeze the arrays."""
         names = ("indptr", "indices", "coefficients", "lower", "upper")
         arrays = {name: integers(f"rows.{name}", getattr(self, name), 1) for name in names}
-        _check_count(self.n_auxiliary)
+        check_whole("rows.n_auxiliary", self.n_auxiliary, 0)
         _check_shapes(**arrays)
         _check_entries(**arrays)
+        object.__setattr__(self, "n_auxiliary", int(self.n_auxiliary))
         for name, array in arrays.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -83,7 +85,7 @@ class Rows:
             )
 
     def activity(self, n_choices: int, selections: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What choices contribute to the rows.
+        """The sums that choices contribute to the rows.
 
         Parameters
         ----------
@@ -123,7 +125,7 @@ class Rows:
     def allow(
         self, n_choices: int, choice: NDArray[np.int64], auxiliary: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64] | None:
-        """Auxiliary binaries with which a selection satisfies every row.
+        """Find auxiliary binaries with which a selection satisfies every row.
 
         Parameters
         ----------
@@ -137,8 +139,8 @@ class Rows:
         Returns
         -------
         auxiliary
-            ``(n_auxiliary,)`` int64, the ones given where they do; None where none do, or where the ones given do not
-            and there are too many auxiliary binaries to try them all.
+            ``(n_auxiliary,)`` int64; the given ones where they satisfy the rows. None where no assignment does, or
+            where the given one does not and there are too many assignments to try them all.
         """
         ways = np.zeros((0, self.n_auxiliary), dtype=np.int64)
         if self.n_auxiliary <= _AUXILIARIES_TRIED:
@@ -166,7 +168,7 @@ def _assignments(n: int) -> NDArray[np.int64]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IntegerRow:
-    """One constraint ``lower <= coefficient . variable[index] <= upper``; a limit that is None is none."""
+    """One constraint ``lower <= coefficient . variable[index] <= upper``; None stands for no limit."""
 
     index: NDArray[np.int64]
     coefficient: NDArray[np.int64]
@@ -185,11 +187,6 @@ def check_rows(rows: object, n_choices: int) -> None:
             f"rows.indices[{at}] is {rows.indices[at]}: {n_choices} choices and {rows.n_auxiliary} auxiliary binaries "
             f"end at {n_choices + rows.n_auxiliary - 1}"
         )
-
-
-def _check_count(n_auxiliary: object) -> None:
-    if isinstance(n_auxiliary, bool) or not isinstance(n_auxiliary, int) or n_auxiliary < 0:
-        raise InvalidProblem(f"rows.n_auxiliary = {n_auxiliary!r}: it must be at least 0, and whole")
 
 
 def _check_shapes(

@@ -1,4 +1,4 @@
-"""The dual question: the least cost at which the value stays within a limit."""
+"""Finds the least cost at which the value stays within a limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..answer import Status
 from ..errors import InvalidProblem, NoSolution
 from ..front_door import solve
-from ..problem.checks import check_seconds, is_finite
+from ..problem.arguments import check_seconds, is_finite
 from .pareto import check_resource
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _BISECT_EVERY = 4  # guesses are good but promise nothing; bisection ends
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LeastCost:
-    """The cheapest selection whose value stays within a limit, and the proof that nothing cheaper does.
+    """The cheapest selection whose value stays within a limit, and the proof that nothing cheaper does so.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class LeastCost:
 
     @property
     def proved(self) -> bool:
-        """Whether one unit less is proved not to do; False only where a solver ran out of time or states."""
+        """Whether one unit less is proved not to be enough; False only where a solver ran out of time or states."""
         return self.below.bound > self.max_value
 
 
@@ -99,7 +99,7 @@ def least_cost(
     if problem.pairs is not None:
         raise InvalidProblem("least_cost takes no pairwise terms: leave them out, or solve one budget after another")
     if not is_finite(max_value):
-        raise InvalidProblem(f"max_value = {max_value!r}: it must be a finite number")
+        raise InvalidProblem(f"max_value is {max_value!r}: it must be a finite number")
     search = _Search(problem, resource, solver, time.perf_counter() + seconds)
     cost = problem.cost[resource]
     reached = search.under(sum(np.maximum.reduceat(cost, problem.start[:-1]).tolist())).require()
@@ -111,7 +111,7 @@ def least_cost(
             f"none is below {reached.bound}; give it more seconds"
         )
     base, unit = problem.least_cost[resource], _unit(problem, resource)
-    low, last = base - unit, reached  # budgets below low + unit do not do
+    low, last = base - unit, reached  # budgets below low + unit are not enough
     while (high := reached.cost[resource]) - low > unit and time.perf_counter() < search.deadline:
         middle = low + (high - low) // (2 * unit) * unit
         guesses = [] if search.solves % _BISECT_EVERY == 0 else _guesses(last, resource, max_value)

@@ -1,4 +1,4 @@
-"""What an answer means: what each budget is worth and what is left of it, or why nothing fits and what would."""
+"""Explains an answer: what each budget is worth, or which budgets make the problem infeasible and what would fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..answer import Status
 from ..bounds.bound import best_price
 from ..errors import InvalidProblem, NoSolution
-from ..problem.checks import check_seconds
+from ..problem.arguments import check_seconds
 from .cheapest import least_cost
 from .shortfall import Shortfall, least_factor, shortfall_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Worth:
-    """What one budget means to a selection.
+    """What one budget is worth to a selection.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Worth:
         if self.price > 0:
             lines.append(f"{name}: one more unit saves about {self.price:.3g} at the margin.")
         else:
-            lines.append(f"{name}: this budget is not what holds the value up.")
+            lines.append(f"{name}: this budget does not limit the value at the margin.")
         if self.next_budget is not None and self.saving is not None:
             more = self.next_budget - self.budget
             lines.append(

@@ -1,6 +1,6 @@
-"""The whole Pareto front of cost against value.
+"""Finds the whole Pareto front of cost and value.
 
-Groups are merged one at a time into a list of nondominated states (Nemhauser and Ullmann 1969, *Discrete dynamic
+Groups are merged one by one into a list of nondominated states (Nemhauser and Ullmann 1969, *Discrete dynamic
 programming and capital allocation*); see `states` for what makes that fast. The lists stay, so that a selection is
 found by walking back, and nothing is stored for each state but its cost and value.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bounds.hull import undominated
 from ..errors import InvalidProblem
-from ..problem.checks import is_whole
+from ..problem.arguments import check_whole, is_finite, is_whole
 from .states import States, entry_order, merge
 from .thinning import thin_to_count, thin_to_ratio
 
@@ -180,10 +180,10 @@ def _check(problem: Problem, resource: int, max_points: int | None, epsilon: flo
         raise InvalidProblem("a front takes no further rows: leave them out, or solve one budget after another")
     if problem.pairs is not None:
         raise InvalidProblem("a front takes no pairwise terms: leave them out, or solve one budget after another")
-    if max_points is not None and max_points < 2:
-        raise InvalidProblem(f"max_points = {max_points}: it must be at least 2")
-    if epsilon is not None and not 0 < epsilon < math.inf:
-        raise InvalidProblem(f"epsilon = {epsilon}: it must be positive (None gives the exact front)")
+    if max_points is not None:
+        check_whole("max_points", max_points, 2)
+    if epsilon is not None and not (is_finite(epsilon) and epsilon > 0):
+        raise InvalidProblem(f"epsilon is {epsilon!r}: it must be a number above 0 (None gives the exact front)")
     most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1)
     for other in range(problem.n_resources):
         if other != resource and most[other] > problem.budget[other]:
@@ -209,4 +209,4 @@ def check_resource(problem: Problem, resource: int) -> None:
         When there is no such resource.
     """
     if not is_whole(resource) or not 0 <= resource < problem.n_resources:
-        raise InvalidProblem(f"resource = {resource!r}: the problem has the resources 0 to {problem.n_resources - 1}")
+        raise InvalidProblem(f"resource is {resource!r}: the problem has the resources 0 to {problem.n_resources - 1}")

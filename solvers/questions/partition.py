@@ -1,7 +1,7 @@
-"""The best selections one after the other, by splitting what is left of the problem after each.
+"""Ranks selections under several budgets: after each one the rest of the problem is split and solved again.
 
-All selections but the best one fall apart into as many parts as there are groups: those that agree with it in the
-groups before one and differ in that one (Murty 1968, *An algorithm for ranking all the assignments in order of
+All selections but the best one fall into as many parts as there are groups: part g holds those that agree with it
+in the groups before g and differ in g (Murty 1968, *An algorithm for ranking all the assignments in order of
 increasing cost*; Lawler 1972, *A procedure for computing the K best solutions to discrete optimization problems*). A
 part is solved only when its Lagrangian bound says that it could hold the next best selection.
 """

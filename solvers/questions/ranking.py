@@ -1,11 +1,12 @@
-"""The k best selections, exactly.
+"""Finds the k best selections, exactly.
 
 With one budget: dynamic programming forwards, then a search backwards that knows what every partial selection can
 become. The lists of nondominated states say, for each place in the order of groups and each amount of budget left, the
 least value that the groups before that place can add. Walking back from the last group, the k partial selections with
 the best completions are kept at every step; no other one can lead to one of the k best (the idea of Hoffman and Pavley
 1959, *A method for the solution of the Nth best path problem*, on the lists of Nemhauser and Ullmann). Lists are pruned
-in gap space as in `core`: only what can come within a limit of the bound is kept, and the limit grows until it holds k.
+in gap space as in `core.reduction`: only what can come within a limit of the bound is kept, and the limit grows until
+there are k.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..bounds.normal_form import normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
-from ..problem.checks import check_seconds, check_whole
+from ..problem.arguments import check_seconds, check_whole
 from ..solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate, Solution
 from .partition import rank_by_partition
 from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of
@@ -124,7 +125,7 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
 
 
 def _any(problem: Problem, deadline: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The best selection alone, and whether it is proved, by the solver for one; none where nothing is feasible."""
+    """The best selection from a single solve, and whether it is proved; none where nothing is feasible."""
     answer = solve(problem, seconds=max(deadline - time.perf_counter(), _LAST_RESORT))
     if answer.status is Status.INFEASIBLE:
         return np.zeros((0, problem.n_groups), dtype=np.int64), np.zeros((0, problem.n_groups), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""All choices of a problem with one budget relative to a reference selection, to rank selections by what they add."""
+"""The choices of a one-budget problem relative to a reference selection: what each adds to the bound."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..bounds.hull import undominated
 from ..bounds.lagrangian import EPS
 from ..core.incumbent import improve, repair
-from ..core.reduce import gap_of
+from ..core.reduction import gap_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,14 +59,14 @@ def noise_of(problem: Problem, relative: Regrets) -> float:
 
 
 def highest_regret(problem: Problem, relative: Regrets) -> float:
-    """No selection is further above the bound."""
+    """An upper bound on how far any selection is above the Lagrangian bound."""
     unused = relative.slack + int(np.maximum.reduceat(-relative.cost, problem.start[:-1]).sum())
     dearest = float(np.maximum.reduceat(relative.reduced, problem.start[:-1]).sum())
     return (dearest + relative.price * max(unused, 0)) * (1 + 1e-9)
 
 
 def first_limit(problem: Problem, relative: Regrets) -> float:
-    """A little more than a good selection needs; where that is nothing, the least that changes anything."""
+    """A limit slightly above the gap of a good selection; where that is 0, the least positive reduced cost."""
     price, allowed = np.array([relative.price]), np.flatnonzero(relative.useful)
     incumbent = repair(problem, relative.reference, price, allowed=allowed)
     positive = relative.reduced[relative.reduced > 0]

@@ -1,4 +1,4 @@
-"""Solving again after a change, and saying which groups moved."""
+"""Solves a problem again after a change, and says which groups moved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
+from ..problem.arguments import check_seconds, check_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,10 +62,12 @@ def resolve(
     Raises
     ------
     InvalidProblem
-        When the number of groups is another one.
+        When the number of groups is another one, or an argument makes no sense.
     NoSolution
         When the old answer has no selection.
     """
+    check_seconds(seconds)
+    check_seed(seed)
     before = previous.require().choice
     if before is None or len(before) != problem.n_groups:
         raise InvalidProblem(

@@ -1,4 +1,4 @@
-"""What is missing where nothing is feasible: from each budget, and from all of them together."""
+"""Which budget makes a problem infeasible, and how much larger each of them, or all together, would have to be."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMED = 3  # groups named in a sentence
 
 @dataclasses.dataclass(frozen=True)
 class Shortfall:
-    """What one budget has to do with it that nothing is feasible.
+    """Whether one budget makes the problem infeasible, and what would be enough.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Shortfall:
     def sentences(self, name: str, groups: Sequence[str] | None = None) -> list[str]:
         """The same in words; `name` is what the budget is called, `groups` what the groups are."""
         if self.least_budget is None:
-            none = "no budget works" if self.proved else "no budget was found in time that works"
+            none = "no budget works" if self.proved else "no budget that works was found in time"
             lines = [f"{name}: {none} while the others stay (it is {self.budget:,})."]
         else:
             more = self.least_budget - self.budget
@@ -79,7 +79,7 @@ class Shortfall:
 
 
 def shortfall_of(problem: Problem, solution: Solution, resource: int) -> Shortfall:
-    """What one budget of an infeasible problem has to do with it."""
+    """The shortfall of one budget of an infeasible problem."""
     single = np.flatnonzero(problem.size == 1)
     cost = problem.cost[resource, problem.start[single]]
     dearest = np.argsort(-cost, kind="stable")[: np.count_nonzero(cost)]

@@ -1,4 +1,4 @@
-"""Shorter lists of states at a known loss. Values count from the least possible here: they are regrets, at least 0.
+"""Shortens lists of states at a known loss. Values here are regrets: they count from the least possible value.
 
 Of all states whose regrets lie in one interval of a geometric scale, the cheapest stays (Ibarra and Kim 1975, *Fast
 approximation algorithms for the knapsack and sum of subset problems*, on a geometric scale). What is lost is measured,

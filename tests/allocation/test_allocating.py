@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate, build, compare_solvers
+from mckp_quant import Format, InvalidInput, Policy, Request, SensitivityTable, allocate, build, compare_solvers
 from mckp_quant.allocation.allocating import as_policy
 from mckp_quant.allocation.explanation import why_none
 from mckp_quant.costs.costs import RESOURCES, as_budget
@@ -52,7 +52,9 @@ def test_policy_is_the_best_within_the_budgets(table: SensitivityTable, first: i
 
 def test_policy_says_how_it_was_found() -> None:
     table = make_table([[3.0, 2, 1], [3, 2, 1], [9, 2, 1]])
-    found = allocate(table, {"bits_per_weight": 4.5}, solver=Enumerate(), pinned={"a": "w4"}, tied=[["b", "c"]], seed=5)
+    found = allocate(
+        table, Request({"bits_per_weight": 4.5}, pinned={"a": "w4"}, tied=[["b", "c"]]), solver=Enumerate(), seed=5
+    )
     policy = found.policy
     assert policy.status == Status.OPTIMAL.value
     assert policy.ground == found.solution.certificate.ground != "none"
@@ -139,7 +141,7 @@ def test_unknown_solver_suggests_the_nearest() -> None:
 def test_what_should_be_a_mapping_and_is_none_is_named(name: str) -> None:
     given: dict[str, Any] = {"budgets": {"bops": 1}, name: ["weight_bytes"]}
     with pytest.raises(InvalidInput, match=rf"^{name} = \['weight_bytes'\]: give a mapping, such as \{{"):
-        allocate(make_table([[1.0, 2.0, 3.0]]), **given)
+        allocate(make_table([[1.0, 2.0, 3.0]]), Request(**given))
 
 
 def test_bits_that_only_fall_need_formats_that_rise_in_bits() -> None:
@@ -149,7 +151,9 @@ def test_bits_that_only_fall_need_formats_that_rise_in_bits() -> None:
     assert bits == sorted(bits, reverse=True)
     assert len(set(bits)) > 1
     for solver in ("monotone", Monotone(direction="rise")):
-        with pytest.raises(InvalidInput, match=r"'monotone' takes formats in the table's order .* 'w8' stands before"):
+        with pytest.raises(
+            InvalidInput, match=r"'monotone' needs formats in the order of rising bits, but 'w8' stands before"
+        ):
             allocate(falling, {"bops": "60%"}, solver=solver)
     rows = {row.solver: row for row in compare_solvers(falling, {"bops": "60%"}, solvers=["exact", "monotone"]).rows}
     assert "measure with the formats from fewest bits to most" in rows["monotone"].reason

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Layer, SensitivityTable, build
+from mckp_quant import Format, InvalidInput, Layer, Request, SensitivityTable, build
 from mckp_quant.costs.costs import RESOURCES
 from mckp_quant.formats.format import as_formats
 
@@ -39,7 +39,7 @@ def selections(
 
 def problem_selections(table: SensitivityTable, **constraints: Any) -> dict[tuple[int, ...], tuple[Any, ...]]:
     """Every selection of the problem that `build` makes, as columns of the layers."""
-    problem, index = build(table, dict.fromkeys(RESOURCES, "50%"), **constraints)
+    problem, index = build(table, Request(dict.fromkeys(RESOURCES, "50%"), **constraints))
     found = {}
     for position in itertools.product(*(range(*pair) for pair in itertools.pairwise(problem.start))):
         at = list(position)
@@ -106,20 +106,20 @@ def test_the_whole_of_a_percentage_admits_the_costliest_selection(table: Sensiti
 def test_percentage_does_not_move_with_pins_and_ties() -> None:
     table = make_table([[3, 2, 1], [3, 2, 1], [3, 2, NAN]])
     plain, _ = build(table, {"weight_bytes": "40%"})
-    bound, _ = build(table, {"weight_bytes": "40%"}, pinned={"a": "w2"}, tied=[["b", "c"]])
+    bound, _ = build(table, Request({"weight_bytes": "40%"}, pinned={"a": "w2"}, tied=[["b", "c"]]))
     assert plain.budget.tolist() == bound.budget.tolist()
 
 
 @given(tables())
 def test_table_is_not_touched(table: SensitivityTable) -> None:
     before = table.loss.copy()
-    build(table, {"weight_bytes": "50%"}, pinned={}, tied=[])
+    build(table, Request({"weight_bytes": "50%"}, pinned={}, tied=[]))
     assert np.array_equal(table.loss, before, equal_nan=True)
 
 
 def test_groups_are_in_the_order_of_their_first_layers() -> None:
     table = make_table([[3.0, 2, 1]] * 4)
-    problem, index = build(table, {"bops": "60%"}, tied=[["d", "b"]], pinned={"d": "w4"})
+    problem, index = build(table, Request({"bops": "60%"}, tied=[["d", "b"]], pinned={"d": "w4"}))
     assert index.groups == ((0,), (1, 3), (2,))
     assert index.tied == (("b", "d"),)
     assert index.pinned == (("b", "w4"), ("d", "w4"))
@@ -142,13 +142,13 @@ def test_other_names_of_a_shared_weight_mean_its_layer() -> None:
     table = SensitivityTable(layers, as_formats("w2,w4"), np.ones((2, 2)), np.ones((2, 2)))
     _, index = build(table, {"weight_bytes": "100%"}, pinned={"head": "w4"})
     assert index.pinned == (("embed", "w4"),)
-    _, index = build(table, {"weight_bytes": "100%"}, tied=[["head", "fc"]])
+    _, index = build(table, Request({"weight_bytes": "100%"}, tied=[["head", "fc"]]))
     assert index.tied == (("embed", "fc"),)
 
 
 def test_policy_formats_are_one_per_layer() -> None:
     table = make_table([[3.0, 2, 1]] * 3)
-    _, index = build(table, {"bops": "60%"}, tied=[["a", "c"]])
+    _, index = build(table, Request({"bops": "60%"}, tied=[["a", "c"]]))
     assert [entry.name for entry in index.policy_formats(np.array([2, 0]))] == ["w8", "w2", "w8"]
 
 
@@ -185,7 +185,7 @@ TABLE = make_table([[3, 2, 1], [3, NAN, 1], [NAN, 2, NAN], [3, 2, 1]])
 )
 def test_what_cannot_be_built_is_refused_in_the_words_of_networks(budgets: Any, constraints: Any, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        build(TABLE, budgets, **constraints)
+        build(TABLE, Request(budgets, **constraints))
 
 
 def test_path_for_a_table_is_refused() -> None:
@@ -203,8 +203,10 @@ def test_costs_that_add_up_beyond_64_bits_are_named() -> None:
     layers = tuple(Layer(name, "linear", (1, 1), 1, macs=2**54) for name in "abc")
     table = SensitivityTable(layers, as_formats("w8"), np.zeros((3, 1)), np.zeros((3, 1)))
     for tied in ([], [["a", "b"]], [["a", "b", "c"]]):
-        with pytest.raises(InvalidInput, match=r"the table makes no problem: .*(64 bits|2\*\*63).*resource 0 is bops"):
-            build(table, {"bops": 10}, tied=tied)
+        with pytest.raises(
+            InvalidInput, match=r"no problem can be built from the table: .*(64 bits|2\*\*63).*resource 0 is bops"
+        ):
+            build(table, Request({"bops": 10}, tied=tied))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Layer, SensitivityTable, allocate, build, find_ties
+from mckp_quant import Format, InvalidInput, Layer, Request, SensitivityTable, allocate, build, find_ties
 from mckp_quant.allocation.choices import RUNTIME_TIES, allowed
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.formats.format import FLOAT, as_formats
@@ -59,9 +59,9 @@ def test_policy_chooses_only_what_the_rules_allow_and_percentages_stay(table: Se
         for layer, row in zip(table.layers, mask, strict=True)
     }
     plain, _ = build(table, {"weight_bytes": "100%"})
-    narrowed, _ = build(table, {"weight_bytes": "100%"}, choices=rules)
+    narrowed, _ = build(table, Request({"weight_bytes": "100%"}, choices=rules))
     assert narrowed.budget.tolist() == plain.budget.tolist()
-    policy = allocate(table, {"weight_bytes": "100%"}, choices=rules).policy
+    policy = allocate(table, Request({"weight_bytes": "100%"}, choices=rules)).policy
     best = math.fsum(np.where(mask, table.loss, np.inf).min(axis=1).tolist())
     assert policy.predicted == pytest.approx(best, abs=1e-9)
     assert all(entry.name in rules[layer] for layer, entry in zip(policy.layer_names, policy.formats, strict=True))

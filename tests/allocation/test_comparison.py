@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, SensitivityTable, allocate, compare_solvers
+from mckp_quant import Format, InvalidInput, Request, RunOptions, SensitivityTable, allocate, compare_solvers
 from mckp_quant.report.text import as_text, comparison_report
 from mckp_quant.solvers import Answer, Exact, NoSolution, Problem, Status, available, solve
 from mckp_quant.solvers.errors import require
@@ -100,7 +100,7 @@ def test_rows_say_what_solving_says(table: SensitivityTable, share: int) -> None
 
 def test_layers_of_a_tied_set_all_count_as_different() -> None:
     table = make_table([[2.0, 1.0, 0.0]] * 3)
-    comparison = compare_solvers(table, {"bops": "100%"}, solvers=[First(), "exact"], tied=[["a", "c"]])
+    comparison = compare_solvers(table, Request({"bops": "100%"}, tied=[["a", "c"]]), solvers=[First(), "exact"])
     assert [row.layers_that_differ for row in comparison.rows] == [3, 0]
     assert comparison.rows[0].excess == 6
     assert comparison.rows[0].relative_excess == math.inf
@@ -139,7 +139,7 @@ def test_solvers_are_reported_before_they_run() -> None:
     def progress(done: int, total: int | None) -> None:
         seen.append((done, total))
 
-    compare_solvers(SMALL, {"weight_bytes": "50%"}, solvers=["greedy", Exact()], progress=progress)
+    compare_solvers(SMALL, {"weight_bytes": "50%"}, solvers=["greedy", Exact()], run=RunOptions(progress=progress))
     assert seen == [(0, 2), (1, 2)]
 
 
@@ -157,8 +157,11 @@ def test_budgets_that_clash_are_no_comparison() -> None:
     [
         ({"solvers": ["exakt"]}, "unknown solver 'exakt': did you mean 'exact'"),
         ({"solvers": ["exact", Exact()]}, "solver 'exact' is given twice"),
-        ({"seconds": 0}, "seconds = 0, seed = 0: give some time"),
-        ({"seed": -1}, "and a seed of at least 0"),
+        ({"seconds": 0}, "seconds is 0: give a number of seconds above 0"),
+        (
+            {"run": RunOptions(cache="rounded")},
+            r"RunOptions\(cache='rounded'\) means nothing to compare_solvers\(\), which takes seed, progress: leave",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_and_not_reported_as_rows(arguments: Any, words: str) -> None:

@@ -29,7 +29,7 @@ def test_budgets_that_are_not_felt_are_told_with_the_answer(caplog: pytest.LogCa
     own_best = make_table([[1.0, 2.0, 3.0]] * 3)
     with caplog.at_level(logging.INFO, logger="mckp_quant"):
         found = allocate(own_best, {"weight_bytes": "60%"})
-    assert found.notes == ("no budget is felt: the formats with the least loss are within all of them",)
+    assert found.notes == ("the budgets change nothing: the formats with the least loss are within all of them",)
     assert found.notes[0] in caplog.text
     assert allocate(TABLE, {"weight_bytes": "60%"}).notes == ()
 

@@ -4,13 +4,22 @@ import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from mckp_quant import Constraints, Conversion, InvalidInput, SensitivityTable, allocate, allocate_each, compare_solvers
+from mckp_quant import (
+    Constraints,
+    Conversion,
+    InvalidInput,
+    Request,
+    SensitivityTable,
+    allocate,
+    allocate_each,
+    compare_solvers,
+)
 from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.costs.costs import cost_matrix
 from mckp_quant.costs.experts import active_costs
@@ -18,10 +27,13 @@ from mckp_quant.solvers import NoSolution
 
 from ..drawn_tables import make_table, tables
 
+if TYPE_CHECKING:
+    from mckp_quant.common.amounts import Amount
+
 
 @settings(max_examples=25)
 @given(tables(own=False))
-def test_each_target_gets_what_it_would_get_alone(table: SensitivityTable) -> None:
+def test_each_request_gets_what_it_would_get_alone(table: SensitivityTable) -> None:
     targets: list[dict[str, int | str]] = [
         {"weight_bytes": "100%"},
         {"weight_bytes": "95%", "bops": "98%"},
@@ -30,7 +42,7 @@ def test_each_target_gets_what_it_would_get_alone(table: SensitivityTable) -> No
     try:
         alone = [allocate(table, budgets) for budgets in targets]
     except NoSolution:
-        with pytest.raises(NoSolution, match="target 1: "):
+        with pytest.raises(NoSolution, match="request 1: "):
             allocate_each(table, targets)
         return
     together = allocate_each(table, targets)
@@ -40,7 +52,7 @@ def test_each_target_gets_what_it_would_get_alone(table: SensitivityTable) -> No
         assert each.solution.certificate.holds(each.problem)
 
 
-def test_targets_are_checked_before_any_is_solved() -> None:
+def test_requests_are_checked_before_any_is_solved() -> None:
     table = make_table([[3.0, 2.0, 1.0]] * 3)
 
     class Never:
@@ -49,12 +61,14 @@ def test_targets_are_checked_before_any_is_solved() -> None:
         def supports(self, problem: Any) -> None:
             raise AssertionError("solved")
 
-    with pytest.raises(NoSolution, match=r"target 1: budget weight_bytes = 7 cannot be met.*the least that works"):
+    with pytest.raises(NoSolution, match=r"request 1: budget weight_bytes = 7 cannot be met.*the least that works"):
         allocate_each(table, [{"weight_bytes": "90%"}, {"weight_bytes": 7}], solver=Never())  # type: ignore[arg-type]
-    with pytest.raises(InvalidInput, match="no targets given: give at least one set of budgets"):
+    with pytest.raises(InvalidInput, match="no requests given: give at least one set of budgets"):
         allocate_each(table, [])
     with pytest.raises(InvalidInput, match="no budget given"):
         allocate_each(table, [{}])
+    with pytest.raises(InvalidInput, match=r"requests is a single one: give a list of them, or use allocate\(\)"):
+        allocate_each(table, {"weight_bytes": "90%"})  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_met_is_told_in_the_percentage_that_was_asked_for() -> None:
@@ -69,7 +83,7 @@ def test_what_cannot_be_met_is_told_in_the_percentage_that_was_asked_for() -> No
     with pytest.raises(NoSolution):
         allocate(table, {"weight_bytes": f"{float(found[3]) - 0.01}%"})
     with pytest.raises(NoSolution, match=r"at_?least|>= 120%.*the most that works"):
-        allocate(table, {}, at_least={"weight_bytes": "120%"})
+        allocate(table, Request({}, at_least={"weight_bytes": "120%"}))
 
 
 def test_clashing_peaks_are_explained_by_the_least_peak_that_works() -> None:
@@ -77,7 +91,7 @@ def test_clashing_peaks_are_explained_by_the_least_peak_that_works() -> None:
     tensors = chain(table, [40, 40, 4])
 
     def policy(peak: int | str) -> int:
-        found = allocate(table, {"activation_bytes": peak}, at_least={"bops": "75%"}, activations=tensors)
+        found = allocate(table, Request({"activation_bytes": peak}, at_least={"bops": "75%"}, activations=tensors))
         return found.policy.costs["activation_bytes"]
 
     words = (
@@ -93,7 +107,7 @@ def test_clashing_peaks_are_explained_by_the_least_peak_that_works() -> None:
     ):
         policy("62.5%")
     with pytest.raises(NoSolution, match="activation_bytes = 60: no amount works while the others stay as they are"):
-        allocate(table, {"activation_bytes": 60, "bops": "60%"}, at_least={"bops": "75%"}, activations=tensors)
+        allocate(table, Request({"activation_bytes": 60, "bops": "60%"}, at_least={"bops": "75%"}, activations=tensors))
 
 
 def test_experts_count_with_the_share_of_tokens_that_they_see() -> None:
@@ -104,7 +118,7 @@ def test_experts_count_with_the_share_of_tokens_that_they_see() -> None:
     assert costs.cost[0].tolist() == whole[0].tolist()
     assert costs.cost[1].tolist() == [-(-int(entry) // 8) for entry in whole[1]]
     assert costs.cost[2].tolist() == [-(-int(entry) // 4) for entry in whole[2]]
-    policy = allocate(table, {"active_weight_bytes": "60%"}, costs=[costs]).policy
+    policy = allocate(table, Request({"active_weight_bytes": "60%"}, costs=[costs])).policy
     chosen = [table.column(entry.name) for entry in policy.formats]
     assert policy.costs["active_weight_bytes"] == int(costs.cost[np.arange(3), chosen].sum())
     for share in (0, 2, 0.5):
@@ -118,21 +132,22 @@ def test_everything_that_goes_in_or_comes_out_survives_pickling_and_threads() ->
     rng = np.random.default_rng(1)
     table = make_table((rng.random((8, 1)) * [[1.0, 0.1, 0.01]]).tolist())
     constraints = Constraints(max_formats=2, conversions=[Conversion("bops", [("a", "b")], 5)])
-    budgets = [{"weight_bytes": "50%", "bops": "60%"}, {"weight_bytes": "70%", "bops": "60%"}]
+    budgets: list[dict[str, Amount]] = [
+        {"weight_bytes": "50%", "bops": "60%"},
+        {"weight_bytes": "70%", "bops": "60%"},
+    ]
+    requests = [Request(each, constraints=constraints) for each in budgets]
 
     def solved(_: int) -> list[str]:
-        return [
-            entry.name
-            for each in allocate_each(table, budgets, constraints=constraints)
-            for entry in each.policy.formats
-        ]
+        return [entry.name for each in allocate_each(table, requests) for entry in each.policy.formats]
 
     with ThreadPoolExecutor(3) as pool:
         assert len({tuple(found) for found in pool.map(solved, range(6))}) == 1
     for entry in (
         table,
         constraints,
-        *allocate_each(table, budgets, constraints=constraints),
+        *requests,
+        *allocate_each(table, requests),
         compare_solvers(table, budgets[0]),
     ):
         again = pickle.loads(pickle.dumps(entry))

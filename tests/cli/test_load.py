@@ -10,7 +10,7 @@ import torch
 
 from mckp_quant import InvalidInput
 from mckp_quant.cli.load import load_batches, load_model
-from mckp_quant.solvers import SolverUnavailable
+from mckp_quant.common.packages import PackageMissing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def leaves():
     raise SystemExit("bye")
 
 def needs_more():
-    from mckp_quant.solvers.errors import require
+    from mckp_quant.common.packages import require
     require("no_such_package", "torch")
 
 def batches():
@@ -132,7 +132,7 @@ def test_models_that_cannot_be_had_are_named_with_the_place(user: Path, spec: st
 
 
 def test_missing_package_in_the_users_code_keeps_its_own_words(user: Path) -> None:
-    with pytest.raises(SolverUnavailable, match="no_such_package"):
+    with pytest.raises(PackageMissing, match="no_such_package"):
         load_model("user_net.py:needs_more")
 
 
@@ -207,5 +207,5 @@ def test_plain_array_under_the_name_of_an_archive_is_refused(tmp_path: Path) -> 
 
 def test_batches_hold_at_least_one_sample(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", inputs=np.zeros(3))
-    with pytest.raises(InvalidInput, match="--batch-size 0: it must be at least 1"):
+    with pytest.raises(InvalidInput, match="--batch-size is 0: it must be a whole number, at least 1"):
         load_batches(str(tmp_path / "data.npz"), 0)

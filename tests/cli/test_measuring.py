@@ -100,7 +100,7 @@ def test_prediction_that_does_not_hold_is_exit_code_1(here: Path, capsys: pytest
         assert "measured KL" in captured.out
         if code is not None:
             assert found == code
-            assert captured.err.startswith("mckp-quant: off by")
+            assert captured.err.startswith("mckp-quant: the prediction fails, off by")
 
 
 def test_uniform_policies_that_the_table_forbids_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

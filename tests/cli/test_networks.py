@@ -111,7 +111,7 @@ def test_a_plan_in_json_is_the_plan(folder: Path, capsys: pytest.CaptureFixture[
 def test_options_reach_the_measurement(here: Path) -> None:
     table = run("net.py:model", "--data", "data.npz", "--max-batches", "3", "--batch-size", "8", "--dtype", "float64")
     assert table.samples == 24
-    assert run("net.py:model", "--data", "data.npz", "--batch-size", "8", "--target-error", "100").samples == 16
+    assert run("net.py:model", "--data", "data.npz", "--batch-size", "8", "--precision", "100").samples == 16
     dense = run("net.py:dense", "--data", "net.py:images", "--class-dim", "1", "--device", "cpu")
     assert dense.unit == "nats per token"
     assert run("net.py:model", "--data", "net.py:endless", "--max-batches", "2").samples == 8

@@ -57,7 +57,7 @@ def test_a_search_writes_the_policy_that_it_reports(here: Path, capsys: pytest.C
 
 def test_methods_are_compared_on_held_out_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    arguments = ["compare", *BUDGET, *NETWORK, "--methods", "exact,random,evoq", "--evaluations", "10", "--json"]
+    arguments = ["compete", *BUDGET, *NETWORK, "--methods", "exact,random,evoq", "--evaluations", "10", "--json"]
     assert main([*arguments, "--held-out", "other.npz"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert list(rows) == ["exact", "random", "evoq"]
@@ -75,7 +75,7 @@ def test_methods_are_compared_on_held_out_data(here: Path, capsys: pytest.Captur
 def test_every_method_that_can_run_is_shown(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "bare.py").write_text("import torch\n\ndef data():\n    return [torch.zeros(4, 6), torch.ones(4, 6)]\n")
     capsys.readouterr()
-    arguments = ["compare", *BUDGET, "--model", "net.py:model", "--data", "bare.py:data", "--evaluations", "10"]
+    arguments = ["compete", *BUDGET, "--model", "net.py:model", "--data", "bare.py:data", "--evaluations", "10"]
     assert main(arguments) == 0
     told = capsys.readouterr()
     assert "progressive left out" in told.err
@@ -87,15 +87,17 @@ def test_every_method_that_can_run_is_shown(here: Path, capsys: pytest.CaptureFi
 def test_a_method_that_finds_no_policy_does_not_cost_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     pinned = ["--pin", "0=w2", "--pin", "3=w8"]  # bits that only fall cannot do that
-    assert main(["compare", *BUDGET, *NETWORK, *pinned, "--evaluations", "3"]) == 0
+    assert main(["compete", *BUDGET, *NETWORK, *pinned, "--evaluations", "3"]) == 0
     told = capsys.readouterr()
     assert "monotone left out" in told.err
     assert any(line.startswith("exact") for line in told.out.splitlines())
-    assert main(["compare", "table.json", "--budget", "weight_bytes=1", *NETWORK]) != 0
+    assert main(["compete", "table.json", "--budget", "weight_bytes=1", *NETWORK]) != 0
 
 
-def test_options_of_a_network_need_one(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_an_option_of_compare_is_one_of_compete(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *BUDGET, "--methods", "exact"]) == 2
-    assert "name it with --model" in capsys.readouterr().err
-    assert main(["compare", *BUDGET, *NETWORK, "--methods", "evolve"]) == 2
+    assert "--methods is no option of 'compare': use 'compete'" in capsys.readouterr().err
+    assert main(["compare", *BUDGET, *NETWORK, "--solver", "nonsense", "--seconds", "-5"]) == 2
+    assert "--model is no option of 'compare': use 'compete'" in capsys.readouterr().err
+    assert main(["compete", *BUDGET, *NETWORK, "--methods", "evolve"]) == 2
     assert "unknown method 'evolve'" in capsys.readouterr().err

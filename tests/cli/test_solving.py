@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mckp_quant import Activation, Policy, SensitivityTable, allocate, compare_solvers
+from mckp_quant import Activation, Policy, Request, SensitivityTable, allocate, compare_solvers
 from mckp_quant.cli import main
 from mckp_quant.solvers import SolverFailure
 
@@ -41,7 +41,9 @@ def test_solve_writes_the_policy_that_allocate_finds(
     assert main(["solve", table, *budget, "--pin", "a=w8", "--tie", "b, c", "-o", str(output)]) == 0
     captured = capsys.readouterr()
     assert captured.err == f"wrote {output}\n"
-    wanted = allocate(TABLE, {"weight_bytes": "60%", "bops": "70%"}, pinned={"a": "w8"}, tied=[["b", "c"]]).policy
+    wanted = allocate(
+        TABLE, Request({"weight_bytes": "60%", "bops": "70%"}, pinned={"a": "w8"}, tied=[["b", "c"]])
+    ).policy
     found = Policy.load(output)
     assert found.document() == wanted.document()
     assert wanted.status in captured.out
@@ -82,6 +84,7 @@ def test_json_of_compare_is_one_document(table: str, capsys: pytest.CaptureFixtu
     assert (document["schema"], document["reference"]) == ("mckp-quant/comparison/1", "exact")
     assert [row["solver"] for row in document["rows"]] == ["greedy", "exact"]
     assert document["rows"][1]["excess"] == 0
+    assert document["budgets"][0]["weights"] == sum(layer.elements for layer in TABLE.layers)
 
 
 def test_compare_fails_where_a_solver_failed(
@@ -133,7 +136,7 @@ def test_budget_that_nothing_meets_is_exit_code_1_with_the_least_that_works(
             ["solve", "TABLE", "--budget", "bops=50%", "--solver", "exakt"],
             "unknown solver 'exakt': did you mean 'exact'",
         ),
-        (["solve", "TABLE", "--budget", "bops=50%", "--seconds", "0"], "seconds = 0.0"),
+        (["solve", "TABLE", "--budget", "bops=50%", "--seconds", "0"], "seconds is 0.0: give a number of seconds"),
         (["solve", "TABLE", "--budget", "bops=50%", "--seed", "one"], "'--seed'"),
         (["solve", "TABLE", "--budget", "bops=50%", "-o", "."], "-o '.' is a folder: name a file"),
         (
@@ -183,12 +186,12 @@ def test_layer_without_any_format_is_named(tmp_path: Path, capsys: pytest.Captur
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out
-    for command in ("demo", "measure", "solve", "validate", "compare"):
+    for command in ("demo", "measure", "solve", "validate", "compare", "refine", "search", "compete"):
         assert command in out
 
 
 def test_every_command_explains_its_options(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("demo", "measure", "solve", "validate", "compare"):
+    for command in ("demo", "measure", "solve", "validate", "compare", "refine", "search", "compete"):
         assert main([command, "--help"]) == 0
         out = capsys.readouterr().out
         assert "--json" in out
@@ -206,7 +209,7 @@ def test_interrupt_is_not_an_error_of_the_program(
     assert lines(capsys) == ["mckp-quant: interrupted"]
 
 
-def test_structure_and_activations_reach_the_solver(
+def test_constraints_and_activations_reach_the_solver(
     table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tensors = [{"elements": 10, "first": 0, "last": 1, "readers": ["a"]}, {"elements": 9, "first": 1, "last": 1}]

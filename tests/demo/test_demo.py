@@ -11,10 +11,10 @@ import torch
 
 import mckp_quant as mq
 from mckp_quant import demo
+from mckp_quant.common.packages import PackageMissing
 from mckp_quant.demo import digits
 from mckp_quant.demo.train import accuracy, jitter, train
 from mckp_quant.evaluation.evaluator import Evaluator
-from mckp_quant.solvers.errors import SolverUnavailable
 
 
 def test_network_reads_more_than_98_percent_of_images_it_never_saw() -> None:
@@ -113,13 +113,13 @@ def test_jitter_moves_the_ink_and_keeps_the_background() -> None:
 
 def test_missing_scikit_learn_is_said_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(SolverUnavailable, match=r"sklearn\.datasets.*pip install 'mckp-quant\[demo\]'.*your own model"):
+    with pytest.raises(PackageMissing, match=r"sklearn\.datasets.*pip install 'mckp-quant\[demo\]'.*your own model"):
         demo.held_out()
 
 
 def test_missing_safetensors_is_said_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(SolverUnavailable, match=r"safetensors\.torch.*pip install 'mckp-quant\[demo\]'"):
+    with pytest.raises(PackageMissing, match=r"safetensors\.torch.*pip install 'mckp-quant\[demo\]'"):
         demo.model()
 
 

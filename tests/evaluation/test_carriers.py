@@ -47,8 +47,8 @@ def test_layer_whose_entry_is_wrong_is_named() -> None:
     assert got.holds is False
     assert got.carriers is not None
     assert got.carriers.layers[0].layer == "2"
-    assert "; 2 in w2 carries most of it, +" in got.verdict
-    assert "beyond the quadratic model" in got.verdict
+    assert "; 2 in w2 carries most of the difference, +" in got.verdict
+    assert "too coarse for the quadratic model" in got.verdict
 
 
 def test_two_bits_everywhere_are_warned_about_and_four_are_not() -> None:
@@ -56,7 +56,7 @@ def test_two_bits_everywhere_are_warned_about_and_four_are_not() -> None:
     table = mq.measure(model, demo.calibration(), formats="w2,w4")
     broken, kept = (mq.validate(model, mq.Policy.uniform(table, name), held_out, table=table) for name in ("w2", "w4"))
     assert broken.holds is False
-    assert "too large for a quadratic form" in broken.verdict
+    assert "too coarse for a quadratic form" in broken.verdict
     assert kept.holds is True
     assert kept.verdict.startswith("the prediction holds within its error")
 
@@ -99,7 +99,7 @@ def test_broken_quadratic_model_gets_the_warning_and_a_fine_one_does_not() -> No
     broken = mq.validate(deep, mq.Policy.uniform(table, "w2"), inputs, table=table)
     assert broken.holds is False
     assert broken.carriers is not None
-    assert broken.verdict.startswith("off by ")
+    assert broken.verdict.startswith("the prediction fails, off by ")
     assert broken.carriers.words in broken.verdict
     assert mq.validate(deep, mq.Policy.uniform(table, "w8"), inputs, table=table).holds
 
@@ -107,11 +107,15 @@ def test_broken_quadratic_model_gets_the_warning_and_a_fine_one_does_not() -> No
 @pytest.mark.parametrize(
     ("differences", "together", "words"),
     [
-        ((0.1, 0.0), 0.5, "the layers' errors add to each other: +0.5 beyond their sum"),
-        ((0.1, 0.0), -0.5, "the layers' errors partly cancel each other: -0.5 beyond their sum"),
-        ((0.4, 0.0), 0.1, "a in w2 carries most of it, +0.4 (off by 5x by itself): it is beyond the quadratic model"),
-        ((-0.05, 0.0), 0.0, "a in w2 carries most of it, -0.05 (off by 2x by itself): it is where the quadratic model"),
-        ((-0.3, 0.0), 0.1, "not of one sign with its measurement"),
+        ((0.1, 0.0), 0.5, "the layers' errors add to each other: +0.5 beside the sum of each alone"),
+        ((0.1, 0.0), -0.5, "the layers' errors partly cancel each other: -0.5 beside the sum of each alone"),
+        ((0.4, 0.0), 0.1, "a in w2 carries most of the difference, +0.4 (alone off by 5x): its rounding is too coarse"),
+        (
+            (-0.05, 0.0),
+            0.0,
+            "a in w2 carries most of the difference, -0.05 (alone off by 2x): the quadratic model overstates",
+        ),
+        ((-0.3, 0.0), 0.1, "alone predicted and measured differ in sign"),
     ],
 )
 def test_words_say_what_matters_most(differences: tuple[float, ...], together: float, words: str) -> None:

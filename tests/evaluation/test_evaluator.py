@@ -41,7 +41,7 @@ def measure(
 ) -> Evaluation:
     index = torch.arange(len(own))
     batches: list[object] = [part if targets is None else (part, targets[part]) for part in index.split(step)]
-    return evaluate(Lookup(own), Lookup(wanted), batches, likelihood=likelihood)
+    return evaluate(Lookup(own), Lookup(wanted), batches, outputs=mq.Outputs(likelihood=likelihood))
 
 
 def naive(own: Tensor, wanted: Tensor, targets: Tensor) -> dict[str, list[float]]:
@@ -285,6 +285,6 @@ def test_output_says_where_the_logits_are() -> None:
         return returned[1]
 
     logits = draw(1, 6, 5)
-    got = evaluate(Pair(), Pair(), [logits], output=second)
+    got = evaluate(Pair(), Pair(), [logits], outputs=mq.Outputs(take=second))
     assert (got.kl, got.samples) == (0, 6)
-    assert Evaluator(Pair(), [logits], output=second).reference.samples == 6
+    assert Evaluator(Pair(), [logits], outputs=mq.Outputs(take=second)).reference.samples == 6

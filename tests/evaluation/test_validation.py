@@ -80,12 +80,12 @@ def test_error_of_the_prediction_itself_counts_too() -> None:
     assert mq.validate(network(), policy(kl + 3 * stderr, stderr=2 * stderr), BATCHES, factor=1).holds
 
 
-@pytest.mark.parametrize(("times", "why"), [(5.0, "measured on few samples"), (0.2, "too large for a quadratic form")])
+@pytest.mark.parametrize(("times", "why"), [(5.0, "measured on few samples"), (0.2, "too coarse for a quadratic form")])
 def test_prediction_beyond_the_factor_fails_with_the_factor_and_a_reason(times: float, why: str) -> None:
     kl, _ = measured()
     got = mq.validate(network(), policy(times * kl), BATCHES, factor=4.9)
     assert got.holds is False
-    assert got.verdict.startswith("off by 5x: predicted ")
+    assert got.verdict.startswith("the prediction fails, off by 5x: predicted ")
     assert why in got.verdict
     assert got.ratio == pytest.approx(times)
     within = mq.validate(network(), policy(times * kl), BATCHES, factor=5.1)
@@ -97,7 +97,7 @@ def test_prediction_that_is_not_positive_fails_without_a_factor() -> None:
     kl, _ = measured()
     got = mq.validate(network(), policy(-10 * kl), BATCHES)
     assert got.holds is False
-    assert "there is no factor" in got.verdict
+    assert "there is no factor, because one is not positive" in got.verdict
 
 
 @pytest.mark.parametrize("unit", ["nats per token", "squared error", "top-1 points"])
@@ -136,7 +136,7 @@ def test_document_is_json_that_holds_every_figure() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, -1.0, math.nan])
 def test_factor_below_one_is_refused(factor: float) -> None:
-    with pytest.raises(mq.InvalidInput, match=r"factor is .*: it must be at least 1"):
+    with pytest.raises(mq.InvalidInput, match=r"factor is .*: it must be a number, at least 1"):
         mq.validate(network(), policy(0.1), BATCHES, factor=factor)
 
 
@@ -150,10 +150,12 @@ def test_dense_outputs_are_validated_and_refined_on_what_measured_them() -> None
         for _ in range(4)
     ]
     table = mq.measure(model, batches, formats="w2,w4,w8", outputs=mq.Outputs(class_dim=1))
-    found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, class_dim=1)
-    got = mq.validate(model, found.policy, batches, class_dim=1)
+    dense = mq.Outputs(class_dim=1)
+    found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, outputs=dense)
+    got = mq.validate(model, found.policy, batches, outputs=dense)
     flat = [(inputs, targets.flatten(1)) for inputs, targets in batches]
-    same = mq.validate(model, found.policy, flat, output=lambda made: made.movedim(1, -1).flatten(1, 2))
+    moved = mq.Outputs(take=lambda made: made.movedim(1, -1).flatten(1, 2))
+    same = mq.validate(model, found.policy, flat, outputs=moved)
     assert got.document() == same.document()
     assert got.unit == table.unit == "nats per token"
     assert 0 < got.policy.measured.accuracy < 1
@@ -164,7 +166,7 @@ def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> Non
         mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]
     table = mq.measure(network(), BATCHES, formats="w2,w4", outputs=mq.Outputs(likelihood="categorical"))
     with pytest.raises(mq.InvalidInput, match="measured with likelihood='categorical', not 'gaussian'"):
-        mq.validate(network(), policy(0.1), BATCHES, table=table, likelihood="gaussian")
+        mq.validate(network(), policy(0.1), BATCHES, table=table, outputs=mq.Outputs(likelihood="gaussian"))
 
 
 def test_layers_of_another_network_are_refused() -> None:

@@ -45,12 +45,12 @@ class Network:
         output: np.ndarray[Any, Any] = made.double().numpy()
         return output
 
-    def policy(self, target: str, seed: int) -> Policy:
-        """A random format for every layer, of those that the target takes."""
+    def policy(self, target: str | None, seed: int) -> Policy:
+        """A random format for every layer, of those that the target takes; of all formats where there is no target."""
         rng = np.random.default_rng(seed)
         formats = []
         for layer in self.layers:
-            capability = TARGETS.get(target)
+            capability = TARGETS.get(target or "")
             taken = [name for name in NAMES if capability is None or capability.takes(layer, Format.named(name))]
             formats.append(Format.named(taken[int(rng.integers(len(taken)))]))
         return self.with_ranges(Policy(tuple(layer.name for layer in self.layers), tuple(formats)))

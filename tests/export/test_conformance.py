@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from mckp_quant import Format, Policy, SensitivityTable, allocate, apply
 from mckp_quant.export import Gguf, export, read_policy
-from mckp_quant.formats.capabilities import capability
+from mckp_quant.export.exporting import EXPORTERS
 
+from .conformance import check_artefact, check_outputs, check_refusals
 from .networks import NAMES, NETWORKS, Network, sqnr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
     from mckp_quant.export import Exporter, ExportReport
 
@@ -33,7 +35,6 @@ CASES: list[tuple[str, str, int]] = [
     ("gguf", "mixed", 8),
     ("gguf", "llama", 9),
 ]
-_ACCURATE = 100.0  # dB: the same integers and scales, summed in another order
 
 
 def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") -> np.ndarray[Any, Any]:
@@ -87,9 +88,8 @@ def _decompressed(network: Network, folder: Path) -> torch.nn.Module:
     return model
 
 
-def exported(target: str, network: Network, policy: Policy, folder: Path) -> ExportReport:
-    to: str | Exporter = Gguf() if target == "gguf" else target
-    return export(policy, to, model=network.model, output=folder, batches=network.batches)
+def _exporter(target: str) -> str | Exporter:
+    return Gguf() if target == "gguf" else target
 
 
 @pytest.mark.parametrize(("target", "name", "seed"), CASES, ids=[f"{target}-{name}" for target, name, _ in CASES])
@@ -98,31 +98,21 @@ def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_
 ) -> None:
     needs(target)
     network = NETWORKS[name]()
-    row = {"hf": "compressed_tensors", "hf_torchao": "torchao"}.get(target, target)
-    policy = network.policy(row, seed)
-    before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
-    report = exported(target, network, policy, tmp_path / "made")
-
-    assert [each.layer for each in report.layers] == list(policy.layer_names)
-    for each, layer, entry in zip(report.layers, network.layers, policy.formats, strict=True):
-        assert each.asked == each.found == entry.name
-        assert each.asked_bytes == entry.storage_bytes(layer)
-        if entry.name != "float":
-            assert each.stored_bytes == capability(row).stored_bytes(layer, entry)
-    assert report.overhead_bytes == 0 or report.container
-    assert json.loads((tmp_path / "made" / "export.json").read_text())["stored_bytes"] == report.stored_bytes
-    assert Policy.load(tmp_path / "made" / "policy.json") == policy
-
-    wanted, got = network.run(apply(network.model, policy)), run(target, network, tmp_path / "made")
-    # An input on the border between two codes falls to either side with the last bit of a sum.
-    borders = any(entry.activation_scheme is not None for entry in policy.formats)
-    assert sqnr(wanted, got) > (30 if borders else _ACCURATE)
+    policy = network.policy(EXPORTERS[target].capability, seed)
+    report = check_artefact(_exporter(target), network, policy, tmp_path / "made")
+    check_outputs(network, policy, run(target, network, tmp_path / "made"))
     if target == "onnxruntime":
-        assert sqnr(wanted, run(target, network, tmp_path / "made", "4")) > 30
-    assert sqnr(network.run(network.model), got) < _ACCURATE  # a policy that took no effect would be exact
-    after = network.model.state_dict()
-    assert all(torch.equal(tensor, after[key]) for key, tensor in before.items())
+        simulated = network.run(apply(network.model, policy))
+        assert sqnr(simulated, run(target, network, tmp_path / "made", "4")) > 30
     assert read_policy(tmp_path / "made") == _as_stored(policy, report)
+
+
+@pytest.mark.parametrize("target", [target for target, name, _ in CASES if name == "mixed"])
+def test_targets_refuse_what_their_row_of_capabilities_does_not_take(
+    target: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    check_refusals(EXPORTERS[target], NETWORKS["mixed"](), tmp_path)
 
 
 @pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf"])
@@ -140,7 +130,9 @@ def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that
     assert len({entry.name for entry in policy.formats}) > 1
     if target == "vllm":
         assert any("q_proj" in name for names in policy.ties for name in names)
-    report = exported(target, network, network.with_ranges(policy), tmp_path / "made")
+    policy = network.with_ranges(policy)
+    to, folder = _exporter(target), tmp_path / "made"
+    report = export(policy, to, model=network.model, output=folder, batches=network.batches)
     assert report.stored_bytes == policy.costs["weight_bytes"] <= policy.budgets[0].limit
 
 

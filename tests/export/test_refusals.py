@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
+from mckp_quant.common.packages import PackageMissing
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
 from mckp_quant.export.contract import Stored
 from mckp_quant.export.exporting import EXPORTERS, compare
 from mckp_quant.export.sources import module_job
-from mckp_quant.solvers import SolverUnavailable
 
 from .networks import llama, mixed
 
@@ -161,7 +161,7 @@ def test_names_that_ggml_cannot_hold_are_refused(tmp_path: Path, needs: Callable
 
 def test_missing_packages_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    with pytest.raises(SolverUnavailable, match=r"'gguf' cannot be imported .*pip install 'mckp-quant\[gguf\]'"):
+    with pytest.raises(PackageMissing, match=r"'gguf' cannot be imported .*pip install 'mckp-quant\[gguf\]'"):
         export(with_formats(), "gguf", model=mixed().model, output=tmp_path / "made")
     real = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchao" else real(name))

@@ -1,33 +1,24 @@
 from __future__ import annotations
 
 import math
-import sys
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 import mckp_quant
+from benchmarks.policies import networks
 from mckp_quant import Policy, apply
 from mckp_quant.export import export
 from mckp_quant.network.discovery import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-SCRIPT = Path(mckp_quant.__file__).parents[1] / "benchmarks" / "policies" / "networks.py"
 
-
-def study(folder: Path) -> Any:
-    name = "benchmarks_networks_for_export"
-    script = ModuleType(name)
-    script.__file__ = str(SCRIPT)
-    sys.modules[name] = script
-    SourceFileLoader(name, str(SCRIPT)).exec_module(script)
-    return script.resnet20(script.load_networks(folder), folder)
+def study(folder: Path) -> networks.Study:
+    return networks.resnet20(networks.load_networks(folder), folder)
 
 
 def divergences(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, Layer, SensitivityTable, allocate, build
+from mckp_quant import Format, Layer, Request, SensitivityTable, allocate, build
 from mckp_quant.costs.costs import cost_matrix
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.formats.format import as_formats
-from mckp_quant.formats.storage import BLOCKS
+from mckp_quant.formats.storage import GGUF_BLOCKS
 
 LINEAR = Layer("fc", "linear", (8, 256), 8, 2048)
 CONV = Layer("conv", "conv2d", (8, 4, 3, 3), 8, 2048)
 SHARED = Layer("fc", "linear", (8, 256), 8, 2048, ("twin",))
-OWN = {name: Format(name, 4, stored_bits=lambda layer: 4 * layer.elements) for name in BLOCKS}
+OWN = {name: Format(name, 4, stored_bits=lambda layer: 4 * layer.elements) for name in GGUF_BLOCKS}
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_targets_say_what_they_cannot_take(target: str, layer: Layer, name: str,
     assert TARGETS[target].takes(layer, entry) == (not why)
 
 
-@given(st.sampled_from(sorted(BLOCKS)), st.integers(1, 600), st.integers(1, 5))
+@given(st.sampled_from(sorted(GGUF_BLOCKS)), st.integers(1, 600), st.integers(1, 5))
 def test_blocks_must_divide_the_row_and_take_their_bytes(name: str, row: int, channels: int) -> None:
     layer = Layer("fc", "linear", (channels, row), channels, 0)
-    block, stored = BLOCKS[name]
+    block, stored = GGUF_BLOCKS[name]
     assert TARGETS["gguf"].takes(layer, OWN[name]) == (row % block == 0)
     if row % block == 0:
         assert TARGETS["gguf"].stored_bytes(layer, OWN[name]) == channels * (row // block) * stored
@@ -89,7 +89,7 @@ def test_blocks_take_the_bits_per_weight_that_gguf_states() -> None:
     stated |= {"Q2_K": 2.625, "Q3_K": 3.4375, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "IQ1_S": 1.5625, "IQ1_M": 1.75}
     stated |= {"IQ2_XXS": 2.0625, "IQ2_XS": 2.3125, "IQ2_S": 2.5625, "IQ3_XXS": 3.0625, "IQ3_S": 3.4375}
     stated |= {"IQ4_XS": 4.25, "TQ1_0": 1.6875, "TQ2_0": 2.0625, "IQ4_NL": 4.5}
-    assert {name: 8 * stored / size for name, (size, stored) in BLOCKS.items() if name in stated} == stated
+    assert {name: 8 * stored / size for name, (size, stored) in GGUF_BLOCKS.items() if name in stated} == stated
 
 
 def table_of(layers: tuple[Layer, ...], names: str) -> SensitivityTable:
@@ -117,5 +117,5 @@ def test_the_target_ties_what_it_fuses_and_joins_the_users_sets() -> None:
     assert build(table, {"weight_bytes": "90%"}, target="torchao")[1].tied == ()
     fused = ("m.q_proj", "m.k_proj", "m.v_proj")
     assert build(table, {"weight_bytes": "90%"}, target="vllm")[1].tied == (fused,)
-    joined = build(table, {"weight_bytes": "90%"}, target="vllm", tied=[["m.v_proj", "m.o_proj"]])[1].tied
+    joined = build(table, Request({"weight_bytes": "90%"}, target="vllm", tied=[["m.v_proj", "m.o_proj"]]))[1].tied
     assert joined == ((*fused, "m.o_proj"),)

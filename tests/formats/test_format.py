@@ -160,15 +160,21 @@ def test_a_users_own_activation_bits_are_integers_with_a_zero_point() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"name": "own", "weight_bits": 0, "stored_bits": len}, "format 'own' has weight_bits = 0"),
+        ({"name": "own", "weight_bits": 0, "stored_bits": len}, "weight_bits of format 'own' is 0: it must"),
         (
             {"name": "own", "weight_bits": 33, "stored_bits": len},
-            "weight_bits = 33: it must be a whole number and lie between 1 and 32",
+            "weight_bits of format 'own' is 33: it must be a whole number from 1 to 32",
         ),
-        ({"name": "own", "weight_bits": 4.5, "stored_bits": len}, "weight_bits = 4.5: it must be a whole number"),
-        ({"name": "own", "weight_bits": True, "stored_bits": len}, "weight_bits = True: it must be a whole number"),
-        ({"name": "own", "weight_bits": 4, "activation_bits": 0, "stored_bits": len}, "activation_bits = 0: it must"),
-        ({"name": "own", "weight_bits": 4, "activation_bits": "8", "stored_bits": len}, "activation_bits = '8': it"),
+        ({"name": "own", "weight_bits": 4.5, "stored_bits": len}, "is 4.5: it must be a whole number"),
+        ({"name": "own", "weight_bits": True, "stored_bits": len}, "is True: it must be a whole number"),
+        (
+            {"name": "own", "weight_bits": 4, "activation_bits": 0, "stored_bits": len},
+            "format 'own' is 0: it must",
+        ),
+        (
+            {"name": "own", "weight_bits": 4, "activation_bits": "8", "stored_bits": len},
+            "format 'own' is '8': it",
+        ),
         ({"name": "own", "weight_bits": 4}, r"format 'own' is not built in, as w1, .* are: say with stored_bits="),
         ({"name": "w4", "weight_bits": 3}, "format 'w4' is built in, with weight_bits = 4 and activation_bits = None"),
         ({"name": "w4a8", "weight_bits": 4}, "activation_bits = 8, and cannot be changed: use Format.named"),
@@ -192,7 +198,7 @@ def test_whole_numbers_of_any_type_are_bits(whole: Any) -> None:
 def test_own_bits_must_be_whole_numbers(bits: Any) -> None:
     entry = Format("own", 4, stored_bits=lambda layer: bits)
     with pytest.raises(
-        InvalidInput, match=r"stored_bits of format 'own' gave .* for layer 'fc': it must be a whole number"
+        InvalidInput, match=r"stored_bits of format 'own' for layer 'fc' is .*: it must be a whole number, at least 0"
     ):
         entry.storage_bits(Layer("fc", "linear", (1, 1), 1, 0))
 
@@ -232,7 +238,7 @@ def test_documents_that_are_no_formats_are_refused() -> None:
         format_from({**format_document(OWN, {}), "name": "w4"}, "the table")
     with pytest.raises(InvalidInput, match="the table: unknown format 'w10'"):
         format_from({"name": "w10"}, "the table")
-    with pytest.raises(InvalidInput, match=r"the table: format 'own' has weight_bits = 4\.5"):
+    with pytest.raises(InvalidInput, match=r"the table: weight_bits of format 'own' is 4\.5"):
         format_from({**format_document(OWN, {}), "weight_bits": 4.5}, "the table")
     with pytest.raises(InvalidInput, match=r"the table has a format that cannot be read, .*7\.5 is no whole number"):
         format_from(format_document(OWN, {"a": 7.5}), "the table")  # type: ignore[dict-item]

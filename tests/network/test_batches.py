@@ -99,8 +99,12 @@ def test_models_are_called_with_tensors_or_keywords_and_give_logits() -> None:
     [
         (nn.Linear(5, 2), None, r"the model fails on batch 3 \(inputs \(4, 3\)\): RuntimeError"),
         (Keywords(), None, r"the model fails on batch 3 \(inputs \(4, 3\)\): TypeError"),
-        (nn.Identity(), lambda z: (z, z), "returned a Tensor for batch 3, which gives no logits: say with output="),
-        (nn.Identity(), lambda z: z.scores, "output= failed on the Tensor that the model returned for batch 3"),
+        (nn.Identity(), lambda z: (z, z), "returned a Tensor for batch 3, which gives no logits: say how to take them"),
+        (
+            nn.Identity(),
+            lambda z: z.scores,
+            "the take of outputs= failed on the Tensor that the model returned for batch 3",
+        ),
         (nn.Identity(), lambda z: z.long(), r"logits of batch 3 are torch.int64 of shape \(4, 3\): they must be"),
         (nn.Identity(), lambda z: z[:2], r"logits of batch 3 are torch.float32 of shape \(2, 3\): .*the 4 samples"),
         (nn.Identity(), lambda z: z.sum(), r"logits of batch 3 are torch.float32 of shape \(\)"),

@@ -73,8 +73,8 @@ def test_the_tokenizer_of_a_checkpoint_puts_its_mark_before_every_window(folder:
 @pytest.mark.parametrize(
     ("tokens", "size", "text", "message"),
     [
-        (8, 0, "abc", "batch_size is 0: it must be at least 1"),
-        (2, 1, "abc", "a window has 2 tokens: it must have at least 3"),
+        (8, 0, "abc", "batch_size is 0: it must be a whole number, at least 1"),
+        (2, 1, "abc", "tokens is 2: it must be a whole number, at least 3"),
         (8, 1, "abc", "has 3 tokens, fewer than one window of 8"),
         (8, 1, None, "cannot be read: .*No such file"),
     ],

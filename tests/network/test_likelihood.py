@@ -90,7 +90,9 @@ def test_sequences_are_counted_per_token() -> None:
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 3, 4, 4)])
 def test_logits_that_are_no_class_scores_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidInput, match=r"categorical logits have the shape .*use likelihood='gaussian'"):
+    with pytest.raises(
+        InvalidInput, match=r"categorical logits have the shape .*write outputs=Outputs\(class_dim=1\), for regression"
+    ):
         Categorical().positions(torch.zeros(shape))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Policy, SensitivityTable, allocate
+from mckp_quant import Format, InvalidInput, Policy, Request, SensitivityTable, allocate
 from mckp_quant.costs.costs import RESOURCES
 from mckp_quant.policy.prediction import predict, totals
 from mckp_quant.policy.repricing import price
@@ -41,7 +41,7 @@ def fields(policy: Policy) -> dict[str, Any]:
 def test_file_keeps_every_field(table: SensitivityTable, share: int, tie: bool, tmp_path_factory: Any) -> None:
     tied = [table.layer_names[:2]] if tie and len(table.layers) > 1 and not np.isnan(table.loss[:2]).any() else []
     budgets: dict[str, int | str] = {"weight_bytes": "100%", "bits_per_weight": 1000, "bops": f"{share + 40}%"}
-    policy = allocate(table, budgets, tied=tied).policy
+    policy = allocate(table, Request(budgets, tied=tied)).policy
     path = tmp_path_factory.mktemp("policy") / "policy.json"
     policy.save(path)
     loaded = Policy.load(path)

@@ -50,11 +50,11 @@ def expanded(
     importance: list[NDArray[np.float64]] | None = None,
     batches: list[Tensor] = BATCHES,
 ) -> tuple[Expansion, NDArray[np.int64]]:
-    evaluator = Evaluator(model, batches, likelihood=likelihood)
+    evaluator = Evaluator(model, batches, outputs=mq.Outputs(likelihood=likelihood))
     assert made.solution.choice is not None
     choice = made.problem.position(made.solution.choice)
     quantised = evaluator.simulator.apply(made.policy)
-    expander = Expander(evaluator, table, made.problem, made.index, likelihood, range(len(batches)), seed)
+    expander = Expander(evaluator, table, made.problem, made.index, range(len(batches)), seed)
     alike = [np.ones(size) for size in evaluator.sizes]
     return expander.around(choice, quantised, importance or alike), choice
 
@@ -88,7 +88,7 @@ def divergence(model: nn.Module, weights: dict[str, Tensor], likelihood: str) ->
 def test_first_order_term_is_the_derivative_of_the_measured_divergence(
     likelihood: str, tied: tuple[tuple[str, ...], ...]
 ) -> None:
-    made = mq.allocate(TABLE, {"weight_bytes": "84%"}, tied=tied)
+    made = mq.allocate(TABLE, mq.Request({"weight_bytes": "84%"}, tied=tied))
     expansion, choice = expanded(made, likelihood=likelihood)
     quantised = {name: each.detach() for name, each in mq.apply(MODEL, made.policy).named_parameters()}
     gradients = torch.func.grad(lambda weights: divergence(MODEL, weights, likelihood))(quantised)

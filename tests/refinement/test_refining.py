@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import mckp_quant as mq
 from mckp_quant.common.documents import write_document
+from mckp_quant.common.run_options import RunOptions
 from mckp_quant.errors import InvalidInput
 from mckp_quant.evaluation.evaluator import Evaluator, evaluate
 from mckp_quant.interactions.form import between_moves
@@ -23,7 +24,7 @@ from mckp_quant.refinement.correction import Correction
 from mckp_quant.refinement.proposals import propose
 from mckp_quant.refinement.racing import Scores, importance_of, mean_kl, paired, race, stages
 from mckp_quant.refinement.refining import refine
-from mckp_quant.refinement.rounds import Search
+from mckp_quant.refinement.rounds import Rounds, Search
 from mckp_quant.solvers import Pairs, Problem, solve
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def document(found: Refinement) -> str:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_policy_is_within_the_budgets_and_measured_no_worse_than_the_start(seed: int) -> None:
-    found = refine(MODEL, misled(seed), BUDGET, BATCHES, evaluations=30, seed=seed)
+    found = refine(MODEL, misled(seed), BUDGET, BATCHES, evaluations=30, run=RunOptions(seed=seed))
     limit = mq.build(TABLE, BUDGET)[0].budget[0]
     assert found.policy.costs["weight_bytes"] <= limit
     assert found.evaluations <= 30
@@ -78,7 +79,9 @@ def test_policy_is_within_the_budgets_and_measured_no_worse_than_the_start(seed:
 
 
 def test_a_table_that_misleads_is_overcome() -> None:
-    found = [refine(MODEL, misled(seed), BUDGET, BATCHES, evaluations=60, seed=seed) for seed in range(4)]
+    found = [
+        refine(MODEL, misled(seed), BUDGET, BATCHES, evaluations=60, run=RunOptions(seed=seed)) for seed in range(4)
+    ]
     assert np.median([each.kl / each.start_kl for each in found]) < 0.75
     for each in found:
         assert each.policy.status == "improved by measuring, predicted loss not optimal" or each.policy == each.start
@@ -110,7 +113,7 @@ def test_network_that_follows_the_table_keeps_its_policy_or_a_better_one() -> No
     evaluator = Evaluator(MODEL, BATCHES)
     for policy in policies:
         policies[policy] = evaluator.evaluate(policy).kl
-    found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=120, patience=40, confirm=0.125)
+    found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=120, rounds=Rounds(patience=40), held_back=0.125)
     rank = sorted(policies.values()).index(policies[found.policy])
     assert rank < 0.05 * len(policies)
 
@@ -130,7 +133,7 @@ def test_search_whose_gains_do_not_hold_begins_again_with_other_batches_held_bac
     monkeypatch.setattr(Search, "confirm", failing)
     failures = 1
     checkpoint = tmp_path / "measured.json"
-    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)
+    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, run=RunOptions(checkpoint=checkpoint))
     assert [step.attempt for step in found.steps] == sorted(step.attempt for step in found.steps)
     assert {step.attempt for step in found.steps} == {0, 1}
     assert asked[0][0] > 1
@@ -141,10 +144,12 @@ def test_search_whose_gains_do_not_hold_begins_again_with_other_batches_held_bac
     assert f"in {found.evaluations:.0f} evaluations" in found.verdict
     assert not caplog.records
     asked.clear()
-    assert document(refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)) == document(found)
+    assert document(
+        refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, run=RunOptions(checkpoint=checkpoint))
+    ) == document(found)
     asked.clear()
     failures = 9
-    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, checkpoint=checkpoint)
+    found = refine(MODEL, misled(), BUDGET, BATCHES, evaluations=300, run=RunOptions(checkpoint=checkpoint))
     assert len(asked) == 3
     assert found.policy == found.start
     assert "no improvement held" in caplog.text
@@ -167,7 +172,7 @@ def test_same_arguments_same_search_and_model_as_it_was() -> None:
     assert model.training
     assert all(torch.equal(before[name], each) for name, each in model.state_dict().items())
     assert document(one) == document(refine(MODEL, misled(1), BUDGET, BATCHES, evaluations=15))
-    assert document(one) != document(refine(MODEL, misled(1), BUDGET, BATCHES, evaluations=15, seed=1))
+    assert document(one) != document(refine(MODEL, misled(1), BUDGET, BATCHES, evaluations=15, run=RunOptions(seed=1)))
 
 
 class Counting(nn.Module):
@@ -193,30 +198,30 @@ def test_checkpoint_takes_an_interrupted_search_to_the_same_end(tmp_path: Path) 
     whole = refine(model, table, BUDGET, BATCHES, evaluations=20)
     path = tmp_path / "search.json"
 
-    def interrupt(spent: float, limit: float) -> None:
+    def interrupt(spent: int, limit: int | None) -> None:
         if spent > 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        refine(model, table, BUDGET, BATCHES, evaluations=20, checkpoint=path, progress=interrupt)
+        refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path, progress=interrupt))
     Counting.passes = 0
-    again = refine(model, table, BUDGET, BATCHES, evaluations=20, checkpoint=path)
+    again = refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
     resumed, Counting.passes = Counting.passes, 0
     assert document(again) == document(whole)
     assert document(refine(model, table, BUDGET, BATCHES, evaluations=20)) == document(whole)
     assert resumed < 0.8 * Counting.passes
     Counting.passes = 0
-    refine(model, table, BUDGET, BATCHES, evaluations=20, checkpoint=path)
+    refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
     assert Counting.passes == len(BATCHES)  # the float network
     with pytest.raises(InvalidInput, match="was written with other arguments, another table or other batches"):
-        refine(model, table, BUDGET, BATCHES[::-1], evaluations=20, checkpoint=path)
+        refine(model, table, BUDGET, BATCHES[::-1], evaluations=20, run=RunOptions(checkpoint=path))
     others = mq.allocate(table, BUDGET, pinned={"inner.0": "w4"})
     assert others.problem.budget.tolist() == mq.allocate(table, BUDGET).problem.budget.tolist()
     with pytest.raises(InvalidInput, match="was written with other arguments"):
-        refine(model, table, others, BATCHES, evaluations=20, checkpoint=path)
+        refine(model, table, others, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
     path.write_text(path.read_text().replace('"kl"', '"lk"'))
     with pytest.raises(InvalidInput, match="has an entry that cannot be read"):
-        refine(model, table, BUDGET, BATCHES, evaluations=20, checkpoint=path)
+        refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
 
 
 def test_interactions_join_the_search() -> None:
@@ -268,8 +273,10 @@ def test_network_that_cannot_be_differentiated_is_refined_by_its_table(caplog: p
         table, layers=tuple(dataclasses.replace(layer, name=f"inner.{layer.name}") for layer in table.layers)
     )
     found = refine(Detached(), table, BUDGET, BATCHES, evaluations=30)
-    assert "the search goes by the table only, because the network is not differentiated" in caplog.text
-    assert document(found) == document(refine(Detached(), table, BUDGET, BATCHES, evaluations=30, expand=False))
+    assert "the search goes by the table only, because the network cannot be differentiated" in caplog.text
+    assert document(found) == document(
+        refine(Detached(), table, BUDGET, BATCHES, evaluations=30, rounds=Rounds(expand=False))
+    )
     assert found.kl < found.start_kl
 
 
@@ -278,7 +285,9 @@ def test_limit_holds_where_batches_differ_in_size(limit: float) -> None:
     drawn = torch.Generator().manual_seed(9)
     batches = [torch.randn(size, 6, generator=drawn) for size in (100, 2, 2, 2, 2, 2, 2, 2)]
     for seed in range(3):
-        assert refine(MODEL, misled(0), BUDGET, batches, evaluations=limit, seed=seed).evaluations <= limit
+        assert (
+            refine(MODEL, misled(0), BUDGET, batches, evaluations=limit, run=RunOptions(seed=seed)).evaluations <= limit
+        )
 
 
 def test_network_that_formats_store_exactly_has_nothing_to_gain() -> None:
@@ -303,9 +312,9 @@ def test_checkpoint_of_another_start_is_refused(tmp_path: Path) -> None:
     greedy = mq.allocate(misled(0), BUDGET, solver="greedy")
     exact = mq.allocate(misled(0), BUDGET)
     assert greedy.policy != exact.policy
-    refine(MODEL, misled(0), exact, BATCHES, evaluations=12, checkpoint=path)
+    refine(MODEL, misled(0), exact, BATCHES, evaluations=12, run=RunOptions(checkpoint=path))
     with pytest.raises(InvalidInput, match="was written with other arguments"):
-        refine(MODEL, misled(0), greedy, BATCHES, evaluations=12, checkpoint=path)
+        refine(MODEL, misled(0), greedy, BATCHES, evaluations=12, run=RunOptions(checkpoint=path))
 
 
 def test_checkpoint_that_could_not_be_written_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +329,7 @@ def test_checkpoint_that_could_not_be_written_is_written_again(tmp_path: Path, m
 
     monkeypatch.setattr(measuring, "write_document", failing)
     with pytest.raises(KeyboardInterrupt):
-        refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=30, checkpoint=path)
+        refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=30, run=RunOptions(checkpoint=path))
     assert calls[0] == 3
 
 
@@ -335,7 +344,7 @@ def test_formats_that_a_layer_must_not_have_do_not_stop_a_joint_search() -> None
 
 def test_ties_and_pins_of_an_allocation_are_kept() -> None:
     table = misled(3)
-    made = mq.allocate(table, {"weight_bytes": "75%"}, pinned={"0": "w4"}, tied=[("2", "4")])
+    made = mq.allocate(table, mq.Request({"weight_bytes": "75%"}, pinned={"0": "w4"}, tied=[("2", "4")]))
     found = refine(MODEL, table, made, BATCHES, evaluations=25)
     assert found.start == made.policy
     assert found.policy["0"].name == "w4"
@@ -350,7 +359,10 @@ def test_search_that_runs_out_of_policies_or_luck_says_so() -> None:
     assert found.policy == found.start
     assert "the policy stays as it was" in found.verdict
     assert refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=6).stopped == "the evaluations are spent"
-    assert "nothing improved in 2 rounds" in refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=99, patience=2).stopped
+    assert (
+        "nothing improved in 2 rounds"
+        in refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=99, rounds=Rounds(patience=2)).stopped
+    )
 
 
 def test_corrected_table_predicts_what_was_measured_better() -> None:
@@ -375,15 +387,42 @@ def test_corrected_table_predicts_what_was_measured_better() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"evaluations": 0}, "evaluations is 0: give at least 1"),
-        ({"confirm": 1.0}, "confirm is 1.0: it is the share of the batches to hold back"),
-        ({"candidates": 0}, "candidates is 0: it must be a whole number, at least 1"),
-        ({"patience": 0}, "patience is 0: it must be a whole number, at least 1"),
+        ({"evaluations": 0}, "evaluations is 0: it must be a number, at least 1"),
+        ({"held_back": 1.0}, "held_back is 1.0: it must be a number between 0 and 1"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(words)):
         refine(MODEL, TABLE, BUDGET, BATCHES, **arguments)  # type: ignore[arg-type]
+
+
+def test_rounds_in_which_nothing_happens_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="candidates is 0: it must be a whole number, at least 1"):
+        Rounds(candidates=0)
+    with pytest.raises(InvalidInput, match="patience is 0: it must be a whole number, at least 1"):
+        Rounds(patience=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("budgets", "request=..."),
+        ("confirm", "held_back=..."),
+        ("candidates", "rounds=Rounds(candidates=...)"),
+        ("patience", "rounds=Rounds(patience=...)"),
+        ("expand", "rounds=Rounds(expand=...)"),
+    ],
+)
+def test_old_keywords_say_what_to_write(old: str, new: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"refine() takes no {old}= any more: write {new}")):
+        refine(MODEL, TABLE, BUDGET, BATCHES, **{old: 1})  # type: ignore[arg-type]
+
+
+def test_a_request_and_its_budgets_alone_are_the_same() -> None:
+    first, second = (refine(MODEL, TABLE, asked, BATCHES, evaluations=12) for asked in (BUDGET, mq.Request(BUDGET)))
+    assert document(first) == document(second)
+    pinned = refine(MODEL, TABLE, mq.Request(BUDGET, pinned={"0": "w4"}), BATCHES, evaluations=12)
+    assert pinned.start["0"].name == pinned.policy["0"].name == "w4"
 
 
 def test_what_does_not_fit_together_is_refused() -> None:
@@ -394,18 +433,16 @@ def test_what_does_not_fit_together_is_refused() -> None:
     terms = dataclasses.replace(measure_interactions(MODEL, BATCHES, formats=FORMATS), unit="nats per token")
     with pytest.raises(InvalidInput, match="in 'nats per token' and the table in 'nats per sample'"):
         refine(MODEL, TABLE, BUDGET, BATCHES, interactions=terms)
-    with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
-        refine(MODEL, TABLE, BUDGET, BATCHES, seed=-1)
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         refine(MODEL, misled(0), mq.allocate(TABLE, BUDGET), BATCHES)
     made = mq.allocate(TABLE, BUDGET)
     with pytest.raises(InvalidInput, match=r"got a Policy: give a mapping such as .*, or the Allocation itself"):
         refine(MODEL, TABLE, made.policy, BATCHES)  # type: ignore[arg-type]
-    limited = mq.allocate(TABLE, BUDGET, constraints=mq.Constraints(max_formats=2))
+    limited = mq.allocate(TABLE, mq.Request(BUDGET, constraints=mq.Constraints(max_formats=2)))
     with pytest.raises(InvalidInput, match="has constraints and interactions were given"):
         refine(MODEL, TABLE, limited, BATCHES, interactions=measure_interactions(MODEL, BATCHES, formats=FORMATS))
     with pytest.raises(InvalidInput, match="measured with likelihood='categorical', not 'gaussian': give the same one"):
-        refine(MODEL, TABLE, BUDGET, BATCHES, likelihood="gaussian")
+        refine(MODEL, TABLE, BUDGET, BATCHES, outputs=mq.Outputs(likelihood="gaussian"))
 
 
 def test_targets_play_no_part_even_where_they_are_none_of_the_model() -> None:
@@ -418,7 +455,7 @@ def test_targets_play_no_part_even_where_they_are_none_of_the_model() -> None:
 def test_everything_within_the_budgets_may_be_tried() -> None:
     """16 policies, of which single and double exchanges from a few incumbents reach some only."""
     table = mq.measure(MODEL, BATCHES, formats="w4,w6")
-    found = refine(MODEL, table, {"weight_bytes": "100%"}, BATCHES, evaluations=1e6, patience=10**6)
+    found = refine(MODEL, table, {"weight_bytes": "100%"}, BATCHES, evaluations=1e6, rounds=Rounds(patience=10**6))
     assert found.stopped == "nothing else within the budgets is left to propose"
     assert sum(step.candidates for step in found.steps if step.attempt == 0) == 15
 
@@ -457,7 +494,9 @@ def test_batches_of_padding_say_nothing() -> None:
     outcomes = set()
     for seed in range(8):
         try:
-            found = refine(model, table, {"weight_bytes": "80%"}, [real, padding], evaluations=40, seed=seed)
+            found = refine(
+                model, table, {"weight_bytes": "80%"}, [real, padding], evaluations=40, run=RunOptions(seed=seed)
+            )
         except InvalidInput as error:
             outcomes.add(str(error)[:53])
         else:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from mckp_quant import Format, Policy, allocate
+from mckp_quant import Format, Policy, Request, allocate
 from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.report.text import as_text, number, percent, policy_report, table_of, with_error
 
@@ -39,7 +39,7 @@ def test_markup_in_names_is_text() -> None:
 
 def test_policy_report_says_what_is_known_and_where_it_is_from() -> None:
     table = make_table([[3.0, 2.0, 1.0]] * 3)
-    policy = allocate(table, {"weight_bytes": "70%"}, pinned={"a": "w4"}, tied=[["b", "c"]]).policy
+    policy = allocate(table, Request({"weight_bytes": "70%"}, pinned={"a": "w4"}, tied=[["b", "c"]])).policy
     text = as_text(policy_report(policy))
     assert "proved optimal (ground: " in text
     assert f"weights                  {policy.costs['weight_bytes']:,} bytes" in text
@@ -63,7 +63,7 @@ def test_policy_report_lists_every_other_cost_the_target_and_how_exact_the_proof
     table = make_table([[3.0, 2.0, 1.0]] * 3)
     tensors = chain(table, [8, 8, 8, 2])
     found = allocate(
-        table, {"weight_bytes": "100%", "total_bytes": "100%"}, activations=tensors, target="torchao"
+        table, Request({"weight_bytes": "100%", "total_bytes": "100%"}, activations=tensors, target="torchao")
     ).policy
     shown = as_text(policy_report(dataclasses.replace(found, tolerance=1.5e-9)))
     assert "to within 1.5e-09 nats per sample" in shown.splitlines()[0]

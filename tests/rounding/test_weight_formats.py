@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mckp_quant import Format, InvalidInput, Layer
 from mckp_quant.rounding.arithmetic import CLIP_STEPS, SMALL_FLOATS, times_power_of_two
-from mckp_quant.rounding.weights import encoded, quantize
+from mckp_quant.rounding.weights import encode_weight, quantize
 
 E2M1 = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
 TORCH_TYPES = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
@@ -149,7 +149,7 @@ def test_nvfp4_blocks_have_e4m3_scales_below_one_scale_of_the_tensor() -> None:
 def test_codes_scales_and_zero_points_multiply_out_to_the_quantised_weight(name: str, shape: tuple[int, int]) -> None:
     weight = noise(*shape, seed=11, dtype=torch.float32)
     entry = Format.named(name)
-    stored = encoded(weight, entry, layer_of(weight))
+    stored = encode_weight(weight, entry, layer_of(weight))
     count = 1 if entry.granularity == "tensor" else entry.weight_scheme.scales(layer_of(weight)) // shape[0]  # type: ignore[union-attr]
     assert tuple(stored.scales.shape) == ((1, 1) if entry.granularity == "tensor" else (shape[0], count))
     at = torch.arange(shape[1]) // (entry.group_size or shape[1])
@@ -212,7 +212,7 @@ def test_formats_that_leave_weights_float_change_nothing_and_have_no_codes() -> 
         assert copied.equal(weight)
         assert copied is not weight
         with pytest.raises(InvalidInput, match=f"format '{name}' has no codes: it leaves weights float"):
-            encoded(weight, Format.named(name), layer_of(weight))
+            encode_weight(weight, Format.named(name), layer_of(weight))
 
 
 def test_mxfp4_equals_what_gguf_stores() -> None:

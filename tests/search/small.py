@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mckp_quant.network.batch import Batch
 
 FORMATS = "w2,w3,w4,w8"
+DENSE = mq.Outputs(outputs=mq.Outputs(class_dim=1))  # of the network with a class for every position
+MOVED = mq.Outputs(take=lambda returned: returned.movedim(1, -1).flatten(1, 2))  # the same by hand
 
 
 def network() -> nn.Module:
@@ -56,6 +58,29 @@ def table() -> mq.SensitivityTable:
 def space(budget: str = "45%") -> Space:
     problem, index = mq.build(table(), {"weight_bytes": budget})
     return Space(table(), problem, index)
+
+
+def dense_network() -> nn.Module:
+    """Three classes for each of 25 positions: ``(N, 3, 5, 5)``."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)
+    ).eval()
+
+
+def dense_outputs() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+    """Data of that network, with targets as a map and in a row."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(24, 2, 5, 5, generator=generator)
+    targets = (inputs.sum(dim=1) > 0).long() + (inputs[:, 0] > 1).long()
+    maps = list(zip(inputs.split(6), targets.split(6), strict=True))
+    return maps, [(own, wanted.flatten(1)) for own, wanted in maps]
+
+
+@functools.cache
+def dense_table() -> mq.SensitivityTable:
+    maps, _ = dense_outputs()
+    return mq.measure(dense_network(), maps, formats=FORMATS, outputs=mq.Outputs(class_dim=1))
 
 
 def state(model: nn.Module) -> dict[str, np.ndarray]:

@@ -240,6 +240,18 @@ def test_every_token_with_a_target_is_a_point() -> None:
     assert found["1"] == pytest.approx(scatter.separability, rel=1e-6)
 
 
+def test_every_pixel_with_a_target_is_a_point() -> None:
+    maps, rows = small.dense_outputs()
+    model, layers = small.dense_network(), small.dense_table().layers
+    found = separabilities(model, layers, list(small.DENSE.batches(maps, model)), outputs=small.DENSE)
+    scatter = Scatter(3)
+    with torch.no_grad():
+        for inputs, targets in rows:
+            pixels = model.get_submodule("0")(inputs).movedim(1, -1)
+            scatter.add(pixels.reshape(-1, pixels.shape[-1]), targets.flatten())
+    assert found["0"] == pytest.approx(scatter.separability, rel=1e-6)
+
+
 def test_separability_needs_class_numbers() -> None:
     with pytest.raises(mq.InvalidInput, match="batch 0 has no class numbers"):
         separabilities(small.network(), small.table().layers, list(as_batches([small.data()[0][0]])))

@@ -58,7 +58,10 @@ def test_levels_cost_their_share_and_only_the_last_counts() -> None:
 def test_evaluations_run_out() -> None:
     seen: list[tuple[int, int | None]] = []
     objective = Objective(
-        small.space(), [Level(Counted())], evaluations=2, progress=lambda done, most: seen.append((done, most))
+        small.space(),
+        [Level(Counted())],
+        evaluations=2,
+        run=mq.RunOptions(progress=lambda done, most: seen.append((done, most))),
     )
     first, second, third = genomes(3)
     objective(first), objective(second), objective(first)
@@ -75,7 +78,7 @@ def test_seconds_run_out() -> None:
 
 @pytest.mark.parametrize(("evaluations", "seconds"), [(0, 1), (math.nan, 1), (1, 0), (1, math.nan)])
 def test_limits_without_sense_are_refused(evaluations: float, seconds: float) -> None:
-    with pytest.raises(mq.InvalidInput, match="needs at least one evaluation, and time"):
+    with pytest.raises(mq.InvalidInput, match=r"evaluations is .*at least 1|seconds is .*give a number of seconds"):
         Objective(small.space(), [Level(Counted())], evaluations=evaluations, seconds=seconds)
 
 
@@ -92,12 +95,12 @@ def test_a_fitness_that_is_no_number_is_refused() -> None:
 
 def test_what_was_measured_survives_in_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
-    objective = Objective(small.space(), [Level(Counted())], checkpoint=path, settings="a")
+    objective = Objective(small.space(), [Level(Counted())], settings="a", run=mq.RunOptions(checkpoint=path))
     values = [objective(genome) for genome in genomes(4)]
     objective(genomes(4)[0])
     objective.save()
     fitness = Counted()
-    again = Objective(small.space(), [Level(fitness)], checkpoint=path, settings="a")
+    again = Objective(small.space(), [Level(fitness)], settings="a", run=mq.RunOptions(checkpoint=path))
     assert [again(genome) for genome in genomes(4)] == values
     assert fitness.calls == 1  # the first is measured again, to see that the file is of this network
     assert (again.spent, again.history, again.best) == (objective.spent, objective.history, objective.best)
@@ -105,22 +108,22 @@ def test_what_was_measured_survives_in_the_checkpoint(tmp_path: Path) -> None:
 
 def test_an_overflow_survives_in_the_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
-    objective = Objective(small.space(), [Level(Counted(math.inf))], checkpoint=path)
+    objective = Objective(small.space(), [Level(Counted(math.inf))], run=mq.RunOptions(checkpoint=path))
     objective(genomes(1)[0])
     objective.save()
-    again = Objective(small.space(), [Level(Counted(math.inf))], checkpoint=path)
+    again = Objective(small.space(), [Level(Counted(math.inf))], run=mq.RunOptions(checkpoint=path))
     assert again(genomes(1)[0]) == math.inf
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "search.json"
-    objective = Objective(small.space(), [Level(Counted())], checkpoint=path, settings="a")
+    objective = Objective(small.space(), [Level(Counted())], settings="a", run=mq.RunOptions(checkpoint=path))
     objective(genomes(1)[0])
     objective.save()
     with pytest.raises(mq.InvalidInput, match="is of another search"):
-        Objective(small.space(), [Level(Counted())], checkpoint=path, settings="b")
+        Objective(small.space(), [Level(Counted())], settings="b", run=mq.RunOptions(checkpoint=path))
     with pytest.raises(mq.InvalidInput, match="of another network or of other data"):
-        Objective(small.space(), [Level(Counted(2))], checkpoint=path, settings="a")(genomes(1)[0])
+        Objective(small.space(), [Level(Counted(2))], settings="a", run=mq.RunOptions(checkpoint=path))(genomes(1)[0])
     path.write_text(path.read_text(encoding="utf-8").replace("8.0", '"x"'), encoding="utf-8")
     with pytest.raises(mq.InvalidInput, match="has an entry that cannot be read"):
-        Objective(small.space(), [Level(Counted())], checkpoint=path, settings="a")
+        Objective(small.space(), [Level(Counted())], settings="a", run=mq.RunOptions(checkpoint=path))

@@ -109,7 +109,7 @@ def test_a_switch_raises_one_group_and_lowers_others() -> None:
 
 
 def test_a_policy_of_other_formats_has_no_genome() -> None:
-    problem, index = mq.build(small.table(), {"weight_bytes": "50%"}, tied=[["0", "3"]])
+    problem, index = mq.build(small.table(), mq.Request({"weight_bytes": "50%"}, tied=[["0", "3"]]))
     space = Space(small.table(), problem, index)
     formats = as_formats("w2,w3,w4,w8")
     mixed = mq.Policy(small.table().layer_names, formats)
@@ -118,7 +118,9 @@ def test_a_policy_of_other_formats_has_no_genome() -> None:
 
 
 def test_further_constraints_are_refused() -> None:
-    problem, index = mq.build(small.table(), {"weight_bytes": "50%"}, constraints=mq.Constraints(max_formats=2))
+    problem, index = mq.build(
+        small.table(), mq.Request({"weight_bytes": "50%"}, constraints=mq.Constraints(max_formats=2))
+    )
     with pytest.raises(mq.InvalidInput, match="no further constraints"):
         Space(small.table(), problem, index)
 

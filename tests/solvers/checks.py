@@ -135,6 +135,7 @@ def solved_or_refused(problem: Problem, solver: Solver | str, *, seconds: float 
     except InvalidProblem as error:
         refusal = str(error)
     name = solver if isinstance(solver, str) else solver.name
+    assert name in REFUSALS, refusal
     assert re.match(REFUSALS[name], refusal)
     return None
 

@@ -129,15 +129,10 @@ def dual(problem: Problem, price: NDArray[np.float64]) -> Fraction:
     """The Lagrangian dual function over what can fit and what can be spent, in exact rational arithmetic."""
     exact = exactly(problem)
     rate = [Fraction(each) for each in price.tolist()]
-    least = [[min(cost[at] for _, cost in group) for at in range(len(rate))] for group in exact.groups]
-    total, room = Fraction(0), []
-    for at, limit in enumerate(exact.budget):
-        lowest = sum(own[at] for own in least)
-        pairs = zip(exact.groups, least, strict=True)
-        divisor = math.gcd(*(cost[at] - low[at] for group, low in pairs for _, cost in group))
-        left = limit - lowest
-        room.append(left - (left % divisor if divisor else 0))
-        total -= rate[at] * (room[at] + lowest)
+    least, room = _least_and_room(exact)
+    total = Fraction(0)
+    for own, left, lowest in zip(rate, room, zip(*least, strict=True), strict=True):
+        total -= own * (left + sum(lowest))
     for group, own_least in zip(exact.groups, least, strict=True):
         fits = [
             (value, cost)
@@ -152,10 +147,24 @@ def dual(problem: Problem, price: NDArray[np.float64]) -> Fraction:
 
 
 def excess(problem: Problem, price: NDArray[np.float64]) -> Fraction:
-    """By how much the cheapest selection at a price exceeds the budgets at that price."""
+    """By how much the cheapest selection at a price exceeds what can be spent of the budgets, at that price."""
     exact = exactly(problem)
     rate = [Fraction(each) for each in price.tolist()]
-    total = -sum((own * limit for own, limit in zip(rate, exact.budget, strict=True)), Fraction(0))
-    for group in exact.groups:
-        total += min(sum((own * each for own, each in zip(rate, cost, strict=True)), Fraction(0)) for _, cost in group)
+    least, room = _least_and_room(exact)
+    total = -sum((own * left for own, left in zip(rate, room, strict=True)), Fraction(0))
+    for group, own_least in zip(exact.groups, least, strict=True):
+        above = [[each - low for each, low in zip(cost, own_least, strict=True)] for _, cost in group]
+        total += min(sum((own * each for own, each in zip(rate, cost, strict=True)), Fraction(0)) for cost in above)
     return total
+
+
+def _least_and_room(exact: Exactly) -> tuple[list[list[int]], list[int]]:
+    """The least costs of each group, and what can be spent above them: a multiple of the divisor of the differences."""
+    least = [[min(cost[at] for _, cost in group) for at in range(len(exact.budget))] for group in exact.groups]
+    room = []
+    for at, limit in enumerate(exact.budget):
+        pairs = zip(exact.groups, least, strict=True)
+        divisor = math.gcd(*(cost[at] - low[at] for group, low in pairs for _, cost in group))
+        left = limit - sum(low[at] for low in least)
+        room.append(left - (left % divisor if divisor else 0))
+    return least, room

@@ -161,7 +161,7 @@ def test_exact_finds_the_optimum_of_hard_families(family: object, seed: int) -> 
 def poor_start() -> Iterator[None]:
     """Without local search the first incumbent is seldom the best: the search itself has to find that."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mckp_quant.solvers.core.reduce.improve", lambda problem, selection, **_: selection)
+        patch.setattr("mckp_quant.solvers.core.reduction.improve", lambda problem, selection, **_: selection)
         yield
 
 

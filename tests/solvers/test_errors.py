@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from mckp_quant.solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable
+from mckp_quant.solvers import InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from mckp_quant.solvers.errors import missing, require
 
 
@@ -47,7 +47,8 @@ def test_missing_looks_without_importing(monkeypatch: pytest.MonkeyPatch) -> Non
         (InvalidProblem, ValueError),
         (NoSolution, RuntimeError),
         (SolverFailure, RuntimeError),
-        (SolverUnavailable, ImportError),
+        (PackageMissing, ImportError),
+        (SolverUnavailable, PackageMissing),
     ],
 )
 def test_errors_are_caught_by_their_builtin_kind(error: type[Exception], kind: type[Exception]) -> None:

@@ -202,17 +202,17 @@ def test_published_knapsacks_become_problems_with_negated_profits() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: instances.llm(0), "n_groups = 0: it must be at least 1"),
-        (lambda: instances.lognormal(-2), "n_groups = -2: it must be at least 1"),
-        (lambda: instances.uncorrelated(0, 3), "n_groups = 0: it must be at least 1"),
-        (lambda: instances.zigzag(3, 0), "n_choices = 0: it must be at least 1"),
-        (lambda: instances.subset_sum(3, 3, reach=0), "reach = 0: it must be at least 1"),
-        (lambda: instances.several_budgets(3, 3, 0), "n_budgets = 0: it must be at least 1"),
-        (lambda: network(n_budgets=4), "n_budgets = 4: it must be 1, 2 or 3 \\(weight bits"),
-        (lambda: network(share=1.5), "share = 1.5: it must lie between 0 and 1"),
-        (lambda: instances.quantisation(instances.resnet50(), (4, 2)), "bits = \\(4, 2\\): give rising widths"),
-        (lambda: instances.quantisation(instances.resnet50(), ()), "bits = \\(\\): give rising widths"),
-        (lambda: instances.quantisation(instances.resnet50(), (8, 64)), "bits = \\(8, 64\\): give rising widths"),
+        (lambda: instances.llm(0), "n_groups is 0: it must be a whole number, at least 1"),
+        (lambda: instances.lognormal(-2), "n_groups is -2: it must be a whole number, at least 1"),
+        (lambda: instances.uncorrelated(0, 3), "n_groups is 0: it must be a whole number, at least 1"),
+        (lambda: instances.zigzag(3, 0), "n_choices is 0: it must be a whole number, at least 1"),
+        (lambda: instances.subset_sum(3, 3, reach=0), "reach is 0: it must be a whole number, at least 1"),
+        (lambda: instances.several_budgets(3, 3, 0), "n_budgets is 0: it must be a whole number, at least 1"),
+        (lambda: network(n_budgets=4), "n_budgets is 4: it must be 1, 2 or 3 \\(weight bits"),
+        (lambda: network(share=1.5), "share is 1.5: it must be a number from 0 to 1"),
+        (lambda: instances.quantisation(instances.resnet50(), (4, 2)), "bits is \\(4, 2\\): give rising widths"),
+        (lambda: instances.quantisation(instances.resnet50(), ()), "bits is \\(\\): give rising widths"),
+        (lambda: instances.quantisation(instances.resnet50(), (8, 64)), "bits is \\(8, 64\\): give rising widths"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(call: Callable[[], object], message: str) -> None:

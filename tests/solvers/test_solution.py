@@ -231,7 +231,7 @@ def test_require_gives_the_solution_that_has_a_choice() -> None:
                 "stats": {UNPROVED_LEAST: [0, 1]},
             },
             "no selection is within every budget; budget[0] = 6: the least found in time is 8; "
-            "budget[1] = 3: none was found in time that works",
+            "budget[1] = 3: no value that works was found in time",
         ),
     ],
 )

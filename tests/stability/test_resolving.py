@@ -68,7 +68,7 @@ def feasible(problem: Problem) -> NDArray[np.int64]:
 
 def test_everything_equals_enumeration() -> None:
     table = drawn(1)
-    got = check_stability(table, BUDGET, draws=60, seed=3)
+    got = check_stability(table, BUDGET, draws=60, run=mq.RunOptions(seed=3))
     problem, _ = mq.build(table, BUDGET)
     selections = feasible(problem)
     losses = resample(table, 60, 3).reshape(60, -1)
@@ -255,26 +255,40 @@ def test_least_worst_regret_is_bracketed(seed: int) -> None:
 
 def test_ties_pins_and_choices_of_an_allocation_are_kept() -> None:
     table = drawn(10, noise=1.0)
-    made = mq.allocate(table, BUDGET, pinned={"a": "w4"}, tied=[("b", "c")])
+    made = mq.allocate(table, mq.Request(BUDGET, pinned={"a": "w4"}, tied=[("b", "c")]))
     got = check_stability(table, made, draws=30)
     assert got.kept[0] == 1
     assert (got.shares[1] == got.shares[2]).all()
     assert got.nominal.policy == made.policy
 
 
+def test_a_request_is_honoured_whole() -> None:
+    table = drawn(10)
+    asked = mq.Request(BUDGET, tied=[("b", "c")], constraints=mq.Constraints(max_formats=1))
+    for got in (check_stability(table, asked, draws=5), check_stability(table, mq.allocate(table, asked), draws=5)):
+        for policy in (got.nominal.policy, got.robust.policy):
+            assert len(set(policy.formats)) == 1
+    pinned = check_stability(table, BUDGET, draws=5, pinned={"a": "w4"})
+    assert pinned.nominal.policy["a"].name == "w4"
+
+
 def test_same_seed_same_answer_and_other_seed_other_draws() -> None:
     table = drawn(11, noise=1.0)
 
     def document(seed: int) -> str:
-        return json.dumps(check_stability(table, BUDGET, draws=25, seed=seed).document(), allow_nan=False)
+        return json.dumps(
+            check_stability(table, BUDGET, draws=25, run=mq.RunOptions(seed=seed)).document(), allow_nan=False
+        )
 
     assert document(0) == document(0)
     assert document(0) != document(1)
 
 
 def test_progress_counts_the_draws() -> None:
-    seen: list[tuple[int, int]] = []
-    check_stability(drawn(0), BUDGET, draws=5, progress=lambda done, total: seen.append((done, total)))
+    seen: list[tuple[int, int | None]] = []
+    check_stability(
+        drawn(0), BUDGET, draws=5, run=mq.RunOptions(progress=lambda done, total: seen.append((done, total)))
+    )
     assert seen == [(at, 5) for at in range(1, 6)]
 
 
@@ -285,9 +299,15 @@ def test_what_cannot_be_used_is_refused_in_words() -> None:
     with pytest.raises(InvalidInput, match="draws is 1: it must be a whole number, at least 2"):
         check_stability(table, BUDGET, draws=1)
     with pytest.raises(InvalidInput, match="seed is -1: it must be a whole number"):
-        check_stability(table, BUDGET, draws=5, seed=-1)
+        check_stability(table, BUDGET, draws=5, run=mq.RunOptions(seed=-1))
     with pytest.raises(InvalidInput, match="the allocation was made from another table"):
         check_stability(table, mq.allocate(drawn(1), BUDGET))
+    with pytest.raises(
+        InvalidInput, match="target= or pinned= stands beside an allocation, which was made with its own: leave it out"
+    ):
+        check_stability(table, mq.allocate(table, BUDGET), target="torchao")
+    with pytest.raises(InvalidInput, match=r"RunOptions\(checkpoint='x'\) means nothing to check_stability\(\)"):
+        check_stability(table, BUDGET, run=mq.RunOptions(checkpoint="x"))
     n = table.loss.size
     terms = mq.Interactions(table.layer_names, table.format_names, np.zeros((2, n, n)), np.ones(2))
     joined = mq.allocate_with_interactions(table, mq.allocate(table, BUDGET), terms)
@@ -306,6 +326,6 @@ def test_unsure_layers_are_named_in_the_verdict() -> None:
         unsure = [name for name, kept in zip(got.layer_names, got.kept, strict=True) if kept < 0.5]
         assert all(name in got.verdict for name in unsure)
         if unsure:
-            assert "in most of them another format suits" in got.verdict
+            assert "in most draws another format is best for" in got.verdict
             return
     pytest.fail("no draw leaves a layer unsure: the test shows nothing")

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import InvalidInput, SensitivityTable, allocate, build
+from mckp_quant import InvalidInput, Request, SensitivityTable, allocate, build
 from mckp_quant.cli import main
 from mckp_quant.costs.costs import VARIANTS, as_budget, cost_matrix
 from mckp_quant.solvers import NoSolution
-from mckp_quant.tables import read_costs
 from mckp_quant.tables.cost_table import CostTable
 
 from ..drawn_tables import make_table, tables
@@ -55,9 +54,9 @@ def test_measured_costs_limit_policies_from_above_and_below(table: SensitivityTa
         limits = {} if least else {"latency": f"{share}%"}
         if not kept:
             with pytest.raises(NoSolution, match="cannot be met: even the"):
-                allocate(table, limits, costs=[costs], **budgets)
+                allocate(table, Request(limits, costs=[costs], **budgets))
             continue
-        policy = allocate(table, limits, costs=[costs], **budgets).policy
+        policy = allocate(table, Request(limits, costs=[costs], **budgets)).policy
         columns = tuple(table.formats.index(entry) for entry in policy.formats)
         scale = math.fsum(abs(loss) for loss in table.loss.ravel() if not math.isnan(loss))
         assert abs(policy.predicted - min(kept)) <= 1e-12 * scale
@@ -68,14 +67,16 @@ def test_measured_costs_limit_policies_from_above_and_below(table: SensitivityTa
 def test_a_band_between_a_minimum_and_a_maximum_is_kept() -> None:
     table = make_table([[3.0, 2.0, 1.0]] * 3)
     costs = CostTable("energy", "nJ", ("c", "b", "a"), ("w2", "w4", "w8"), np.array([[1, 2, 4]] * 3))
-    found = allocate(table, {"energy": 7}, at_least={"energy": "7"}, costs=[costs])
+    found = allocate(table, Request({"energy": 7}, at_least={"energy": "7"}, costs=[costs]))
     assert found.policy.costs["energy"] == 7
     assert [str(each) for each in found.policy.budgets] == ["energy = 7", "energy >= 7"]
     assert [each.in_units(7) for each in found.policy.budgets] == ["7 nJ", "7 nJ"]
     with pytest.raises(
         NoSolution, match=r"no policy is within all .*energy = 11: the least .* 12 nJ; energy >= 11: the most"
     ):
-        allocate(table, {"energy": 11}, at_least={"energy": 11}, pinned={}, tied=[["a", "b", "c"]], costs=[costs])
+        allocate(
+            table, Request({"energy": 11}, at_least={"energy": 11}, pinned={}, tied=[["a", "b", "c"]], costs=[costs])
+        )
 
 
 def test_impossible_minimum_names_the_most_that_works() -> None:
@@ -84,7 +85,7 @@ def test_impossible_minimum_names_the_most_that_works() -> None:
     with pytest.raises(
         NoSolution, match=rf"bops >= 10G .*costliest formats take {most:,} bit operations per sample, the m"
     ):
-        allocate(table, {}, at_least={"bops": "10G"})
+        allocate(table, Request({}, at_least={"bops": "10G"}))
 
 
 @pytest.mark.parametrize(("asked", "limit"), [("1.5us", 1500), ("2ms", 2_000_000), (7, 7), ("7", 7), ("1s", 10**9)])
@@ -115,11 +116,11 @@ def test_costs_that_were_not_measured_matter_only_where_the_format_is_allowed() 
     table = make_table([[3.0, math.nan], [3.0, 2.0]], "w2,w4")
     assert cost_matrix("latency", table, [costs]).tolist() == [[5, 0], [5, 6]]
     with pytest.raises(InvalidInput, match="latency of layer 'a' in format 'w4' was not measured: measure it, or take"):
-        build(make_table([[3.0, 2.0], [3.0, 2.0]], "w2,w4"), {"latency": 9}, costs=[costs])
+        build(make_table([[3.0, 2.0], [3.0, 2.0]], "w2,w4"), Request({"latency": 9}, costs=[costs]))
     with pytest.raises(InvalidInput, match="latency of layer 'b' in format 'w8' was not measured"):
-        build(make_table([[3.0, math.nan], [3.0, 2.0]], "w2,w8"), {"latency": 9}, costs=[costs])
+        build(make_table([[3.0, math.nan], [3.0, 2.0]], "w2,w8"), Request({"latency": 9}, costs=[costs]))
     with pytest.raises(InvalidInput, match="unknown layer in the costs 'latency': 'c'"):
-        build(make_table([[3.0, math.nan]] * 3, "w2,w4"), {"latency": 9}, costs=[costs])
+        build(make_table([[3.0, math.nan]] * 3, "w2,w4"), Request({"latency": 9}, costs=[costs]))
 
 
 @pytest.mark.parametrize(
@@ -143,50 +144,7 @@ def test_costs_that_make_no_sense_are_refused(layers: Any, formats: Any, cost: A
 def test_costs_must_not_take_the_name_of_a_budget() -> None:
     costs = CostTable("bops", "ns", ("a",), ("w2",), np.array([[1]]))
     with pytest.raises(InvalidInput, match="the costs 'bops' have the name of a built-in budget"):
-        build(make_table([[1.0]], "w2"), {"bops": 1}, costs=[costs])
-
-
-def test_files_of_every_shape_give_the_same_costs(tmp_path: Path) -> None:
-    (tmp_path / "wide.csv").write_text("layer,w2,w4\na,0.5,1.25\nb,404,2\n")
-    (tmp_path / "long.csv").write_text("layer;format;value\na;w2;0.5\na;w4;1.25\nb;w4;2\n")
-    whole = {"layers": ["a", "b"], "formats": ["w2", "w4"], "cost": [[0.5, 1.25], [None, 2]]}
-    (tmp_path / "costs.json").write_text(json.dumps(whole))
-    for name in ("wide.csv", "long.csv", "costs.json"):
-        found = read_costs(tmp_path / name, name="time", unit="ps", per_unit=1000)
-        assert (found.name, found.unit, found.layer_names, found.formats) == ("time", "ps", ("a", "b"), ("w2", "w4"))
-        assert found.cost.tolist() == [[500, 1250], [-1, 2000]]
-    (tmp_path / "costs.json").write_text(json.dumps({**whole, "name": "energy", "unit": "pJ"}))
-    found = read_costs(tmp_path / "costs.json", per_unit=100)
-    assert (found.name, found.unit) == ("energy", "pJ")
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "words"),
-    [
-        ("c.txt", "", "unknown kind of cost table '.txt'"),
-        ("c.csv", "layer,w2\n", "has no layers"),
-        ("c.csv", "layer,w2\na,0.5\n", "c.csv, row 2, column 'w2': '0.5' times 1 must be a whole number"),
-        ("c.csv", "layer,w2\na,-5\n", "row 2, column 'w2': '-5' times 1 must be a whole number that is at least 0"),
-        ("c.csv", "layer,w2\na,5\na,5\n", "row 3, column 'w2': layer 'a' in format 'w2' stands there twice"),
-        ("c.csv", "layer,w2\na,5ms\n", "row 2, column 'w2': '5ms' is no number"),
-        ("c.csv", "layer,w2\na,1e30\n", "row 2, column 'w2': '1e30' does not fit in 64 bits"),
-        ("c.json", "{", r"c.json, row 1, column 2: "),
-        ("c.json", "[]", "must hold the lists 'layers', 'formats' and 'cost'"),
-        ("c.json", '{"layers": ["a"], "formats": ["w2"], "cost": []}', "cost has 0 rows for 1 layers"),
-        (
-            "c.json",
-            '{"layers": ["a"], "formats": ["w2"], "cost": [[1, 2]]}',
-            "row 0, column 'cost': .* must hold 1 numb",
-        ),
-        ("c.json", '{"layers": ["a"], "formats": ["w2"], "cost": [["x"]]}', "row 0, column 'w2': 'x' is no number"),
-    ],
-)
-def test_damaged_cost_files_are_named_by_row_and_column(tmp_path: Path, name: str, text: str, words: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(InvalidInput, match=words):
-        read_costs(tmp_path / name)
-    with pytest.raises(InvalidInput, match="cannot read the costs"):
-        read_costs(tmp_path / "nothing.json")
+        build(make_table([[1.0]], "w2"), Request({"bops": 1}, costs=[costs]))
 
 
 def test_command_line_takes_tables_of_any_kind_minima_and_measured_costs(

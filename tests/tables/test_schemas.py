@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mckp_quant import InvalidInput, allocate
+from mckp_quant import Activation, Constraints, Conversion, CostTable, InvalidInput, Request, allocate
 from mckp_quant.tables import schema
+from mckp_quant.tables.schemas import KINDS
 
 from ..drawn_tables import OWN, make_table
 
@@ -64,14 +65,29 @@ def documents(folder: Path) -> dict[str, Any]:
     mine = make_table([[3.0]], "w2")
     mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], batch_sizes=[4.0])  # type: ignore[arg-type]
     mine.save(folder / "own.json")
-    found = allocate(table, {"bits_per_weight": "90%"}, pinned={"a": "w4"}, at_least={"bops": "1%"})
+    found = allocate(table, Request({"bits_per_weight": "90%"}, pinned={"a": "w4"}, at_least={"bops": "1%"}))
     found.policy.save(folder / "policy.json")
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("table", "own", "policy")}
+    request = Request(
+        {"bops": 5, "weight_bytes": "9kB"},
+        at_least={"bops": 0.5},
+        pinned={"a": "w4"},
+        tied=[["a", "b"]],
+        tie_rules=["vllm"],
+        costs=[CostTable("latency", "ns", ("a",), ("w2", "w4"), [[1, -1]])],  # type: ignore[arg-type]
+        choices={"first": ["w2", "w4"]},
+        target="vllm",
+        constraints=Constraints(
+            2, found.policy, 1, [["a", "b"]], [["b", "a"]], [Conversion("bops", [("a", "b")], {("w2", "w4"): 3})]
+        ),
+        activations=[Activation(5, 0, 1, ("a",))],
+    )
+    request.save(folder / "request.json")
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("table", "own", "policy", "request")}
 
 
 def test_what_is_written_follows_the_published_schema(tmp_path: Path) -> None:
     written = documents(tmp_path)
-    for name, kind in (("table", "table"), ("own", "table"), ("policy", "policy")):
+    for name, kind in (("table", "table"), ("own", "table"), ("policy", "policy"), ("request", "request")):
         assert complaints(schema(kind), written[name]) == []
         # Nothing is written that the schema does not describe.
         assert set(written[name]) <= set(schema(kind)["properties"])
@@ -89,6 +105,12 @@ def test_what_is_written_follows_the_published_schema(tmp_path: Path) -> None:
         ("policy", ["ground"], "trust me"),
         ("policy", ["layers", 0, "stored_bits"], 1.5),
         ("policy", ["budgets", 0, "limit"], "90kB"),
+        ("request", ["budgets", "bops"], None),
+        ("request", ["budget"], {}),
+        ("request", ["constraints", "max_format"], 2),
+        ("request", ["constraints", "conversions", 0, "cost", 0, "before"], 4),
+        ("request", ["costs", 0, "cost", 0, 0], 0.5),
+        ("request", ["activations", 0, "elements"], 0),
     ],
 )
 def test_schema_refuses_what_the_reader_would_not_understand(
@@ -103,7 +125,7 @@ def test_schema_refuses_what_the_reader_would_not_understand(
 
 
 def test_schemas_name_their_dialect_and_kind() -> None:
-    for kind in ("table", "policy", "problem"):
+    for kind in KINDS:
         assert schema(kind)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
         assert schema(kind)["properties"]["schema"]["const"] == f"mckp-quant/{kind}/1"
     with pytest.raises(InvalidInput, match="unknown kind of document 'tabel': did you mean 'table'"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAYERS = (Layer("a", "linear", (2, 3), 2, 6), Layer("b", "linear", (3, 3), 3, 9, ties=("c",)))
-ARRAYS = ("loss", "stderr", "contributions", "weights")
+ARRAYS = ("loss", "stderr", "contributions", "batch_sizes")
 
 
 @settings(max_examples=50)
@@ -92,13 +92,13 @@ def test_rows_and_columns_are_found_by_name() -> None:
         ({"loss": [[1, "much"], [3, 4]]}, "loss is not a table of numbers"),
         ({"loss": [[1, math.inf], [3, 4]]}, r"loss\[0, 1\] \(layer 'a', format 'w4'\) is inf: entries must be finite"),
         ({"stderr": [[1, 2], [-math.inf, 4]]}, r"stderr\[1, 0\] \(layer 'b', format 'w2'\) is -inf"),
-        ({"contributions": np.ones((3, 2, 2))}, "contributions come without weights"),
-        ({"contributions": np.ones((3, 2, 1)), "weights": np.ones(3)}, r"contributions has the shape \(3, 2, 1\)"),
+        ({"contributions": np.ones((3, 2, 2))}, "contributions come without batch_sizes"),
+        ({"contributions": np.ones((3, 2, 1)), "batch_sizes": np.ones(3)}, r"contributions has the shape \(3, 2, 1\)"),
         (
-            {"contributions": np.ones((3, 2, 2)), "weights": np.ones(2)},
-            r"weights has the shape \(2,\): it must be \(3,",
+            {"contributions": np.ones((3, 2, 2)), "batch_sizes": np.ones(2)},
+            r"batch_sizes has the shape \(2,\): it must be \(3,",
         ),
-        ({"contributions": np.ones((1, 2, 2)), "weights": [math.inf]}, r"weights\[0\] is inf"),
+        ({"contributions": np.ones((1, 2, 2)), "batch_sizes": [math.inf]}, r"batch_sizes\[0\] is inf"),
     ],
 )
 def test_tables_that_make_no_sense_are_refused(change: dict[str, Any], words: str) -> None:
@@ -143,7 +143,7 @@ def spoil(document: dict[str, Any], change: str) -> dict[str, Any]:
         ("no loss", r"the table '.*table.json' lacks the field 'loss'"),
         ("strange layer", "the table '.*', layers, row 0 has an entry that cannot be read: .*colour"),
         ("no shape", "has an entry that cannot be read: 'shape'"),
-        ("no elements", r"layer 'a' has the shape \(0, 3\)"),
+        ("no elements", r"shape\[0\] of layer 'a' is 0: it must"),
         ("layers", "has layers = 3: it must be a list"),
         ("samples", "has samples = .many.: it must be a whole number"),
         ("format", "unknown format 'w9': weights have 1 to 8 bits"),

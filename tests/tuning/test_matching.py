@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import evaluate
 from mckp_quant.network.batches import as_batches
-from mckp_quant.tuning.matching import _corrected, calibrate
+from mckp_quant.tuning.matching import _corrected, match_features
 
 from ..search import small
 
@@ -27,7 +27,7 @@ def outputs(model: nn.Module, name: str, inputs: Tensor) -> Tensor:
 
 def test_calibration_brings_the_network_closer_on_data_that_it_has_not_seen() -> None:
     for bits in ("w2", "w3"):
-        made = calibrate(quantised(bits), small.network(), small.data(samples=128))
+        made = match_features(quantised(bits), small.network(), small.data(samples=128))
         held_out = small.data(seed=9, samples=256)
         before = evaluate(quantised(bits), small.network(), held_out)
         after = evaluate(made.model, small.network(), held_out)
@@ -36,7 +36,7 @@ def test_calibration_brings_the_network_closer_on_data_that_it_has_not_seen() ->
 
 
 def test_means_of_features_agree_after_full_correction() -> None:
-    made = calibrate(quantised(), small.network(), small.data(samples=128))
+    made = match_features(quantised(), small.network(), small.data(samples=128))
     assert made.strength == 1
     assert made.corrected == ("1", "3", "6", "8")
     inputs = torch.cat([batch for batch, _ in small.data(samples=128)])
@@ -47,7 +47,7 @@ def test_means_of_features_agree_after_full_correction() -> None:
 def test_weights_and_what_was_given_stay_as_they_were() -> None:
     model, reference = quantised(), small.network()
     before, float_before = small.state(model), small.state(reference)
-    made = calibrate(model, reference, small.data())
+    made = match_features(model, reference, small.data())
     assert made.original is model
     assert small.same(before, small.state(model))
     assert small.same(float_before, small.state(reference))
@@ -59,13 +59,13 @@ def test_weights_and_what_was_given_stay_as_they_were() -> None:
 
 def test_targets_do_not_matter() -> None:
     data = small.data()
-    first = calibrate(quantised(), small.network(), data)
-    second = calibrate(quantised(), small.network(), [inputs for inputs, _ in data])
+    first = match_features(quantised(), small.network(), data)
+    second = match_features(quantised(), small.network(), [inputs for inputs, _ in data])
     assert small.same(small.state(first.model), small.state(second.model))
 
 
 def test_where_nothing_helps_nothing_is_done() -> None:
-    made = calibrate(small.network(), small.network(), small.data())
+    made = match_features(small.network(), small.network(), small.data())
     assert (made.strength, made.corrected, made.before) == (0.0, (), 0.0)
     assert small.same(small.state(made.model), small.state(small.network()))
 
@@ -77,7 +77,7 @@ def test_a_transformer_like_network_gets_biases_where_it_has_none() -> None:
     tokens = torch.randint(0, 11, (64, 6))
     layers = mq.measure(model, [tokens], formats="w2").layers
     rounded = mq.apply(model, mq.Policy.uniform(layers, "w2"))
-    made = calibrate(rounded, model, list(tokens.split(16)))
+    made = match_features(rounded, model, list(tokens.split(16)))
     assert made.after < made.before
     assert made.corrected == ("1", "2", "4")
     assert made.model.get_submodule("2").bias is not None
@@ -158,12 +158,12 @@ def test_a_layer_that_only_one_of_the_networks_runs_stays_as_it_is() -> None:
 
 def test_one_tensor_is_cut_in_the_middle() -> None:
     whole = torch.cat([inputs for inputs, _ in small.data()])
-    assert calibrate(quantised(), small.network(), [whole]).strength > 0
+    assert match_features(quantised(), small.network(), [whole]).strength > 0
 
 
-def test_what_cannot_be_calibrated_is_refused() -> None:
+def test_what_cannot_be_matched_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="give at least two batches"):
-        calibrate(quantised(), small.network(), [torch.zeros(1, 1, 7, 7)])
+        match_features(quantised(), small.network(), [torch.zeros(1, 1, 7, 7)])
     other = nn.Sequential(copy.deepcopy(small.network()), nn.ReLU())
-    with pytest.raises(mq.InvalidInput, match="other modules"):
-        calibrate(other, small.network(), small.data())
+    with pytest.raises(mq.InvalidInput, match="different modules"):
+        match_features(other, small.network(), small.data())

@@ -52,11 +52,11 @@ def test_the_first_loss_is_that_of_the_rounded_network() -> None:
 def test_the_same_seed_trains_the_same_and_leaves_the_network_alone() -> None:
     model = small.network()
     before = small.state(model)
-    first = finetune(model, policy(), small.data(), steps=5, seed=2)
-    second = finetune(model, policy(), small.data(), steps=5, seed=2)
+    first = finetune(model, policy(), small.data(), steps=5, run=mq.RunOptions(seed=2))
+    second = finetune(model, policy(), small.data(), steps=5, run=mq.RunOptions(seed=2))
     assert small.same(small.state(first.model), small.state(second.model))
     assert small.same(before, small.state(model))
-    other = finetune(model, policy(), small.data(), steps=5, seed=3)
+    other = finetune(model, policy(), small.data(), steps=5, run=mq.RunOptions(seed=3))
     assert not small.same(small.state(first.model), small.state(other.model))
     assert (small.state(first.model)["1.running_mean"] == before["1.running_mean"]).all()
 
@@ -72,13 +72,21 @@ def test_modules_that_share_a_weight_go_on_sharing_it() -> None:
 
 def test_progress_is_told() -> None:
     seen: list[tuple[int, int | None]] = []
-    finetune(small.network(), policy(), small.data(), steps=2, progress=lambda done, most: seen.append((done, most)))
+    finetune(
+        small.network(),
+        policy(),
+        small.data(),
+        steps=2,
+        run=mq.RunOptions(progress=lambda done, most: seen.append((done, most))),
+    )
     assert seen == [(1, 2), (2, 2)]
 
 
 def test_what_cannot_be_tuned_is_refused() -> None:
-    with pytest.raises(mq.InvalidInput, match="take at least one step"):
+    with pytest.raises(mq.InvalidInput, match="steps is 0: it must be a whole number, at least 1"):
         finetune(small.network(), policy(), small.data(), steps=0)
+    with pytest.raises(mq.InvalidInput, match="rate is 0: it must be a number above 0"):
+        finetune(small.network(), policy(), small.data(), rate=0)
     with pytest.raises(mq.InvalidInput, match="needs batches with targets"):
         finetune(small.network(), policy(), [small.data()[0][0]], distil=False)
     with pytest.raises(mq.InvalidInput, match="diverged at step"):

@@ -1,4 +1,7 @@
-"""What narrows a policy as a whole, as rows over the choices: few formats, few changes, conversions, peak memory."""
+"""Constraints on a policy as a whole: few formats, few changes, chains of bits, conversions, peak memory.
+
+Each becomes linear rows or resources of the problem. Costs of single layers may not come in: they are in costs/.
+"""
 
 from __future__ import annotations
 

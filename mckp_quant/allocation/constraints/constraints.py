@@ -1,4 +1,4 @@
-"""Constraints beyond budgets, stated as rows over the choices: few formats, few changes, chains, conversions."""
+"""Constraints beyond budgets, as linear rows over the choices: few formats, few changes, chains, conversions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...common.checks import check_count
 from ...errors import InvalidInput, unknown
 from ...solvers import Rows
 from .conversions import NO_LIMIT, conversion_rows
@@ -58,8 +59,8 @@ class Constraints:
             raise InvalidInput("previous and max_changes belong together: give both or neither")
         for name, least in (("max_formats", 1), ("max_changes", 0)):
             given = getattr(self, name)
-            if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
-                raise InvalidInput(f"{name} = {given!r}: it must be a whole number that is at least {least}")
+            if given is not None:
+                check_count(name, given, least)
         for names in (*self.falling, *self.rising):
             if isinstance(names, str):
                 raise InvalidInput(f"the chain {names!r} is one text: give the names of its layers one by one")

@@ -1,4 +1,4 @@
-"""What it costs where two neighbours have formats that need a conversion between them."""
+"""Conversions between neighbours of different formats, as rows of the problem."""
 
 from __future__ import annotations
 

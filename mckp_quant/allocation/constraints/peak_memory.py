@@ -1,4 +1,4 @@
-"""Peak memory of activations: which tensors live together at each step of the execution, and what they take."""
+"""Peak memory of activations: the tensors that live together at each step of the execution, and their bytes."""
 
 from __future__ import annotations
 
@@ -109,9 +109,10 @@ class Peak:
         Parameters
         ----------
         barred
-            ``(n_groups, n_formats)`` bool, the choices that there are not.
+            ``(n_groups, n_formats)`` bool; True for choices that do not exist.
         tight
-            Whether steps may be replaced by conflicts, see `peaks.conflicts`: the same selections, a sharper bound.
+            Whether steps may be replaced by conflicts, which allow the same selections and bound more sharply, see
+            `step_limits.conflicts`.
 
         Returns
         -------

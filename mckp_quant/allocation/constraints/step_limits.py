@@ -1,4 +1,4 @@
-"""Limits on what lives together, stated so that a relaxation is as sharp as it can be."""
+"""Limits on memory at each step, stated as conflicts between choices where that sharpens the relaxation."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class Cut:
 
 
 def undominated(cuts: Sequence[Cut], barred: NDArray[np.bool_]) -> tuple[Cut, ...]:
-    """The steps that can be the peak: those that can take more than another one takes at the very least.
+    """The steps that can be the peak: those whose most exceeds the least of every other one.
 
     Parameters
     ----------
     cuts
         What lives at each step, by group.
     barred
-        ``(n_groups, n_formats)`` bool, the choices that there are not.
+        ``(n_groups, n_formats)`` bool; True for choices that do not exist.
 
     Returns
     -------
@@ -81,12 +81,11 @@ def conflicts(
 ) -> tuple[list[tuple[NDArray[np.int64], int]], tuple[Cut, ...]]:
     """State as conflicts between choices what each step allows.
 
-    Of two groups that share a step, a choice of the one and a choice of the other exclude each other where they do not
-    fit together with the least of all others. Choices that exclude each other one and all may be taken once: a resource
-    of cost 1 and limit 1. The choices of one group exclude each other anyway, so such a set takes some of both groups;
-    for two groups the sets say all that the bytes say about whole choices, and of fractions they allow less: the
-    conflict graph of two groups is perfect, and its maximal cliques describe its stable sets (Chvatal 1975, *On
-    certain polytopes associated with graphs*).
+    Two choices of two groups that share a step exclude each other where they do not fit beside the least of all other
+    groups. Of a set in which every two choices exclude each other only one may be taken: a resource of cost 1 and limit
+    1. Such a set holds choices of both groups, for those of one group exclude each other anyway. For two groups these
+    sets allow the same whole choices as the bytes do, and fewer fractions: the conflict graph of two groups is perfect,
+    and its maximal cliques describe its stable sets (Chvatal 1975, *On certain polytopes associated with graphs*).
 
     Parameters
     ----------
@@ -95,7 +94,7 @@ def conflicts(
     limit
         The most bytes at any step.
     barred
-        ``(n_groups, n_formats)`` bool, the choices that there are not.
+        ``(n_groups, n_formats)`` bool; True for choices that do not exist.
 
     Returns
     -------
@@ -141,7 +140,7 @@ def _excess(cut: Cut, limit: int, alive: NDArray[np.bool_]) -> tuple[dict[int, N
 
 
 def _fitting(cuts: Sequence[Cut], limit: int, barred: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """The choices that every step has room for beside the least of all others; None where one has room for none."""
+    """The choices that fit into every step beside the least of all others; None where a step has no room at all."""
     alive = ~barred
     changed = True
     while changed:
@@ -159,7 +158,7 @@ def _fitting(cuts: Sequence[Cut], limit: int, barred: NDArray[np.bool_]) -> NDAr
 
 
 def _cliques(clash: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Sets of rows and of columns that clash one and all, which cover every clash."""
+    """Pairs of a set of rows and a set of columns that all clash with each other; together they cover every clash."""
     found = []
     for columns in np.unique(clash[clash.any(axis=1)], axis=0):
         rows = (clash | ~columns).all(axis=1)

@@ -1,1 +1,4 @@
-"""One kind of artefact a file: the formats and weights that it holds, read without running anything in it."""
+"""Readers of artefacts: each module reads the formats and weights of one kind, without running anything in it.
+
+They serve the exporters, which read back what they wrote, and `read_policy`.
+"""

@@ -6,9 +6,9 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
-from ...solvers.errors import require
 from ..contract import Stored
 from ..naming import integer_format
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
-from ...formats.storage import BLOCKS
-from ...solvers.errors import require
+from ...formats.storage import GGUF_BLOCKS
 from ..contract import Stored
 from ..gguf_blocks import FORMATS
 
@@ -48,9 +48,9 @@ def block_format(kind: str) -> Format:
         return _FLOAT
     if kind in FORMATS:
         return Format.named(FORMATS[kind])
-    if kind not in BLOCKS:
-        raise InvalidInput(f"the GGUF type {kind!r} is not known: it is none of {', '.join(BLOCKS)}")
-    size, stored = BLOCKS[kind]
+    if kind not in GGUF_BLOCKS:
+        raise InvalidInput(f"the GGUF type {kind!r} is not known: it is none of {', '.join(GGUF_BLOCKS)}")
+    size, stored = GGUF_BLOCKS[kind]
 
     def bits(layer: Layer) -> int:
         return layer.channels * -(-(layer.elements // layer.channels) // size) * stored * 8
@@ -109,7 +109,7 @@ def read_types(path: Path) -> list[tuple[str, str]]:
     pairs = []
     for line in lines:
         pattern, equals, kind = line.rpartition("=")
-        if not equals or kind.upper() not in BLOCKS:
+        if not equals or kind.upper() not in GGUF_BLOCKS:
             raise InvalidInput(f"{str(path)!r} has the line {line!r}: expected pattern=type, such as ^output$=q8_0")
         pairs.append((pattern, kind.upper()))
     return pairs

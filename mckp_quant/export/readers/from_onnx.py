@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
-from ...solvers.errors import require
 from ..contract import Stored
 from ..naming import integer_format
 from ..onnx_graph import EXTRA, Graph, unpack

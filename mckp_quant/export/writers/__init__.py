@@ -1,1 +1,4 @@
-"""One export target a file: what it takes, how it writes, and how its own runtime reads the artefact back."""
+"""Exporters: each module holds one target, with what it refuses, how it writes, and how the artefact is read back.
+
+What all of them share is in `contract`, `exporting` and `sources`.
+"""

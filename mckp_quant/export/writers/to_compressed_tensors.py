@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.documents import write_text
-from ...solvers.errors import require
+from ...common.packages import require
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -179,9 +179,9 @@ def _uncompressed(weight: Tensor, entry: Format, layer: Layer) -> dict[str, Tens
 
     rounded = quantize(weight.to(torch.float32), entry, layer)
     if entry.family == "float":
-        from ...rounding.weights import encoded
+        from ...rounding.weights import encode_weight
 
-        return {"weight": rounded, "weight_scale": encoded(weight, entry, layer).scales}
+        return {"weight": rounded, "weight_scale": encode_weight(weight, entry, layer).scales}
     codes = codes_of(weight, entry, layer)
     parts = {"weight": rounded, "weight_scale": codes.scales}
     if entry.symmetric is False:

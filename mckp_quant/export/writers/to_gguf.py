@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.documents import write_text
+from ...common.packages import require
 from ...errors import InvalidInput, unknown
 from ...layers import Layer
-from ...solvers.errors import require
 from ..contract import Job, Stored
 from ..gguf_blocks import TYPES, to_blocks
 from ..readers.from_gguf import (

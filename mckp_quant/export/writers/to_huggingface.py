@@ -41,23 +41,23 @@ class HuggingFace:
     extra: ClassVar[str | None] = "export"
 
     def __post_init__(self) -> None:
-        """Refuse other forms."""
+        """Refuse forms that do not exist."""
         if self.form not in _FORMS:
             raise unknown("form of Hugging Face checkpoints", self.form, _FORMS)
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Those of the form, and transformers."""
+        """The packages of the form, and transformers."""
         return (*_FORMS[self.form].packages, "transformers")
 
     @property
     def capability(self) -> str | None:
-        """The row of the form."""
+        """The row of capabilities of the form."""
         return _FORMS[self.form].capability
 
     @property
     def container(self) -> str:
-        """That of the form."""
+        """What the form says of its container."""
         return _FORMS[self.form].container
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:

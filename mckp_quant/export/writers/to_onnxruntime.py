@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.ranges import grid_of
-from ...solvers.errors import require
 from ..onnx_graph import EXTRA, MODEL, Graph, float_graph
 from ..readers.from_onnx import load, stored_layers
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ...common.packages import require
 from ...errors import InvalidInput
-from ...solvers.errors import require
 from ..onnx_graph import EXTRA, MODEL, Graph, float_graph, pack
 from ..readers.from_onnx import load, stored_layers
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from ...errors import InvalidInput
+from ...common.checks import check_count, check_positive
 from ...network.divergence import divergence, float_logits
 from ...solvers import Problem, solve
 from ..interpolation import Interpolated
@@ -60,18 +60,18 @@ class Differentiable:
 
     def __post_init__(self) -> None:
         """Refuse steps that lead nowhere."""
-        if self.steps < 1 or not self.rate > 0:
-            raise InvalidInput(f"steps = {self.steps}, rate = {self.rate}: take at least one step, of a size above 0")
+        check_count("steps", self.steps, 1)
+        check_positive("rate", self.rate)
 
     def __call__(self, task: Task) -> None:
         """Descend from the middle of the budgets, round, and judge the rounded policy."""
-        network = Interpolated(task.model, task.table, task.space)
-        wanted = float_logits(task.model, task.batches, task.output)
+        network, take = Interpolated(task.model, task.table, task.space), task.outputs.logits
+        wanted = float_logits(task.model, task.batches, take)
 
         def gradient(rank: NDArray[np.float64], step: int) -> NDArray[np.float64]:
             at = torch.tensor(rank, requires_grad=True)
             batch, target = task.batches[step % len(wanted)], wanted[step % len(wanted)]
-            loss = divergence(network(at, batch, task.output), target, batch, task.likelihood)
+            loss = divergence(network(at, batch, take), target, batch, task.outputs.likelihood)
             (found,) = torch.autograd.grad(loss, at)
             slope: NDArray[np.float64] = np.nan_to_num(found.numpy())
             return slope

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ...common.checks import check_count, check_probability
 from ...errors import InvalidInput
 from .evoq import founders
 
@@ -55,11 +56,9 @@ class EMQ:
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing evolves."""
-        if self.population < 2 or self.generations < 1 or not 0 <= self.mutation <= 1:
-            raise InvalidInput(
-                f"population = {self.population}, generations = {self.generations}, mutation = {self.mutation}: at "
-                "least 2 policies must live, for at least 1 generation, and a probability lies in 0 to 1"
-            )
+        check_count("population", self.population, 2)
+        check_count("generations", self.generations, 1)
+        check_probability("mutation", self.mutation)
         if not self.widths or min(self.widths) < 1 or 100 not in self.widths:
             raise InvalidInput(f"widths = {self.widths}: give whole numbers of per cent, 100 among them")
 

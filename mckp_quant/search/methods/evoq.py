@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ...errors import InvalidInput
+from ...common.checks import check_count, check_probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,13 +58,10 @@ class EvoQ:
 
     def __post_init__(self) -> None:
         """Refuse sizes with which nothing evolves."""
-        if self.population < 2 or self.generations < 1:
-            raise InvalidInput(
-                f"population = {self.population}, generations = {self.generations}: at least 2 policies must live, for "
-                "at least 1 generation"
-            )
-        if not (0 <= self.crossover <= 1 and 0 <= self.mutation <= 1):
-            raise InvalidInput(f"crossover = {self.crossover}, mutation = {self.mutation}: both must lie in 0 to 1")
+        check_count("population", self.population, 2)
+        check_count("generations", self.generations, 1)
+        check_probability("crossover", self.crossover)
+        check_probability("mutation", self.mutation)
 
     def __call__(self, task: Task) -> None:
         """Search; policies that were judged before cost nothing."""

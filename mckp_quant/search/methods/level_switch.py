@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ...common.checks import check_count
 from ...errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -51,10 +52,14 @@ class LevelSwitch:
     def __post_init__(self) -> None:
         """Refuse a sieve that does not narrow."""
         counts = (self.offspring, *self.survivors)
-        if self.generations < 1 or min(counts) < 1 or list(counts) != sorted(counts, reverse=True):
+        for name, count in (("generations", self.generations), ("offspring", self.offspring)):
+            check_count(name, count, 1)
+        for count in self.survivors:
+            check_count("a number of survivors", count, 1)
+        if list(counts) != sorted(counts, reverse=True):
             raise InvalidInput(
-                f"generations = {self.generations}, offspring = {self.offspring}, survivors = {self.survivors}: all "
-                "must be at least 1, and each level must keep no more than the one before it"
+                f"offspring = {self.offspring}, survivors = {self.survivors}: each level must keep no more than the "
+                "one before it"
             )
         if len(self.shares) != len(counts) or list(self.shares) != sorted(self.shares) or self.shares[-1] != 1:
             raise InvalidInput(

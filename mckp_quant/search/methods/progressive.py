@@ -40,7 +40,7 @@ class Progressive:
 
     def __call__(self, task: Task) -> None:
         """Make the one policy, and judge it."""
-        found = separabilities(task.model, task.table.layers, task.batches, output=task.output)
+        found = separabilities(task.model, task.table.layers, task.batches, outputs=task.outputs)
         groups = task.space.groups
         order = [name for name in found if name in groups]
         if not order:

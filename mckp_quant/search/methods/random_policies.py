@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ...errors import InvalidInput
+from ...common.checks import check_count
 
 if TYPE_CHECKING:
     from ..task import Task
@@ -31,8 +31,7 @@ class RandomPolicies:
 
     def __post_init__(self) -> None:
         """Refuse to draw none."""
-        if self.policies < 1:
-            raise InvalidInput(f"policies = {self.policies}: draw at least one")
+        check_count("policies", self.policies, 1)
 
     def __call__(self, task: Task) -> None:
         """Search."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...common.checks import check_count
 from ...errors import InvalidInput, unknown
 from .. import cells
 from ..cost_table import NOT_MEASURED, CostTable
@@ -46,21 +47,23 @@ def read_costs(
     Raises
     ------
     InvalidInput
-        When the file cannot be read, or a number is negative or no whole number of units; with file, row and column.
+        When the file cannot be read, or a number is negative or no whole number of units, with file, row and column;
+        when `per_unit` is no whole number above 0.
     """
+    check_count("per_unit", per_unit, 1)
     source = os.fspath(path)
     kind = Path(path).suffix.casefold()
     if kind == ".json":
         return _from_json(source, name, unit, per_unit)
     if kind != ".csv":
         raise unknown("kind of cost table", kind or source, (".csv", ".json"))
-    rough = read_csv(path)
-    layers, formats = tuple(rough.layers), tuple(rough.formats)
+    raw = read_csv(path)
+    layers, formats = tuple(raw.layers), tuple(raw.formats)
     if not layers or not formats:
         raise InvalidInput(f"{source} has no {'layers' if not layers else 'formats'}")
     cost = np.full((len(layers), len(formats)), NOT_MEASURED, dtype=np.int64)
     seen = set()
-    for cell in rough.cells:
+    for cell in raw.cells:
         if (cell.layer, cell.format) in seen:
             raise InvalidInput(f"{cell.place}: layer {cell.layer!r} in format {cell.format!r} stands there twice")
         seen.add((cell.layer, cell.format))
@@ -91,7 +94,7 @@ def _from_json(source: str, name: str, unit: str, per_unit: int) -> CostTable:
 
 
 def _cost(raw: object, place: Place, per_unit: int) -> int:
-    if cells.is_barred(raw) or cells.is_missing(raw, _MARKS):
+    if cells.is_not_allowed(raw) or cells.is_missing(raw, _MARKS):
         return NOT_MEASURED
     found = cells.number(raw, place)
     exact = Fraction(raw.strip() if isinstance(raw, str) else repr(raw)) * per_unit

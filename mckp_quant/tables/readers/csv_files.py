@@ -21,14 +21,14 @@ from ..records import from_records
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..raw import Rough
+    from ..raw import RawTable
     from ..table import SensitivityTable
 
 _ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood)\s*:\s*(.*)")
 _FORMAT = re.compile(r"#\s*format\s*:\s*(\S+)\s+weight_bits\s*=\s*(\S+)(?:\s+activation_bits\s*=\s*(\S+))?\s*")
 
 
-def read_csv(path: str | os.PathLike[str]) -> Rough:
+def read_csv(path: str | os.PathLike[str]) -> RawTable:
     """Read a CSV file, wide or long.
 
     Lines that start with ``#`` before the heading say more: ``# unit: nats per token``,
@@ -41,7 +41,7 @@ def read_csv(path: str | os.PathLike[str]) -> Rough:
 
     Returns
     -------
-    rough
+    raw
         What was found.
 
     Raises

@@ -15,7 +15,7 @@ from ...formats.ranges import ActivationRanges
 from ...layers import Activation
 from .. import cells
 from ..findings import Place
-from ..raw import Cell, FormatFacts, LayerFacts, Rough
+from ..raw import Cell, FormatFacts, LayerFacts, RawTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ _TENSORS = tuple(f"activation_{key}" for key in (*_TENSOR, "readers"))
 
 def read_npz(
     path: str | os.PathLike[str],
-) -> tuple[Rough, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
+) -> tuple[RawTable, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
     """Read the arrays of a table.
 
     Needed are ``layer`` ``(n_layers,)`` and ``format`` ``(n_formats,)``, names as text, and ``loss``
@@ -48,7 +48,7 @@ def read_npz(
 
     Returns
     -------
-    rough
+    raw
         What was found.
     batches
         ``contributions`` and ``weights``, where the file holds them.
@@ -96,8 +96,8 @@ def read_npz(
     )
     about = {key: str(arrays[key]) for key in _ABOUT if key in arrays and arrays[key].ndim == 0}
     batches = {key: _floats(source, arrays[key], key) for key in _BATCHES if key in arrays}
-    rough = Rough(source, layers, formats, found, about)
-    return rough, batches, _activations(source, arrays), _ranges(source, arrays)
+    raw = RawTable(source, layers, formats, found, about)
+    return raw, batches, _activations(source, arrays), _ranges(source, arrays)
 
 
 def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.packages import require
 from ...errors import InvalidInput
 from ...layers import Layer
-from ...solvers.errors import require
 from ..findings import Handling, Place
-from ..handling import Imported, settle
+from ..handling import Imported, apply_handling
 from ..headings import Record
-from ..raw import Cell, FormatFacts, LayerFacts, Rough
+from ..raw import Cell, FormatFacts, LayerFacts, RawTable
 from ..records import from_records
 from .csv_files import long_records, wide_records
 
@@ -88,9 +88,9 @@ def table_from_arrays(
         for column, name in enumerate(names)
     )
     rows = {layer.name: LayerFacts(layer.name, {}, "loss", row) for row, layer in enumerate(layers)}
-    rough = Rough("loss", rows, {name: FormatFacts() for name in names}, found, {"unit": unit})
+    raw = RawTable("loss", rows, {name: FormatFacts() for name in names}, found, {"unit": unit})
     known = [entry for entry in formats if not isinstance(entry, str)]
-    return settle(rough, handling, layers=layers, formats=known)
+    return apply_handling(raw, handling, layers=layers, formats=known)
 
 
 def table_from_records(
@@ -134,8 +134,8 @@ def table_from_records(
             raise InvalidInput(f"the records, row {row}, column 0: {record!r} is no dict from headings to entries")
         headings |= dict.fromkeys(record)
     numbered = (Record(row, record) for row, record in enumerate(rows))
-    rough = from_records("the records", list(headings), numbered, about={"unit": unit})
-    return settle(rough, handling, layers=layers, formats=formats)
+    raw = from_records("the records", list(headings), numbered, about={"unit": unit})
+    return apply_handling(raw, handling, layers=layers, formats=formats)
 
 
 def table_to_frame(table: SensitivityTable, *, long: bool = False) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import unknown
 
-KINDS = ("table", "policy", "problem")
+KINDS = ("table", "policy", "problem", "request")
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"table"``, ``"policy"`` or ``"problem"``.
+        ``"table"``, ``"policy"``, ``"problem"`` or ``"request"``.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Constraints, InvalidInput, Policy, SensitivityTable, allocate, build
+from mckp_quant import Constraints, InvalidInput, Policy, Request, SensitivityTable, allocate, build
 
 from ...drawn_tables import make_table, tables
 
@@ -61,7 +61,7 @@ def test_policy_is_the_best_that_keeps_every_constraint(table: SensitivityTable,
         wanted = best(table, limit, constraints)
         if wanted == math.inf:
             continue
-        policy = allocate(table, {"weight_bytes": limit}, constraints=constraints).policy
+        policy = allocate(table, Request({"weight_bytes": limit}, constraints=constraints)).policy
         columns = tuple(table.column(entry.name) for entry in policy.formats)
         assert keeps(table, columns, constraints)
         assert policy.costs["weight_bytes"] <= limit
@@ -74,27 +74,29 @@ def test_tied_layers_count_as_the_layers_they_are() -> None:
     found = [
         allocate(
             table,
-            {"weight_bytes": "100%"},
-            tied=[["a", "b"]],
-            constraints=Constraints(previous=previous, max_changes=most),
+            Request(
+                {"weight_bytes": "100%"},
+                tied=[["a", "b"]],
+                constraints=Constraints(previous=previous, max_changes=most),
+            ),
         ).policy
         for most in range(4)
     ]
     assert [policy.predicted for policy in found] == [9.0, 7.0, 5.0, 3.0]
     falling = Constraints(falling=(("a", "b"),))
-    assert build(table, {"weight_bytes": "100%"}, tied=[["a", "b"]], constraints=falling)[0].rows is None
+    assert build(table, Request({"weight_bytes": "100%"}, tied=[["a", "b"]], constraints=falling))[0].rows is None
 
 
 def test_no_constraint_makes_a_plain_problem() -> None:
     table = make_table([[3.0, 2.0, 1.0]])
-    assert build(table, {"weight_bytes": "100%"}, constraints=Constraints())[0].rows is None
+    assert build(table, Request({"weight_bytes": "100%"}, constraints=Constraints()))[0].rows is None
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"max_formats": 0}, "max_formats = 0: it must be a whole number that is at least 1"),
-        ({"max_formats": 1.5}, "max_formats = 1.5: it must be a whole number"),
+        ({"max_formats": 0}, "max_formats is 0: it must be a whole number, at least 1"),
+        ({"max_formats": 1.5}, "max_formats is 1.5: it must be a whole number"),
         ({"max_changes": 1}, "previous and max_changes belong together"),
         ({"previous": Policy.uniform(make_table([[1.0, 1, 1]]), "w2")}, "previous and max_changes belong together"),
         ({"falling": ("ab",)}, "the chain 'ab' is one text: give the names of its layers one by one"),
@@ -108,9 +110,9 @@ def test_limits_that_make_no_sense_are_refused(fields: dict[str, Any], words: st
 def test_unknown_layers_are_named() -> None:
     table = make_table([[3.0, 2.0, 1.0]] * 2)
     with pytest.raises(InvalidInput, match="unknown layer 'z'"):
-        build(table, {"weight_bytes": 9}, constraints=Constraints(falling=(("a", "z"),)))
+        build(table, Request({"weight_bytes": 9}, constraints=Constraints(falling=(("a", "z"),))))
     previous = Policy.uniform(make_table([[1.0, 1, 1]]), "w2")
     with pytest.raises(InvalidInput, match="unknown layer of the previous policy 'b'"):
-        build(table, {"weight_bytes": 9}, constraints=Constraints(previous=previous, max_changes=1))
-    with pytest.raises(InvalidInput, match="max_changes = -1"):
+        build(table, Request({"weight_bytes": 9}, constraints=Constraints(previous=previous, max_changes=1)))
+    with pytest.raises(InvalidInput, match="max_changes is -1"):
         Constraints(previous=previous, max_changes=-1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Constraints, InvalidInput, SensitivityTable, allocate, build
+from mckp_quant import Constraints, InvalidInput, Request, SensitivityTable, allocate, build
 from mckp_quant.allocation.constraints.conversion import Conversion
 from mckp_quant.allocation.constraints.peak_memory import chain
 from mckp_quant.solvers import NoSolution
@@ -53,7 +53,7 @@ def test_policy_is_the_best_whose_latency_with_conversions_fits(table: Sensitivi
     constraints = Constraints(conversions=conversions)
 
     def answer() -> Any:
-        return allocate(table, {"latency": limit}, costs=[latency], tied=tied, constraints=constraints).policy
+        return allocate(table, Request({"latency": limit}, costs=[latency], tied=tied, constraints=constraints)).policy
 
     if not within:
         with pytest.raises(NoSolution):
@@ -69,14 +69,14 @@ def test_conversions_count_in_sums_and_not_in_peaks() -> None:
     table = make_table([[3.0, 2.0, 1.0]] * 2)
     constraints = Constraints(conversions=[Conversion("total_bytes", [("a", "b")], 1)])
     with pytest.raises(InvalidInput, match="conversions cannot count in total_bytes: it is a peak over the steps"):
-        build(table, {"total_bytes": "99%"}, activations=chain(table, [10, 10, 10]), constraints=constraints)
+        build(table, Request({"total_bytes": "99%"}, activations=chain(table, [10, 10, 10]), constraints=constraints))
 
 
 def test_formats_that_convert_alike_share_a_binary() -> None:
     table = make_table([[4.0, 3.0, 2.0, 1.0]] * 2, "w2,w3,w4,w8")
     kinds = {("w2", "w8"): 5, ("w3", "w8"): 5, ("w4", "w8"): 5}
     constraints = Constraints(conversions=[Conversion("weight_bytes", [("a", "b")], kinds)])
-    rows = build(table, {"weight_bytes": "90%"}, constraints=constraints)[0].rows
+    rows = build(table, Request({"weight_bytes": "90%"}, constraints=constraints))[0].rows
     assert rows is not None
     assert rows.n_auxiliary == 4
     assert rows.n_rows == 5
@@ -107,5 +107,6 @@ def test_conversions_that_make_no_sense_are_refused(make: Any, words: str) -> No
 def test_names_that_the_table_does_not_know_are_refused(conversion: Conversion, words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         build(
-            make_table([[3.0, 2.0, 1.0]] * 2), {"weight_bytes": 99}, constraints=Constraints(conversions=[conversion])
+            make_table([[3.0, 2.0, 1.0]] * 2),
+            Request({"weight_bytes": 99}, constraints=Constraints(conversions=[conversion])),
         )

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pytest
-
 from benchmarks.policies import expansion
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_study_fills_its_part_of_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +21,8 @@ def test_study_fills_its_part_of_the_page(tmp_path: Path, capsys: pytest.Capture
     assert page.read_text().endswith("after\n")
 
 
-def test_rank_correlation_follows_the_order_only() -> None:
-    numbers = np.array([0.1, 5.0, -2.0, 7.0])
-    assert expansion.rank_correlation(numbers, np.exp(numbers)) == pytest.approx(1)
-    assert expansion.rank_correlation(numbers, -numbers) == pytest.approx(-1)
+def test_unknown_networks_and_missing_data_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert expansion.main(["--network", "resnet56"]) == 2
+    assert "--network resnet56 is unknown: give some of resnet20, chargpt" in capsys.readouterr().err
+    assert expansion.main(["--network", "resnet20"]) == 2
+    assert "--data is missing" in capsys.readouterr().err

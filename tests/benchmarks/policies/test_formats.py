@@ -1,34 +1,18 @@
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.policies import formats
 from mckp_quant import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "policies" / "formats.py"
-
-
-@pytest.fixture(scope="module")
-def script() -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location("benchmarks_formats_under_test", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -40,26 +24,20 @@ def study() -> SimpleNamespace:
     return SimpleNamespace(model=model, calibration=data[:2], held_out=data[2:])
 
 
-def test_more_stored_bits_lose_less_within_a_family_of_formats(script: Any) -> None:
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| ([\d.]+) \|$", script.formats_table(), re.MULTILINE)
+def test_more_stored_bits_lose_less_within_a_family_of_formats() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| ([\d.]+) \|$", formats.formats_table(), re.MULTILINE)
     found = {name: (float(bits), float(ratio)) for name, bits, ratio in rows}
-    assert tuple(found) == script.SHOWN
+    assert tuple(found) == formats.SHOWN
     for fewer, more in (("w2", "w3"), ("w3", "w4"), ("w4", "w8"), ("w4t", "w4"), ("w4", "w4g128"), ("w4g128", "w4g32")):
         assert found[fewer] < found[more]
         assert found[fewer][1] < found[more][1]
 
 
-def test_rank_correlation_is_that_of_the_ranks(script: Any) -> None:
-    one = torch.tensor([1.0, 5.0, 2.0, 100.0]).numpy()
-    assert script.rank_correlation(one, one**3) == pytest.approx(1)
-    assert script.rank_correlation(one, -one) == pytest.approx(-1)
-
-
-def test_tables_of_joint_formats_have_a_row_for_each(script: Any, study: SimpleNamespace) -> None:
-    joint = script.joint_table(study)
-    assert all(f"| {name} |" in joint for name in script.TIMED)
-    assert all(f"| `{name}` |" in joint for name in script.RANKED.split(","))
-    mixed = script.mixed_table(study)
+def test_tables_of_joint_formats_have_a_row_for_each(study: SimpleNamespace) -> None:
+    joint = formats.joint_table(study)
+    assert all(f"| {name} |" in joint for name in formats.TIMED)
+    assert all(f"| `{name}` |" in joint for name in formats.RANKED.split(","))
+    mixed = formats.mixed_table(study)
     for name in ("w4a8", "w4a4", "w3a4"):
         (row,) = [line for line in mixed.splitlines() if line.startswith(f"| `{name}` |")]
         assert row.endswith("| proved optimal |")
@@ -68,15 +46,21 @@ def test_tables_of_joint_formats_have_a_row_for_each(script: Any, study: SimpleN
         assert f"| {operations * entry.weight_bits * (entry.activation_bits or 32) / 1e9:.3f} |" in row
 
 
-def test_tables_go_between_their_markers_and_nowhere_else(
-    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(script, "SHOWN", ("w1",))
+def test_tables_go_between_their_markers_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "SHOWN", ("w1",))
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- formats: begin -->\nold\n<!-- formats: end -->\nafter\n", encoding="utf-8")
-    assert script.main(["--output", str(page)]) == 0
+    assert formats.main(["--output", str(page)]) == 0
     written = page.read_text(encoding="utf-8")
-    assert written.startswith("before\n<!-- formats: begin -->\n| format |")
+    assert written.startswith("before\n<!-- formats: begin -->\n\n| format |")
     assert written.endswith("<!-- formats: end -->\nafter\n")
     assert "old" not in written
-    assert script.between_markers("nothing here", "formats", "table") == "nothing here"
+    other = tmp_path / "other.md"
+    other.write_text("no markers here\n", encoding="utf-8")
+    assert formats.main(["--output", str(other)]) == 0
+    assert other.read_text(encoding="utf-8") == "no markers here\n"
+
+
+def test_a_folder_without_the_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert formats.main(["--data", str(tmp_path)]) == 2
+    assert "lacks networks.py, resnet20_cifar10.safetensors, cifar10_exact.npz" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from benchmarks.sensitivity import large_network
 def test_what_was_measured_stands_beside_what_was_planned(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("transformers")
     sizes = ["--size", "tiny", "--batches", "2", "--windows", "1", "--tokens", "16", "--threads", "1"]
-    large_network.main([*sizes, "--memory-limit", "300kB"])
+    assert large_network.main([*sizes, "--memory-limit", "300kB"]) == 0
     text = capsys.readouterr().out
     assert "rounding errors on disk" in text
     assert "measured 16 layers x 4 formats on 2 sequences of 16 tokens" in text

@@ -12,7 +12,7 @@ import torch
 import mckp_quant as mq
 from mckp_quant.network.batches import forward
 from mckp_quant.network.likelihood import unit
-from mckp_quant.search.contest import compete
+from mckp_quant.search import run_method
 from mckp_quant.sensitivity import ESTIMATORS, Passes
 from mckp_quant.sensitivity.task import Reading
 
@@ -76,7 +76,7 @@ def test_it_is_known_by_its_name_wherever_estimators_are_named() -> None:
     table = mq.measure(model, batches, formats="w2,w4", method="scaled_error")
     assert table.method == "scaled_error"
     assert (2 * table.loss == mq.measure(model, batches, formats="w2,w4", method=ScaledError(2.0)).loss).all()
-    found = compete("scaled_error", model, table, {"weight_bytes": "90%"}, batches)
+    found = run_method("scaled_error", model, table, {"weight_bytes": "90%"}, batches)
     assert found.policy == mq.allocate(table, {"weight_bytes": "90%"}, solver="exact").policy
     with pytest.raises(mq.InvalidInput, match="unknown method 'scaled_eror': did you mean 'scaled_error'"):
         mq.measure(model, batches, formats="w2,w4", method="scaled_eror")

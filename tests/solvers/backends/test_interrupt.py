@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from mckp_quant.solvers import Problem, Rows, Status, available, solve
-from mckp_quant.solvers.backends.core_model import CoreModel, Outcome
+from mckp_quant.solvers.backends.backend_model import BackendModel, Outcome
 from mckp_quant.solvers.backends.interrupt import interruptible
 from mckp_quant.solvers.backends.row_model import solve_general
 from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
-from mckp_quant.solvers.core.reduce import reduce
+from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
 
@@ -43,7 +43,7 @@ def hard(n_groups: int = 100, n_choices: int = 10, n_budgets: int = 5) -> Proble
     return with_share(value.astype(float), cost, 0.5)
 
 
-def stops(model: CoreModel, seconds: float) -> Outcome:
+def stops(model: BackendModel, seconds: float) -> Outcome:
     raise KeyboardInterrupt
 
 
@@ -58,7 +58,7 @@ def test_interrupted_backend_leaves_the_reductions_selection_with_the_bound() ->
     assert (answer.price > 0).any()
 
 
-def best_of(model: CoreModel, seconds: float) -> Outcome:
+def best_of(model: BackendModel, seconds: float) -> Outcome:
     """A backend that finds the best selection, and is interrupted before it can say so."""
     ways = itertools.product(*(range(low, high) for low, high in itertools.pairwise(model.start.tolist())))
     within = [way for way in map(np.array, ways) if not model.over_budget(way)]

@@ -17,11 +17,11 @@ from benchmarks.solvers import published
 from mckp_quant.solvers import Exact, Status, solve
 from mckp_quant.solvers import instances as generators
 from mckp_quant.solvers.bounds.normal_form import normalise
-from mckp_quant.solvers.core.reduce import reduce
+from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search import halves as halves_module
 from mckp_quant.solvers.core_search import lists as lists_module
 from mckp_quant.solvers.core_search import pairing as pairing_module
-from mckp_quant.solvers.core_search import several as several_module
+from mckp_quant.solvers.core_search import several_budgets as several_module
 from mckp_quant.solvers.core_search.halves import search_halves
 from mckp_quant.solvers.core_search.pairing import Half, best_pair
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mckp_quant.solvers import Problem
-    from mckp_quant.solvers.core.reduce import Reduction
+    from mckp_quant.solvers.core.reduction import Reduction
     from mckp_quant.solvers.core_search.dynamic import CoreResult
 
 NEVER = math.inf

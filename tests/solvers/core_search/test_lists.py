@@ -18,10 +18,10 @@ from mckp_quant.solvers import Exact, Problem, Status, solve
 from mckp_quant.solvers.bounds.bound import best_price
 from mckp_quant.solvers.bounds.lagrangian import lagrangian_bound
 from mckp_quant.solvers.bounds.price import dual_price
-from mckp_quant.solvers.core.reduce import reduce
+from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search import lists as lists_module
 from mckp_quant.solvers.core_search import partial as partial_module
-from mckp_quant.solvers.core_search import several as several_module
+from mckp_quant.solvers.core_search import several_budgets as several_module
 from mckp_quant.solvers.core_search.lists import search_lists
 from mckp_quant.solvers.core_search.tails import tails_of
 

@@ -127,8 +127,8 @@ def test_budgets_that_clash_leave_it_without_a_selection() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"population": 3}, "population = 3: it must be at least 4"),
-        ({"evaluations": 50}, "evaluations = 50: it must be at least the population, 100"),
+        ({"population": 3}, "population is 3: it must be a whole number, at least 4"),
+        ({"evaluations": 50}, "evaluations is 50: it must be at least the population, 100"),
     ],
 )
 def test_option_with_which_nothing_evolves_is_refused(options: dict[str, int], message: str) -> None:

@@ -327,8 +327,8 @@ def test_interrupted_with_rows_only_the_warm_start_is_known() -> None:
         ({"lower": [0, 0]}, "rows.lower has 2 entries for 1 rows"),
         ({"upper": []}, "rows.upper has 0 entries for 1 rows"),
         ({"lower": [3]}, "rows.lower[0] is 3, above rows.upper[0] = 1"),
-        ({"n_auxiliary": -1}, "rows.n_auxiliary = -1: it must be at least 0, and whole"),
-        ({"n_auxiliary": 1.0}, "rows.n_auxiliary = 1.0: it must be at least 0, and whole"),
+        ({"n_auxiliary": -1}, "rows.n_auxiliary is -1: it must be a whole number, at least 0"),
+        ({"n_auxiliary": 1.0}, "rows.n_auxiliary is 1.0: it must be a whole number, at least 0"),
     ],
 )
 def test_malformed_rows_are_refused_by_name(changes: dict[str, Any], message: str) -> None:

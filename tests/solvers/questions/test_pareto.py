@@ -185,12 +185,12 @@ def test_repr_is_short() -> None:
 
 def test_arguments_without_sense_are_refused() -> None:
     problem = quantisation(5, (2, 4), share=0.5, seed=9)
-    with pytest.raises(InvalidProblem, match="resource = 1: the problem has the resources 0 to 0"):
+    with pytest.raises(InvalidProblem, match="resource is 1: the problem has the resources 0 to 0"):
         front(problem, resource=1)
-    with pytest.raises(InvalidProblem, match="max_points = 1: it must be at least 2"):
+    with pytest.raises(InvalidProblem, match="max_points is 1: it must be a whole number, at least 2"):
         front(problem, max_points=1)
     for epsilon in (0.0, -1.0, math.inf, math.nan):
-        with pytest.raises(InvalidProblem, match=r"epsilon = .*: it must be positive \(None gives the exact front\)"):
+        with pytest.raises(InvalidProblem, match=r"epsilon is .*: it must be a number above 0 \(None gives"):
             front(problem, epsilon=epsilon)
 
 

@@ -1,0 +1,131 @@
+"""The search of a core with several budgets: lists, halves and CP-SAT in turns, with limits that grow."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..answer import Answer
+from ..backends.cp_sat import CpSat
+from ..core.reduction import reduce
+from ..errors import missing
+from .dynamic import CoreResult
+from .halves import search_halves
+from .lists import search_lists
+
+if TYPE_CHECKING:
+    from ..core.reduction import Reduction
+    from ..problem.problem import Problem
+
+_MANY = 4  # with so many budgets that have a price, bounds prune lists badly and pairs of halves are few
+_FIRST_STATES = {False: 100_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
+_FIRST_SECONDS = 0.6  # of CP-SAT in the first turn
+_MORE = 4  # states and seconds of every next turn
+_SHARE_OF_HALVES = {False: 1, True: 4}  # seconds of halves for each second of CP-SAT
+
+
+def search_several_budgets(problem: Problem, reduction: Reduction, max_states: int, deadline: float) -> Answer:
+    """Lists, halves and CP-SAT (where it is installed) in turns: any of them may be the one that gets stuck.
+
+    Parameters
+    ----------
+    problem
+        A problem with several budgets.
+    reduction
+        What reduction leaves of it.
+    max_states
+        How many states a search may keep.
+    deadline
+        `time.perf_counter` reading at which to stop.
+
+    Returns
+    -------
+    answer
+        Complete where one of them exhausted the core. On Ctrl-C the best selection so far.
+    """
+    search = _Turns(problem, reduction, max_states, deadline)
+    try:
+        search.run()
+    except KeyboardInterrupt:
+        search.stats["interrupted"] = True
+    return dataclasses.replace(search.answer, stats=search.stats)
+
+
+class _Turns:
+    """The turns on one problem; `answer` is sound whenever they stop."""
+
+    def __init__(self, problem: Problem, reduction: Reduction, max_states: int, deadline: float) -> None:
+        self.answer = answer_of(reduction, CoreResult(None, reduction.gap, reduction.closed, 0))
+        self.stats: dict[str, Any] = {**self.answer.stats}
+        self._problem, self._reduction = problem, reduction
+        self._max_states, self._deadline = max_states, deadline
+        self._many = int((reduction.price > 0).sum()) >= _MANY
+        self._general_can = (
+            max_states > _FIRST_STATES[self._many] and missing("ortools") is None and CpSat().supports(problem) is None
+        )
+
+    def run(self) -> None:
+        """Turn after turn until the core is exhausted, or time is up, or all that is left is to wait for CP-SAT."""
+        many, states, patience, deal = self._many, _FIRST_STATES[self._many], _FIRST_SECONDS, 0
+        while not self._done():
+            last = states >= self._max_states
+            self._lists(min(states, self._max_states))
+            if many or patience > _MORE * _FIRST_SECONDS:
+                self._halves(self._left() if last and many else _SHARE_OF_HALVES[many] * patience, deal)
+            self._general(self._left() if last else patience)
+            if last:
+                break
+            states, patience, deal = _MORE * states, _MORE * patience, deal + 100
+
+    def _left(self) -> float:
+        return self._deadline - time.perf_counter()
+
+    def _done(self) -> bool:
+        return self.answer.complete or "interrupted" in self.stats or self._left() <= 0
+
+    def _lists(self, states: int) -> None:
+        core, price, gap, least_gain = self._core()
+        self._take(search_lists(core, price, gap, least_gain, states, self._deadline))
+
+    def _halves(self, seconds: float, deal: int) -> None:
+        if self._done():
+            return
+        until = min(time.perf_counter() + seconds, self._deadline)
+        core, price, gap, least_gain = self._core()
+        self._take(search_halves(core, price, gap, least_gain, self._max_states, until, deal=deal))
+
+    def _general(self, seconds: float) -> None:
+        if self._general_can and not self._done():
+            limit = min(seconds, self._left())
+            self._note(CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice))
+
+    def _core(self) -> tuple[Any, ...]:
+        one = self._reduction
+        return one.core, one.price, one.gap, one.least_gain
+
+    def _take(self, result: CoreResult) -> None:
+        self.stats["states"] += result.states
+        self._note(answer_of(self._reduction, result))
+
+    def _note(self, answer: Answer) -> None:
+        """Keep an answer, which is no worse than the one before; where it is better, reduce the problem again."""
+        better = answer.choice is not None and answer.choice is not self.answer.choice
+        self.answer = answer
+        self.stats |= {**answer.stats, "states": self.stats["states"]}
+        if better and not answer.complete:
+            self._reduction = reduction = reduce(self._problem, answer.choice)
+            self.answer = dataclasses.replace(answer, choice=reduction.incumbent, complete=reduction.closed)
+
+
+def answer_of(reduction: Reduction, result: CoreResult) -> Answer:
+    """The better of what the reduction and the search of its core found, as an answer."""
+    choice = reduction.incumbent if result.position is None else reduction.expand(result.position)
+    stats = {
+        "core_groups": len(reduction.core.group),
+        "core_choices": len(reduction.core.position),
+        "states": result.states,
+    }
+    if result.interrupted:
+        stats["interrupted"] = True
+    return Answer(choice, result.complete, reduction.price, reduction.noise, stats)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from benchmarks.solvers import fuzz
+from mckp_quant.solvers import solve
+
+from .problems import small
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--problems", "0"], "--problems 0: it must be at least 1"),
+        (["--processes", "0"], "--processes 0: it must be at least 1"),
+        (["--seed", "-1"], "--seed -1: it must be at least 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert fuzz.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_fuzz_notices_wrong_answers() -> None:
+    problem = small(8)
+    solution = solve(problem)
+    assert fuzz.judge(problem, solution, solution.value) == ["problems", "against an oracle"]
+    assert "wrong" in fuzz.judge(problem, solution, solution.value - 1)
+    assert "certificate fails" in fuzz.judge(problem, solution, solution.value - 1)
+    assert "over budget" in fuzz.judge(problem.with_budget(solution.cost[0] - 1), solution, None)
+    assert "wrong" in fuzz.judge(problem, solve(problem.with_budget(-1)), solution.value)
+
+
+def test_every_family_of_the_fuzz_can_be_drawn() -> None:
+    rng = np.random.default_rng(0)
+    for family in fuzz.FAMILIES:
+        for n_budgets in (1, 2, 3):
+            assert fuzz.draw(rng, family, n_budgets).n_resources == n_budgets
+
+
+def test_a_fuzz_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    part = tmp_path / "fuzz.part"
+    tally = fuzz.Tally({("drawn", 2, "problems"): 7}, ["seed 1: wrong"], 0.5)
+    fuzz._keep(part, 1, 3, tally)
+    fuzz._keep(part, 2, 4, tally)
+    assert fuzz._finished(part, 1) == {3: tally}
+    assert fuzz._finished(tmp_path / "none.part", 1) == {}

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mckp_quant import Format, InvalidInput, Policy
+from mckp_quant.export import Gguf, export, read_policy
+from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
+from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
+from mckp_quant.formats.storage import GGUF_BLOCKS
+
+from ..networks import llama, mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@given(kind=st.sampled_from(sorted(FORMATS)), seed=st.integers(0, 2**31))
+def test_blocks_dequantise_to_integers_times_scales(needs: Callable[[str], None], kind: str, seed: int) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    bits = int(kind[1])
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 5)), 32 * int(rng.integers(1, 4)))
+    integers = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), shape).astype(np.int8)
+    scales = rng.random((shape[0], shape[1] // 32)).astype(np.float16)
+    data = to_blocks(integers, scales, bits)
+    assert data.shape == (shape[0], shape[1] // 32 * GGUF_BLOCKS[kind][1])
+    wanted = integers * np.repeat(scales.astype(np.float32), 32, axis=1)
+    assert (gguf.dequantize(data, gguf.GGMLQuantizationType[kind]) == wanted).all()
+
+
+def test_sizes_of_blocks_are_those_of_the_package(needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    for kind, sizes in GGUF_BLOCKS.items():
+        assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]] == sizes, kind
+
+
+def test_float_files_are_quantised_with_their_metadata(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    network = llama()
+    policy = network.policy("gguf", 3)
+    plain = Policy(policy.layer_names, (Format.named("float"),) * len(policy))
+    export(plain, Gguf("llama"), model=network.model, output=tmp_path / "float")
+    source = tmp_path / "float" / "model.gguf"
+    from_file = export(policy, "gguf", model=source, output=tmp_path / "file")
+    export(policy, Gguf("llama"), model=network.model, output=tmp_path / "network")
+    assert (tmp_path / "file" / "model.gguf").read_bytes() == (tmp_path / "network" / "model.gguf").read_bytes()
+    places = {each.layer: each.place for each in from_file.layers}
+    assert places["model.layers.0.mlp.down_proj"] == "blk.0.ffn_down.weight"
+    reader = gguf.GGUFReader(tmp_path / "file" / "model.gguf")
+    assert reader.fields["general.architecture"].contents() == "llama"
+    with pytest.raises(InvalidInput, match=r"has 'blk.* in Q.*: give the float file"):
+        export(policy, "gguf", model=tmp_path / "file" / "model.gguf", output=tmp_path / "again")
+    with pytest.raises(InvalidInput, match=r"unknown layer 'blk.0.ffn_dwn': did you mean 'blk.0.ffn_down'\?"):
+        export(Policy(("blk.0.ffn_dwn",), (Format.named("w4g32"),)), "gguf", model=source, output=tmp_path / "again")
+
+
+def test_types_that_only_llama_quantize_makes_are_arguments_and_sizes(
+    tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs("gguf")
+    model = __import__("torch").nn.Sequential()
+    model.add_module("up", __import__("torch").nn.Linear(512, 8))
+    report = export(Policy(("up",), (block_format("Q4_K"),)), "gguf", model=model, output=tmp_path / "made")
+    assert report.files == ("llama-quantize.txt", "tensor_types.txt")
+    assert report.stored_bytes == report.asked_bytes == 8 * 512 // 256 * 144
+    assert "Q4_K can only be made by llama-quantize" in report.notes[0]
+    assert read_types(tmp_path / "made" / "tensor_types.txt") == [(r"^up\.weight$", "Q4_K")]
+    command = (tmp_path / "made" / "llama-quantize.txt").read_text()
+    assert command == "llama-quantize --tensor-type-file tensor_types.txt float.gguf quantized.gguf q8_0\n"
+
+
+def test_patterns_catch_their_own_tensor_and_no_other(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    network = mixed()
+    policy = network.policy("gguf", 5)
+    export(policy, "gguf", model=network.model, output=tmp_path / "made")
+    rules = read_types(tmp_path / "made" / "tensor_types.txt")
+    names = [f"{layer}.weight" for layer in policy.layer_names]
+    near = [f"a.{name}" for name in names] + [f"{name}s" for name in names] + [name.replace(".", "_") for name in names]
+    assert set(types_of(rules, near).values()) == {None}
+    assert [block_format(kind or "").name for kind in types_of(rules, names).values()] == [
+        e.name for e in policy.formats
+    ]
+    assert types_of([("output", "Q4_0"), ("^output$", "Q8_0")], ["xoutput"]) == {"xoutput": "Q4_0"}
+
+
+def test_type_files_and_types_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "types.txt").write_text("^a$=q9_9")
+    with pytest.raises(InvalidInput, match=r"has the line '\^a\$=q9_9': expected pattern=type"):
+        read_types(tmp_path / "types.txt")
+    with pytest.raises(InvalidInput, match="cannot read the tensor types"):
+        read_types(tmp_path / "none.txt")
+    with pytest.raises(InvalidInput, match="the GGUF type 'Q9_9' is not known"):
+        block_format("Q9_9")
+
+
+def test_files_of_others_are_read_with_types_of_their_own(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    weight = np.random.default_rng(0).normal(size=(4, 256)).astype(np.float32)
+    kind = gguf.GGMLQuantizationType
+    writer.add_tensor("a.weight", gguf.quantize(weight, kind.Q5_1), raw_dtype=kind.Q5_1)
+    writer.add_tensor("b.weight", gguf.quantize(weight, kind.Q8_0), raw_dtype=kind.Q8_0)
+    writer.add_tensor("k.weight", np.zeros((4, 144), np.uint8), raw_dtype=kind.Q4_K)
+    writer.add_tensor("f.weight", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = read_policy(tmp_path / "a.gguf")
+    assert {layer: found[layer].name for layer in found.layer_names} == {
+        "a": "Q5_1",
+        "b": "w8g32",
+        "k": "Q4_K",
+        "f": "float",
+    }
