@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mckp_quant.network.batch import Batch
 
 FORMATS = "w2,w3,w4,w8"
-DENSE = mq.Outputs(outputs=mq.Outputs(class_dim=1))  # of the network with a class for every position
+DENSE = mq.Outputs(class_dim=1)  # of the network with a class for every position
 MOVED = mq.Outputs(take=lambda returned: returned.movedim(1, -1).flatten(1, 2))  # the same by hand
 
 
@@ -80,7 +80,7 @@ def dense_outputs() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Ten
 @functools.cache
 def dense_table() -> mq.SensitivityTable:
     maps, _ = dense_outputs()
-    return mq.measure(dense_network(), maps, formats=FORMATS, outputs=mq.Outputs(class_dim=1))
+    return mq.measure(dense_network(), maps, formats=FORMATS, outputs=DENSE)
 
 
 def state(model: nn.Module) -> dict[str, np.ndarray]:
