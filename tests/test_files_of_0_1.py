@@ -19,6 +19,7 @@ from mckp_quant import (
     Interactions,
     Layer,
     Policy,
+    RunOptions,
     SensitivityTable,
     allocate,
     build,
@@ -139,7 +140,8 @@ def test_measurements_that_were_interrupted_are_taken_up(tmp_path: Path) -> None
     shutil.copy(FILES / "measurement.json", tmp_path / "measurement.json")
     # What was read in 0.1 is not read again: other inputs in the place of those batches change nothing.
     other = [torch.zeros_like(batch) for batch in batches[:2]] + batches[2:]
-    resumed = measure(model, other, formats="w2,w4", checkpoint=tmp_path / "measurement.json")
+    run = RunOptions(checkpoint=tmp_path / "measurement.json")
+    resumed = measure(model, other, formats="w2,w4", run=run)
     whole = measure(model, batches, formats="w2,w4")
     assert np.allclose(resumed.loss, whole.loss, rtol=1e-6)
     assert np.allclose(resumed.stderr, whole.stderr, rtol=1e-6)

@@ -25,8 +25,8 @@ from mckp_quant.network.batches import as_batch, evaluating
 from mckp_quant.network.discovery import discover, uses_of
 from mckp_quant.network.likelihood import Categorical
 from mckp_quant.rounding.weights import quantize
+from mckp_quant.sensitivity import GaussNewton
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.estimators.gauss_newton import gauss_newton
 from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 
@@ -94,7 +94,7 @@ def cost_of(model: nn.Module, batch: tuple[Tensor, Tensor], formats: str) -> tup
     ranges = mq.calibrate_ranges(model, [batch], columns)
     users = {name: use.module for name, use in uses_of(model, rows).items()}
     joint = menu.on(rows, users, ranges) if menu.schemes else None
-    task = Task(model, layer_weights(model, rows, menu.weights), Categorical(), None, 0, 1, menu=joint)
+    task = Task(model, layer_weights(model, rows, menu.weights), Categorical(), None, 0, joint)
 
     def gradient() -> None:
         for parameter in model.parameters():
@@ -106,7 +106,7 @@ def cost_of(model: nn.Module, batch: tuple[Tensor, Tensor], formats: str) -> tup
     with evaluating(model):
         for _ in range(ROUNDS + 1):
             gradients.append(cpu_seconds(gradient))
-            with gauss_newton(task) as read:  # its hooks must not be there while the gradient is timed
+            with GaussNewton().reading(task) as read:  # its hooks must not be there while the gradient is timed
                 readings.append(cpu_seconds(lambda: read(as_batch(batch))))
     unit = statistics.median(gradients[1:])  # the first round warms up, and checks the hooks
     return statistics.median(readings[1:]) / unit, calibration / unit
@@ -146,7 +146,10 @@ def joint_table(study: Any) -> str:
         say(lines[-1])
     ranges = mq.calibrate_ranges(model, batches, RANKED)
     measured = mq.measure(model, judged.split(64), formats=RANKED, method="measured_kl", activation_range=ranges)
-    tables = [mq.measure(model, batches, formats=RANKED, seed=seed, activation_range=ranges) for seed in SEEDS]
+    tables = [
+        mq.measure(model, batches, formats=RANKED, activation_range=ranges, run=mq.RunOptions(seed=seed))
+        for seed in SEEDS
+    ]
     lines += ["", "| format | rank correlation of 20 layers, 3 seeds | predicted / measured, median |", "|---|---|--:|"]
     medians = []
     for column, name in enumerate(measured.format_names):

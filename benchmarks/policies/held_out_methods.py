@@ -15,6 +15,7 @@ from mckp_quant.interactions.form import allocate_with_interactions
 from mckp_quant.interactions.measuring import measure_interactions
 from mckp_quant.refinement.refining import refine
 from mckp_quant.search import LevelSwitch, search
+from mckp_quant.sensitivity import Hutchinson
 
 from ..command_line import WrongInput, say
 from .methods import JOINT
@@ -131,14 +132,13 @@ class Laboratory:
         path = self._work / f"{method}.json"
         if not path.exists():
             say(f"{self.case.name}, seed {self.seed}: measuring {method}")
-            probes = -(-TRACE_PROBES // len(self.batches)) if method == "hutchinson" else 1
+            probes = -(-TRACE_PROBES // len(self.batches))
             mq.measure(
                 self.case.model,
                 self.batches,
                 formats=self.case.formats,
-                method=method,
-                seed=self.seed,
-                probes=probes,
+                method=Hutchinson(probes) if method == "hutchinson" else method,
+                run=mq.RunOptions(seed=self.seed),
             ).save(path)
         return mq.SensitivityTable.load(path)
 

@@ -144,7 +144,8 @@ class Work:
         self._data = MAKERS[study.network](networks.load_networks(folder), folder)
         self._calibration = self._data.calibration(seed)
         self._judge = Evaluator(self._data.model, self._data.held_out)
-        self._table = mq.measure(self._data.model, self._calibration, formats=study.formats, seed=seed)
+        run = mq.RunOptions(seed=seed)
+        self._table = mq.measure(self._data.model, self._calibration, formats=study.formats, run=run)
         self._tables: dict[str, mq.SensitivityTable] = {}
 
     def line(self, title: str, method: str) -> dict[str, object]:

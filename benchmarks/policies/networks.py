@@ -120,7 +120,7 @@ def budget_bytes(layers: Sequence[mq.Layer], average: Fraction) -> int:
 def run(study: Study, formats: str, seed: int) -> list[Line]:
     say(f"{study.name}: measuring")
     began = time.perf_counter()
-    table = mq.measure(study.model, study.calibration, formats=formats, seed=seed)
+    table = mq.measure(study.model, study.calibration, formats=formats, run=mq.RunOptions(seed=seed))
     say(f"{study.name}: measured {table.loss.size} cells in {time.perf_counter() - began:.1f} s")
     lines: list[Line] = []
     for average in AVERAGES:

@@ -35,7 +35,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mckp_quant.sensitivity.measuring import DATA_FREE, ESTIMATORS
+from mckp_quant.sensitivity import ESTIMATORS
 
 from ..command_line import Command, say
 from ..environment import environment
@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("date", "commit", "versions", "processor", "part", "network", "method", "seed", "name", "value")
 PACKAGES = ("torch", "numpy", "scipy", "pyhessian", "curvlinops-for-pytorch")
-MEASURING = [name for name in ESTIMATORS if name != "metric"]
+DATA_FREE = [name for name, each in ESTIMATORS.items() if hasattr(each, "losses")]
+MEASURING = [name for name in ESTIMATORS if name != "metric" and name not in DATA_FREE]
 FOR_COST = [*MEASURING, *VARIANTS, *RIVALS, *PRODUCTS]
 FOR_MEMORY = ["gradient", "gauss_newton", *VARIANTS, "empirical_fisher", "measured_kl", "hutchinson"]
 FOR_ACCURACY = [*MEASURING, *DATA_FREE, *RIVALS]

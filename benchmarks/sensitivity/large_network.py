@@ -105,7 +105,8 @@ def _run(options: argparse.Namespace) -> int:
     size = SIZES[options.size]
     model = network(size, "meta" if options.dry_run else "cpu")
     one = next(batches(size, 1, options.windows, options.tokens))
-    planned = mq.plan(model, one, formats=FORMATS, batches=options.batches, memory_limit=options.memory_limit)
+    run = mq.RunOptions(memory_limit=options.memory_limit)
+    planned = mq.plan(model, one, formats=FORMATS, batches=options.batches, run=run)
     sys.stdout.write(as_text(plan_report(planned)) + "\n")
     if options.dry_run:
         return 0
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace) -> int:
         model,
         batches(size, options.batches, options.windows, options.tokens),
         formats=FORMATS,
-        memory_limit=options.memory_limit,
+        run=run,
     )
     seconds = time.perf_counter() - start
     measured = peak()

@@ -26,8 +26,11 @@ from mckp_quant.network.batches import as_batches, evaluating
 from mckp_quant.network.discovery import discover, uses_of
 from mckp_quant.network.likelihood import Categorical
 from mckp_quant.rounding.calibration import calibrate_ranges
+from mckp_quant.sensitivity import HutchinsonBlockwise, HutchPlusPlus
+from mckp_quant.sensitivity.arguments import estimator_of
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.measuring import DATA_FREE, ESTIMATORS, layer_weights
+from mckp_quant.sensitivity.estimator import DataFreeEstimator
+from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals
 
@@ -109,11 +112,12 @@ class Bench:
         weights, joint = self.prepared(formats)
         if method in RIVALS:
             return RIVALS[method](self.model, weights, batches)
-        task = Task(self.model, weights, Categorical(), None, seed, 1, None, joint)
-        if method in DATA_FREE:
-            return DATA_FREE[method][0](task)
+        task = Task(self.model, weights, Categorical(), None, seed, joint)
+        estimator = estimator_of(method)
+        if isinstance(estimator, DataFreeEstimator):
+            return estimator.losses(task)
         totals = Totals(task.shape)
-        with evaluating(self.model), ESTIMATORS[method](task) as read:
+        with evaluating(self.model), estimator.reading(task) as read:
             for batch in as_batches(batches):
                 totals.add(read(batch), batch.size)
         return totals.moments.mean
@@ -248,10 +252,11 @@ def spread(bench: Bench, method: str, seed: int) -> Figures:
     found = {}
     for products in PRODUCTS_A_TRACE:
         probes = products // 3 if method == "hutch_plus_plus" else products
+        estimator = HutchPlusPlus(probes) if method == "hutch_plus_plus" else HutchinsonBlockwise(probes)
         draws = []
         for number in range(PASSES):
-            task = Task(bench.model, weights, Categorical(), None, number, probes)
-            with evaluating(bench.model), ESTIMATORS[method](task) as read:
+            task = Task(bench.model, weights, Categorical(), None, number)
+            with evaluating(bench.model), estimator.reading(task) as read:
                 draws += [float(read(batch).sums[0]) for batch in as_batches([data])]
         found[f"spread {products}"] = statistics.stdev(draws) / abs(statistics.fmean(draws))
     return found

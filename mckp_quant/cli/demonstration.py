@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..allocation.allocating import allocate
 from ..common.documents import PREFIX, write_text
 from ..common.packages import require
+from ..common.run_options import RunOptions
 from ..policy.policy import Policy
 from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
 from ..report.text import BLANK, as_text
@@ -65,7 +66,7 @@ def _results(seed: int) -> tuple[SensitivityTable, list[EqualBytes]]:
 
     network, held_out = demo.model(), demo.held_out()
     with progress("measuring the demo network") as report:
-        table = measure(network, demo.calibration(), formats=FORMATS, seed=seed, progress=report)
+        table = measure(network, demo.calibration(), formats=FORMATS, run=RunOptions(seed=seed, progress=report))
     levels = []
     with progress("solving and validating") as report:
         for done, name in enumerate(LEVELS):

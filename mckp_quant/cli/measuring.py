@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..common.documents import PREFIX
+from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..policy.policy import Policy
@@ -53,7 +54,7 @@ def measure(
             help="How ranges of activations are chosen: minmax, percentile or mse.",
         ),
     ] = "mse",
-    probes: Annotated[int, typer.Option(help="Random probes for each batch.")] = 1,
+    probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
     layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
     precision: Annotated[
         float | None,
@@ -72,10 +73,11 @@ def measure(
     wanted = as_formats(formats)
     network = source.network(weights=not dry_run)
     if output is None or dry_run:
-        _show_plan(source, network, wanted, method, running, json)
+        _show_plan(source, network, wanted, method, outputs, running, json)
         return
     batches = source.batches(network)
 
+    from ..sensitivity.arguments import estimator_of
     from ..sensitivity.measuring import measure as measure_network
 
     with progress("measuring") as report:
@@ -83,19 +85,12 @@ def measure(
             network,
             batches,
             formats=wanted,
-            method=method,
-            likelihood=outputs.likelihood,
-            seed=running.seed,
-            probes=probes,
+            method=estimator_of(method, probes),
+            outputs=outputs.read(),
             layers=None if layers is None else names(layers),
-            class_dim=outputs.class_dim,
-            target=precision,
-            max_batches=running.max_batches,
-            checkpoint=running.checkpoint,
-            cache=running.cache,
-            memory_limit=running.memory_limit,
+            precision=precision,
             activation_range=activation_range,
-            progress=report,
+            run=running.run(report),
         )
     table.save(output)
     note(f"wrote {output}")
@@ -110,6 +105,7 @@ def _show_plan(
     network: nn.Module,
     formats: tuple[Format, ...],
     method: str,
+    outputs: OutputsOptions,
     running: RunningOptions,
     json: bool,
 ) -> None:
@@ -120,8 +116,9 @@ def _show_plan(
         source.first_batch(network),
         formats=formats,
         method=method,
+        outputs=outputs.read(),
         batches=running.max_batches,
-        memory_limit=running.memory_limit,
+        run=RunOptions(memory_limit=running.memory_limit),
     )
     if json:
         show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})

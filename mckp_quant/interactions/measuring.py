@@ -97,11 +97,11 @@ def measure_interactions(
     weights: list[float] = []
     with evaluating(model):
         found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache))
-        task = Task(model, found, outputs.distribution, outputs.logits, run.seed, probes)
+        task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
         taps = Taps(task)
         with taps.attached():
             for position, batch in enumerate(stream):
-                total, size, measured_in = _products(task, taps, batch)
+                total, size, measured_in = _products(task, taps, batch, probes)
                 if position < _MOST_PARTS:
                     parts.append(total)
                     weights.append(size)
@@ -123,20 +123,20 @@ def measure_interactions(
     )
 
 
-def _products(task: Task, taps: Taps, batch: Batch) -> tuple[NDArray[np.float64], float, str]:
+def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArray[np.float64], float, str]:
     """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
     logits = taps.forward(batch)
     counted = counted_positions(task, logits, batch)
     positions = task.likelihood.positions(logits)
     n = task.shape[0] * task.shape[1]
     total = torch.zeros(n, n, dtype=torch.float64)
-    for probe in range(task.probes):
-        vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
+    for probe in range(probes):
+        vectors = task.likelihood.curvature_probe(logits, task.state.generator)
         if not bool(counted.all()):
             vectors = vectors * counted[:, :, None]
-        products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
+        products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
-    scale = 1 / (2 * positions * task.probes)
+    scale = 1 / (2 * positions * probes)
     return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)
 
 

@@ -145,9 +145,8 @@ class Expander:
         InvalidInput
             When the network cannot be differentiated, or its derivatives overflow.
         """
-        task = Task(
-            quantised, self._weights(choice, quantised), self._likelihood, self._evaluator.outputs.logits, self._seed, 1
-        )
+        weights_here = self._weights(choice, quantised)
+        task = Task(quantised, weights_here, self._likelihood, self._evaluator.outputs.logits, self._seed)
         first, second, own, weights = [], [], [], []
         with evaluating(quantised):
             taps = Taps(task)
@@ -162,7 +161,7 @@ class Expander:
                     share = share.reshape(*share.shape[: logits.ndim], *[1] * (logits.ndim - 2))
                     pull = self._likelihood.divergence_gradient(logits.detach(), wanted.to(logits.device))
                     first.append(self._summed(taps.backward(logits, pull * share, keep_graph=True)))
-                    probe = self._likelihood.curvature_probe(logits, task.memory.generator) * share.sqrt()
+                    probe = self._likelihood.curvature_probe(logits, task.state.generator) * share.sqrt()
                     squares, products = self._squares(taps.backward(logits, probe, keep_graph=False))
                     second.append(squares)
                     own.append(products)

@@ -18,6 +18,7 @@ from ..errors import unknown
 from ..network.outputs import Outputs
 from ..policy.repricing import price
 from ..refinement.refining import refine
+from ..sensitivity.estimators import ESTIMATORS, Hutchinson
 from ..sensitivity.measuring import measure
 from ..solvers import solve
 from .methods.emq import EMQ
@@ -132,7 +133,8 @@ def run_method(
     Parameters
     ----------
     name
-        One of `METHODS`. ``"evoq"`` sees the first 50 samples only, as its authors have it.
+        One of `METHODS`, or an estimator, whose table is then solved exactly. ``"evoq"`` sees the first 50 samples
+        only, as its authors have it.
     model
         The float network; it is left as it was.
     table
@@ -180,31 +182,26 @@ def run_method(
         return MethodResult(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
     if name == REFINED:
         return _refined(model, table, asked, data, evaluations, outputs, run)
-    if name not in ON_TABLES:
-        raise unknown("method", name, METHODS)
-    estimator, solver = ON_TABLES[name]
+    if name not in ON_TABLES and name not in ESTIMATORS:
+        raise unknown("method", name, (*METHODS, *ESTIMATORS))
+    estimator, solver = ON_TABLES.get(name, (name, "exact"))
     known = {} if tables is None else tables
     if estimator and estimator not in known:
         known[estimator] = measure(
             model,
             data,
             formats=table.formats,
-            method=estimator,
-            probes=max(1, -(-_TRACE_PROBES // len(data))) if estimator == "hutchinson" else 1,
+            method=Hutchinson(max(1, -(-_TRACE_PROBES // len(data)))) if estimator == "hutchinson" else estimator,
+            outputs=outputs,
             activation_range=table.ranges or "mse",
-            output=outputs.take,
-            likelihood=outputs.likelihood,
-            class_dim=outputs.class_dim,
-            seed=run.seed,
-            checkpoint=run.checkpoint,
-            progress=run.progress,
+            run=run,
         )
     own = known[estimator] if estimator else table
     problem, index = build_request(own, asked, tight=False)
     check_order(index.formats, solver)
     solution = solve(problem, solver, seed=run.seed)
     policy = price(table, as_policy(own, solution, index))
-    passes = own.loss.size if estimator == "measured_kl" else 0
+    passes = own.loss.size if estimator and ESTIMATORS[estimator].passes.entry else 0
     return MethodResult(name, policy, passes, time.monotonic() - began, solution.status.value)
 
 

@@ -10,11 +10,43 @@ from typing import TYPE_CHECKING
 from ..common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .estimator import DataFreeEstimator, Estimator, Passes
+    from .estimators import (
+        ESTIMATORS,
+        SQNR,
+        EmpiricalFisher,
+        FirstOrder,
+        GaussNewton,
+        HessianForm,
+        Hutchinson,
+        HutchinsonBlockwise,
+        HutchPlusPlus,
+        MeasuredKL,
+        MeasuredLoss,
+        Metric,
+        WeightMSE,
+    )
     from .measuring import measure
     from .planning import Plan, plan
 
 __all__ = [
+    "ESTIMATORS",
+    "SQNR",
+    "DataFreeEstimator",
+    "EmpiricalFisher",
+    "Estimator",
+    "FirstOrder",
+    "GaussNewton",
+    "HessianForm",
+    "HutchPlusPlus",
+    "Hutchinson",
+    "HutchinsonBlockwise",
+    "MeasuredKL",
+    "MeasuredLoss",
+    "Metric",
+    "Passes",
     "Plan",
+    "WeightMSE",
     "measure",
     "plan",
 ]
@@ -22,7 +54,23 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        "DataFreeEstimator": ".estimator",
+        "ESTIMATORS": ".estimators",
+        "EmpiricalFisher": ".estimators",
+        "Estimator": ".estimator",
+        "FirstOrder": ".estimators",
+        "GaussNewton": ".estimators",
+        "HessianForm": ".estimators",
+        "HutchPlusPlus": ".estimators",
+        "Hutchinson": ".estimators",
+        "HutchinsonBlockwise": ".estimators",
+        "MeasuredKL": ".estimators",
+        "MeasuredLoss": ".estimators",
+        "Metric": ".estimators",
+        "Passes": ".estimator",
         "Plan": ".planning",
+        "SQNR": ".estimators",
+        "WeightMSE": ".estimators",
         "measure": ".measuring",
         "plan": ".planning",
     },

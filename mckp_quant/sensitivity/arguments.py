@@ -1,7 +1,8 @@
-"""What `measure` is asked: which layers, how many batches, and the ranges of inputs where formats need any."""
+"""Reads what `measure` and `plan` are asked: which estimator, which layers, how many batches, which ranges."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sized
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidInput, unknown
 from ..formats.ranges import ActivationRanges
 from ..rounding.calibration import RULES, calibrate_ranges
+from .estimator import DataFreeEstimator, Estimator
+from .estimators import ESTIMATORS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from torch import nn
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..network.batch import Batch
     from .columns import Menu
+    from .estimator import AnyEstimator
 
 RANGE_BATCHES = 8  # ranges of inputs are calibrated on so many batches, which are held in memory meanwhile
 
@@ -45,17 +49,67 @@ def chosen_layers(found: tuple[Layer, ...], names: Iterable[str] | None) -> tupl
     return tuple(layer for layer in found if layer.name in wanted)
 
 
+def estimator_of(method: object, probes: int | None = None) -> AnyEstimator:
+    """The estimator that a caller means.
+
+    Parameters
+    ----------
+    method
+        An estimator, or the name of one that needs no options.
+    probes
+        Its number of random probes, where `method` is a name; None for the default.
+
+    Returns
+    -------
+    estimator
+        The estimator itself, or one of this name.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no such estimator, it draws no probes, or it has an option without a default.
+    """
+    facts = facts_of(method)
+    if not isinstance(facts, type):
+        return facts
+    fields = dataclasses.fields(facts)  # type: ignore[arg-type]
+    needed = [each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING]
+    if needed:
+        raise InvalidInput(
+            f"method={facts.name!r} needs {needed[0]}: give method={facts.__name__}({needed[0]}=...), see its docstring"
+        )
+    if probes is None:
+        return facts()
+    if "probes" not in {each.name for each in fields}:
+        raise InvalidInput(f"probes is {probes}, but method={facts.name!r} draws none: leave it out")
+    return dataclasses.replace(facts(), probes=probes)  # type: ignore[type-var]
+
+
+def facts_of(method: object) -> AnyEstimator | type[AnyEstimator]:
+    """The estimator, or the class of this name; raises InvalidInput where it is neither."""
+    if isinstance(method, str):
+        if method not in ESTIMATORS:
+            raise unknown("method", method, ESTIMATORS)
+        return ESTIMATORS[method]
+    if isinstance(method, type) or not isinstance(method, Estimator | DataFreeEstimator):
+        raise InvalidInput(
+            f"method is {method!r}: give a name ({', '.join(ESTIMATORS)}) or an estimator such as GaussNewton()"
+        )
+    return method
+
+
 def check_formats(
-    formats: Sequence[Format], method: str, know_inputs: Collection[str], activation_range: str | ActivationRanges
+    formats: Sequence[Format], facts: AnyEstimator | type[AnyEstimator], activation_range: str | ActivationRanges
 ) -> None:
-    """Refuse formats of activations where the method knows only weights, and rules for ranges that do not exist."""
+    """Refuse formats of activations where the estimator reads only weights, and rules for ranges that do not exist."""
     if not isinstance(activation_range, ActivationRanges) and activation_range not in RULES:
         raise unknown("activation_range", activation_range, RULES)
     name = next((entry.name for entry in formats if entry.activation_scheme is not None), None)
-    if name is not None and method not in know_inputs:
+    if name is not None and not facts.reads_inputs:
+        reading = [known for known, each in ESTIMATORS.items() if each.reads_inputs]
         raise InvalidInput(
-            f"format {name!r} also stores activations, of which method={method!r} knows nothing: use one of "
-            f"{', '.join(know_inputs)}, or formats of weights"
+            f"format {name!r} also stores activations, of which method={facts.name!r} knows nothing: use one of "
+            f"{', '.join(reading)}, or formats of weights"
         )
 
 

@@ -1,4 +1,4 @@
-"""Keeps rounding errors of weights on disk: searching their scales can take longer than measuring."""
+"""Keeps rounding errors of weights on disk for later measurements, since searching their scales can take longer."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
     """Give what `perturbations` gives, computing only what the folder does not hold.
 
-    A file is found by the weight's content, the format and this version of the package, so that nothing can be taken
-    for something else; one that cannot be read is made again. A user's own formats are always computed: what their
+    A file is named by the weight's content, the format and this version of the package, so that none is taken for
+    another; one that cannot be read is made again. A user's own formats are always computed, because what their
     quantizer does has no name.
 
     Parameters

@@ -1,7 +1,8 @@
-"""Keeps what was read on disk after every batch, so that an interrupted measurement can be taken up."""
+"""Keeps on disk what was read, after every batch, so that an interrupted measurement can be taken up again."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,35 @@ from ..errors import InvalidInput
 from .totals import Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from ..formats.format import Format
+    from ..formats.ranges import ActivationRanges
+    from ..network.outputs import Outputs
+    from .estimator import Estimator
     from .task import Task
 
 KIND = "measurement"
 VERSION = 1
+
+
+def settings_of(
+    estimator: Estimator, outputs: Outputs, seed: int, formats: Sequence[Format], ranges: ActivationRanges | None
+) -> str:
+    """All that a measurement depends on besides the weights and the batches, as text that is the same in every process.
+
+    Functions among the options are left out: they have no text that lasts.
+    """
+    options = {each.name: getattr(estimator, each.name) for each in dataclasses.fields(estimator)}  # type: ignore[arg-type]
+    probes = options.pop("probes", 1)
+    further = {name: option for name, option in options.items() if not callable(option)}
+    names = [entry.name for entry in formats]
+    # The first part is the text of version 0.1, so that its checkpoints are still taken.
+    settings = repr((estimator.name, outputs.likelihood, seed, probes, outputs.class_dim, names))
+    if further:
+        settings += repr(further)
+    return settings if ranges is None else settings + repr(ranges.document())
 
 
 @dataclass(frozen=True)
@@ -30,7 +54,8 @@ class Checkpoint:
     path
         The file; it need not exist yet.
     settings
-        All that the numbers depend on besides the weights and the batches: what differs must not be mixed.
+        All that the numbers depend on besides the weights and the batches, see `settings_of`. A file with other
+        settings is refused.
     """
 
     path: Path
@@ -48,12 +73,12 @@ class Checkpoint:
                 "contributions": torch.stack(totals.contributions),
                 "sizes": totals.sizes,
                 "samples": totals.samples,
-                "alone": totals.alone,
+                "alone": totals.single_stderr,
                 "surprises": totals.surprises,
                 "unit": totals.unit,
-                "generator": bytes(task.memory.generator.get_state().tolist()).hex(),
-                "per_batch": sorted(task.memory.per_batch),
-                "checked_samples": task.memory.checked_samples,
+                "generator": bytes(task.state.generator.get_state().tolist()).hex(),
+                "per_batch": sorted(task.state.per_batch),
+                "checked_samples": task.state.checked_samples,
             },
         )
 
@@ -63,7 +88,7 @@ class Checkpoint:
         Parameters
         ----------
         task
-            What is being measured; its memory is changed.
+            What is being measured; its state is changed.
 
         Returns
         -------
@@ -96,13 +121,13 @@ class Checkpoint:
         totals.contributions = list(_tensor(document["contributions"]))
         totals.sizes = [float(size) for size in document["sizes"]]
         totals.samples = [int(count) for count in document["samples"]]
-        totals.alone = None if document["alone"] is None else _tensor(document["alone"])
+        totals.single_stderr = None if document["alone"] is None else _tensor(document["alone"])
         totals.surprises = [float("nan") if each is None else float(each) for each in document["surprises"]]
         totals.unit = str(document["unit"])
         state = torch.tensor(list(bytes.fromhex(document["generator"])), dtype=torch.uint8)
-        task.memory.generator.set_state(state)
-        task.memory.per_batch.update(int(row) for row in document["per_batch"])
-        task.memory.checked_samples = int(document["checked_samples"])
+        task.state.generator.set_state(state)
+        task.state.per_batch.update(int(row) for row in document["per_batch"])
+        task.state.checked_samples = int(document["checked_samples"])
 
     def _fingerprint(self, task: Task) -> str:
         content = hashlib.sha256(self.settings.encode())

@@ -1,4 +1,4 @@
-"""What measuring a network will take, in memory and time, before any of it is done: works without the weights."""
+"""Estimates the memory and time that measuring a network takes, without measuring; the weights need not be there."""
 
 from __future__ import annotations
 
@@ -13,46 +13,28 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..common.amounts import bytes_of
-from ..common.renamed import renamed_fields
-from ..errors import unknown
+from ..common.renamed import OUTPUTS, renamed_fields, renamed_keywords, run_keywords
+from ..common.run_options import RunOptions
 from ..formats.format import as_formats
-from ..network.batches import as_batch, call, evaluating, forward
+from ..network.batches import call, evaluating, forward
 from ..network.discovery import discover, uses_of
-from ..network.labels import with_targets
+from ..network.outputs import Outputs
 from ..rounding.weights import quantize
-from .arguments import check_formats
+from .arguments import check_formats, facts_of
 from .columns import Menu
-from .measuring import KNOW_INPUTS, METHODS
-from .streaming import check_limit, errors_bytes
+from .streaming import check_limit, errors_bytes, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..formats.format import Format
     from ..layers import Layer
+    from .estimator import AnyEstimator
 
 _MATMUL = 512  # rows and columns of the matrices that are multiplied to time the machine
 _SECONDS, _REPETITIONS = 0.2, 4  # that each timing takes at least; the first one warms up
 _CHANNELS, _LENGTH = 64, 1024  # of the weight that is rounded to time a format
 _PASSES = 3  # a gradient evaluation in forward passes: one forward, two for the backward
-
-# Gradient evaluations a batch, as (once, for each layer, for each entry): figures of docs/sensitivity.md, rounded up.
-_EVALUATIONS: dict[str, tuple[float, float, float]] = {
-    "gauss_newton": (1.3, 0, 0),
-    "empirical_fisher": (1.3, 0, 0),
-    "first_order": (1.4, 0, 0),
-    "hutchinson": (5.6, 0, 0),
-    "hutchinson_blockwise": (2, 1.2, 0),
-    "hutch_plus_plus": (2, 3.6, 0),
-    "hessian_form": (2, 0, 1.2),
-    "measured_kl": (1, 0, 0.35),
-    "measured_loss": (1, 0, 0.35),
-    "metric": (1, 0, 0.35),
-    "weight_mse": (0, 0, 0),
-    "sqnr": (0, 0, 0),
-}
-_EACH_SCHEME = 0.5  # more for each way of storing inputs, where one backward pass serves all entries
 
 
 @dataclass(frozen=True)
@@ -74,7 +56,7 @@ class Rates:
 @renamed_fields(weights="weight_bytes")
 @dataclass(frozen=True)
 class Plan:
-    """What measuring will take. Sizes in bytes.
+    """What measuring will take; sizes are in bytes.
 
     Attributes
     ----------
@@ -83,7 +65,7 @@ class Plan:
     formats
         The formats.
     method
-        The estimator.
+        The estimator's name.
     samples
         In a batch.
     batches
@@ -169,16 +151,17 @@ class Plan:
         return math.nan if self.batches is None else self.seconds_to_round + self.batches * self.seconds_per_batch
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("memory_limit"))
 def plan(
     model: nn.Module,
     batch: object,
     *,
     formats: str | Iterable[str | Format],
-    method: str = "gauss_newton",
+    method: str | AnyEstimator = "gauss_newton",
+    outputs: Outputs = Outputs(),
     batches: int | None = None,
-    memory_limit: int | str | None = None,
-    output: Callable[..., object] | None = None,
     rates: Rates | None = None,
+    run: RunOptions = RunOptions(),
 ) -> Plan:
     """Estimate what `measure` will take, from one forward pass.
 
@@ -188,12 +171,14 @@ def plan(
         The network. On the meta device it takes no memory, and the forward pass no time.
     batch
         A batch as for `measure`, of the size that is planned.
-    formats, method, memory_limit, output
-        As for `measure`.
+    formats, method, outputs
+        As for `measure`; the figures for a method are those of its default options.
     batches
         How many batches there will be, if that is known.
     rates
         How fast the machine is; by default that is measured, in a fraction of a second for each format.
+    run
+        Its `memory_limit`, as for `measure`; nothing else is taken.
 
     Returns
     -------
@@ -206,12 +191,12 @@ def plan(
     InvalidInput
         When an argument is not understood, or the model has nothing to quantise or fails on the batch.
     """
+    run.only("plan", "memory_limit")
     columns = as_formats(formats)
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
-    check_formats(columns, method, KNOW_INPUTS, "mse")
-    limit = None if memory_limit is None else bytes_of("memory_limit", memory_limit)
-    entry = with_targets(as_batch(batch), model)
+    facts = facts_of(method)
+    check_formats(columns, facts, "mse")
+    limit = limit_of(run)
+    entry = next(outputs.batches([batch], model))
     rows = discover(model, entry)
     dtypes = {name: use.weight.dtype for name, use in uses_of(model, rows).items()}
     menu = Menu.of(columns)
@@ -221,14 +206,12 @@ def plan(
     with evaluating(model):
         with (counter := FlopCounterMode(display=False)), torch.no_grad():
             call(model, entry)
-        activations, logits = _activations(model, lambda: forward(model, entry, output))
-    once, each_layer, each_entry = _EVALUATIONS[method]
-    inputs = 0 if each_entry else _EACH_SCHEME * len(menu.schemes)
+        activations, logits = _activations(model, lambda: forward(model, entry, outputs.logits))
     tensors = [*model.parameters(), *model.buffers()]
     return Plan(
         layers=rows,
         formats=columns,
-        method=method,
+        method=facts.name,
         samples=entry.size,
         batches=batches,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -239,7 +222,7 @@ def plan(
         held=sum(sizes) if limit is None else min(limit, sum(sizes)),
         largest=max(sizes),
         flops=_PASSES * counter.get_total_flops(),
-        evaluations=once + inputs + (each_layer + each_entry * len(columns)) * len(rows),
+        evaluations=facts.passes.of(len(rows), len(columns), len(menu.schemes)),
         rates=measured_rates(next(model.parameters()), rows[0], stored) if rates is None else rates,
     )
 

@@ -1,4 +1,4 @@
-"""Keeps rounding errors of weights on disk while a network is measured, where they would fill the memory."""
+"""Keeps on disk, while a network is measured, the rounding errors of weights that would fill the memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.amounts import bytes_of
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ..common.run_options import RunOptions
     from ..formats.format import Format
     from ..layers import Layer
 
@@ -132,9 +134,14 @@ class Rounding:
         return Streamed(self._disk, path, errors.device, len(errors))
 
 
+def limit_of(run: RunOptions) -> int | None:
+    """The limit in bytes; None where there is none."""
+    return None if run.memory_limit is None else bytes_of("memory_limit", run.memory_limit)
+
+
 @contextlib.contextmanager
-def disk(limit: int | None) -> Iterator[Disk | None]:
-    """Provide a folder of its own while something is measured under a limit; it is gone afterwards."""
+def temporary_disk(limit: int | None) -> Iterator[Disk | None]:
+    """Provide a folder while something is measured under a limit, and remove it afterwards; None without a limit."""
     if limit is None:
         yield None
         return

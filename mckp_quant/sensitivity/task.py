@@ -1,11 +1,10 @@
-"""What every estimator is given and what it gives back."""
+"""What every estimator is given, and what it gives back."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -67,17 +66,17 @@ class LayerWeight:
 
 
 @dataclass(eq=False)
-class Memory:
-    """All that an estimator carries from one batch to the next; with it a run can be taken up where it stopped.
+class State:
+    """What an estimator carries from one batch to the next; with it a run can be taken up where it stopped.
 
     Attributes
     ----------
     generator
-        Of all random draws.
+        Makes all random draws.
     per_batch
         Rows of layers that are known only as sums over a batch, see `Taps`.
     checked_samples
-        On how many samples that has been checked.
+        On how many samples the hooks have been checked.
     """
 
     generator: torch.Generator
@@ -87,8 +86,10 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be measured. The model is in eval mode and will be given back as it was: an estimator may set hooks
-    (it removes them itself) and requires_grad.
+    """What is to be measured.
+
+    The model is in eval mode and will be given back as it was. An estimator may set hooks, which it removes itself, and
+    requires_grad.
 
     Attributes
     ----------
@@ -97,19 +98,15 @@ class Task:
     weights
         The layers, in the order of the table's rows.
     likelihood
-        What the logits mean, by the name it has in `LIKELIHOODS`, and as that object.
+        What the logits mean.
     output
         From what the model returns to its logits, or None for the default.
     seed
         Seed of all random draws.
-    probes
-        Random probes per batch.
-    metric
-        The caller's own distance: from the logits of the float network and of the quantised one to a number per sample.
     menu
         How the table's columns combine formats of weights, for which the layers' perturbations are, and of inputs;
         None where every column is a format of weights.
-    memory
+    state
         What is carried from batch to batch; the estimator changes it.
     """
 
@@ -118,15 +115,13 @@ class Task:
     likelihood: Likelihood
     output: Callable[..., object] | None
     seed: int
-    probes: int
-    metric: Callable[[Tensor, Tensor], object] | None = None
     menu: Menu | None = None
-    memory: Memory = field(init=False)
+    state: State = field(init=False)
 
     def __post_init__(self) -> None:
         """Seed the draws. Experts share rows of all samples, so only their sum over a batch is known."""
         experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind == EXPERTS}
-        object.__setattr__(self, "memory", Memory(torch.Generator().manual_seed(self.seed), experts))
+        object.__setattr__(self, "state", State(torch.Generator().manual_seed(self.seed), experts))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,35 +131,33 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What an estimator read from one batch: sums over independent units, which are samples or the whole batch.
+    """What an estimator reads from one batch: sums over independent units, which are samples or the whole batch.
 
     Attributes
     ----------
     sums
         For each layer ``(n_units, n_formats)`` float64 on the CPU.
     sizes
-        For each layer ``(n_units,)`` float64: what each sum is over, in samples. The estimate is the quotient of the
-        totals of both.
+        For each layer ``(n_units,)`` float64: how many samples each sum is over. The estimate is the total of the sums
+        divided by the total of the sizes.
     unit
         Unit of the estimate.
-    alone
+    stderr
         ``(n_layers, n_formats)``: the standard error where this reading has one unit and no other follows; None where
         that cannot be known.
     surprise
-        The mean loss in nats, or without targets the loss that the network itself expects: near zero on inputs that it
-        has memorised. nan where that means nothing.
+        The mean loss in nats, or without targets the loss that the network itself expects: near zero on inputs that the
+        network has memorised. nan where that means nothing.
     """
 
     sums: tuple[Tensor, ...]
     sizes: tuple[Tensor, ...]
     unit: str
-    alone: Tensor | None = None
+    stderr: Tensor | None = None
     surprise: float = float("nan")
 
 
 Reader: TypeAlias = Callable[["Batch"], Reading]
-# An estimator sets up what it needs in the model, gives a function from batches to readings, and cleans up.
-Estimator: TypeAlias = Callable[[Task], AbstractContextManager[Reader]]
 
 
 def targets_of(batch: Batch, method: str) -> Tensor:

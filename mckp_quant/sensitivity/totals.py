@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from .task import Reading
 
 
-NEGLIGIBLE = 0.01  # of the largest loss of a format: the error of what is below decides nothing
-
-
+NEGLIGIBLE = 0.01  # of the largest loss of a format: the error of a smaller loss decides nothing
 RESOLVED = 2  # standard errors by which two formats of a layer have to differ to be told apart
 
 
 class Totals:
-    """What has been read so far.
+    """The sums over the batches read so far.
 
     Parameters
     ----------
@@ -36,7 +34,7 @@ class Totals:
         self.contributions: list[Tensor] = []
         self.sizes: list[float] = []
         self.samples: list[int] = []
-        self.alone: Tensor | None = None
+        self.single_stderr: Tensor | None = None  # of the only batch, as its reading stated it
         self.surprises: list[float] = []
         self.unit = "nats per sample"
 
@@ -48,7 +46,7 @@ class Totals:
         self.contributions.append(torch.stack([sums.sum(dim=0) for sums in reading.sums]) / (size or 1))
         self.sizes.append(size)
         self.samples.append(samples)
-        self.alone = reading.alone if len(self.sizes) == 1 else None
+        self.single_stderr = reading.stderr if len(self.sizes) == 1 else None
         self.surprises.append(reading.surprise)
         self.unit = reading.unit
 
@@ -56,7 +54,7 @@ class Totals:
     def stderr(self) -> Tensor:
         """``(rows, columns)``; nan where it cannot be known."""
         stderr = self.moments.stderr
-        return stderr if self.alone is None else torch.where(stderr.isnan(), self.alone, stderr)
+        return stderr if self.single_stderr is None else torch.where(stderr.isnan(), self.single_stderr, stderr)
 
     @property
     def relative_error(self) -> float:
@@ -76,9 +74,10 @@ class Totals:
         return sum(s * n for s, n in zip(self.surprises, self.samples, strict=True)) / sum(self.samples)
 
     def unresolved(self) -> list[tuple[int, int, int]]:
-        """Row and two columns of all formats that follow each other in loss, but by less than `RESOLVED` errors.
+        """Row and two columns of each pair of formats next to each other in loss that the data cannot rank.
 
-        Both formats see the same samples and probes, which `Moments.separation` takes into account.
+        They differ by less than `RESOLVED` standard errors. Both formats see the same samples and probes, which
+        `Moments.separation` takes into account.
         """
         found = []
         for row, order in enumerate(self.moments.mean.argsort(dim=1).tolist()):

@@ -15,6 +15,7 @@ from mckp_quant.errors import InvalidInput
 from mckp_quant.evaluation.carriers import Carrier, Carriers, uniform_of_size
 from mckp_quant.evaluation.evaluator import evaluate
 from mckp_quant.evaluation.simulation import Simulator
+from mckp_quant.sensitivity import GaussNewton
 
 GENERATOR = torch.Generator().manual_seed(0)
 BATCHES = [torch.randn(25, 6, generator=GENERATOR) for _ in range(4)]
@@ -94,7 +95,7 @@ def test_broken_quadratic_model_gets_the_warning_and_a_fine_one_does_not() -> No
             if isinstance(module, nn.Linear):
                 module.weight.data *= 3
     inputs = [torch.randn(25, 12, generator=torch.Generator().manual_seed(seed)) for seed in range(4)]
-    table = mq.measure(deep, inputs, formats="w2,w8", probes=4)
+    table = mq.measure(deep, inputs, formats="w2,w8", method=GaussNewton(4))
     broken = mq.validate(deep, mq.Policy.uniform(table, "w2"), inputs, table=table)
     assert broken.holds is False
     assert broken.carriers is not None

@@ -149,7 +149,7 @@ def test_dense_outputs_are_validated_and_refined_on_what_measured_them() -> None
         (torch.randn(5, 3, 4, 4, generator=generator), torch.randint(0, 4, (5, 4, 4), generator=generator))
         for _ in range(4)
     ]
-    table = mq.measure(model, batches, formats="w2,w4,w8", class_dim=1)
+    table = mq.measure(model, batches, formats="w2,w4,w8", outputs=mq.Outputs(class_dim=1))
     dense = mq.Outputs(class_dim=1)
     found = mq.refine(model, table, {"weight_bytes": "60%"}, batches, evaluations=12, outputs=dense)
     got = mq.validate(model, found.policy, batches, outputs=dense)
@@ -164,7 +164,7 @@ def test_dense_outputs_are_validated_and_refined_on_what_measured_them() -> None
 def test_what_is_no_policy_or_was_measured_as_something_else_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match=r"policy is a str: give a Policy, such as the \.policy"):
         mq.validate(network(), "policy.json", BATCHES)  # type: ignore[arg-type]
-    table = mq.measure(network(), BATCHES, formats="w2,w4", likelihood="categorical")
+    table = mq.measure(network(), BATCHES, formats="w2,w4", outputs=mq.Outputs(likelihood="categorical"))
     with pytest.raises(mq.InvalidInput, match="measured with likelihood='categorical', not 'gaussian'"):
         mq.validate(network(), policy(0.1), BATCHES, table=table, outputs=mq.Outputs(likelihood="gaussian"))
 

@@ -19,6 +19,7 @@ from mckp_quant.formats.format import as_formats
 from mckp_quant.interactions.form import Interactions, allocate_with_interactions
 from mckp_quant.interactions.measuring import measure_interactions
 from mckp_quant.rounding.weights import perturbations
+from mckp_quant.sensitivity import GaussNewton
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def test_with_many_classes_probes_give_the_dense_form_on_average() -> None:
 def test_diagonal_is_the_table_of_gauss_newton(probes: int) -> None:
     model = network(4)
     got = measure_interactions(model, BATCHES, formats=FORMATS, probes=probes, run=RunOptions(seed=5))
-    table = mq.measure(model, BATCHES, formats=FORMATS, probes=probes, seed=5)
+    table = mq.measure(model, BATCHES, formats=FORMATS, method=GaussNewton(probes), run=RunOptions(seed=5))
     np.testing.assert_allclose(got.loss, table.loss, rtol=1e-9)
     assert got.layer_names == table.layer_names
     assert got.unit == table.unit

@@ -203,7 +203,7 @@ def test_outputs_of_one_number_a_sample_are_expanded() -> None:
             return made
 
     model = Single()
-    table = mq.measure(model, BATCHES, formats="w2,w3,w4", likelihood="gaussian")
+    table = mq.measure(model, BATCHES, formats="w2,w3,w4", outputs=mq.Outputs(likelihood="gaussian"))
     expansion, _ = expanded(mq.allocate(table, {"weight_bytes": "83%"}), table, model, likelihood="gaussian")
     assert np.isfinite(expansion.change()).all()
     assert expansion.curvature.max() > 0

@@ -80,7 +80,7 @@ def dense_outputs() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Ten
 @functools.cache
 def dense_table() -> mq.SensitivityTable:
     maps, _ = dense_outputs()
-    return mq.measure(dense_network(), maps, formats=FORMATS, class_dim=1)
+    return mq.measure(dense_network(), maps, formats=FORMATS, outputs=DENSE)
 
 
 def state(model: nn.Module) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batches, evaluating
 from mckp_quant.network.discovery import discover
 from mckp_quant.network.likelihood import Categorical
-from mckp_quant.sensitivity.measuring import ESTIMATORS, layer_weights
+from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mckp_quant.sensitivity import Estimator
     from mckp_quant.sensitivity.task import LayerWeight
 
     Drawn = Callable[[int], Sequence[object]]
@@ -31,20 +32,20 @@ def weights_of(model: nn.Module, inputs: Tensor, formats: str) -> tuple[LayerWei
 
 
 def measured(
-    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, method: str, seeds: int, probes: int = 1
+    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, estimator: Estimator, seeds: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Estimates and standard errors, both ``(seeds, n_layers, n_formats)``; ``drawn(seed)`` gives the batches."""
-    found = list(_totals(model, weights, drawn, method, seeds, probes))
+    found = list(_totals(model, weights, drawn, estimator, seeds))
     return tuple(torch.stack(each).numpy() for each in zip(*found, strict=True))  # type: ignore[return-value]
 
 
 def _totals(
-    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, method: str, seeds: int, probes: int
+    model: nn.Module, weights: tuple[LayerWeight, ...], drawn: Drawn, estimator: Estimator, seeds: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     for seed in range(seeds):
-        task = Task(model, weights, Categorical(), None, seed, probes)
+        task = Task(model, weights, Categorical(), None, seed)
         totals = Totals(task.shape)
-        with evaluating(model), ESTIMATORS[method](task) as read:
+        with evaluating(model), estimator.reading(task) as read:
             for batch in as_batches(drawn(seed)):
                 totals.add(read(batch), batch.size)
         yield totals.moments.mean, totals.stderr

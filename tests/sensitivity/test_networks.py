@@ -221,7 +221,7 @@ def test_streaming_under_the_smallest_limit_changes_no_bit(network: tuple[str, n
     _, model, batches = network
     free = mq.measure(model, batches, formats=FORMATS)
     largest = max(errors_bytes(layer, 2, dtype_of(model, layer)) for layer in free.layers)
-    bound = mq.measure(model, batches, formats=FORMATS, memory_limit=largest)
+    bound = mq.measure(model, batches, formats=FORMATS, run=mq.RunOptions(memory_limit=largest))
     for found, expected in ((bound.loss, free.loss), (bound.stderr, free.stderr)):
         np.testing.assert_array_equal(found, expected)
     assert bound.contributions is not None
@@ -275,7 +275,7 @@ def test_the_network_is_as_before_also_after_an_exception(
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        mq.measure(model, batches, formats="w2", method=method, output=failing)
+        mq.measure(model, batches, formats="w2", method=method, outputs=mq.Outputs(take=failing))
     assert state_of(model) == before
 
 
@@ -288,5 +288,5 @@ def test_a_network_on_a_gpu_gives_the_numbers_of_the_cpu() -> None:
     for make in (NETWORKS["residual, in place"], NETWORKS["Llama"], NETWORKS["Mixtral"]):
         model, batches = make()
         expected = mq.measure(model, batches, formats=FORMATS)
-        found = mq.measure(model.cuda(), batches, formats=FORMATS, memory_limit="1MB")
+        found = mq.measure(model.cuda(), batches, formats=FORMATS, run=mq.RunOptions(memory_limit="1MB"))
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-2)

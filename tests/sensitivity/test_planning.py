@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mckp_quant import InvalidInput, plan
+from mckp_quant import InvalidInput, Outputs, RunOptions, plan
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
-from mckp_quant.sensitivity.measuring import METHODS
+from mckp_quant.sensitivity import ESTIMATORS
 from mckp_quant.sensitivity.planning import Rates, measured_rates
 
 RATES = Rates(flops=1e9, rounded=(2e-9, 3e-9))
@@ -46,19 +46,25 @@ def test_a_network_without_weights_has_the_plan_of_the_real_one_and_stays_withou
 
 
 def test_a_limit_bounds_what_is_held_and_must_take_the_largest_layer() -> None:
-    assert plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit=2000, rates=RATES).held == 2000
-    assert plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit="1GB", rates=RATES).held == 2400
+    assert (
+        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES, run=RunOptions(memory_limit=2000)).held
+        == 2000
+    )
+    assert (
+        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES, run=RunOptions(memory_limit="1GB")).held
+        == 2400
+    )
     with pytest.raises(
         InvalidInput, match="memory_limit is 1,599 bytes, but the largest layer in 2 formats takes 1,600"
     ):
-        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", memory_limit=1599)
+        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", run=RunOptions(memory_limit=1599))
 
 
 def test_methods_that_run_the_network_for_every_entry_take_longer_with_every_format() -> None:
     def seconds(method: str, formats: str) -> float:
         return plan(perceptron(), torch.zeros(4, 10), formats=formats, method=method, rates=RATES).seconds_per_batch
 
-    for method in METHODS:
+    for method in ESTIMATORS:
         more = seconds(method, "w2,w3,w4") - seconds(method, "w2")
         each = {"measured_kl", "measured_loss", "metric", "hessian_form"}
         assert (more > 0) == (method in each), method
@@ -75,6 +81,35 @@ def test_ways_of_storing_inputs_take_time_and_are_refused_where_measuring_would_
     assert evaluations("measured_kl", "w2a8,w4a8") == evaluations("measured_kl", "w2,w4")
     with pytest.raises(InvalidInput, match="of which method='hutchinson' knows nothing"):
         evaluations("hutchinson", "w4a8")
+
+
+def test_logits_are_found_as_outputs_say() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Tanh(), nn.Conv2d(4, 3, 1))
+    batch = torch.zeros(2, 2, 5, 4)
+    dense = plan(model, batch, formats="w4", outputs=Outputs(class_dim=1), rates=RATES)
+    taken = plan(model, batch, formats="w4", outputs=Outputs(take=lambda made: made[:, :1]), rates=RATES)
+    assert dense.activations - taken.activations == 4 * 4 * 2 * (3 - 1) * 3 * 2  # four copies of fewer logits
+    with pytest.raises(InvalidInput, match="class_dim is 5, but the logits have the shape"):
+        plan(model, batch, formats="w4", outputs=Outputs(class_dim=5), rates=RATES)
+
+
+def test_options_that_mean_nothing_to_a_plan_are_refused_by_name() -> None:
+    with pytest.raises(InvalidInput, match=r"RunOptions\(seed=3\) means nothing to plan\(\), which takes memory_limit"):
+        plan(perceptron(), torch.zeros(4, 10), formats="w4", run=RunOptions(seed=3))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("output", r"outputs=Outputs\(take=...\)"),
+        ("likelihood", r"outputs=Outputs\(likelihood=...\)"),
+        ("class_dim", r"outputs=Outputs\(class_dim=...\)"),
+        ("memory_limit", r"run=RunOptions\(memory_limit=...\)"),
+    ],
+)
+def test_keywords_of_version_0_1_say_what_to_write_now(old: str, new: str) -> None:
+    with pytest.raises(TypeError, match=rf"plan\(\) takes no {old}= any more: write {new}"):
+        plan(perceptron(), torch.zeros(4, 10), formats="w4", **{old: None})  # type: ignore[arg-type]
 
 
 class Frozen(nn.Module):
@@ -103,7 +138,9 @@ def test_the_model_is_given_back_as_it_was() -> None:
 
 
 def test_the_report_names_every_layer_and_what_the_time_is_reckoned_from() -> None:
-    planned = plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, memory_limit=2000, rates=RATES)
+    planned = plan(
+        perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES, run=RunOptions(memory_limit=2000)
+    )
     text = as_text(plan_report(planned))
     assert "325 parameters, 300 of them in 2 layers to measure" in text
     assert "20 x 10" in text

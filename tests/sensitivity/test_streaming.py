@@ -12,9 +12,9 @@ from mckp_quant import InvalidInput
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
 from mckp_quant.rounding.weights import perturbations
-from mckp_quant.sensitivity import streaming as _streaming
-from mckp_quant.sensitivity.measuring import METHODS, layer_weights
-from mckp_quant.sensitivity.streaming import Disk, Streamed, disk, errors_bytes
+from mckp_quant.sensitivity import ESTIMATORS
+from mckp_quant.sensitivity.measuring import layer_weights
+from mckp_quant.sensitivity.streaming import Disk, Streamed, errors_bytes, temporary_disk
 
 from .tiny import conv_net, transformer
 
@@ -46,18 +46,18 @@ def test_a_limit_below_the_largest_layer_is_refused_with_what_it_takes() -> None
     largest = max(layer.elements for layer in discover(model, inputs)) * 4 * 8
     message = f"memory_limit is {largest - 1:,} bytes, but the largest layer in 4 formats takes {largest:,}"
     with pytest.raises(InvalidInput, match=message):
-        mq.measure(model, [inputs], formats=FORMATS, memory_limit=largest - 1)
+        mq.measure(model, [inputs], formats=FORMATS, run=mq.RunOptions(memory_limit=largest - 1))
     with pytest.raises(InvalidInput, match="memory_limit = '10%' is a percentage, but of nothing"):
-        mq.measure(model, [inputs], formats=FORMATS, memory_limit="10%")
+        mq.measure(model, [inputs], formats=FORMATS, run=mq.RunOptions(memory_limit="10%"))
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"metric"}))
+@pytest.mark.parametrize("method", sorted(set(ESTIMATORS) - {"metric"}))
 def test_every_method_gives_the_same_bits_under_a_limit(method: str) -> None:
     model, inputs = transformer()
     batches = [(inputs[:4], inputs[:4]), (inputs[4:], inputs[4:])]
     free = mq.measure(model, batches, formats="w2,w4", method=method)
     limit = max(errors_bytes(layer, 2, torch.float64) for layer in free.layers)
-    bound = mq.measure(model, batches, formats="w2,w4", method=method, memory_limit=limit)
+    bound = mq.measure(model, batches, formats="w2,w4", method=method, run=mq.RunOptions(memory_limit=limit))
     np.testing.assert_array_equal(bound.loss, free.loss)
     np.testing.assert_array_equal(bound.stderr, free.stderr)
 
@@ -68,10 +68,10 @@ def test_a_run_that_stops_under_a_limit_goes_on_without_one_to_the_same_bits(tmp
     whole = mq.measure(model, batches, formats=FORMATS)
     largest = max(errors_bytes(layer, 4, torch.float64) for layer in whole.layers)
     file = tmp_path / "run.json"
-    mq.measure(model, batches[:1], formats=FORMATS, checkpoint=file, memory_limit=largest)
+    mq.measure(model, batches[:1], formats=FORMATS, run=mq.RunOptions(checkpoint=file, memory_limit=largest))
     assert len(json.loads(file.read_text())["samples"]) == 1
-    mq.measure(model, batches[:2], formats=FORMATS, checkpoint=file, cache=tmp_path / "cache")
-    resumed = mq.measure(model, batches, formats=FORMATS, checkpoint=file, memory_limit=largest)
+    mq.measure(model, batches[:2], formats=FORMATS, run=mq.RunOptions(checkpoint=file, cache=tmp_path / "cache"))
+    resumed = mq.measure(model, batches, formats=FORMATS, run=mq.RunOptions(checkpoint=file, memory_limit=largest))
     np.testing.assert_array_equal(resumed.loss, whole.loss)
     np.testing.assert_array_equal(resumed.stderr, whole.stderr)
 
@@ -86,13 +86,13 @@ def test_the_folder_is_gone_afterwards_also_after_an_exception(monkeypatch: pyte
         used.append(path)
         return read(self, path, device)
 
-    monkeypatch.setattr(_streaming.Disk, "read", noted)
+    monkeypatch.setattr(Disk, "read", noted)
     with pytest.raises(InvalidInput, match="hold nan or infinite entries"):
-        mq.measure(model, [inputs, inputs * torch.nan], formats=FORMATS, memory_limit=limit)
+        mq.measure(model, [inputs, inputs * torch.nan], formats=FORMATS, run=mq.RunOptions(memory_limit=limit))
     assert used
     assert not any(path.parent.exists() for path in used)
 
 
 def test_without_a_limit_nothing_is_written() -> None:
-    with disk(None) as none:
+    with temporary_disk(None) as none:
         assert none is None

@@ -1,4 +1,4 @@
-r"""Per-sample products for joint formats: what rounding a layer's weight and its input changes, to first order.
+r"""Per-sample products for joint formats: the change from rounding a layer's weight and its input, to first order.
 
 Rounding both moves the output of a call by ``dz = op(Q(x); Q(w)) - op(x; w)``, which is bilinear in input and weight,
 so with the gradient ``d`` of the output

@@ -1,4 +1,4 @@
-"""The gradient of every position's own loss in its logits: what estimators that use targets send back."""
+"""The gradient of every position's own loss in its logits, for estimators that use targets; and how many count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One layer at a time on the real network: what `measured_kl`, `measured_loss` and `metric` share."""
+"""Runs the network with one layer quantised at a time, for `MeasuredKL`, `MeasuredLoss` and `Metric`."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _misread(task: Task, replay: Replay, batch: Batch) -> set[int]:
         if not torch.allclose(found, expected, rtol=allowed, atol=allowed * largest, equal_nan=True):
             rows.add(row)
             logger.info(
-                "layer %r acts on the network before it is called, or by chance: it is measured by whole runs",
+                "layer %r acts on the network before it is called, or at random: it is measured by whole runs",
                 weight.layer.name,
             )
     return rows

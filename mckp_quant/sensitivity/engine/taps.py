@@ -33,9 +33,9 @@ _CHECKED_SAMPLES = 2
 class Taps:
     """Products of weight gradients with perturbations, per sample where that is possible.
 
-    Where formats round inputs too, a product is that of the output's gradient with what rounding both changes in the
-    output (see `_joint`): the gradient that reaches the input is taken from an alias of it, so that it holds what comes
-    through this call and nothing of other uses of the same tensor.
+    Where formats round inputs too, a product is that of the output's gradient with the change of the output when both
+    are rounded (see `joint`). The gradient that reaches the input is taken from an alias of it: it then holds what
+    comes through this call, and nothing of other uses of the same tensor.
 
     Hooks keep what each layer was called with; when the gradient of its output arrives, it is contracted with the
     layer's perturbations and dropped. Products of several calls and of tied modules add up, because the weight they
@@ -56,20 +56,20 @@ class Taps:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._menu = task.menu
-        self._memory = task.memory
+        self._state = task.state
         self._weights = task.weights
         self._samples = 0
         self._roots: list[Tensor] = []
         self._products: list[Tensor | None] = [None] * len(task.weights)
         self._again = False  # whether another backward pass through the same graph follows
-        self._blind: set[int] = set()
+        self._under_no_grad: set[int] = set()
         self._unordered: set[int] = set()
         self._checking = False
 
     @property
     def per_batch(self) -> set[int]:
         """Indices of layers whose products are known only as their sum over the batch."""
-        return self._memory.per_batch
+        return self._state.per_batch
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -97,11 +97,11 @@ class Taps:
         logits
             With a graph that reaches every layer.
         """
-        if self._memory.checked_samples < min(batch.size, _CHECKED_SAMPLES):
+        if self._state.checked_samples < min(batch.size, _CHECKED_SAMPLES):
             self._check(batch.head(_CHECKED_SAMPLES))
         logits = self._run(batch, self.per_batch)
         if not self._unordered <= self.per_batch:
-            self._give_up(self._unordered)
+            self._read_per_batch(self._unordered)
             logits = self._run(batch, self.per_batch)
         return logits
 
@@ -146,11 +146,11 @@ class Taps:
                 parameter.requires_grad_(True)
         self._samples = batch.size
         self._roots = []
-        self._blind.clear()
+        self._under_no_grad.clear()
         with torch.enable_grad():
             logits = forward(self._task.model, batch, self._task.output)
-        if self._blind:
-            name = self._weights[min(self._blind)].layer.name
+        if self._under_no_grad:
+            name = self._weights[min(self._under_no_grad)].layer.name
             raise InvalidInput(
                 f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
                 "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
@@ -158,7 +158,7 @@ class Taps:
         if not logits.requires_grad:
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
-                "does the model or output= detach them?"
+                "does the model, or what Outputs(take=...) names, detach them?"
             )
         if not bool(torch.isfinite(logits).all()):
             raise InvalidInput(f"the logits of batch {batch.index} hold nan or infinite entries: check the inputs")
@@ -198,7 +198,7 @@ class Taps:
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
             if not torch.is_grad_enabled():
-                self._blind.add(row)
+                self._under_no_grad.add(row)
                 return None
             if not isinstance(output, Tensor):
                 return None
@@ -272,7 +272,7 @@ class Taps:
 
     def _check(self, batch: Batch) -> None:
         """Send a vector back from one sample only: its products must equal autograd's, the others' must vanish."""
-        self._memory.checked_samples = batch.size
+        self._state.checked_samples = batch.size
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
@@ -288,13 +288,13 @@ class Taps:
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
             if row in self._unordered or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
-                self._give_up({row})
+                self._read_per_batch({row})
 
-    def _give_up(self, rows: set[int]) -> None:
+    def _read_per_batch(self, rows: set[int]) -> None:
         for row in sorted(rows - self.per_batch):
             logger.info(
                 "layer %r is used in a way that cannot be split into samples: it is estimated from whole batches, with "
                 "a larger standard error",
                 self._weights[row].layer.name,
             )
-        self._memory.per_batch |= rows
+        self._state.per_batch |= rows

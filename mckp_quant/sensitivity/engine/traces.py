@@ -1,4 +1,4 @@
-"""From draws of every layer's Hessian trace in a batch to a reading: the average trace times half the squared error."""
+"""Turns draws of every layer's Hessian trace into a reading: the average trace times half the squared error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def trace_reader(task: Task, method: str, draw: Draw) -> Reader:
             sums=tuple((size * traces.mean(dim=0)[:, None] * half_squares)[:, None]),
             sizes=tuple(torch.tensor([size], dtype=torch.float64) for _ in task.weights),
             unit=unit(logits),
-            alone=_over_probes(traces) * half_squares,
+            stderr=_over_probes(traces) * half_squares,
             surprise=task.likelihood.surprise(logits, batch.targets),
         )
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from ...common.checks import check_count
 from ...network.likelihood import rademacher, unit
 from ..engine.labelled import loss_gradient, per_unit_sizes
 from ..engine.taps import Taps
+from ..estimator import Passes
 from ..task import Reading, targets_of
 
 if TYPE_CHECKING:
@@ -29,50 +32,80 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def empirical_fisher(task: Task) -> Iterator[Reader]:
+@dataclass(frozen=True)
+class EmpiricalFisher:
     """Compute ``mean_n (g_n . dw)^2 / 2`` for every layer and format.
 
     For sequences ``n`` runs over tokens, each with the gradient of its own loss. One backward pass gives only their
     sum; with an independent random sign for every token the square of the signed sum has the sum of squares as its
     mean. The same holds for layers that are known only as sums over a batch. Where neither occurs nothing is random.
 
-    Parameters
+    Attributes
     ----------
-    task
-        What to measure.
+    probes
+        Draws of all signs for each batch; one where nothing is random.
 
-    Yields
+    Raises
     ------
-    read
-        From a batch with targets to sums that are never negative. It raises InvalidInput when the batch has no targets,
-        they do not fit, or the model fails or cannot be differentiated.
+    InvalidInput
+        When `probes` is no whole number, or below 1.
     """
-    taps = Taps(task)
 
-    def read(batch: Batch) -> Reading:
-        targets = targets_of(batch, "empirical_fisher")
-        logits = taps.forward(batch)
-        positions = task.likelihood.positions(logits)
-        gradient, labelled = loss_gradient(task, logits, targets)
-        probes = task.probes if positions > 1 or taps.per_batch else 1
-        totals = [torch.zeros(()) for _ in task.weights]
-        for probe in range(probes):
-            vectors = gradient * _signs(gradient, positions, task.memory.generator)
-            products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
-            scale = 1 / (2 * positions * probes)
-            totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
-        return Reading(
-            sums=tuple(totals),
-            sizes=tuple(per_unit_sizes(labelled, positions, len(total)) for total in totals),
-            unit=unit(logits),
-            alone=torch.stack([total.sum(dim=0) for total in totals])
-            * (math.sqrt(2 / probes) * positions / max(1.0, float(labelled.sum()))),
-            surprise=task.likelihood.surprise(logits.detach(), targets),
-        )
+    probes: int = 1
+    name: ClassVar[str] = "empirical_fisher"
+    reference: ClassVar[str] = (
+        "Chen, Wang and Cheng (2021), Towards mixed-precision quantization of neural networks via constrained "
+        "optimization, ICCV, 5350-5359"
+    )
+    needs_targets: ClassVar[bool] = True
+    reads_inputs: ClassVar[bool] = True
+    passes: ClassVar[Passes] = Passes(batch=1.3)
+    unit: ClassVar[str] = "nats"
 
-    with taps.attached():
-        yield read
+    def __post_init__(self) -> None:
+        """Refuse numbers of probes that estimate nothing."""
+        check_count("probes", self.probes, 1)
+
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches with targets.
+
+        Parameters
+        ----------
+        task
+            What to measure.
+
+        Yields
+        ------
+        read
+            From a batch to sums that are never negative. It raises InvalidInput when the batch has no targets, they do
+            not fit, or the model fails or cannot be differentiated.
+        """
+        taps = Taps(task)
+
+        def read(batch: Batch) -> Reading:
+            targets = targets_of(batch, self.name)
+            logits = taps.forward(batch)
+            positions = task.likelihood.positions(logits)
+            gradient, labelled = loss_gradient(task, logits, targets)
+            probes = self.probes if positions > 1 or taps.per_batch else 1
+            totals = [torch.zeros(()) for _ in task.weights]
+            for probe in range(probes):
+                vectors = gradient * _signs(gradient, positions, task.state.generator)
+                products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
+                scale = 1 / (2 * positions * probes)
+                totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
+            return Reading(
+                sums=tuple(totals),
+                sizes=tuple(per_unit_sizes(labelled, positions, len(total)) for total in totals),
+                unit=unit(logits),
+                stderr=torch.stack([total.sum(dim=0) for total in totals])
+                * (math.sqrt(2 / probes) * positions / max(1.0, float(labelled.sum()))),
+                surprise=task.likelihood.surprise(logits.detach(), targets),
+            )
+
+        with taps.attached():
+            yield read
 
 
 def _signs(gradient: Tensor, positions: int, generator: torch.Generator) -> Tensor:

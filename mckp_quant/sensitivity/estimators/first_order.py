@@ -8,11 +8,13 @@ else. It is measured to see how large that noise is, and is added to no other es
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from ...network.likelihood import unit
 from ..engine.labelled import loss_gradient, per_unit_sizes
 from ..engine.taps import Taps
+from ..estimator import Passes
 from ..task import Reading, targets_of
 
 if TYPE_CHECKING:
@@ -22,35 +24,46 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def first_order(task: Task) -> Iterator[Reader]:
-    """Compute ``mean_n g_n . dw``, exactly; the only randomness is that of the inputs.
+@dataclass(frozen=True)
+class FirstOrder:
+    """Compute ``mean_n g_n . dw``, exactly; the only randomness is that of the inputs."""
 
-    Parameters
-    ----------
-    task
-        What to measure.
+    name: ClassVar[str] = "first_order"
+    reference: ClassVar[str] = "Taylor's theorem: the first-order term"
+    needs_targets: ClassVar[bool] = True
+    reads_inputs: ClassVar[bool] = True
+    passes: ClassVar[Passes] = Passes(batch=1.4)
+    unit: ClassVar[str] = "nats"
 
-    Yields
-    ------
-    read
-        From a batch with targets to the sums of its samples (sequences). It raises InvalidInput when the batch has no
-        targets, they do not fit, or the model fails or cannot be differentiated.
-    """
-    taps = Taps(task)
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches with targets.
 
-    def read(batch: Batch) -> Reading:
-        targets = targets_of(batch, "first_order")
-        logits = taps.forward(batch)
-        positions = task.likelihood.positions(logits)
-        gradient, labelled = loss_gradient(task, logits, targets)
-        products = taps.backward(logits, gradient / positions, keep_graph=False)
-        return Reading(
-            sums=tuple(products),
-            sizes=tuple(per_unit_sizes(labelled, positions, len(product)) for product in products),
-            unit=unit(logits),
-            surprise=task.likelihood.surprise(logits.detach(), targets),
-        )
+        Parameters
+        ----------
+        task
+            What to measure.
 
-    with taps.attached():
-        yield read
+        Yields
+        ------
+        read
+            From a batch to the sums of its samples (sequences). It raises InvalidInput when the batch has no targets,
+            they do not fit, or the model fails or cannot be differentiated.
+        """
+        taps = Taps(task)
+
+        def read(batch: Batch) -> Reading:
+            targets = targets_of(batch, self.name)
+            logits = taps.forward(batch)
+            positions = task.likelihood.positions(logits)
+            gradient, labelled = loss_gradient(task, logits, targets)
+            products = taps.backward(logits, gradient / positions, keep_graph=False)
+            return Reading(
+                sums=tuple(products),
+                sizes=tuple(per_unit_sizes(labelled, positions, len(product)) for product in products),
+                unit=unit(logits),
+                surprise=task.likelihood.surprise(logits.detach(), targets),
+            )
+
+        with taps.attached():
+            yield read

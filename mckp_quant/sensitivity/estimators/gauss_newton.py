@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from ...common.checks import check_count
 from ...network.likelihood import unit
 from ..engine.labelled import counted_positions, per_unit_sizes, surprise_of
 from ..engine.taps import Taps
+from ..estimator import Passes
 from ..task import Reading
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def gauss_newton(task: Task) -> Iterator[Reader]:
+@dataclass(frozen=True)
+class GaussNewton:
     """Estimate ``mean_n a_n^2 / (2 T)`` for every layer and format, ``T`` the tokens of a sequence or 1.
 
     The unit is a sample (a sequence), probes averaged first, so that the standard error covers the sampling of inputs
@@ -40,48 +43,77 @@ def gauss_newton(task: Task) -> Iterator[Reader]:
     because products between samples vanish in expectation, and the batch is the unit. A single unit has the standard
     error ``sqrt(2 / probes)`` times the estimate, as for squares of normal variables.
 
-    Parameters
+    Attributes
     ----------
-    task
-        What to measure.
+    probes
+        Random vectors for each batch. More batches are nearly always worth more than more probes.
 
-    Yields
+    Raises
     ------
-    read
-        From a batch, whose targets are not used, to sums that are never negative, but not forced to fall with the
-        number of bits. It raises InvalidInput when the model fails on the batch or its logits cannot be differentiated
-        or do not fit the likelihood.
+    InvalidInput
+        When `probes` is no whole number, or below 1.
     """
-    taps = Taps(task)
 
-    def read(batch: Batch) -> Reading:
-        logits = taps.forward(batch)
-        counted = counted_positions(task, logits, batch)
-        positions = task.likelihood.positions(logits)
-        halves = _half_squares(task, taps, logits, counted)
-        counts = counted.sum(dim=1).double().cpu()
-        return Reading(
-            sums=tuple(halves),
-            sizes=tuple(per_unit_sizes(counts, positions, len(half)) for half in halves),
-            unit=unit(logits),
-            alone=torch.stack([half.sum(dim=0) for half in halves])
-            * (math.sqrt(2 / task.probes) * positions / max(1.0, float(counts.sum()))),
-            surprise=surprise_of(task, logits, counted, batch),
-        )
+    probes: int = 1
+    name: ClassVar[str] = "gauss_newton"
+    reference: ClassVar[str] = (
+        "Hutchinson (1990), A stochastic estimator of the trace of the influence matrix for Laplacian smoothing "
+        "splines (in the space of logits)"
+    )
+    needs_targets: ClassVar[bool] = False
+    reads_inputs: ClassVar[bool] = True
+    passes: ClassVar[Passes] = Passes(batch=1.3)
+    unit: ClassVar[str] = "nats"
 
-    with taps.attached():
-        yield read
+    def __post_init__(self) -> None:
+        """Refuse numbers of probes that estimate nothing."""
+        check_count("probes", self.probes, 1)
 
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches, whose targets are not used.
 
-def _half_squares(task: Task, taps: Taps, logits: Tensor, counted: Tensor) -> list[Tensor]:
-    """``a^2 / (2 T)`` averaged over probes, for each layer ``(n_units, n_formats)`` float64."""
-    scale = 1 / (2 * task.likelihood.positions(logits) * task.probes)
-    totals: list[Tensor] = []
-    for probe in range(task.probes):
-        vectors = task.likelihood.curvature_probe(logits, task.memory.generator)
-        if not bool(counted.all()):
-            vectors = vectors * counted[:, :, None]
-        products = taps.backward(logits, vectors, keep_graph=probe < task.probes - 1)
-        squares = [product.square() * scale for product in products]
-        totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares
-    return totals
+        Parameters
+        ----------
+        task
+            What to measure.
+
+        Yields
+        ------
+        read
+            From a batch to sums that are never negative, but not forced to fall with the number of bits. It raises
+            InvalidInput when the model fails on the batch or its logits cannot be differentiated or do not fit the
+            likelihood.
+        """
+        taps = Taps(task)
+
+        def read(batch: Batch) -> Reading:
+            logits = taps.forward(batch)
+            counted = counted_positions(task, logits, batch)
+            positions = task.likelihood.positions(logits)
+            halves = self._half_squares(task, taps, logits, counted)
+            counts = counted.sum(dim=1).double().cpu()
+            return Reading(
+                sums=tuple(halves),
+                sizes=tuple(per_unit_sizes(counts, positions, len(half)) for half in halves),
+                unit=unit(logits),
+                stderr=torch.stack([half.sum(dim=0) for half in halves])
+                * (math.sqrt(2 / self.probes) * positions / max(1.0, float(counts.sum()))),
+                surprise=surprise_of(task, logits, counted, batch),
+            )
+
+        with taps.attached():
+            yield read
+
+    def _half_squares(self, task: Task, taps: Taps, logits: Tensor, counted: Tensor) -> list[Tensor]:
+        """``a^2 / (2 T)`` averaged over probes, for each layer ``(n_units, n_formats)`` float64."""
+        scale = 1 / (2 * task.likelihood.positions(logits) * self.probes)
+        totals: list[Tensor] = []
+        for probe in range(self.probes):
+            vectors = task.likelihood.curvature_probe(logits, task.state.generator)
+            if not bool(counted.all()):
+                vectors = vectors * counted[:, :, None]
+            products = taps.backward(logits, vectors, keep_graph=probe < self.probes - 1)
+            squares = [product.square() * scale for product in products]
+            totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares
+        return totals

@@ -6,20 +6,23 @@ of layer ``l`` (Dong et al., 2020, *HAWQ-V2: Hessian Aware trace-Weighted Quanti
 The trace is the mean of ``r' H_l r`` over Rademacher vectors (Hutchinson, 1990, *A stochastic estimator
 of the trace of the influence matrix for Laplacian smoothing splines*).
 
-There are two ways to draw them. One vector over all layers serves all traces with one Hessian-vector product: the
-blocks between layers add variance but no bias. A vector for each layer takes a product for each, without that variance.
+One vector over all layers serves all traces with one Hessian-vector product: the blocks between layers add variance but
+no bias. `HutchinsonBlockwise` does without that variance.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from ...common.checks import check_count
 from ...network.likelihood import rademacher
-from ..engine.second_order import hessian_vector_product, quadratic_form
+from ..engine.second_order import hessian_vector_product
 from ..engine.traces import trace_reader
+from ..estimator import Passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,50 +32,62 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def hutchinson(task: Task) -> Iterator[Reader]:
+@dataclass(frozen=True)
+class Hutchinson:
     """Estimate the traces with one vector over all layers for each probe, and scale them to all formats.
 
-    Parameters
+    Attributes
     ----------
-    task
-        What to measure.
+    probes
+        Random vectors for each batch, each with one Hessian-vector product.
 
-    Yields
+    Raises
     ------
-    read
-        See `trace_reader`.
+    InvalidInput
+        When `probes` is no whole number, or below 1.
     """
-    yield trace_reader(task, "hutchinson", _joint)
 
+    probes: int = 1
+    name: ClassVar[str] = "hutchinson"
+    reference: ClassVar[str] = (
+        "Dong, Yao, Arfeen, Gholami, Mahoney and Keutzer (2020), HAWQ-V2: Hessian aware trace-weighted quantization of "
+        "neural networks, NeurIPS 33, 18518-18529"
+    )
+    needs_targets: ClassVar[bool] = True
+    reads_inputs: ClassVar[bool] = False
+    passes: ClassVar[Passes] = Passes(batch=5.6)
+    unit: ClassVar[str] = "nats"
 
-@contextlib.contextmanager
-def hutchinson_blockwise(task: Task) -> Iterator[Reader]:
-    """Estimate the traces as `hutchinson` does, but with a vector and a Hessian-vector product for each layer."""
-    yield trace_reader(task, "hutchinson_blockwise", _blockwise)
+    def __post_init__(self) -> None:
+        """Refuse numbers of probes that estimate nothing."""
+        check_count("probes", self.probes, 1)
 
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches with targets.
 
-def _joint(task: Task, gradients: dict[nn.Parameter, Tensor]) -> Tensor:
-    traces = torch.zeros(task.probes, len(task.weights), dtype=torch.float64)
-    for probe in range(task.probes):
-        signs = {weight: rademacher(weight.parameters[0], task.memory.generator) for weight in task.weights}
-        vectors = {parameter: signs[weight] for weight in task.weights for parameter in weight.parameters}
-        linked = [gradients[parameter] for parameter in vectors]
-        again = probe < task.probes - 1
-        products = hessian_vector_product(linked, list(vectors), list(vectors.values()), keep_graph=again)
-        by_parameter = dict(zip(vectors, products, strict=True))
-        for row, weight in enumerate(task.weights):
-            for parameter in weight.parameters:
-                traces[probe, row] += float((signs[weight] * by_parameter[parameter]).sum(dtype=torch.float64))
-    return traces
+        Parameters
+        ----------
+        task
+            What to measure.
 
+        Yields
+        ------
+        read
+            See `trace_reader`.
+        """
+        yield trace_reader(task, self.name, self._traces)
 
-def _blockwise(task: Task, gradients: dict[nn.Parameter, Tensor]) -> Tensor:
-    traces = torch.zeros(task.probes, len(task.weights), dtype=torch.float64)
-    last = traces.numel() - 1
-    for probe in range(task.probes):
-        for row, weight in enumerate(task.weights):
-            signs = rademacher(weight.parameters[0], task.memory.generator)
-            again = probe * len(task.weights) + row < last
-            traces[probe, row] = quadratic_form(weight, gradients, signs, keep_graph=again)
-    return traces
+    def _traces(self, task: Task, gradients: dict[nn.Parameter, Tensor]) -> Tensor:
+        traces = torch.zeros(self.probes, len(task.weights), dtype=torch.float64)
+        for probe in range(self.probes):
+            signs = {weight: rademacher(weight.parameters[0], task.state.generator) for weight in task.weights}
+            vectors = {parameter: signs[weight] for weight in task.weights for parameter in weight.parameters}
+            linked = [gradients[parameter] for parameter in vectors]
+            again = probe < self.probes - 1
+            products = hessian_vector_product(linked, list(vectors), list(vectors.values()), keep_graph=again)
+            by_parameter = dict(zip(vectors, products, strict=True))
+            for row, weight in enumerate(task.weights):
+                for parameter in weight.parameters:
+                    traces[probe, row] += float((signs[weight] * by_parameter[parameter]).sum(dtype=torch.float64))
+        return traces

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from ...network.likelihood import unit
 from ...network.scores import score
 from ..engine.one_layer_at_a_time import measuring
+from ..estimator import Passes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,26 +27,37 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def measured_kl(task: Task) -> Iterator[Reader]:
-    """Measure the divergence of every layer and format; for a gaussian likelihood half the squared distance.
+@dataclass(frozen=True)
+class MeasuredKL:
+    """Measure the divergence of every layer and format; for a gaussian likelihood half the squared distance."""
 
-    Parameters
-    ----------
-    task
-        What to measure.
+    name: ClassVar[str] = "measured_kl"
+    reference: ClassVar[str] = "Kullback and Leibler (1951), On information and sufficiency"
+    needs_targets: ClassVar[bool] = False
+    reads_inputs: ClassVar[bool] = True
+    passes: ClassVar[Passes] = Passes(batch=1, entry=0.35)
+    unit: ClassVar[str] = "nats"
 
-    Yields
-    ------
-    read
-        From a batch, whose targets are not used, to the sums of its samples, over tokens for sequences. It raises
-        InvalidInput when the model fails on the batch or its logits do not fit the likelihood.
-    """
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches, whose targets are not used.
 
-    def divergence(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        totals, counts = score(logits, reference, dataclasses.replace(batch, targets=None), task.likelihood.name)
-        positions = task.likelihood.positions(reference)
-        return torch.from_numpy(totals[0] / positions), torch.from_numpy(counts[0] / positions)
+        Parameters
+        ----------
+        task
+            What to measure.
 
-    with measuring(task, divergence, unit) as read:
-        yield read
+        Yields
+        ------
+        read
+            From a batch to the sums of its samples, over tokens for sequences. It raises InvalidInput when the model
+            fails on the batch or its logits do not fit the likelihood.
+        """
+
+        def divergence(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+            totals, counts = score(logits, reference, dataclasses.replace(batch, targets=None), task.likelihood.name)
+            positions = task.likelihood.positions(reference)
+            return torch.from_numpy(totals[0] / positions), torch.from_numpy(counts[0] / positions)
+
+        with measuring(task, divergence, unit) as read:
+            yield read

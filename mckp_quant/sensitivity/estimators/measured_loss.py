@@ -1,20 +1,22 @@
 r"""The change of the loss that quantising one layer really causes, measured on the network with the true targets.
 
 Differences of losses on the same samples, with one weight in one format and all others in floating point. The change is
-the divergence of `measured_kl` plus a first-order term that is noise of the targets where the network is calibrated: at
+the divergence of `MeasuredKL` plus a first-order term that is noise of the targets where the network is calibrated: at
 four bits and more the noise is larger than the rest, and a change may be negative.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from ...network.likelihood import unit
 from ...network.scores import score
 from ..engine.one_layer_at_a_time import measuring
+from ..estimator import Passes
 from ..task import targets_of
 
 if TYPE_CHECKING:
@@ -26,28 +28,39 @@ if TYPE_CHECKING:
     from ..task import Reader, Task
 
 
-@contextlib.contextmanager
-def measured_loss(task: Task) -> Iterator[Reader]:
-    """Measure the change of the loss for every layer and format.
+@dataclass(frozen=True)
+class MeasuredLoss:
+    """Measure the change of the loss for every layer and format."""
 
-    Parameters
-    ----------
-    task
-        What to measure.
+    name: ClassVar[str] = "measured_loss"
+    reference: ClassVar[str] = "measured: the difference of two losses on the same samples"
+    needs_targets: ClassVar[bool] = True
+    reads_inputs: ClassVar[bool] = True
+    passes: ClassVar[Passes] = Passes(batch=1, entry=0.35)
+    unit: ClassVar[str] = "nats"
 
-    Yields
-    ------
-    read
-        From a batch with targets to the sums of its samples, over tokens for sequences. It raises InvalidInput when the
-        batch has no targets, they do not fit, or the model fails on it.
-    """
+    @contextlib.contextmanager
+    def reading(self, task: Task) -> Iterator[Reader]:
+        """Read batches with targets.
 
-    def change(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        targets_of(batch, "measured_loss")
-        before = score(reference, reference, batch, task.likelihood.name)
-        after = score(logits, reference, batch, task.likelihood.name)
-        positions = task.likelihood.positions(reference)
-        return torch.from_numpy((after[0, 1] - before[0, 1]) / positions), torch.from_numpy(after[1, 1] / positions)
+        Parameters
+        ----------
+        task
+            What to measure.
 
-    with measuring(task, change, unit) as read:
-        yield read
+        Yields
+        ------
+        read
+            From a batch to the sums of its samples, over tokens for sequences. It raises InvalidInput when the batch
+            has no targets, they do not fit, or the model fails on it.
+        """
+
+        def change(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+            targets_of(batch, self.name)
+            before = score(reference, reference, batch, task.likelihood.name)
+            after = score(logits, reference, batch, task.likelihood.name)
+            positions = task.likelihood.positions(reference)
+            return torch.from_numpy((after[0, 1] - before[0, 1]) / positions), torch.from_numpy(after[1, 1] / positions)
+
+        with measuring(task, change, unit) as read:
+            yield read

@@ -5,18 +5,32 @@ It orders formats within a layer well, and layers within a format badly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+
+from ..estimator import Passes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..task import Task
 
-UNIT = "squared weight error"
 
+@dataclass(frozen=True)
+class WeightMSE:
+    """Sum the squared perturbations over each layer's weight."""
 
-def weight_mse(task: Task) -> Tensor:
-    """``(n_layers, n_formats)`` float64: the squared perturbations, summed over each layer's weight."""
-    return torch.stack([weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() for weight in task.weights])
+    name: ClassVar[str] = "weight_mse"
+    reference: ClassVar[str] = "the squared Euclidean distance"
+    needs_targets: ClassVar[bool] = False
+    reads_inputs: ClassVar[bool] = False
+    passes: ClassVar[Passes] = Passes()
+    unit: ClassVar[str] = "squared weight error"
+
+    def losses(self, task: Task) -> Tensor:
+        """``(n_layers, n_formats)`` float64."""
+        return torch.stack(
+            [weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() for weight in task.weights]
+        )

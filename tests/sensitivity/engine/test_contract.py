@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mckp_quant.sensitivity.engine import contract as _contract
+from mckp_quant.sensitivity.engine import contract
 from mckp_quant.sensitivity.engine.contract import has_sample_rows, per_sample_products
 
 CASES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -69,9 +69,9 @@ def looped(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tens
 def test_products_equal_autograd_gradients_times_directions(
     case: str, chunk: int, ratio: float, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_contract, "_CONTRACTION_IN_POSITIONS", few)
-    monkeypatch.setattr(_contract, "_CHUNK_ELEMENTS", chunk)
-    monkeypatch.setattr(_contract, "_WEIGHTS_PER_POSITION", ratio)
+    monkeypatch.setattr(contract, "_CONTRACTION_IN_POSITIONS", few)
+    monkeypatch.setattr(contract, "_CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(contract, "_WEIGHTS_PER_POSITION", ratio)
     module, inputs, gradient, directions = drawn(case)
     with torch.no_grad():
         products = per_sample_products(module, inputs, gradient, directions, 4)
@@ -112,7 +112,7 @@ def test_the_form_of_a_convolution_follows_its_shape(case: str, form: str, monke
     def fail(*args: object) -> None:
         raise Called
 
-    monkeypatch.setattr(_contract, form, fail)
+    monkeypatch.setattr(contract, form, fail)
     with pytest.raises(Called):
         per_sample_products(*drawn(case), 4)
 

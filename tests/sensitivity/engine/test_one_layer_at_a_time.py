@@ -102,39 +102,6 @@ def test_entries_are_what_evaluate_finds_of_the_applied_policy(name: str) -> Non
             np.testing.assert_allclose(loss.loss[row, column], found.loss - before, rtol=1e-8, atol=1e-13)
 
 
-def test_regression_is_measured_as_half_the_squared_distance() -> None:
-    model, inputs = perceptron()
-    kl = mq.measure(model, [inputs], formats=FORMATS, method="measured_kl", likelihood="gaussian")
-    own = mq.measure(model, [inputs], formats=FORMATS, method="metric", metric=half_squared)
-    np.testing.assert_allclose(own.loss, kl.loss, rtol=1e-12)
-    np.testing.assert_allclose(own.stderr, kl.stderr, rtol=1e-12)
-    assert own.unit == "units of the metric"
-
-
-def half_squared(before: Tensor, after: Tensor) -> Tensor:
-    return (after - before).square().sum(dim=1) / 2
-
-
-def test_the_metric_is_given_the_float_outputs_first() -> None:
-    model, inputs = perceptron()
-    table = mq.measure(model, [inputs], formats=FORMATS, method="metric", metric=lambda before, after: before[:, 0])
-    expected = float(model(inputs)[:, 0].detach().mean())
-    np.testing.assert_allclose(table.loss, np.full(table.loss.shape, expected), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("metric", "message"),
-    [
-        (lambda before, after: before - after, r"returned the shape \(12, 3\) for the 12 samples of batch 0"),
-        (lambda before, after: 0.5, "returned a float for the 12 samples"),
-    ],
-)
-def test_a_metric_gives_one_number_per_sample(metric: Callable[[Tensor, Tensor], object], message: str) -> None:
-    model, inputs = perceptron()
-    with pytest.raises(mq.InvalidInput, match=message):
-        mq.measure(model, [inputs], formats=FORMATS, method="metric", metric=metric)
-
-
 def test_small_perturbations_have_the_divergence_that_gauss_newton_predicts() -> None:
     model, inputs = conv_net()
     tiny = mq.Format("tiny", 8, quantize=slightly_larger, stored_bits=one_bit)

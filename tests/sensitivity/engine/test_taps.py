@@ -32,7 +32,7 @@ NETWORKS: dict[str, Network] = {
 
 def task_of(model: nn.Module, inputs: Tensor) -> Task:
     layers = discover(model, inputs)
-    return Task(model, layer_weights(model, layers, as_formats("w1,w2,w4")), Categorical(), None, 0, 1)
+    return Task(model, layer_weights(model, layers, as_formats("w1,w2,w4")), Categorical(), None, 0)
 
 
 def products_of(task: Task, inputs: Tensor, vectors: Tensor) -> tuple[list[Tensor], set[int]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
+from mckp_quant.sensitivity import HutchPlusPlus
 
 from ..dense import gauss_newton_matrix, hessian_matrix
 from ..replicates import weights_of
@@ -84,7 +85,7 @@ def test_gauss_newton_estimates_its_quadratic_form(network: Network) -> None:
 
 def test_its_traces_and_ours_agree_within_their_errors() -> None:
     model, inputs, targets = drawn(perceptron)
-    table = mq.measure(model, [(inputs, targets)], formats="w2", method="hutch_plus_plus", probes=16)  # exact
+    table = mq.measure(model, [(inputs, targets)], formats="w2", method=HutchPlusPlus(16))  # exact
     found = operators("HessianLinearOperator", model, inputs, targets)
     for ours, operator, weight in zip(table.loss[:, 0], found, weights_of(model, inputs, "w2"), strict=True):
         with torch.random.fork_rng():

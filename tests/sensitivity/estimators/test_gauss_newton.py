@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
+from mckp_quant.sensitivity import GaussNewton
 from mckp_quant.sensitivity.measuring import layer_weights
 
 from ..dense import gauss_newton_matrix, gauss_newton_values, hessian_matrix
@@ -54,7 +55,9 @@ def drawn_from(inputs: Tensor, samples: int, batch: int, seed: int) -> list[Tens
 def test_estimates_lie_within_three_standard_errors_of_the_dense_matrix(name: str, likelihood: str) -> None:
     model, inputs = NETWORKS[name]()
     exact = dense_values(model, inputs, gaussian=likelihood == "gaussian").mean(axis=0)
-    table = mq.measure(model, drawn_from(inputs, 2048, 32, 1), formats=FORMATS, likelihood=likelihood)
+    table = mq.measure(
+        model, drawn_from(inputs, 2048, 32, 1), formats=FORMATS, outputs=mq.Outputs(likelihood=likelihood)
+    )
     z = (table.loss - exact) / table.stderr
     assert np.abs(z).max() < 3
     assert (table.stderr < 0.5 * table.loss).all()
@@ -65,7 +68,10 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
     exact = dense_values(model, inputs).mean(axis=0)
 
     def error(probes: int) -> float:
-        tables = [mq.measure(model, [inputs], formats=FORMATS, seed=seed, probes=probes) for seed in range(24)]
+        tables = [
+            mq.measure(model, [inputs], formats=FORMATS, method=GaussNewton(probes), run=mq.RunOptions(seed=seed))
+            for seed in range(24)
+        ]
         return float(np.sqrt(np.mean([np.square(table.loss / exact - 1) for table in tables])))
 
     assert 3 < error(1) / error(16) < 5.3
@@ -77,7 +83,7 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_samples() -> None
 
     def error(samples: int) -> float:
         tables = [
-            mq.measure(model, drawn_from(inputs, samples, samples, seed), formats=FORMATS, seed=seed)
+            mq.measure(model, drawn_from(inputs, samples, samples, seed), formats=FORMATS, run=mq.RunOptions(seed=seed))
             for seed in range(40)
         ]
         return float(np.sqrt(np.mean([np.square(table.loss / exact - 1) for table in tables])))
@@ -88,7 +94,7 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_samples() -> None
 def test_one_batch_of_samples_that_cannot_be_told_apart_has_the_standard_error_of_a_squared_normal() -> None:
     model, inputs = transformer()
     for probes in (1, 4):
-        table = mq.measure(model, [inputs], formats=FORMATS, probes=probes)
+        table = mq.measure(model, [inputs], formats=FORMATS, method=GaussNewton(probes))
         row = table.row("pos")
         np.testing.assert_allclose(table.stderr[row], table.loss[row] * math.sqrt(2 / probes), rtol=1e-12)
 
@@ -104,7 +110,7 @@ def test_with_relu_and_fixed_batch_norm_the_hessian_is_the_gauss_newton_matrix(n
 
 def test_contributions_average_to_the_loss_with_their_weights() -> None:
     model, inputs = transformer()
-    table = mq.measure(model, list(inputs.split([5, 1, 2])), formats=FORMATS, probes=2)
+    table = mq.measure(model, list(inputs.split([5, 1, 2])), formats=FORMATS, method=GaussNewton(2))
     assert table.contributions is not None
     assert table.batch_sizes is not None
     np.testing.assert_array_equal(table.batch_sizes, [5, 1, 2])
@@ -154,4 +160,4 @@ def test_a_gradient_that_overflows_is_refused() -> None:
     model, inputs = perceptron()
     model.get_parameter("head.weight").data[0, 0] = 1e200
     with pytest.raises(mq.InvalidInput, match="the estimate of layer 'inner' in format 'w1' is not finite on batch 0"):
-        mq.measure(model, [inputs * 1e200], formats=FORMATS, likelihood="gaussian")
+        mq.measure(model, [inputs * 1e200], formats=FORMATS, outputs=mq.Outputs(likelihood="gaussian"))

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
-from mckp_quant.sensitivity.engine.second_order import hessian_vector_product
+from mckp_quant.sensitivity import Hutchinson, HutchinsonBlockwise
 from mckp_quant.sensitivity.measuring import layer_weights
 
 from ..dense import hessian_matrix
@@ -42,45 +41,15 @@ def dense_values(model: nn.Module, inputs: Tensor, targets: Tensor) -> NDArray[n
     return torch.stack(rows).detach().numpy()
 
 
-@pytest.mark.parametrize("network", [perceptron, conv_net])
-def test_hessian_vector_products_equal_the_dense_hessian(network: Network) -> None:
-    model, inputs = network()
-    targets = targets_for(inputs)
-    generator = torch.Generator().manual_seed(2)
-    for layer in discover(model, inputs):
-        weight = model.get_parameter(f"{layer.name}.weight")
-        vector = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        loss = F.cross_entropy(model(inputs), targets)
-        gradients = torch.autograd.grad(loss, [weight], create_graph=True)
-        (product,) = hessian_vector_product(gradients, [weight], [vector])
-        expected = hessian_matrix(model, layer.name, inputs, targets) @ vector.flatten()
-        torch.testing.assert_close(product.flatten(), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_hessian_vector_products_couple_all_weights() -> None:
-    a, b = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([3.0], requires_grad=True)
-    gradients = torch.autograd.grad((a.square().sum() * b).sum(), [a, b], create_graph=True)
-    products = hessian_vector_product(gradients, [a, b], [torch.tensor([1.0, 1.0]), torch.tensor([2.0])])
-    torch.testing.assert_close(products[0], torch.tensor([2 * 3 + 2 * 1 * 2.0, 2 * 3 + 2 * 2 * 2.0]))
-    torch.testing.assert_close(products[1], torch.tensor([2 * 1 + 2 * 2.0]))
-
-
-def test_a_linear_function_has_zero_hessian_vector_products() -> None:
-    a = torch.ones(3, requires_grad=True)
-    gradients = torch.autograd.grad(a.sum(), [a], create_graph=True)
-    (product,) = hessian_vector_product(gradients, [a], [torch.ones(3)])
-    torch.testing.assert_close(product, torch.zeros(3))
-
-
 @pytest.mark.parametrize("network", [perceptron, conv_net, transformer])
-@pytest.mark.parametrize(("method", "probes"), [("hutchinson", 256), ("hutchinson_blockwise", 64)])
+@pytest.mark.parametrize("estimator", [Hutchinson(256), HutchinsonBlockwise(64)])
 def test_estimates_lie_within_three_standard_errors_of_the_dense_trace(
-    network: Network, method: str, probes: int
+    network: Network, estimator: Hutchinson | HutchinsonBlockwise
 ) -> None:
     model, inputs = network()
     targets = targets_for(inputs)
     exact = dense_values(model, inputs, targets)
-    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=method, probes=probes)
+    table = mq.measure(model, [(inputs, targets)], formats=FORMATS, method=estimator)
     assert np.abs((table.loss - exact) / table.stderr).max() < 3
     assert table.unit == ("nats per token" if network is transformer else "nats per sample")
 
@@ -92,7 +61,9 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
 
     def error(probes: int) -> float:
         tables = [
-            mq.measure(model, [(inputs, targets)], formats=FORMATS, method="hutchinson", seed=seed, probes=probes)
+            mq.measure(
+                model, [(inputs, targets)], formats=FORMATS, method=Hutchinson(probes), run=mq.RunOptions(seed=seed)
+            )
             for seed in range(24)
         ]
         return float(np.sqrt(np.mean([np.square(table.loss / exact - 1) for table in tables])))
@@ -110,7 +81,7 @@ def test_the_standard_error_of_a_single_draw_is_unknown() -> None:
 def test_contributions_average_to_the_loss_with_their_weights() -> None:
     model, inputs = perceptron()
     pairs = list(zip(inputs.split([7, 5]), targets_for(inputs).split([7, 5]), strict=True))
-    table = mq.measure(model, pairs, formats=FORMATS, method="hutchinson", probes=2)
+    table = mq.measure(model, pairs, formats=FORMATS, method=Hutchinson(2))
     assert table.contributions is not None
     np.testing.assert_allclose(np.average(table.contributions, axis=0, weights=[7, 5]), table.loss, rtol=1e-12)
 
@@ -118,7 +89,9 @@ def test_contributions_average_to_the_loss_with_their_weights() -> None:
 def test_negative_traces_are_kept() -> None:
     model, inputs = perceptron()
     tables = [
-        mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson", seed=seed)
+        mq.measure(
+            model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson", run=mq.RunOptions(seed=seed)
+        )
         for seed in range(20)
     ]
     assert min(table.loss.min() for table in tables) < 0
@@ -131,9 +104,8 @@ def test_regression_uses_half_the_squared_error() -> None:
         model,
         [(inputs, torch.zeros(6, 2).double())],
         formats=FORMATS,
-        method="hutchinson",
-        likelihood="gaussian",
-        probes=512,
+        method=Hutchinson(512),
+        outputs=mq.Outputs(likelihood="gaussian"),
     )
     (weight,) = layer_weights(model, discover(model, inputs), as_formats(FORMATS))
     average = float(inputs.square().sum(dim=1).mean() / 4)
@@ -152,16 +124,3 @@ def test_a_trace_that_is_not_finite_is_refused() -> None:
     inputs[0, 0] = torch.nan
     with pytest.raises(mq.InvalidInput, match="the estimate of layer 'inner' in format 'w2' is not finite on batch 0"):
         mq.measure(model, [(inputs, targets_for(inputs))], formats=FORMATS, method="hutchinson")
-
-
-class Distances(nn.Linear):
-    """Distances for which PyTorch has no second derivative."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cdist(super().forward(x), torch.eye(3), p=3.0)
-
-
-def test_a_model_without_second_derivatives_is_refused() -> None:
-    pair = (torch.ones(2, 4), torch.tensor([0, 1]))
-    with pytest.raises(mq.InvalidInput, match=r"cannot be differentiated twice \(.*method='gauss_newton'"):
-        mq.measure(Distances(4, 3), [pair], formats=FORMATS, method="hutchinson")

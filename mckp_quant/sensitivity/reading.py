@@ -1,15 +1,15 @@
-"""Takes an estimator through the batches: adds its readings up, stops when they are precise enough, and warns."""
+"""Reads batches with an estimator: adds its readings up, stops when they are precise enough, and warns."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from ..common.checks import check_positive
 from ..errors import InvalidInput
 from .totals import RESOLVED, Totals
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from ..network.batch import Batch
     from .checkpoint import Checkpoint
-    from .task import Estimator, Reading, Task
-
+    from .estimator import Estimator
+    from .task import Reading, Task
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +32,27 @@ class Stop:
 
     Attributes
     ----------
-    target
+    precision
         The relative standard error that is precise enough, in the sense of `Totals.relative_error`; None to read on.
     max_batches
         How many batches to read at most; None for all.
+
+    Raises
+    ------
+    InvalidInput
+        When `precision` is no finite number above 0.
     """
 
-    target: float | None = None
+    precision: float | None = None
     max_batches: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can never be or would read nothing."""
-        if self.target is not None and not 0 < self.target < math.inf:
-            raise InvalidInput(f"target is {self.target}: a relative standard error is above 0, such as 0.05")
-        if self.max_batches is not None and self.max_batches < 1:
-            raise InvalidInput(f"max_batches is {self.max_batches}: it must be at least 1")
+        """Refuse a precision that no measurement has."""
+        if self.precision is not None:
+            check_positive("precision", self.precision)
 
 
-def run(
+def read_all(
     task: Task,
     estimator: Estimator,
     batches: Iterable[Batch],
@@ -92,7 +95,7 @@ def run(
     done = len(totals.sizes)
     finished = done > 0 and _finished(totals, stop)
     with contextlib.ExitStack() as stack:
-        read = stack.enter_context(estimator(task))
+        read = stack.enter_context(estimator.reading(task))
         for position, batch in enumerate(() if finished else batches):
             if position < done:
                 if batch.size != totals.samples[position]:
@@ -118,7 +121,7 @@ def run(
 def _finished(totals: Totals, stop: Stop) -> bool:
     if stop.max_batches is not None and len(totals.sizes) >= stop.max_batches:
         return True
-    return stop.target is not None and len(totals.sizes) > 1 and totals.relative_error <= stop.target
+    return stop.precision is not None and len(totals.sizes) > 1 and totals.relative_error <= stop.precision
 
 
 def _check(task: Task, reading: Reading, formats: Sequence[str], batch: Batch) -> None:
@@ -134,15 +137,15 @@ def _check(task: Task, reading: Reading, formats: Sequence[str], batch: Batch) -
 
 def _warn(task: Task, totals: Totals, stop: Stop, formats: Sequence[str]) -> None:
     error = totals.relative_error
-    if stop.target is not None:
-        met = error <= stop.target
+    if stop.precision is not None:
+        reached = error <= stop.precision
         logger.log(
-            logging.INFO if met else logging.WARNING,
-            "stopped after %d batches with a relative standard error of %.3g: the target of %.3g is %s",
+            logging.INFO if reached else logging.WARNING,
+            "stopped after %d batches with a relative standard error of %.3g: the precision of %.3g is %s",
             len(totals.sizes),
             error,
-            stop.target,
-            "met" if met else "not met; give more batches",
+            stop.precision,
+            "reached" if reached else "not reached; give more batches",
         )
     unresolved = totals.unresolved()
     if unresolved:
@@ -159,7 +162,7 @@ def _warn(task: Task, totals: Totals, stop: Stop, formats: Sequence[str]) -> Non
         )
     if totals.surprise < MEMORISED:
         logger.warning(
-            "the network's mean loss on these inputs is %.2g nats: if it was trained on them, sensitivities come out "
+            "the network's mean loss on these inputs is %.2g nats: if it was trained on them, the sensitivities are "
             "several times too small; measure on inputs that it has not seen",
             totals.surprise,
         )

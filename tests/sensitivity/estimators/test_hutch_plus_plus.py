@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
+from mckp_quant.sensitivity import Hutchinson, HutchinsonBlockwise, HutchPlusPlus
 
 from ..dense import hessian_matrix
 from ..replicates import measured, weights_of
@@ -43,7 +44,7 @@ def dense_values(model: nn.Module, inputs: Tensor, targets: Tensor) -> NDArray[n
 def test_two_hundred_seeds_keep_to_their_standard_errors() -> None:
     model, batch = pair(perceptron)
     exact = dense_values(model, *batch)
-    found, stderr = measured(model, weights_of(model, batch[0], FORMATS), lambda seed: [batch], "hutchinson", 200, 100)
+    found, stderr = measured(model, weights_of(model, batch[0], FORMATS), lambda seed: [batch], Hutchinson(100), 200)
     z = np.abs((found - exact) / stderr)
     assert np.mean(z <= 3) >= 0.99
     assert z.max() <= 5
@@ -53,20 +54,20 @@ def test_two_hundred_seeds_keep_to_their_standard_errors() -> None:
 @pytest.mark.parametrize("network", [perceptron, conv_net, transformer])
 def test_hutch_plus_plus_lies_within_its_errors_of_the_dense_trace(network: Network) -> None:
     model, batch = pair(network)
-    table = mq.measure(model, [batch] * 12, formats=FORMATS, method="hutch_plus_plus", probes=3)
+    table = mq.measure(model, [batch] * 12, formats=FORMATS, method=HutchPlusPlus(3))
     exact = dense_values(model, *batch)
     assert (np.abs(table.loss - exact) <= 4 * table.stderr + 1e-9 * np.abs(exact)).all()
 
 
 def test_hutch_plus_plus_is_exact_with_a_probe_for_every_weight() -> None:
     model, batch = pair(perceptron)
-    table = mq.measure(model, [batch], formats=FORMATS, method="hutch_plus_plus", probes=16)
+    table = mq.measure(model, [batch], formats=FORMATS, method=HutchPlusPlus(16))
     np.testing.assert_allclose(table.loss, dense_values(model, *batch), rtol=1e-9)
 
 
 def test_hutch_plus_plus_has_less_spread_than_as_many_plain_products_where_the_rank_is_low() -> None:
     model, batch = pair(conv_net)
     weights = weights_of(model, batch[0], FORMATS)
-    plain, _ = measured(model, weights, lambda seed: [batch], "hutchinson_blockwise", 24, 15)
-    deflated, _ = measured(model, weights, lambda seed: [batch], "hutch_plus_plus", 24, 5)
+    plain, _ = measured(model, weights, lambda seed: [batch], HutchinsonBlockwise(15), 24)
+    deflated, _ = measured(model, weights, lambda seed: [batch], HutchPlusPlus(5), 24)
     assert (deflated.std(axis=0) < 0.7 * plain.std(axis=0)).all()

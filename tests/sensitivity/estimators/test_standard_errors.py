@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from mckp_quant.sensitivity import EmpiricalFisher, FirstOrder, GaussNewton, Hutchinson, MeasuredKL
+
 from ..replicates import measured, weights_of
 from ..tiny import CLASSES, perceptron, transformer
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
+
+    from mckp_quant.sensitivity import Estimator
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
@@ -28,18 +32,18 @@ def population(network: Callable[[], tuple[nn.Module, Tensor]]) -> tuple[nn.Modu
 
 
 @pytest.mark.parametrize(
-    ("network", "method", "batches", "size", "replicates"),
+    ("network", "estimator", "batches", "size", "replicates"),
     [
-        (perceptron, "gauss_newton", 1, 200, 400),
-        (perceptron, "empirical_fisher", 1, 200, 400),
-        (perceptron, "first_order", 1, 200, 400),
-        (perceptron, "measured_kl", 1, 200, 400),
-        (perceptron, "hutchinson", 8, 12, 200),
-        (transformer, "gauss_newton", 6, 12, 160),
+        (perceptron, GaussNewton(), 1, 200, 400),
+        (perceptron, EmpiricalFisher(), 1, 200, 400),
+        (perceptron, FirstOrder(), 1, 200, 400),
+        (perceptron, MeasuredKL(), 1, 200, 400),
+        (perceptron, Hutchinson(), 8, 12, 200),
+        (transformer, GaussNewton(), 6, 12, 160),
     ],
 )
 def test_stated_errors_are_the_spread_of_repeated_measurements(
-    network: Callable[[], tuple[nn.Module, Tensor]], method: str, batches: int, size: int, replicates: int
+    network: Callable[[], tuple[nn.Module, Tensor]], estimator: Estimator, batches: int, size: int, replicates: int
 ) -> None:
     model, inputs, targets = population(network)
     weights = weights_of(model, inputs, FORMATS)
@@ -48,6 +52,6 @@ def test_stated_errors_are_the_spread_of_repeated_measurements(
         picks = torch.randint(0, len(inputs), (batches, size), generator=torch.Generator().manual_seed(1000 + seed))
         return [(inputs[pick], targets[pick]) for pick in picks]
 
-    found, stderr = measured(model, weights, drawn, method, replicates)
+    found, stderr = measured(model, weights, drawn, estimator, replicates)
     ratio = found.std(axis=0, ddof=1) / np.sqrt(np.mean(np.square(stderr), axis=0))
     assert (np.abs(ratio - 1) < 0.15).all(), ratio
