@@ -118,10 +118,7 @@ def refine(
     check_least("evaluations", evaluations, 1)
     check_fraction("held_back", held_back)
     check_usable(model)
-    if isinstance(request, Request | Mapping):
-        allocation = allocate(table, request)
-    else:
-        allocation = check_origin(request, table)
+    allocation = allocate(table, request) if isinstance(request, Request | Mapping) else check_origin(request, table)
     read = itertools.islice(outputs.batches(batches, model), run.max_batches)
     evaluator = Evaluator(model, (dataclasses.replace(batch, targets=None) for batch in read), outputs=outputs)
     unit = evaluator.reference.unit
