@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..allocation.allocating import Allocation, check_origin, solve_request
-from ..allocation.builder import build_request
-from ..allocation.explanation import require_each_budget
-from ..allocation.request import Request, as_request
+from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.request import Request
 from ..common.checks import check_fraction, check_least
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
@@ -120,7 +118,7 @@ def refine(
     check_least("evaluations", evaluations, 1)
     check_fraction("held_back", held_back)
     check_usable(model)
-    allocation = _allocation(table, request)
+    allocation = allocate(table, request) if isinstance(request, Request | Mapping) else check_origin(request, table)
     read = itertools.islice(outputs.batches(batches, model), run.max_batches)
     evaluator = Evaluator(model, (dataclasses.replace(batch, targets=None) for batch in read), outputs=outputs)
     unit = evaluator.reference.unit
@@ -168,16 +166,6 @@ def refine(
         corrected=_corrected(table, going.correction, allocation),
         unit=unit,
     )
-
-
-def _allocation(table: SensitivityTable, request: Request | Mapping[str, Amount] | Allocation) -> Allocation:
-    """The policy to start from: the one that is given, or the best one of the table."""
-    if not isinstance(request, Request | Mapping):
-        return check_origin(request, table)
-    asked = as_request(request)
-    problem, index = build_request(table, asked)
-    require_each_budget(problem, index)
-    return solve_request(table, asked, problem, index, "auto", 60.0, 0)
 
 
 def _labels(allocation: Allocation) -> NDArray[np.int64]:
