@@ -46,12 +46,32 @@ def measure_interactions(batches: Any, options: dict[str, Any]) -> object:
     return mq.measure_interactions(small.network(), batches, formats="w2,w4", **options)
 
 
+def measure(batches: Any, options: dict[str, Any]) -> object:
+    return mq.measure(small.network(), batches, formats="w2,w4", **options)
+
+
+def plan(batches: Any, options: dict[str, Any]) -> object:
+    return mq.plan(small.network(), next(iter(batches)), formats="w2,w4", **options)
+
+
+def check_stability(batches: Any, options: dict[str, Any]) -> object:
+    return mq.check_stability(small.table(), BUDGET, draws=4, **options)
+
+
+def compare_solvers(batches: Any, options: dict[str, Any]) -> object:
+    return mq.compare_solvers(small.table(), BUDGET, solvers=["exact", "greedy"], **options)
+
+
 LONG: dict[str, tuple[Call, set[str]]] = {
     "refine": (refine, {"seed", "checkpoint", "max_batches", "progress"}),
     "search": (search, {"seed", "checkpoint", "max_batches", "progress"}),
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
+    "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"}),
+    "plan": (plan, {"memory_limit"}),
+    "check_stability": (check_stability, {"seed", "progress"}),
+    "compare_solvers": (compare_solvers, {"seed", "progress"}),
 }
 EVERY: dict[str, object] = {
     "seed": 1,
@@ -61,7 +81,7 @@ EVERY: dict[str, object] = {
     "max_batches": 2,
     "progress": print,
 }
-every_function = pytest.mark.parametrize("name", LONG)
+ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
 
 
 @pytest.mark.parametrize(
@@ -96,7 +116,7 @@ def test_an_option_is_honoured_or_refused_by_name(name: str, option: str, tmp_pa
         call(small.data(), {"run": run})
 
 
-@every_function
+@pytest.mark.parametrize("name", [name for name, (_, honoured) in LONG.items() if "progress" in honoured])
 def test_progress_is_steps_done_and_their_total(name: str) -> None:
     seen: list[tuple[int, int | None]] = []
     LONG[name][0](small.data(), {"run": RunOptions(progress=lambda done, total: seen.append((done, total)))})
@@ -106,7 +126,7 @@ def test_progress_is_steps_done_and_their_total(name: str) -> None:
     assert len({total for _, total in seen}) == 1
 
 
-@every_function
+@pytest.mark.parametrize("name", [name for name, (_, honoured) in LONG.items() if "max_batches" in honoured])
 def test_no_more_batches_are_read_than_asked_for(name: str) -> None:
     read = 0
 
@@ -133,7 +153,7 @@ def test_an_old_keyword_says_what_to_write(name: str, old: str) -> None:
         LONG[name][0](small.data(), {old: 1})
 
 
-@every_function
+@pytest.mark.parametrize("name", sorted(set(LONG) - ON_TABLES))
 @pytest.mark.parametrize(("old", "new"), [("output", "take"), ("likelihood", "likelihood"), ("class_dim", "class_dim")])
 def test_an_old_keyword_of_outputs_says_what_to_write(name: str, old: str, new: str) -> None:
     with pytest.raises(TypeError, match=rf"{name}\(\) takes no {old}= any more: write outputs=Outputs\({new}=\.\.\.\)"):
