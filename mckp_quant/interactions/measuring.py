@@ -20,7 +20,6 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..network.batches import evaluating
-from ..network.discovery import discover
 from ..network.likelihood import unit
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
@@ -92,7 +91,7 @@ def measure_interactions(
             "a table with such formats; refine it without them"
         )
     stream = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
-    rows = chosen_layers(discover(model, stream[0]), layers)
+    rows = chosen_layers(model, stream[0], layers)
     parts: list[NDArray[np.float64]] = []
     weights: list[float] = []
     with evaluating(model):

@@ -15,7 +15,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
 from ..network.batches import evaluating
-from ..network.discovery import discover, uses_of
+from ..network.discovery import uses_of
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
@@ -142,7 +142,7 @@ def measure(
     total = min((count for count in (length_of(batches), run.max_batches) if count is not None), default=None)
     stream = outputs.batches(batches, model)
     first = next(stream)
-    rows = chosen_layers(discover(model, first), layers)
+    rows = chosen_layers(model, first, layers)
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
