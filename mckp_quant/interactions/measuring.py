@@ -133,7 +133,7 @@ def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArra
         vectors = task.likelihood.curvature_probe(logits, task.state.generator)
         if not bool(counted.all()):
             vectors = vectors * counted[:, :, None]
-        products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
+        products = taps.backward(vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
     scale = 1 / (2 * positions * probes)
     return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)

@@ -45,8 +45,8 @@ def discover(model: nn.Module, batch: object, names: Collection[str] | None = No
     Returns
     -------
     layers
-        All that can be quantised, in the order in which the model registers them. A module that the forward pass never calls has ``macs = 0``
-        (logged), and so have embeddings, which only look up.
+        All that can be quantised, in the order in which the model registers them. A module that the forward pass never
+        calls has ``macs = 0`` (logged), and so have embeddings, which only look up.
 
     Raises
     ------

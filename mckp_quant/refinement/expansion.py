@@ -160,9 +160,9 @@ class Expander:
                     share = samples[:, None] * counted
                     share = share.reshape(*share.shape[: logits.ndim], *[1] * (logits.ndim - 2))
                     pull = self._likelihood.divergence_gradient(logits.detach(), wanted.to(logits.device))
-                    first.append(self._summed(taps.backward(logits, pull * share, keep_graph=True)))
+                    first.append(self._summed(taps.backward(pull * share, keep_graph=True)))
                     probe = self._likelihood.curvature_probe(logits, task.state.generator) * share.sqrt()
-                    squares, products = self._squares(taps.backward(logits, probe, keep_graph=False))
+                    squares, products = self._squares(taps.backward(probe, keep_graph=False))
                     second.append(squares)
                     own.append(products)
                     weights.append(float(counted.sum()))

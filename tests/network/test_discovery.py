@@ -117,7 +117,7 @@ def test_a_batch_of_the_wrong_shape_is_refused() -> None:
 
 def test_a_computed_weight_is_refused() -> None:
     model = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
-    with pytest.raises(InvalidInput, match="layer '' .ParametrizedLinear. is a Tensor, not a parameter: remove param"):
+    with pytest.raises(InvalidInput, match=r"layer '' .ParametrizedLinear. is a Tensor, not a parameter: remove param"):
         discover(model, torch.zeros(2, 3))
 
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_quantised_is_named_and_can_be_left_out(case: str) -> Non
     with pytest.raises(InvalidInput, match=message):
         discover(model, inputs, {name})
     if case != "recurrent":
-        with pytest.raises(InvalidInput, match="the weight of layer '0' .*:"):
+        with pytest.raises(InvalidInput, match=r"the weight of layer '0' .*:"):
             modules(model, [Layer("0", "linear", (6, 6), 6, 36)])
     table = measure(model, [inputs], formats="w2,w8", layers=["1"])
     assert table.layer_names == ("1",)

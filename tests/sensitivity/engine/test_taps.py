@@ -39,7 +39,7 @@ def products_of(task: Task, inputs: Tensor, vectors: Tensor) -> tuple[list[Tenso
     taps = Taps(task)
     with evaluating(task.model), taps.attached():
         logits = taps.forward(as_batch(inputs))
-        return taps.backward(logits, vectors, keep_graph=False), taps.per_batch
+        return taps.backward(vectors, keep_graph=False), taps.per_batch
 
 
 def expected_of(task: Task, inputs: Tensor, vectors: Tensor) -> list[Tensor]:
