@@ -27,6 +27,7 @@ from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
 from ..sensitivity.measuring import layer_weights
+from ..sensitivity.reach import Reach
 from ..sensitivity.task import Task
 from .form import Interactions
 
@@ -78,7 +79,7 @@ def measure_interactions(
     Raises
     ------
     InvalidInput
-        When an argument is not understood, or the model fails on a batch.
+        When an argument is not understood, the model fails on a batch, or no gradient reaches a layer.
     """
     run.only("measure_interactions", "seed", "cache", "max_batches", "progress")
     columns = as_formats(formats)
@@ -97,10 +98,10 @@ def measure_interactions(
     with evaluating(model):
         found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache))
         task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
-        taps = Taps(task)
-        with taps.attached():
+        taps, reach = Taps(task), Reach(task)
+        with reach.attached(), taps.attached():
             for position, batch in enumerate(stream):
-                total, size, measured_in = _products(task, taps, batch, probes)
+                total, size, measured_in = _products(task, taps, reach, batch, probes)
                 if position < _MOST_PARTS:
                     parts.append(total)
                     weights.append(size)
@@ -108,6 +109,7 @@ def measure_interactions(
                     parts[position % _MOST_PARTS] += total
                     weights[position % _MOST_PARTS] += size
                 run.report(position + 1, len(stream))
+        reach.unknown()
     seen = np.flatnonzero(weights)  # a batch of padding only says nothing
     if len(seen) == 0:
         raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
@@ -122,8 +124,11 @@ def measure_interactions(
     )
 
 
-def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArray[np.float64], float, str]:
+def _products(
+    task: Task, taps: Taps, reach: Reach, batch: Batch, probes: int
+) -> tuple[NDArray[np.float64], float, str]:
     """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
+    reach.begin(batch)
     logits = taps.forward(batch)
     counted = counted_positions(task, logits, batch)
     positions = task.likelihood.positions(logits)
@@ -135,6 +140,8 @@ def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArra
             vectors = vectors * counted[:, :, None]
         products = taps.backward(vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
+    if bool(counted.any()):
+        reach.note(batch, products)
     scale = 1 / (2 * positions * probes)
     return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..formats.ranges import ActivationRanges
     from ..network.outputs import Outputs
     from .estimator import Estimator
+    from .reach import Reach
     from .task import Task
 
 KIND = "measurement"
@@ -61,7 +62,7 @@ class Checkpoint:
     path: Path
     settings: str
 
-    def save(self, task: Task, totals: Totals) -> None:
+    def save(self, task: Task, totals: Totals, reach: Reach) -> None:
         """Write what was read and the state of the draws, whole or not at all. Numbers survive to the last bit."""
         write_document(
             self.path,
@@ -79,16 +80,19 @@ class Checkpoint:
                 "generator": bytes(task.state.generator.get_state().tolist()).hex(),
                 "per_batch": sorted(task.state.per_batch),
                 "checked_samples": task.state.checked_samples,
+                "reach": reach.document(),
             },
         )
 
-    def load(self, task: Task) -> Totals:
+    def load(self, task: Task, reach: Reach) -> Totals:
         """Read the file back, if there is one, and put the draws where they were.
 
         Parameters
         ----------
         task
             What is being measured; its state is changed.
+        reach
+            What reached which layer; it is filled.
 
         Returns
         -------
@@ -112,6 +116,7 @@ class Checkpoint:
             )
         try:
             self._fill(task, totals, document)
+            reach.restore(document["reach"])
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
         return totals

@@ -187,7 +187,7 @@ class Taps:
                 f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
                 "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
             )
-        if not logits.requires_grad:
+        if not logits.requires_grad and self._unfit <= self.per_batch:  # others get their gradients in a second run
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
                 "does the model, or what Outputs(take=...) names, detach them?"
