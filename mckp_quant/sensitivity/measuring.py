@@ -17,13 +17,14 @@ from ..common.run_options import RunOptions
 from ..formats.format import FLOAT_BITS, as_formats
 from ..network.batches import evaluating
 from ..network.discovery import uses_of
+from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
 from ..tables.table import SensitivityTable
 from .arguments import check_formats, chosen_layers, estimator_of, length_of, ranges_for
 from .cache import cached_perturbations, uncached_perturbations
-from .checkpoint import Checkpoint, settings_of
+from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
 from .reading import Stop, read_all
@@ -169,7 +170,10 @@ def measure(
                 seed=run.seed,
                 activations=tensors,
             )
-        settings = settings_of(estimator, outputs, run.seed, columns, ranges)
+        checkpoint = None
+        if run.checkpoint is not None:
+            options = options_of(estimator, outputs, run.seed, columns, ranges)
+            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, outputs.logits, options))
         totals, reach = read_all(
             task,
             estimator,
@@ -177,7 +181,7 @@ def measure(
             stop=stop,
             formats=[entry.name for entry in columns],
             progress=lambda done: run.report(done, total),
-            checkpoint=None if run.checkpoint is None else Checkpoint(Path(run.checkpoint), settings),
+            checkpoint=checkpoint,
         )
         blank = _blanked(reach.unknown(), rows, columns)
     return SensitivityTable(
@@ -198,7 +202,7 @@ def measure(
 
 
 def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:
-    """``(n_layers, n_formats)``: every format but the widest of layers whose loss is unknown, so that none gets less."""
+    """``(n_layers, n_formats)``: every format but the widest, of layers whose loss is unknown."""
     blank = np.zeros((len(layers), len(formats)), dtype=np.bool_)
     for row in unknown:
         widths = [(entry.storage_bits(layers[row]), entry.activation_bits or FLOAT_BITS) for entry in formats]
