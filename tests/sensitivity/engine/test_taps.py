@@ -38,7 +38,7 @@ def task_of(model: nn.Module, inputs: Tensor) -> Task:
 def products_of(task: Task, inputs: Tensor, vectors: Tensor) -> tuple[list[Tensor], set[int]]:
     taps = Taps(task)
     with evaluating(task.model), taps.attached():
-        logits = taps.forward(as_batch(inputs))
+        taps.forward(as_batch(inputs))
         return taps.backward(vectors, keep_graph=False), taps.per_batch
 
 
