@@ -17,6 +17,7 @@ from mckp_quant import (
     ActivationRanges,
     Format,
     Interactions,
+    InvalidInput,
     Layer,
     Policy,
     RunOptions,
@@ -131,18 +132,9 @@ def test_costs_and_activation_ranges_are_read() -> None:
     assert ActivationRanges.load(FILES / "ranges.json") == RANGES
 
 
-def test_measurements_that_were_interrupted_are_taken_up(tmp_path: Path) -> None:
+def test_measurements_that_were_interrupted_cannot_prove_what_they_belong_to(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.arange(parameter.numel()).reshape(parameter.shape) / 4 - 1)
-    batches = [torch.tensor([[1.0, 2.0], [0.5, -1.0]]), torch.tensor([[-1.0, 0.25]]), torch.tensor([[3.0, 1.0]])]
     shutil.copy(FILES / "measurement.json", tmp_path / "measurement.json")
-    # What was read in 0.1 is not read again: other inputs in the place of those batches change nothing.
-    other = [torch.zeros_like(batch) for batch in batches[:2]] + batches[2:]
     run = RunOptions(checkpoint=tmp_path / "measurement.json")
-    resumed = measure(model, other, formats="w2,w4", run=run)
-    whole = measure(model, batches, formats="w2,w4")
-    assert np.allclose(resumed.loss, whole.loss, rtol=1e-6)
-    assert np.allclose(resumed.stderr, whole.stderr, rtol=1e-6)
-    assert (resumed.samples, resumed.unit) == (whole.samples, whole.unit)
+    with pytest.raises(InvalidInput, match=r"was written by version 0.1, which did not note the network and the data"):
+        measure(model, [torch.zeros(2, 2)], formats="w2,w4", run=run)

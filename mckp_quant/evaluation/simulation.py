@@ -186,7 +186,7 @@ class Simulator:
     def _users(self) -> dict[Place, list[str]]:
         """The names of the modules that use each weight."""
         users: dict[Place, list[str]] = {}
-        for name in self._uses:
+        for name in (name for name, use in self._uses.items() if not use.obstacle):
             users.setdefault(self._place(name), []).append(name)
         return users
 

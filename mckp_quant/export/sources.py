@@ -61,7 +61,8 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
     uses = uses_in(model)
     users: dict[int, list[str]] = {}
     for name, use in uses.items():
-        users.setdefault(use.weight.data_ptr(), []).append(name)
+        if not use.obstacle:
+            users.setdefault(use.weight.data_ptr(), []).append(name)
     found: list[Layer] = []
     for name in policy.layer_names:
         facts = simulator.layer(name)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .._version import __version__
+from ..network.fingerprint import tensor_digest
 from ..rounding.weights import perturbations
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format]
     perturbations
         ``(n_formats, *layer.shape)``, on the weight's device.
     """
-    content = hashlib.sha256(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    content = hashlib.sha256(tensor_digest(weight).encode())
     content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
 
     def error(entry: Format) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,17 @@ import torch
 
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
-from ..formats.format import as_formats
+from ..formats.format import FLOAT_BITS, as_formats
 from ..network.batches import evaluating
-from ..network.discovery import discover, uses_of
+from ..network.discovery import uses_of
+from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
 from ..tables.table import SensitivityTable
 from .arguments import check_formats, chosen_layers, estimator_of, length_of, ranges_for
 from .cache import cached_perturbations, uncached_perturbations
-from .checkpoint import Checkpoint, settings_of
+from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
 from .reading import Stop, read_all
@@ -32,6 +34,7 @@ from .task import LayerWeight, Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import nn
 
     from ..formats.format import Format
@@ -125,12 +128,15 @@ def measure(
     -------
     table
         ``loss`` and ``stderr`` in nats per sample, or per token for sequences, and each batch's contribution.
+        Operations are counted over all batches that were read. A layer that no sample reaches, or on which nothing
+        that `outputs` takes depends, has an unknown loss: it is named in a warning, its losses are nan, and only its
+        widest format is allowed, at a loss of 0 that leaves it out of predictions.
 
     Raises
     ------
     InvalidInput
-        When an argument is not understood, the model has nothing to quantise or fails on a batch, or there are no
-        batches. The message names what was wrong.
+        When an argument is not understood, the model has nothing to quantise or fails on a batch, there are no
+        batches, or no gradient reaches a layer on which the outputs depend. The message names what was wrong.
     """
     columns = as_formats(formats)
     estimator = estimator_of(method)
@@ -142,7 +148,7 @@ def measure(
     total = min((count for count in (length_of(batches), run.max_batches) if count is not None), default=None)
     stream = outputs.batches(batches, model)
     first = next(stream)
-    rows = chosen_layers(discover(model, first), layers)
+    rows = chosen_layers(model, first, layers)
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
@@ -164,23 +170,27 @@ def measure(
                 seed=run.seed,
                 activations=tensors,
             )
-        settings = settings_of(estimator, outputs, run.seed, columns, ranges)
-        totals = read_all(
+        checkpoint = None
+        if run.checkpoint is not None:
+            options = options_of(estimator, outputs, run.seed, columns, ranges)
+            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, outputs.logits, options))
+        totals, reach = read_all(
             task,
             estimator,
             whole,
             stop=stop,
             formats=[entry.name for entry in columns],
             progress=lambda done: run.report(done, total),
-            checkpoint=None if run.checkpoint is None else Checkpoint(Path(run.checkpoint), settings),
+            checkpoint=checkpoint,
         )
+        blank = _blanked(reach.unknown(), rows, columns)
     return SensitivityTable(
-        layers=rows,
+        layers=tuple(replace(row, macs=macs) for row, macs in zip(rows, reach.counted(rows), strict=True)),
         formats=columns,
-        loss=totals.moments.mean.numpy(),
-        stderr=totals.stderr.numpy(),
+        loss=np.where(blank, np.nan, totals.moments.mean.numpy()),
+        stderr=np.where(blank, np.nan, totals.stderr.numpy()),
         unit=totals.unit,
-        contributions=torch.stack(totals.contributions).numpy(),
+        contributions=np.where(blank, np.nan, torch.stack(totals.contributions).numpy()),
         batch_sizes=np.array(totals.sizes),
         method=estimator.name,
         samples=sum(totals.samples),
@@ -189,6 +199,16 @@ def measure(
         activations=tensors,
         likelihood=outputs.likelihood,
     )
+
+
+def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:
+    """``(n_layers, n_formats)``: every format but the widest, of layers whose loss is unknown."""
+    blank = np.zeros((len(layers), len(formats)), dtype=np.bool_)
+    for row in unknown:
+        widths = [(entry.storage_bits(layers[row]), entry.activation_bits or FLOAT_BITS) for entry in formats]
+        blank[row] = True
+        blank[row, widths.index(max(widths))] = False
+    return blank
 
 
 def _activations(model: nn.Module, batch: Batch, layers: tuple[Layer, ...]) -> tuple[Activation, ...]:
