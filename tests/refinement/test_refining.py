@@ -84,7 +84,49 @@ def test_a_table_that_misleads_is_overcome() -> None:
     ]
     assert np.median([each.kl / each.start_kl for each in found]) < 0.75
     for each in found:
-        assert each.policy.status == "improved by measuring, predicted loss not optimal" or each.policy == each.start
+        changed = "improved by measuring; predicted by the table as these measurements correct it"
+        assert each.policy.status == changed or each.policy == each.start
+
+
+def test_prediction_of_what_was_refined_is_that_of_the_corrected_table() -> None:
+    """The old table's would be stale: what was measured contradicts it."""
+    table = misled(0)
+    found = refine(MODEL, table, BUDGET, BATCHES, evaluations=30)
+    assert found.policy != found.start
+    stale = mq.Policy.on_table(table, found.policy.formats).predicted
+    corrected = mq.Policy.on_table(found.corrected, found.policy.formats).predicted
+    assert found.policy.predicted == pytest.approx(corrected)
+    assert abs(math.log(found.policy.predicted / found.kl)) < abs(math.log(stale / found.kl))
+    assert found.policy.table == found.corrected.digest != table.digest
+    assert math.isnan(found.policy.bound)
+    assert found.start.predicted == mq.allocate(table, BUDGET).policy.predicted
+
+
+def test_gain_within_twice_its_own_error_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise alone makes some candidate look better on the batches of the search; the truth is that it is no better."""
+    rng = np.random.default_rng(0)
+    counts = np.ones(10)
+    noise: dict[tuple[bytes, int], NDArray[np.float64]] = {}
+
+    def measure(self: measuring.Measurements, choice: NDArray[np.int64], position: int) -> Scores:
+        batch = self._order[position]
+        key = choice.tobytes(), batch
+        if key not in noise:
+            noise[key] = 1 + 0.1 * rng.standard_normal(10)
+        self.spent += self._evaluator.sizes[batch] / sum(self.sizes)
+        self._known.setdefault(choice.tobytes(), {})[batch] = noise[key], counts
+        return noise[key], counts
+
+    monkeypatch.setattr(measuring.Measurements, "measure", measure)
+    kept = 0
+    for seed in range(6):
+        noise.clear()
+        found = refine(
+            MODEL, TABLE, BUDGET, BATCHES, evaluations=25, rounds=Rounds(expand=False), run=RunOptions(seed=seed)
+        )
+        assert any(step.accepted for step in found.steps)
+        kept += found.policy == found.start
+    assert kept >= 4
 
 
 def test_record_tells_the_whole_search() -> None:
