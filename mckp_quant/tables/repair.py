@@ -42,7 +42,8 @@ def cap_losses(table: SensitivityTable, classes: int | None = None) -> Sensitivi
         When the table does not know its classes and none are given, is not in nats, or has another likelihood.
     """
     if classes is not None:
-        table = dataclasses.replace(table, classes=check_count("classes", classes, 2), likelihood="categorical")
+        likelihood = table.likelihood or "categorical"
+        table = dataclasses.replace(table, classes=check_count("classes", classes, 2), likelihood=likelihood)
     most = table.guessing
     if not math.isfinite(most):
         raise InvalidInput(
