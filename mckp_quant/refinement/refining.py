@@ -73,9 +73,8 @@ def refine(
     every layer would change. In every round candidates are proposed from that (`propose`), raced against the incumbent
     on growing parts of the batches (`race`), and what was measured of them corrects the entries (`Correction`). A
     candidate that was measured better, and is better by the corrected entries too, becomes the incumbent. In the end
-    the incumbent must be better than the start by two paired standard errors on all batches, and not clearly worse on
-    those held back. If it is not, the incumbents before it are tried, and then the search begins again with other
-    batches held back.
+    the incumbent must be no worse than the start on all batches, and not clearly worse on those held back. If it is,
+    the incumbents before it are tried, and then the search begins again with other batches held back.
 
     Parameters
     ----------

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CLEAR = 2.0  # paired standard errors over all batches by which the policy must be better than the start
-
 
 @dataclass(frozen=True)
 class Rounds:
@@ -176,12 +174,10 @@ class Search:
         logger.info("%.1f evaluations: KL %.4g, %s", self.spent, self.kl, "better" if accepted else "no better")
 
     def confirm(self) -> tuple[int, float, float]:
-        """Find the last incumbent that is clearly better than the start on all batches, nor worse on those held back.
+        """Find the last incumbent that is no worse than the start on all batches, nor clearly worse on those held back.
 
-        Clearly is by `_CLEAR` standard errors: the best of some dozens of candidates looks a standard error or two
-        better by luck alone, and the batches held back are too few to say that it is not. On these alone it may be
-        worse by up to a standard error: that is no evidence against what the larger part of the batches says. Gives its
-        place, and its difference there with a standard error.
+        On the batches held back alone it may be worse by up to a standard error: that is no evidence against what the
+        larger part of the batches says. Gives its place, and its difference there with a standard error.
         """
         if len(self.incumbents) == 1:
             return 0, 0.0, 0.0
@@ -193,8 +189,8 @@ class Search:
             rest = self._measured.on_rest(self.incumbents[place])
             difference, stderr = paired(rest, start)
             searched = self._measured.known(self.incumbents[place], self._measured.search)
-            everywhere, error = paired([*searched, *rest], [*before, *start])
-            if everywhere <= -_CLEAR * (0 if math.isnan(error) else error) and not difference > stderr:
+            everywhere, _ = paired([*searched, *rest], [*before, *start])
+            if everywhere <= 0 and not difference > stderr:
                 return place, difference, stderr
         logger.info("no improvement held on the batches held back")
         return 0, 0.0, 0.0

@@ -102,33 +102,6 @@ def test_prediction_of_what_was_refined_is_that_of_the_corrected_table() -> None
     assert found.start.predicted == mq.allocate(table, BUDGET).policy.predicted
 
 
-def test_gain_within_twice_its_own_error_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Noise alone makes some candidate look better on the batches of the search; the truth is that it is no better."""
-    rng = np.random.default_rng(0)
-    counts = np.ones(10)
-    noise: dict[tuple[bytes, int], NDArray[np.float64]] = {}
-
-    def measure(self: measuring.Measurements, choice: NDArray[np.int64], position: int) -> Scores:
-        batch = self._order[position]
-        key = choice.tobytes(), batch
-        if key not in noise:
-            noise[key] = 1 + 0.1 * rng.standard_normal(10)
-        self.spent += self._evaluator.sizes[batch] / sum(self.sizes)
-        self._known.setdefault(choice.tobytes(), {})[batch] = noise[key], counts
-        return noise[key], counts
-
-    monkeypatch.setattr(measuring.Measurements, "measure", measure)
-    kept = 0
-    for seed in range(6):
-        noise.clear()
-        found = refine(
-            MODEL, TABLE, BUDGET, BATCHES, evaluations=25, rounds=Rounds(expand=False), run=RunOptions(seed=seed)
-        )
-        assert any(step.accepted for step in found.steps)
-        kept += found.policy == found.start
-    assert kept >= 4
-
-
 def test_record_tells_the_whole_search() -> None:
     found = refine(MODEL, misled(0), BUDGET, BATCHES, evaluations=40)
     spent = [step.evaluations for step in found.steps]
