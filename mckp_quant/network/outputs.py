@@ -9,6 +9,7 @@ from ..errors import InvalidInput, unknown
 from .batches import as_batches
 from .dense_outputs import classes_last, targets_flat
 from .likelihood import LIKELIHOODS
+from .probabilities import logits_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +28,9 @@ class Outputs:
     ----------
     take
         From what the model returns to its logits, ``(samples, classes)`` or ``(samples, tokens, classes)`` floating
-        point. By default the model returns them, or has them as ``.logits``.
+        point. By default the model returns them, or has them as ``.logits``. Of a model that returns probabilities it
+        takes the logarithm, ``lambda p: p.log()``; probabilities taken for logits would make every loss far too small,
+        and are refused.
     likelihood
         ``"categorical"`` for class logits, ``"gaussian"`` for regression with unit variance. Every position of a
         sequence counts, except what the keyword ``attention_mask`` says is padding (with class logits).
@@ -56,8 +59,12 @@ class Outputs:
 
     @property
     def logits(self) -> Callable[..., object] | None:
-        """From what the model returns to ``(samples, ..., classes)`` logits; None where nothing has to be done."""
-        return self.take if self.class_dim is None else classes_last(self.take, self.class_dim)
+        """From what the model returns to ``(samples, ..., classes)`` logits; None where nothing has to be done.
+
+        With class logits it refuses probabilities, wherever a network is run.
+        """
+        taken = self.take if self.class_dim is None else classes_last(self.take, self.class_dim)
+        return logits_only(taken) if self.likelihood == "categorical" else taken
 
     @property
     def distribution(self) -> Likelihood:

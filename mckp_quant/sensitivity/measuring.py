@@ -15,12 +15,13 @@ import torch
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import FLOAT_BITS, as_formats
-from ..network.batches import evaluating
+from ..network.batches import evaluating, forward
 from ..network.discovery import uses_of
 from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
+from ..tables.repair import negative_words
 from ..tables.table import SensitivityTable
 from .arguments import check_formats, chosen_layers, estimator_of, length_of, ranges_for
 from .cache import cached_perturbations, uncached_perturbations
@@ -150,6 +151,7 @@ def measure(
     first = next(stream)
     rows = chosen_layers(model, first, layers)
     tensors = _activations(model, first, rows)
+    classes = 0 if isinstance(estimator, DataFreeEstimator) else _classes(model, first, outputs)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
     with evaluating(model), temporary_disk(limit) as disk:
@@ -184,7 +186,7 @@ def measure(
             checkpoint=checkpoint,
         )
         blank = _blanked(reach.unknown(), rows, columns)
-    return SensitivityTable(
+    table = SensitivityTable(
         layers=tuple(replace(row, macs=macs) for row, macs in zip(rows, reach.counted(rows), strict=True)),
         formats=columns,
         loss=np.where(blank, np.nan, totals.moments.mean.numpy()),
@@ -198,7 +200,20 @@ def measure(
         ranges=ranges,
         activations=tensors,
         likelihood=outputs.likelihood,
+        classes=classes,
     )
+    negative = negative_words(table, table.loss < 0)
+    if negative:
+        logger.warning("%s", negative)
+    return table
+
+
+def _classes(model: nn.Module, batch: Batch, outputs: Outputs) -> int:
+    """How many classes the network's outputs tell apart; 0 where they are no classes."""
+    if outputs.likelihood != "categorical":
+        return 0
+    with evaluating(model), torch.no_grad():
+        return forward(model, batch.head(1), outputs.logits).shape[-1]
 
 
 def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:

@@ -192,7 +192,7 @@ def _handle_rises(
 
 def _about(raw: RawTable) -> dict[str, Any]:
     about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
-    for key in ("samples", "seed"):
+    for key in ("samples", "seed", "classes"):
         if raw.about.get(key):
             about[key] = cells.whole(raw.about[key], Place(raw.source, "of the heading", key))
     return about

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.checks import check_count
 from ..common.documents import entries, field, read_document, whole, write_document
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
@@ -61,6 +63,9 @@ class SensitivityTable:
         The ranges of the layers' inputs that formats of activations were measured with; None where there are none.
     likelihood
         What the outputs were taken for, ``"categorical"`` or ``"gaussian"``; empty where that is not known.
+    classes
+        How many classes the outputs tell apart, so that a loss can be set beside that of a guess; 0 where that is not
+        known, or there are none.
 
     Raises
     ------
@@ -81,6 +86,7 @@ class SensitivityTable:
     activations: tuple[Activation, ...] = ()
     ranges: ActivationRanges | None = None
     likelihood: str = ""
+    classes: int = 0
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -94,6 +100,7 @@ class SensitivityTable:
             name, count = Counter(names).most_common(1)[0]
             if count > 1:
                 raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
+        check_count("classes", self.classes, 0)
         self._freeze("loss", shape)
         self._freeze("stderr", shape)
         if self.contributions is not None:
@@ -153,6 +160,16 @@ class SensitivityTable:
     def format_names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(entry.name for entry in self.formats)
+
+    @property
+    def guessing(self) -> float:
+        """The most that guessing loses, ``ln(classes)`` in nats; inf where losses are not in nats, or K is not known.
+
+        It is the divergence of equal probabilities from certainty. A format that loses more is worse than useless, and
+        a quadratic form that says so is outside the range in which it means anything.
+        """
+        known = self.likelihood == "categorical" and self.classes > 1 and self.unit.startswith("nats per ")
+        return math.log(self.classes) if known else math.inf
 
     @property
     def digest(self) -> str:
@@ -219,6 +236,7 @@ class SensitivityTable:
             "samples": self.samples,
             "seed": self.seed,
             **({"likelihood": self.likelihood} if self.likelihood else {}),
+            **({"classes": self.classes} if self.classes else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
@@ -245,7 +263,7 @@ class SensitivityTable:
         document = read_document(path, KIND, VERSION)
         source = f"the table {str(path)!r}"
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
-        samples, seed = (whole(document.get(name, 0), name, source) for name in ("samples", "seed"))
+        samples, seed, classes = (whole(document.get(name, 0), name, source) for name in ("samples", "seed", "classes"))
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
         try:
             return cls(
@@ -260,6 +278,7 @@ class SensitivityTable:
                 samples=samples,
                 seed=seed,
                 likelihood=str(document.get("likelihood", "")),
+                classes=classes,
                 activations=_activations(document, source),
                 ranges=None
                 if document.get("activation_ranges") is None

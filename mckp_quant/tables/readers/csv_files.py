@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..raw import RawTable
     from ..table import SensitivityTable
 
-_ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood)\s*:\s*(.*)")
+_ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood|classes)\s*:\s*(.*)")
 _FORMAT = re.compile(r"#\s*format\s*:\s*(\S+)\s+weight_bits\s*=\s*(\S+)(?:\s+activation_bits\s*=\s*(\S+))?\s*")
 
 
@@ -132,6 +132,8 @@ def as_csv(table: SensitivityTable, *, long: bool = False) -> str:
         file.write(f"# {key}: {getattr(table, key)}\n")
     if table.likelihood:
         file.write(f"# likelihood: {table.likelihood}\n")
+    if table.classes:
+        file.write(f"# classes: {table.classes}\n")
     for entry in table.formats:
         if not entry.built_in:
             activation = "" if entry.activation_bits is None else f" activation_bits={entry.activation_bits}"
