@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
+from ..formats.fused_layers import EXPERTS, VERSIONS, fused_by
 from ..layers import matching
 from ..solvers import Monotone
 
@@ -33,11 +34,7 @@ TIE_RULES: dict[str, str] = {
     "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
 SHARED_INPUTS = "shared_inputs"  # a rule of `Request.tie_rules` that goes by activation tensors, not by names
-RUNTIME_TIES: dict[str, tuple[str, ...]] = {
-    "vllm": ("qkv", "gate_up"),
-    "sglang": ("qkv", "gate_up"),
-    "tensorrt_llm": ("qkv", "gate_up", "experts"),
-}
+RUNTIME_TIES = tuple(VERSIONS)  # runtimes whose rules are those of `formats.fused_layers`
 
 
 def allowed(
@@ -116,20 +113,28 @@ def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str,
     """
     if isinstance(rules, str):
         raise InvalidInput(f"the rules are one text, {rules!r}: give a list")
-    named = [each for rule in rules for each in RUNTIME_TIES.get(rule, (rule,))]
-    expressions = [_expression(rule) for rule in named]
     names = [layer.name for layer in layers]
+    known = frozenset(names)
     owner: dict[str, list[str]] = {name: [name] for name in names}
-    for number, expression in enumerate(expressions):
-        sets: dict[tuple[int, str, str], list[str]] = {}
+    for expression, without in (each for rule in rules for each in _expressions(rule)):
+        sets: dict[tuple[str, str], list[str]] = {}
         for name in names:
             match = expression.search(name)
             if match is not None:
-                sets.setdefault((number, name[: match.start("part")], name[match.end("part") :]), []).append(name)
-        for members in sets.values():
+                sets.setdefault((name[: match.start("part")], name[match.end("part") :]), []).append(name)
+        for (head, tail), members in sets.items():
+            if any(f"{head}{other}{tail}" in known for other in without):
+                continue
             merged = sorted({each for name in members for each in owner[name]}, key=names.index)
             owner |= dict.fromkeys(merged, merged)
     return tuple(dict.fromkeys(tuple(members) for members in owner.values() if len(members) > 1))
+
+
+def _expressions(rule: str) -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
+    """The expressions of a rule, each with the names of siblings where it does not hold."""
+    if rule not in RUNTIME_TIES:
+        return [(_expression(rule), ())]
+    return [*((row.pattern, row.without) for row in fused_by(rule)), (EXPERTS, ())]
 
 
 def _expression(rule: str) -> re.Pattern[str]:

@@ -62,7 +62,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
         count = cells.whole(elements, facts.place("elements"), least=1)
         if count != math.prod(shape):
             raise InvalidInput(f"{facts.place('elements')}: {count} is not what the shape {raw_shape!r} holds")
-    if channels is None and raw_shape is None and not all(entry in bits for entry in formats):
+    if channels is None and len(shape) == 1 and not all(entry in bits for entry in formats):
         raise InvalidInput(
             f"{facts.place('channels')}: nothing says how many scales layer {name!r} stores: give a column 'shape' or "
             "'channels', or the exact bytes of every format"
@@ -70,12 +70,12 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
     ties = read("ties")
     return Layer(
         name=name,
-        kind=str(read("kind") or "linear"),
+        kind=str(read("kind") or ""),
         shape=shape,
-        channels=(shape[0] if raw_shape is not None else 1)
+        channels=(shape[0] if len(shape) > 1 else None)
         if channels is None
         else cells.whole(channels, facts.place("channels"), least=1),
-        macs=0 if macs is None else cells.whole(macs, facts.place("macs")),
+        macs=None if macs is None else cells.whole(macs, facts.place("macs")),
         ties=() if ties is None else cells.names(ties, facts.place("ties")),
     )
 

@@ -53,7 +53,7 @@ def block_format(kind: str) -> Format:
     size, stored = GGUF_BLOCKS[kind]
 
     def bits(layer: Layer) -> int:
-        return layer.channels * -(-(layer.elements // layer.channels) // size) * stored * 8
+        return layer.known_channels * -(-layer.row // size) * stored * 8
 
     return Format(kind, max(1, 8 * stored // size), stored_bits=bits)
 

@@ -204,8 +204,8 @@ def _facts(table: SensitivityTable, row: int) -> dict[str, object]:
         "layer": layer.name,
         "kind": layer.kind,
         "shape": "x".join(str(size) for size in layer.shape),
-        "channels": layer.channels,
-        "macs": layer.macs,
+        "channels": "" if layer.channels is None else layer.channels,
+        "macs": "" if layer.macs is None else layer.macs,
         "ties": ";".join(layer.ties),
     }
 
