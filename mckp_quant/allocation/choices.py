@@ -85,7 +85,7 @@ def allowed(
             )
             told = f"the target {target!r} takes none of its formats" if target else "the rules leave it no format"
             raise InvalidInput(
-                f"layer {layer.name!r} ({layer.kind}): {told} ({names}); measure another, or add the format 'float'"
+                f"layer {layer.name!r}{f' ({layer.kind})' if layer.kind else ''}: {told} ({names}); measure another, or add the format 'float'"
             )
     return found
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import unknown
 from .schemes import FLOAT
-from .storage import GGUF_BLOCKS, compressed_tensors_bytes, gguf_bytes, matmul_nbits_bytes, packed_bytes, torchao_bytes, whole_blocks
+from .storage import (
+    GGUF_BLOCKS,
+    compressed_tensors_bytes,
+    gguf_bytes,
+    matmul_nbits_bytes,
+    packed_bytes,
+    torchao_bytes,
+    whole_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -52,7 +52,9 @@ def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:
     if scheme is None or scheme.group_size is None:
         return entry.storage_bytes(layer)
     groups = scheme.scales(layer)
-    zero_points = 0 if scheme.symmetric else layer.known_channels * -(-groups // layer.known_channels * scheme.bits // 8)
+    zero_points = (
+        0 if scheme.symmetric else layer.known_channels * -(-groups // layer.known_channels * scheme.bits // 8)
+    )
     return groups * (scheme.group_size * scheme.bits // 8 + 4) + zero_points
 
 

@@ -55,7 +55,8 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | 
         multiply-accumulates of a layer are not known, or no layer has any.
     """
     pairs = list(zip(layers, formats, strict=True))
-    counted = any(layer.macs for layer in layers) and all(layer.macs is not None for layer in layers)
+    counted = not layers or any(layer.macs for layer in layers)
+    counted = counted and all(layer.macs is not None for layer in layers)
     kinds = [kind for kind in (resource(name, target=target) for name in RESOURCES) if counted or not kind.per_mac]
     return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
 

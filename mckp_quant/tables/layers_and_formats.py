@@ -45,7 +45,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
 
     def read(column: str) -> object:
         entry = facts.facts.get(column)
-        return None if entry is None or entry == "" else entry
+        return None if cells.is_blank(entry) else entry
 
     raw_shape, elements, channels, macs = (read(each) for each in ("shape", "elements", "channels", "macs"))
     if raw_shape is None and elements is None:
@@ -62,7 +62,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
         count = cells.whole(elements, facts.place("elements"), least=1)
         if count != math.prod(shape):
             raise InvalidInput(f"{facts.place('elements')}: {count} is not what the shape {raw_shape!r} holds")
-    if channels is None and len(shape) == 1 and not all(entry in bits for entry in formats):
+    if channels is None and raw_shape is None and not all(entry in bits for entry in formats):
         raise InvalidInput(
             f"{facts.place('channels')}: nothing says how many scales layer {name!r} stores: give a column 'shape' or "
             "'channels', or the exact bytes of every format"
@@ -72,7 +72,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
         name=name,
         kind=str(read("kind") or ""),
         shape=shape,
-        channels=(shape[0] if len(shape) > 1 else None)
+        channels=(shape[0] if raw_shape is not None else None)
         if channels is None
         else cells.whole(channels, facts.place("channels"), least=1),
         macs=None if macs is None else cells.whole(macs, facts.place("macs")),

@@ -129,7 +129,7 @@ class _Reader:
         """The layer's name; its facts are kept, and must not differ from row to row."""
         name = self.text(record, "layer")
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
-        facts = {known: entry for known, entry in facts.items() if entry not in (None, "")}
+        facts = {known: entry for known, entry in facts.items() if not cells.is_blank(entry)}
         if name not in self.layers:
             self.layers[name] = LayerFacts(name, facts, self.source, record.line, transposed=self.transposed)
             return name
@@ -175,12 +175,12 @@ class _Long(_Reader):
 
     def _bits(self, record: Record, known: str) -> int | None:
         raw = record.entries.get(self.column[known]) if known in self.column else None
-        return None if raw in (None, "") else cells.whole(raw, self.place(record, self.column[known]), least=1)
+        return None if cells.is_blank(raw) else cells.whole(raw, self.place(record, self.column[known]), least=1)
 
     def _stored(self, record: Record) -> tuple[object, Place | None]:
         for known, size in (("stored_bits", 1), ("bytes", 8)):
             raw = record.entries.get(self.column[known]) if known in self.column else None
-            if raw not in (None, "") and not cells.is_missing(raw, ()):
+            if not cells.is_blank(raw) and not cells.is_missing(raw, ()):
                 where = self.place(record, self.column[known])
                 return size * cells.whole(raw, where), where
         return None, None
@@ -215,7 +215,7 @@ class _Wide(_Reader):
     def _stored(self, record: Record, beside: Mapping[str, str]) -> tuple[object, Place | None]:
         for what, size in (("bits", 1), ("bytes", 8)):
             raw = record.entries.get(beside[what]) if what in beside else None
-            if raw not in (None, "") and not cells.is_missing(raw, ()):
+            if not cells.is_blank(raw) and not cells.is_missing(raw, ()):
                 where = self.place(record, beside[what])
                 return size * cells.whole(raw, where), where
         return None, None

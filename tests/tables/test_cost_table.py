@@ -161,7 +161,7 @@ def test_command_line_takes_tables_of_any_kind_minima_and_measured_costs(
     assert "budget weight_bytes >= 1 changes nothing" in captured.err
     call += ["--budget", "time=1ms", "--on", "missing=drop"]
     assert main([*call, "--allow", "b=w2,w4", "--allow", "last=w2", "--target", "coreml"]) == 2
-    assert "layer 'b' (linear): the target 'coreml' takes none of its formats" in capsys.readouterr().err
+    assert "layer 'b': the target 'coreml' takes none of its formats" in capsys.readouterr().err
     assert main([*call, "--tie-rule", "^(?P<part>a|b)$", "--allow", "*=w2,w4"]) == 0
     policy = json.loads(capsys.readouterr().out)
     assert policy["ties"] == [["a", "b"]]

@@ -200,10 +200,13 @@ def long_records(table: SensitivityTable) -> list[dict[str, object]]:
 
 def _facts(table: SensitivityTable, row: int) -> dict[str, object]:
     layer = table.layers[row]
+    # A shape says how many channels there are; where that is not known, only the number of weights is.
+    some_unknown = any(each.channels is None for each in table.layers)
     return {
         "layer": layer.name,
         "kind": layer.kind,
-        "shape": "x".join(str(size) for size in layer.shape),
+        "shape": "" if layer.channels is None else "x".join(str(size) for size in layer.shape),
+        **({"elements": layer.elements} if some_unknown else {}),
         "channels": "" if layer.channels is None else layer.channels,
         "macs": "" if layer.macs is None else layer.macs,
         "ties": ";".join(layer.ties),

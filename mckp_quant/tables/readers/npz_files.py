@@ -114,7 +114,8 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {
         "layer": np.array(table.layer_names),
         "kind": np.array([layer.kind for layer in table.layers]),
-        "shape": np.array(["x".join(map(str, layer.shape)) for layer in table.layers]),
+        "shape": np.array(["" if each.channels is None else "x".join(map(str, each.shape)) for each in table.layers]),
+        "elements": np.array([layer.elements for layer in table.layers], dtype=np.int64),
         "channels": _known([layer.channels for layer in table.layers]),
         "macs": _known([layer.macs for layer in table.layers]),
         "ties": np.array([";".join(layer.ties) for layer in table.layers]),
