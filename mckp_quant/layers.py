@@ -142,8 +142,8 @@ def matching(layers: Sequence[Layer], rule: str) -> list[int]:
         kinds = [layer.kind for layer in layers]
         if "" in kinds:
             raise InvalidInput(
-                f"nothing says of which kind layer {layers[kinds.index('')].name!r} is, so {rule!r} names no layers for "
-                "sure: give a column 'kind', or name the layers themselves"
+                f"nothing says of which kind layer {layers[kinds.index('')].name!r} is, so {rule!r} names no layers "
+                "for sure: give a column 'kind', or name the layers themselves"
             )
         found = [row for row, kind in enumerate(kinds) if kind == rule.removeprefix(_KIND)]
         if not found:

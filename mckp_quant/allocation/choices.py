@@ -33,6 +33,7 @@ TIE_RULES: dict[str, str] = {
     # The convolutions at the start of a residual block and beside it read the same tensor.
     "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
+_NAMED = 3  # layers that a sentence names
 SHARED_INPUTS = "shared_inputs"  # a rule of `Request.tie_rules` that goes by activation tensors, not by names
 RUNTIME_TIES = tuple(VERSIONS)  # runtimes whose rules are those of `formats.fused_layers`
 
@@ -88,6 +89,39 @@ def allowed(
                 f"layer {layer.name!r}{f' ({layer.kind})' if layer.kind else ''}: {told} ({names}); measure another, or add the format 'float'"
             )
     return found
+
+
+def left_out(table: SensitivityTable, target: str) -> tuple[str, ...]:
+    """Say which formats of a table a target does not take, and why.
+
+    Parameters
+    ----------
+    table
+        The table.
+    target
+        The export target.
+
+    Returns
+    -------
+    sentences
+        One for each reason, those of most layers first.
+    """
+    refuses = capability(target).refuses
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for layer, known in zip(table.layers, ~np.isnan(table.loss), strict=True):
+        for entry, has in zip(table.formats, known, strict=True):
+            if has and (why := refuses(layer, entry)):
+                formats = found.setdefault(why, {"formats": {}, "layers": {}})
+                formats["formats"][entry.name] = formats["layers"][layer.name] = None
+    return tuple(
+        f"the target {target!r} leaves out {', '.join(each['formats'])} for {_counted(list(each['layers']))}: {why}"
+        for why, each in sorted(found.items(), key=lambda pair: -len(pair[1]["layers"]))
+    )
+
+
+def _counted(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:_NAMED]))
+    return f"{shown} and {len(names) - _NAMED} more layers" if len(names) > _NAMED else shown
 
 
 def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str, ...], ...]:

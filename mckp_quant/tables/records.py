@@ -15,6 +15,7 @@ from .raw import FACTS, Cell, FormatFacts, LayerFacts, RawTable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+_LOSSES = ", ".join(ALIASES["loss"])
 _SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)")
 
 
@@ -25,6 +26,7 @@ def from_records(
     *,
     about: Mapping[str, str] | None = None,
     formats: Mapping[str, FormatFacts] | None = None,
+    value: str = "",
 ) -> RawTable:
     """Read records, whichever of the two shapes they have.
 
@@ -45,6 +47,8 @@ def from_records(
         Unit, method, samples and seed, where they are known.
     formats
         What is known of formats already.
+    value
+        What the numbers are called where they are no losses, such as ``"latency"``: a heading for them too.
 
     Returns
     -------
@@ -66,13 +70,11 @@ def from_records(
             for layer in layers
         ]
         return _read(_Transposed(source, meaning, lines), transposed, about, formats)
-    meaning = meanings(source, headings)
+    meaning = meanings(source, headings, value=value)
     long = "format" in meaning.values() and "loss" in meaning.values()
     if not long and "format" in meaning.values():
-        raise InvalidInput(
-            f"{source}, row 1: there is a column for the format but none for the loss; name it one of "
-            f"{', '.join(ALIASES['loss'])}"
-        )
+        wanted = f"the numbers; name it {value}, cost or value" if value else f"the loss; name it one of {_LOSSES}"
+        raise InvalidInput(f"{source}, row 1: there is a column for the format but none for {wanted}")
     return _read(_Long(source, meaning) if long else _Wide(source, meaning), records, about, formats)
 
 

@@ -128,8 +128,8 @@ def open_file(path: Path) -> GgufModel:
         part = path.with_name(f"{match[1]}-{number + 1:05d}-of-{match[3]}.gguf")
         if not part.exists():
             raise InvalidInput(
-                f"{str(path)!r} is one of {count} parts of a model, and part {number + 1} is missing: {str(part)!r} does "
-                "not exist; put all parts into one folder"
+                f"{str(path)!r} is one of {count} parts of a model, and part {number + 1} is missing: {str(part)!r} "
+                "does not exist; put all parts into one folder"
             )
         readers.append(_reader(part))
         if (_number(readers[-1], "split.no"), _number(readers[-1], "split.count")) != (number, count):
