@@ -21,6 +21,7 @@ from .option_groups import Inputs, Only, with_groups
 from .options import (
     DEMO_FOLDER,
     FolderOption,
+    ForceOption,
     JsonOption,
     MaybeResultOptions,
     MaybeTableOption,
@@ -29,6 +30,7 @@ from .options import (
     RunningOptions,
     SeedOption,
     check_output,
+    check_replaced,
     names,
     table_from,
 )
@@ -180,16 +182,21 @@ def validate(
         raise typer.Exit(1)
 
 
+@with_groups
 def demo(
+    inputs: Inputs,
     output: FolderOption = DEMO_FOLDER,
     seed: SeedOption = 0,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Do all of it with a network that comes along: measure, solve at several budgets, validate on real images."""
-    from .demonstration import demonstrate
+    from .demonstration import TABLE, demonstrate
 
     check_output(output / "report.txt")
-    document, written, report = demonstrate(output, seed)
+    if output != DEMO_FOLDER:  # which is the demo's own
+        check_replaced(output / TABLE, inputs, force=force)
+    document, written, report = demonstrate(output, seed, inputs.digest)
     if json:
         show_json(document)
     else:
