@@ -85,8 +85,9 @@ def allowed(
                 if has
             )
             told = f"the target {target!r} takes none of its formats" if target else "the rules leave it no format"
+            kind = f" ({layer.kind})" if layer.kind else ""
             raise InvalidInput(
-                f"layer {layer.name!r}{f' ({layer.kind})' if layer.kind else ''}: {told} ({names}); measure another, or add the format 'float'"
+                f"layer {layer.name!r}{kind}: {told} ({names}); measure another, or add the format 'float'"
             )
     return found
 

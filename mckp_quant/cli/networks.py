@@ -130,8 +130,8 @@ class Source:
         kind = name.partition(":")[0]
         if kind not in DEVICES:
             raise InvalidInput(
-                f"--device {name!r} is no device: write cpu, cuda (or cuda:1, ...) for GPUs of NVIDIA and AMD, mps on a "
-                "Mac, or xpu for those of Intel"
+                f"--device {name!r} is no device: write cpu, cuda (or cuda:1, ...) for GPUs of NVIDIA and AMD, mps on "
+                "a Mac, or xpu for those of Intel"
             )
         try:
             device = torch.device(name)

@@ -174,8 +174,8 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
         for name in names[1:]:
             if given.get(name, FLOAT) != first:
                 raise InvalidInput(
-                    f"{target} fuses the layers {_listed(names)}, but {names[0]!r} {_has(names[0], given)} and {name!r} "
-                    f"{_has(name, given)}; {advice}"
+                    f"{target} fuses the layers {_listed(names)}, but {names[0]!r} {_has(names[0], given)} and "
+                    f"{name!r} {_has(name, given)}; {advice}"
                 )
 
 

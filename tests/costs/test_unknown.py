@@ -46,7 +46,7 @@ def test_a_budget_on_operations_needs_macs(name: str, asked: int | str, tmp_path
 def test_no_operations_at_all_are_no_budget(tmp_path: Path) -> None:
     layers = tuple(Layer(name, "linear", (8, 8), 8, 0) for name in "ab")
     table = SensitivityTable(layers, as_formats("w4,w8"), np.array([[1, 0.1], [1, 0.1]]), np.full((2, 2), np.nan))
-    with pytest.raises(InvalidInput, match="bops cannot be counted: the table says of no layer"):
+    with pytest.raises(InvalidInput, match=r"bops cannot be counted: the table says of no layer"):
         allocate(table, {"bops": 1})
 
 
@@ -69,9 +69,9 @@ SIZED = "tensor,qtype,kld,bytes,elements\na,Q4_K,1,144,256\na,own,0.1,300,256\nb
 def test_channels_that_nobody_gave_are_not_one(tmp_path: Path) -> None:
     table = read(tmp_path, SIZED)
     assert [layer.channels for layer in table.layers] == [None, None]
-    with pytest.raises(InvalidInput, match="how many channels layer 'a' has, .*: give a column 'shape' or 'channels'"):
+    with pytest.raises(InvalidInput, match=r"how many channels layer 'a' has, .*: give a column 'shape' or 'channels'"):
         as_formats("w4")[0].storage_bits(table.layers[0])
-    with pytest.raises(InvalidInput, match="layer 'a' has, .*: give a column 'shape' or 'channels'"):
+    with pytest.raises(InvalidInput, match=r"layer 'a' has, .*: give a column 'shape' or 'channels'"):
         _ = table.layers[0].row
     assert allocate(table, {"weight_bytes": 444}).policy.costs["weight_bytes"] == 444
 
@@ -81,15 +81,15 @@ def test_blocks_of_a_file_that_gives_their_bytes_fit_its_rows(tmp_path: Path) ->
     assert allowed(table, target="gguf").tolist() == [[True, False], [True, False]]
     assert allocate(table, {"weight_bytes": 288}, target="gguf").policy.costs["weight_bytes"] == 288
     padded = read(tmp_path, SIZED.replace("Q4_K,1,144", "Q4_K,1,150"))
-    with pytest.raises(InvalidInput, match="nothing says how long its rows are \\(a column 'shape' or 'channels'\\)"):
+    with pytest.raises(InvalidInput, match=r"nothing says how long its rows are \(a column 'shape' or 'channels'\)"):
         allowed(padded, target="gguf")
 
 
 def test_kinds_that_nobody_gave_are_not_linear(tmp_path: Path) -> None:
     table = read(tmp_path, "layer,shape,w4,w8\na,8x8,1,0.1\nconv,8x3x3x3,1,0.1\n")
-    with pytest.raises(InvalidInput, match="nothing says of which kind layer 'a' is, .*'kind:linear'.* column 'kind'"):
+    with pytest.raises(InvalidInput, match=r"nothing says of which kind layer 'a' is, .*'kind:linear'.* column 'kind'"):
         allocate(table, Request({"weight_bytes": "90%"}, choices={"kind:linear": ["w8"]}))
-    with pytest.raises(InvalidInput, match="layer 'conv': .* nothing says of which kind the layer is"):
+    with pytest.raises(InvalidInput, match=r"layer 'conv': .* nothing says of which kind the layer is"):
         allocate(table, {"weight_bytes": "90%"}, target="openvino")
     assert allocate(table, Request({"weight_bytes": "99%"}, choices={"a": ["w8"]})).policy["a"].name == "w8"
 

@@ -68,7 +68,7 @@ def test_targets_name_rules_that_exist() -> None:
     for target, taken in TARGETS.items():
         find_ties([], taken.ties)
         assert target not in VERSIONS or taken.ties == (target,)
-    with pytest.raises(InvalidInput, match="neither one of .*vllm, sglang, tensorrt_llm"):
+    with pytest.raises(InvalidInput, match=r"neither one of .*vllm, sglang, tensorrt_llm"):
         find_ties([], ["vlm"])
 
 

@@ -52,7 +52,7 @@ def test_what_stands_for_nothing_is_not_allowed(kind: str) -> None:
     read = table_from_arrays(KINDS[kind](), LAYERS, FORMATS, handling=DROP)
     assert np.array_equal(read.table.loss, wanted, equal_nan=True)
     assert [(each.kind, each.layer, each.format) for each in read.findings] == [("missing", "a", "w8")]
-    with pytest.raises(InvalidInput, match="1 cell that need a decision"):
+    with pytest.raises(InvalidInput, match=r"1 cell that need a decision"):
         table_from_arrays(KINDS[kind](), LAYERS, FORMATS)
     errors = SensitivityTable(LAYERS, FORMATS, DATA, KINDS[kind]())  # type: ignore[arg-type]
     assert np.array_equal(errors.stderr, wanted, equal_nan=True)
@@ -71,7 +71,7 @@ def test_one_cost_that_stands_for_nothing_was_not_measured(nothing: Any) -> None
     costs = CostTable("latency", "ns", ("a", "b"), ("w2", "w4"), [[1, entry], [3, 4]])  # type: ignore[arg-type]
     assert costs.cost.tolist() == [[1, -1], [3, 4]]
     table = SensitivityTable(LAYERS, as_formats("w2,w4"), np.array(DATA)[:, :2], np.full((2, 2), np.nan))
-    with pytest.raises(InvalidInput, match="latency of layer 'a' in format 'w4' was not measured"):
+    with pytest.raises(InvalidInput, match=r"latency of layer 'a' in format 'w4' was not measured"):
         allocate(table, Request({"latency": 9}, costs=[costs]))
 
 
