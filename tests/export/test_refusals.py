@@ -198,7 +198,7 @@ class Liar(Json):
 
 def lies() -> list[tuple[dict[str, Any], str]]:
     own = next(layer for layer in mixed().layers if layer.name == "fc")
-    good = Stored(Format.named("w4"), own.elements + 5 * own.channels, "fc.weight")
+    good = Stored(Format.named("w4"), own.elements + 5 * own.known_channels, "fc.weight")
     other = torch.zeros(own.shape)
     return [
         ({}, "layer 'fc' was asked in 'w4', but the artefact has it in 'float'"),
