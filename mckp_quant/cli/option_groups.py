@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hin
 
 Command: TypeAlias = Callable[..., None]
 
-_NO_INPUTS = {"output", "force", "json"}
-_KEPT = {"checkpoint", "cache"}  # they change as the command runs
+# They say where results go and how it is run, and change no result.
+_NO_INPUTS = {"output", "force", "json", "checkpoint", "cache", "memory_limit"}
 _READ = 2**26  # bytes; of larger files size and time are compared
 
 
@@ -53,15 +53,15 @@ class Inputs:
             if name not in _NO_INPUTS:
                 content.update(f"\0{name}\0".encode())
                 for part in value if isinstance(value, list | tuple) else [value]:
-                    _describe(content, part, contents=name not in _KEPT)
+                    _describe(content, part)
         return content.hexdigest()[:32]
 
 
-def _describe(content: hashlib._Hash, value: object, *, contents: bool) -> None:
+def _describe(content: hashlib._Hash, value: object) -> None:
     """Add a value and what lies at the path that it names, alone, as NAME=FILE, FILE.py:function or hf:FOLDER."""
     text = str(value)
     content.update(f"{text}\0".encode("utf-8", "surrogatepass"))
-    if not contents or not isinstance(value, str | Path):
+    if not isinstance(value, str | Path):
         return
     for place in dict.fromkeys([text, text.partition("=")[2], text.rpartition(":")[0], text.partition(":")[2]]):
         try:
