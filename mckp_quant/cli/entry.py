@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,17 @@ _SHORT = {
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "audit": "Compare an existing artefact with the optimum of its size.",
 }
+# What typers old and new say of a value, in the names of Python's types and in those of a parser.
+_PLAIN = (
+    (
+        re.compile(r"('[^']*' is not a valid int(eger)?( range)?|Input should be a valid integer.*)\.?"),
+        "give a whole number",
+    ),
+    (re.compile(r"('[^']*' is not a valid float( range)?|Input should be a valid number.*)\.?"), "give a number"),
+    (re.compile(r"('[^']*' is not a valid bool(ean)?|Input should be a valid boolean.*)\.?"), "give true or false"),
+)
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+_LISTED = re.compile(r"\n- ")  # of errors, a list keeps its lines; whatever else is in one becomes one line
 # Options that have another name now, or are another command's.
 _RENAMED = {
     "measure": {"--target-error": "--precision"},
@@ -134,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         # format_message names the option; it is not part of the public type.
         words = getattr(error, "format_message", error.__str__)()
+        for python, plain in _PLAIN:
+            words = python.sub(plain, words)
         return _say(words, WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
@@ -143,5 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(error: object, code: int) -> int:
-    note("mckp-quant: " + " ".join(str(error).split()))
+    # The operating system's words without Python's number for them, which stand in errors of files.
+    words = _NUMBER.sub("", str(error))
+    lines = (" ".join(line.split()) for line in _LISTED.split(words))
+    note("mckp-quant: " + "\n- ".join(line for line in lines if line))
     return code

@@ -79,7 +79,8 @@ def _read(place: Path) -> Policy:
 
 
 def _in_folder(folder: Path) -> Mapping[str, Format]:
-    found = [*sorted(folder.glob("*.onnx")), *sorted(folder.glob("*.gguf"))]
+    models = dict.fromkeys(from_gguf.first_part(path) for path in sorted(folder.glob("*.gguf")))
+    found = [*sorted(folder.glob("*.onnx")), *models]
     if len(found) == 1:
         read = _read(found[0])
         return dict(zip(read.layer_names, read.formats, strict=True))

@@ -53,7 +53,7 @@ class Policy:
     n_weights
         How many weights the layers have together; 0 where unknown.
     costs
-        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; empty where unknown.
+        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; what is unknown is not there.
     budgets
         The limits that it was made for.
     bound

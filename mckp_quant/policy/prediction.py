@@ -37,7 +37,7 @@ class Prediction:
 
 
 def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | None = None) -> dict[str, int]:
-    """Exact totals of every built-in resource, by what it counts.
+    """Exact totals of every built-in resource that is known of all layers, by what it counts.
 
     Parameters
     ----------
@@ -51,10 +51,13 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | 
     Returns
     -------
     totals
-        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``.
+        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``; without ``"bops"`` where the
+        multiply-accumulates of a layer are not known, or no layer has any.
     """
     pairs = list(zip(layers, formats, strict=True))
-    kinds = [resource(name, target=target) for name in RESOURCES]
+    counted = not layers or any(layer.macs for layer in layers)
+    counted = counted and all(layer.macs is not None for layer in layers)
+    kinds = [kind for kind in (resource(name, target=target) for name in RESOURCES) if counted or not kind.per_mac]
     return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
 
 

@@ -91,7 +91,8 @@ def policy_summary(policy: Policy) -> Text:
     if policy.costs:
         stored = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
         lines.append(f"weights                  {stored}")
-        lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
+        if "bops" in policy.costs:
+            lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
         units = {budget.name: budget.unit for budget in policy.budgets}
         for name, total in policy.costs.items():
             if name not in _LISTED:

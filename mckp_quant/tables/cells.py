@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from numbers import Real
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -23,9 +23,60 @@ def _is_real(raw: object) -> TypeGuard[float]:
     return isinstance(raw, Real) and not isinstance(raw, bool | np.bool_)
 
 
+def is_nothing(raw: object) -> bool:
+    """Whether an entry is none at all: None, what a mask of NumPy hides, or NA or NaT of pandas."""
+    # By their names, so that pandas is neither needed nor loaded.
+    return raw is None or raw is np.ma.masked or type(raw).__name__ in {"NAType", "NaTType"}
+
+
+def is_blank(raw: object) -> bool:
+    """Whether nothing is said: no entry, nan, or a text without letters."""
+    if isinstance(raw, str):
+        return not raw.strip()
+    return is_nothing(raw) or (isinstance(raw, float | np.floating) and math.isnan(raw))
+
+
+def unmasked(entries: Any, missing: object) -> Any:
+    """Numbers without masks.
+
+    Parameters
+    ----------
+    entries
+        An array, a masked one, a data frame, or lists of any of these.
+    missing
+        What to put where a mask hides an entry, or None or NA stands.
+
+    Returns
+    -------
+    numbers
+        The same, as arrays and lists without any of these.
+    """
+    if isinstance(entries, np.ma.MaskedArray) and entries is not np.ma.masked:
+        plain: np.ndarray[Any, Any] = np.ma.getdata(entries)
+        hidden = np.ma.getmaskarray(entries)
+        if not hidden.any():
+            return unmasked(plain, missing)
+        plain = plain.astype(object)
+        plain[hidden] = missing
+        return unmasked(plain, missing).tolist()
+    if is_nothing(entries):
+        return missing
+    if isinstance(entries, list | tuple):
+        plain_rows = (unmasked(entry, missing) for entry in entries)
+        return [row.tolist() if isinstance(row, np.ndarray) else row for row in plain_rows]
+    if hasattr(entries, "to_numpy"):  # a data frame or a column of one
+        entries = entries.to_numpy()
+    if isinstance(entries, np.ndarray) and entries.dtype.kind == "O":
+        found = entries.copy()
+        for at, entry in np.ndenumerate(entries):
+            found[at] = unmasked(entry, missing)
+        return found
+    return entries
+
+
 def is_missing(raw: object, marks: tuple[str, ...]) -> bool:
     """Whether a cell holds no finite number, or one of the marks that stand for none."""
-    if raw is None:
+    if is_nothing(raw):
         return True
     if isinstance(raw, str):
         return raw.strip().casefold() in _NO_NUMBER or raw.strip() in marks

@@ -17,6 +17,7 @@ from ..errors import InvalidInput, unknown
 from ..formats.format import FLOAT, Format, format_document, format_from
 from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
+from .cells import unmasked
 
 if TYPE_CHECKING:
     import os
@@ -41,7 +42,7 @@ class SensitivityTable:
     formats
         The columns.
     loss
-        ``(n_layers, n_formats)`` float64, in `unit`; nan where the format is not allowed for the layer.
+        ``(n_layers, n_formats)`` float64, in `unit`; nan, or a mask, where the format is not allowed for the layer.
     unit
         ``"nats per sample"``, ``"nats per token"``, or the metric's own.
     stderr
@@ -109,13 +110,17 @@ class SensitivityTable:
             if self.batch_sizes is None:
                 raise InvalidInput("contributions come without batch_sizes: give the number of samples in each batch")
             self._freeze("batch_sizes", (batches,))
+            unknown_sizes = np.flatnonzero(np.isnan(self.batch_sizes))
+            if len(unknown_sizes):
+                raise InvalidInput(f"batch_sizes[{unknown_sizes[0]}] is nan: give the number of samples in every batch")
 
     def _freeze(self, name: str, shape: tuple[int, ...]) -> None:
-        odd = self._odd_cell(getattr(self, name)) if len(shape) == 2 else ""
+        given = unmasked(getattr(self, name), np.nan)
+        odd = self._odd_cell(given) if len(shape) == 2 else ""
         if odd:
             raise InvalidInput(f"{name} is not a table of numbers: {odd}")
         try:
-            array = np.array(getattr(self, name), dtype=np.float64)
+            array = np.array(given, dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{name} is not a table of numbers: {error}") from error
         if array.shape != shape:

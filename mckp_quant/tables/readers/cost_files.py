@@ -16,25 +16,27 @@ from ..cost_table import NOT_MEASURED, CostTable
 from ..findings import Place
 from .csv_files import read_csv
 
+_UNIT = "ns"
 _MARKS = ("404",)
 _LISTS = ("layers", "formats", "cost")
 
 
 def read_costs(
-    path: str | os.PathLike[str], *, name: str = "latency", unit: str = "ns", per_unit: int = 1
+    path: str | os.PathLike[str], *, name: str = "latency", unit: str | None = None, per_unit: int = 1
 ) -> CostTable:
     """Read what every layer costs in every format, such as latencies that were measured on a device.
 
     Parameters
     ----------
     path
-        CSV with a row per layer and a column per format, or with the columns layer, format and value; or JSON with
+        CSV with a row per layer and a column per format, or with the columns layer, format and value (which may also
+        be called ``cost``, or as `name` says); or JSON with
         the lists ``layers``, ``formats`` and, layer by layer, ``cost``, and optionally ``name`` and ``unit``. Cells
         that are empty, null or not allowed were not measured.
     name
         What budgets will call it.
     unit
-        What the integers count.
+        What the integers count; by default what the file says, in a CSV as ``# unit: us``, else ``"ns"``.
     per_unit
         How many of these a number in the file stands for: 1,000,000 where the file is in milliseconds and the unit
         is ``"ns"``.
@@ -54,10 +56,10 @@ def read_costs(
     source = os.fspath(path)
     kind = Path(path).suffix.casefold()
     if kind == ".json":
-        return _from_json(source, name, unit, per_unit)
+        return _from_json(source, name, unit or _UNIT, per_unit)
     if kind != ".csv":
         raise unknown("kind of cost table", kind or source, (".csv", ".json"))
-    raw = read_csv(path)
+    raw = read_csv(path, value=name)
     layers, formats = tuple(raw.layers), tuple(raw.formats)
     if not layers or not formats:
         raise InvalidInput(f"{source} has no {'layers' if not layers else 'formats'}")
@@ -68,7 +70,7 @@ def read_costs(
             raise InvalidInput(f"{cell.place}: layer {cell.layer!r} in format {cell.format!r} stands there twice")
         seen.add((cell.layer, cell.format))
         cost[layers.index(cell.layer), formats.index(cell.format)] = _cost(cell.loss, cell.place, per_unit)
-    return CostTable(name, unit, layers, formats, cost)
+    return CostTable(name, unit or raw.about.get("unit") or _UNIT, layers, formats, cost)
 
 
 def _from_json(source: str, name: str, unit: str, per_unit: int) -> CostTable:

@@ -28,7 +28,7 @@ _ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood|classes)\s*:\s*(.
 _FORMAT = re.compile(r"#\s*format\s*:\s*(\S+)\s+weight_bits\s*=\s*(\S+)(?:\s+activation_bits\s*=\s*(\S+))?\s*")
 
 
-def read_csv(path: str | os.PathLike[str]) -> RawTable:
+def read_csv(path: str | os.PathLike[str], *, value: str = "") -> RawTable:
     """Read a CSV file, wide or long.
 
     Lines that start with ``#`` before the heading say more: ``# unit: nats per token``,
@@ -38,6 +38,8 @@ def read_csv(path: str | os.PathLike[str]) -> RawTable:
     ----------
     path
         The file, in UTF-8.
+    value
+        What the numbers are called where they are no losses, see `from_records`.
 
     Returns
     -------
@@ -66,7 +68,7 @@ def read_csv(path: str | os.PathLike[str]) -> RawTable:
     _, headings = next(rows)
     headings = [heading.strip() for heading in headings]
     records = (Record(line, _entries(source, line, headings, row)) for line, row in rows)
-    return from_records(source, headings, records, about=about, formats=formats)
+    return from_records(source, headings, records, about=about, formats=formats, value=value)
 
 
 def _comments(source: str, lines: list[str]) -> tuple[dict[str, str], dict[str, FormatFacts], int]:
@@ -202,12 +204,15 @@ def long_records(table: SensitivityTable) -> list[dict[str, object]]:
 
 def _facts(table: SensitivityTable, row: int) -> dict[str, object]:
     layer = table.layers[row]
+    # A shape says how many channels there are; where that is not known, only the number of weights is.
+    some_unknown = any(each.channels is None for each in table.layers)
     return {
         "layer": layer.name,
         "kind": layer.kind,
-        "shape": "x".join(str(size) for size in layer.shape),
-        "channels": layer.channels,
-        "macs": layer.macs,
+        "shape": "" if layer.channels is None else "x".join(str(size) for size in layer.shape),
+        **({"elements": layer.elements} if some_unknown else {}),
+        "channels": "" if layer.channels is None else layer.channels,
+        "macs": "" if layer.macs is None else layer.macs,
         "ties": ";".join(layer.ties),
     }
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..table import SensitivityTable
 
 _LAYER = {"kind": "kind", "shape": "shape", "elements": "elements", "channels": "channels", "macs": "macs"}
+_COUNTS, _UNKNOWN = ("channels", "macs"), -1
 _FORMAT = ("weight_bits", "activation_bits")
 _ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
@@ -113,9 +114,10 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {
         "layer": np.array(table.layer_names),
         "kind": np.array([layer.kind for layer in table.layers]),
-        "shape": np.array(["x".join(map(str, layer.shape)) for layer in table.layers]),
-        "channels": np.array([layer.channels for layer in table.layers], dtype=np.int64),
-        "macs": np.array([layer.macs for layer in table.layers], dtype=np.int64),
+        "shape": np.array(["" if each.channels is None else "x".join(map(str, each.shape)) for each in table.layers]),
+        "elements": np.array([layer.elements for layer in table.layers], dtype=np.int64),
+        "channels": _known([layer.channels for layer in table.layers]),
+        "macs": _known([layer.macs for layer in table.layers]),
         "ties": np.array([";".join(layer.ties) for layer in table.layers]),
         "format": np.array(table.format_names),
         "weight_bits": np.array([entry.weight_bits for entry in table.formats], dtype=np.int64),
@@ -230,7 +232,11 @@ def _facts(source: str, arrays: dict[str, NDArray[Any]], row: int, n_rows: int) 
                 f"entry for each of the {n_rows} layers"
             )
         facts[name] = arrays[name][row].tolist()
-    return facts
+    return {name: entry for name, entry in facts.items() if not (name in _COUNTS and entry == _UNKNOWN)}
+
+
+def _known(counts: list[int | None]) -> NDArray[np.int64]:
+    return np.array([_UNKNOWN if count is None else count for count in counts], dtype=np.int64)
 
 
 def _bits(source: str, arrays: dict[str, NDArray[Any]], name: str, column: int, n_columns: int) -> int | None:

@@ -87,11 +87,11 @@ def read_traces(path: str | os.PathLike[str]) -> Published:
         raise InvalidInput(f"{source} lacks a list 'delta_weights_4bit_square', or one for other bits")
     trace = _column(source, raw, "Hutchinson_trace", len(names))
     counts = _whole(source, raw, "parameters", len(names), least=1)
-    macs = _whole(source, raw, "bops", len(names), least=0) if "bops" in raw else [0] * len(names)
-    squares = [_column(source, raw, f"delta_weights_{each}bit_square", len(names)) for each in bits]
-    layers = tuple(
-        Layer(name, "conv2d", (count,), 1, each) for name, count, each in zip(names, counts, macs, strict=True)
+    macs: list[int] | list[None] = (
+        _whole(source, raw, "bops", len(names), least=0) if "bops" in raw else [None] * len(names)
     )
+    squares = [_column(source, raw, f"delta_weights_{each}bit_square", len(names)) for each in bits]
+    layers = tuple(Layer(name, "", (count,), None, each) for name, count, each in zip(names, counts, macs, strict=True))
     formats = tuple(
         Format(
             f"int{each}",
