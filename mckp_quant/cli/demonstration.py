@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..allocation.allocating import allocate
-from ..common.documents import PREFIX, write_text
+from ..common.documents import PREFIX
+from ..common.files import write_text
 from ..common.packages import require
 from ..policy.policy import Policy
 from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report

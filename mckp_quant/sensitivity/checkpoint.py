@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..common.documents import field, read_document, write_document
+from ..common.files import readable
 from ..errors import InvalidInput
 from .totals import Totals
 
@@ -85,10 +86,8 @@ class Checkpoint:
                 f"{source} is of another measurement: its weights, layers, formats or settings differ; delete it, or "
                 "name another file"
             )
-        try:
+        with readable(source):
             self._fill(task, totals, document)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
         return totals
 
     def _fill(self, task: Task, totals: Totals, document: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..common.files import temporary_folder
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -138,5 +139,5 @@ def disk(limit: int | None) -> Iterator[Disk | None]:
     if limit is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="mckp-quant-") as folder:
-        yield Disk(Path(folder))
+    with temporary_folder(tempfile.gettempdir()) as folder:
+        yield Disk(folder)

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...common.documents import write_text
+from ...common.files import write_text
 from ...errors import InvalidInput
 from .. import cells
 from ..findings import Place
