@@ -66,10 +66,11 @@ def opened(path: str | os.PathLike[str], what: str, error: type[Exception]) -> I
         handle = os.open(path, flags)
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
         raise error(f"{failed}: {cause}") from cause
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(handle)
+        raise error(f"{failed}: it is a folder, name a file")
     with open(handle, "rb") as file:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
-            raise error(f"{failed}: it is a folder, name a file")
         if stat.S_ISFIFO(mode):
             content = _from_pipe(handle)
             if content is None:

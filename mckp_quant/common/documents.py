@@ -12,6 +12,7 @@ from ..errors import InvalidInput
 from .files import read_json, write_text
 
 PREFIX = "mckp-quant"
+_HALF = re.compile(r"\\ud[89ab]")
 _VERSION = re.compile(r"[0-9]{1,9}")
 
 
@@ -30,7 +31,10 @@ def write_document(path: str | os.PathLike[str], kind: str, version: int, docume
         What to write, in plain types.
     """
     whole = {"schema": f"{PREFIX}/{kind}/{version}", **document}
-    write_text(path, json.dumps(plain(whole), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(plain(whole), indent=1, allow_nan=False) + "\n"
+    if _HALF.search(text):  # of a pair, or alone, which is refused when it is read and so when it is written
+        text = json.dumps(plain(whole), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, text)
 
 
 def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def read_npz_arrays(
         unpacks to more than files of its size hold.
     """
     source = f"the {kind} {os.fspath(path)!r}"
-    with opened(path, kind) as file, readable(f"cannot read {source}: it"), zipfile.ZipFile(file) as archive:
+    with opened(path, kind) as file, readable(source), zipfile.ZipFile(file) as archive:
         members = {}
         for member in archive.infolist():
             name = member.filename.removesuffix(_ENDING)

@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -23,6 +22,8 @@ from .milp import Milp, as_milp
 from .row_model import solve_general
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from ..answer import Answer

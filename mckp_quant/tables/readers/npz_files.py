@@ -124,7 +124,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         "shape": np.array(["x".join(map(str, layer.shape)) for layer in table.layers]),
         "channels": np.array([layer.channels for layer in table.layers], dtype=np.int64),
         "macs": np.array([layer.macs for layer in table.layers], dtype=np.int64),
-        "ties": np.array([";".join(layer.ties) for layer in table.layers]),
+        "ties": np.array([cells.joined(layer.ties) for layer in table.layers]),
         "format": np.array(table.format_names),
         "weight_bits": np.array([entry.weight_bits for entry in table.formats], dtype=np.int64),
         "activation_bits": np.array([entry.activation_bits or 0 for entry in table.formats], dtype=np.int64),
@@ -136,7 +136,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     }
     if table.activations:
         arrays |= {f"activation_{key}": np.array([getattr(each, key) for each in table.activations]) for key in _TENSOR}
-        arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
+        arrays["activation_readers"] = np.array([cells.joined(each.readers) for each in table.activations])
     if table.contributions is not None and table.batch_sizes is not None:
         arrays |= {"contributions": table.contributions, "weights": table.batch_sizes}
     if table.ranges is not None:
@@ -164,8 +164,8 @@ def _names(source: str, arrays: dict[str, NDArray[Any]], name: str) -> list[str]
     found: list[str] = array.tolist()
     known: set[str] = set()
     for row, entry in enumerate(found):
-        if not entry.strip() or entry in known:
-            problem = "stands twice" if entry.strip() else "is no name"
+        if not entry or entry in known:
+            problem = "stands twice" if entry else "is no name"
             raise InvalidInput(f"{source}, row {row}, column {name!r}: {entry!r} {problem}")
         known.add(entry)
     return found
