@@ -101,7 +101,9 @@ def readable(source: str) -> Iterator[None]:
     except PackageMissing:
         raise
     except InvalidInput as error:
-        raise error if source in str(error) else InvalidInput(f"{source} does not fit together: {error}") from error
+        if source in str(error):
+            raise
+        raise InvalidInput(f"{source} does not fit together: {error}") from error
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         reason = reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]} ..."
