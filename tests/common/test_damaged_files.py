@@ -11,7 +11,6 @@ import tomllib
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from mckp_quant.tables import read_activations, read_costs, read_table, read_tra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 # What a program may write where something else was meant; text stands for itself in the file.
 ODD = (
