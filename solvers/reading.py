@@ -196,20 +196,16 @@ def check_plain(document: object, *, text: bool = True) -> None:
     ValueError
         With what was found.
     """
-    level: list[Any] = [document]
+    level: list[Any] = [[document]]
     for _ in range(MOST_LEVELS + 1):
         inner: list[Any] = []
-        for entry in level:
-            if isinstance(entry, dict):
-                if text:
-                    inner.extend(entry)
-                inner.extend(entry.values())
-            elif isinstance(entry, list):
-                inner.extend(entry)
-            elif text and isinstance(entry, str) and not _can_be_written(entry):
-                raise _Odd(f"{entry!r} holds half a character")
-        if not text:
-            inner = [entry for entry in inner if type(entry) in (list, dict)]
+        for holder in level:
+            entries = holder.values() if isinstance(holder, dict) else holder
+            if text:
+                for entry in (*holder, *entries):
+                    if isinstance(entry, str) and not _can_be_written(entry):
+                        raise _Odd(f"{entry!r} holds half a character")
+            inner.extend(entry for entry in entries if type(entry) in (list, dict))
         if not inner:
             return
         level = inner

@@ -105,7 +105,7 @@ def readable(source: str) -> Iterator[None]:
             raise
         raise InvalidInput(f"{source} does not fit together: {error}") from error
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         reason = reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]} ..."
         raise InvalidInput(
             f"{source} has an entry that cannot be read ({reason}): it is damaged, was edited by hand or is something "

@@ -73,7 +73,7 @@ def test_toml_is_bounded_as_json_is(tmp_path: Path) -> None:
         ("a = " + "9" * 5000, "is no TOML that can be read"),
         ("a = " + "[" * 70 + "]" * 70, "nested more than 64 deep"),
         ("a = " + "[" * 5000 + "]" * 5000, "is no TOML"),
-        ("a = ", "the request '.*f.toml' is no TOML: .*line 1"),
+        ("a = ", "the request '.*f.toml' is no TOML: Invalid value"),
     ):
         path.write_text(text)
         with pytest.raises(InvalidInput, match=words):
@@ -121,7 +121,7 @@ def test_whatever_fails_in_reading_names_the_file() -> None:
         AttributeError("x" * 999),
     ):
         with (
-            pytest.raises(InvalidInput, match=rf"^the table 'f' has an entry that .*\({type(error).__name__}: ") as got,
+            pytest.raises(InvalidInput, match=rf"^the table 'f' has an entry that .*\({type(error).__name__}") as got,
             readable("the table 'f'"),
         ):
             raise error

@@ -153,7 +153,7 @@ def as_csv(table: SensitivityTable, *, long: bool = False) -> str:
             name = json.dumps(entry.name) if len(entry.name.split()) > 1 else _telling(entry.name)
             file.write(f"# format: {name} weight_bits={entry.weight_bits}{activation}\n")
     records = long_records(table) if long else wide_records(table)
-    rows = [list(records[0]), *(list(record.values()) for record in records)]
+    rows: list[list[object]] = [list(records[0]), *(list(record.values()) for record in records)]
     rows = [[cells.quoted(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     # The csv module leaves a carriage return bare unless it ends lines.
     returns = any("\r" in cell for row in rows for cell in row if isinstance(cell, str))
