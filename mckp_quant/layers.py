@@ -51,6 +51,11 @@ class Layer:
         names: list[object] = [self.name, self.kind, *self.ties]
         if not all(isinstance(name, str) for name in names):
             raise InvalidInput(f"layer {self.name!r} has name, kind and ties {names!r}: give text")
+        for name in (self.name, self.kind, *self.ties):
+            if not _can_be_written(name):
+                raise InvalidInput(
+                    f"{name!r} of layer {self.name!r} cannot be written: it holds half a character, or zero"
+                )
         if not self.shape:
             raise InvalidInput(f"the shape of layer {self.name!r} is {self.shape!r}: it must have a dimension or more")
         for dimension, size in enumerate(self.shape):
@@ -125,6 +130,11 @@ class Activation:
             return cls(entry["elements"], entry["first"], entry["last"], tuple(readers))
         except InvalidInput as error:
             raise InvalidInput(f"{source}: {error}") from error
+
+
+def _can_be_written(name: str) -> bool:
+    """Whether files can hold the name: UTF-8 has no halves of characters, and NumPy's text ends at zeros."""
+    return "\0" not in name and not any("\ud800" <= each <= "\udfff" for each in name)
 
 
 _KIND = "kind:"

@@ -44,14 +44,16 @@ export: evaluation rounding network layers formats ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors:
-solvers.problem: errors
+solvers.reading:
+solvers.writing:
+solvers.problem: errors reading writing
 solvers.answer: problem
 solvers.families: errors problem
 solvers.bounds: answer errors problem
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
-solvers.backends: answer bounds core errors problem
+solvers.backends: answer bounds core errors problem writing
 solvers.core_search: answer backends bounds core errors problem
 solvers.methods: answer bounds core core_search errors problem
 solvers.chains: answer bounds certify core errors methods problem solution
@@ -239,7 +241,11 @@ def test_no_function_takes_more_parameters_than_a_reader_can_hold() -> None:
 def test_networks_use_solvers_by_their_public_names() -> None:
     used = {(each.source, each.target) for each in IMPORTS if each.ours and not each.source.startswith("solvers")}
     deep = {(source, target) for source, target in used if target.startswith("solvers.")}
-    assert deep == {("common.packages", "solvers.errors")}  # what imports optional packages is written once
+    assert deep == {  # what imports optional packages, and what opens files, is written once
+        ("common.packages", "solvers.errors"),
+        ("common.files", "solvers.reading"),
+        ("common.files", "solvers.writing"),
+    }
 
 
 def test_torch_is_used_only_in_the_rooms_that_need_it() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import mckp_quant as mq
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 
 from ..command_line import Command, WrongInput, say
 from ..pages import fill, markers

@@ -11,9 +11,10 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import PREFIX, check_schema
+from ..common.files import readable
 from ..errors import InvalidInput, unknown
 from ..layers import Activation
-from ..policy.document import policy_arguments, readable
+from ..policy.document import policy_arguments
 from ..policy.policy import KIND as POLICY
 from ..policy.policy import VERSION as POLICY_VERSION
 from ..policy.policy import Policy

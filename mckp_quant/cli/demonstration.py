@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..allocation.allocating import allocate
-from ..common.documents import PREFIX, write_document, write_text
+from ..common.documents import PREFIX, write_document
+from ..common.files import write_text
 from ..common.packages import require
 from ..common.run_options import RunOptions
 from ..policy.policy import Policy

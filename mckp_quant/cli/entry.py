@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,9 +25,9 @@ from .searching import compete, search
 from .solving import compare, solve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 # Typer brings its own copy of click since 0.22 or so; the error that both raise is the base of this public one.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -134,15 +137,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     code
-        0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong.
+        0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong, 130 where
+        Ctrl-C interrupted it, 143 where SIGTERM did.
     """
+    with _terminating_as_interrupted() as terminated:
+        code = _run(arguments)
+    return TERMINATED if terminated else code
+
+
+@contextlib.contextmanager
+def _terminating_as_interrupted() -> Iterator[list[int]]:
+    """Let SIGTERM do what Ctrl-C does, so that state is kept and nothing is left lying about; lists the signals."""
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        heard.append(number)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)
+        else:  # ignored, as in the background of a shell
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
-    except (InvalidInput, InvalidProblem, PackageMissing, OSError) as error:
+    except (InvalidInput, InvalidProblem, PackageMissing) as error:
         return _say(error, WRONG_INPUT)
+    except OSError as error:
+        return _say(error.strerror if error.strerror and error.filename is None else error, WRONG_INPUT)
     except _UsageError as error:
         # format_message names the option; it is not part of the public type.
         words = getattr(error, "format_message", error.__str__)()

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import sys
 import traceback
-import zipfile
 from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.checks import check_count
+from ..common.npz import npz_names, read_npz_arrays
 from ..common.packages import PackageMissing, require
 from ..errors import InvalidInput, unknown
 from .console import note
@@ -248,14 +248,10 @@ def _foreign(filename: str) -> bool:
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:
     check_count("--batch-size", batch_size, 1)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if name in {"inputs", "targets"}}
-            known = list(archive.files)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"data {str(path)!r} cannot be read: {error}") from error
+    arrays = read_npz_arrays(path, "data", ("inputs", "targets"))
     if "inputs" not in arrays:
-        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {', '.join(known) or 'no arrays'}")
+        known = ", ".join(map(repr, npz_names(path, "data")))
+        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {known or 'no arrays'}")
     tensors = {name: _tensor(path, name, array) for name, array in arrays.items()}
     inputs, targets = tensors["inputs"], tensors.get("targets")
     if targets is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..allocation.choices import find_ties
 from ..common.documents import write_document
+from ..common.files import temporary_folder
 from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
@@ -110,8 +110,8 @@ def export(
     _check_capability(exporter, job)
     exporter.check(job)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
+    with temporary_folder(folder.parent) as temporary:
+        made = temporary / folder.name
         made.mkdir()
         notes = exporter.write(job, made)
         report = ExportReport(

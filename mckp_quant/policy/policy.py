@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..common.documents import read_document, write_document
+from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.format import Format, as_formats
 from ..tables.table import SensitivityTable
-from .document import policy_arguments, policy_document, readable
+from .document import policy_arguments, policy_document
 from .prediction import predict, totals
 
 if TYPE_CHECKING:

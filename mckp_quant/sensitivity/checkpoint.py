@@ -11,6 +11,7 @@ import torch
 
 from .._version import __version__
 from ..common.documents import field, read_document, write_document
+from ..common.files import readable
 from ..errors import InvalidInput
 from ..network.fingerprint import Fingerprint, batch_digest
 from .totals import Totals
@@ -143,15 +144,13 @@ class Checkpoint:
                 f"{source} was written by version 0.1, which did not note the network and the data that it belongs to: "
                 "measure anew, with another file or without this one"
             )
-        try:
+        with readable(source):
             differs = self.fingerprint.difference(known)
             if not differs and document["layers"] != self._layers(task):
                 differs = "the layers, or how they are rounded, differ"
             self.batches[:] = [str(each) for each in document["batches"]]
             self._fill(task, totals, document)
             reach.restore(document["reach"])
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
         if differs:
             raise InvalidInput(f"{source} is of another measurement: {differs}; delete it, or name another file")
         return totals

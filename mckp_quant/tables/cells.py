@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from numbers import Real
@@ -12,10 +13,14 @@ import numpy as np
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .findings import Place
 
 NOT_ALLOWED = "not allowed"  # what stands in a text file for a format that a layer must not have
 _NO_NUMBER = {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity"}
+_QUOTE = "'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins to compute at
 _WHOLE = re.compile(r"[+-]?\d{1,19}(\.0*)?")
 
 
@@ -201,7 +206,42 @@ def names(raw: object, place: Place) -> tuple[str, ...]:
     InvalidInput
         When it is neither.
     """
-    parts = raw.split(";") if isinstance(raw, str) else raw
+    parts = _split(raw) if isinstance(raw, str) else raw
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise InvalidInput(f"{place}: {raw!r} is no list of names: write one such as a;b")
-    return tuple(part.strip() for part in parts if part.strip())
+    return tuple(part for part in parts if part)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Names as one text that `names` reads: separated by semicolons, or as a JSON list where that would change them."""
+    found = list(parts)
+    text = ";".join(found)
+    return text if not found or _split(text) == found else json.dumps(found)
+
+
+def _split(text: str) -> list[object]:
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list):
+            return found
+    return [part.strip() for part in text.split(";")]
+
+
+def quoted(text: str) -> str:
+    """Text for a cell of a CSV file, such that `unquoted` gives it back and no spreadsheet takes it for a formula.
+
+    Text that begins like a formula, has blanks at an end, or begins with a quote is put between single quotes.
+    """
+    odd = text[:1] in _FORMULA or text != text.strip() or text.startswith(_QUOTE)
+    return f"{_QUOTE}{text}{_QUOTE}" if odd and text else text
+
+
+def unquoted(raw: object) -> object:
+    """What stands in a cell: without blanks at its ends, or as it is where it stands between single quotes."""
+    if not isinstance(raw, str):
+        return raw
+    text = raw.strip()
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == _QUOTE else text

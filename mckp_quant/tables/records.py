@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _LOSSES = ", ".join(ALIASES["loss"])
-_SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)")
+_SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)", re.DOTALL)
 
 
 def from_records(
@@ -123,9 +123,9 @@ class _Reader:
         """A name that must be there."""
         heading = self.column[known]
         raw = record.entries.get(heading)
-        if not isinstance(raw, str) or not raw.strip():
+        if not isinstance(raw, str) or not raw:
             raise InvalidInput(f"{self.place(record, heading)}: {raw!r} is no name of a {known}")
-        return raw.strip()
+        return raw
 
     def layer(self, record: Record) -> str:
         """The layer's name; its facts are kept, and must not differ from row to row."""

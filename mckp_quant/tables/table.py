@@ -12,6 +12,7 @@ import numpy as np
 
 from ..common.checks import check_count
 from ..common.documents import entries, field, read_document, whole, write_document
+from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.format import FLOAT, Format, format_document, format_from
@@ -267,30 +268,32 @@ class SensitivityTable:
         """
         document = read_document(path, KIND, VERSION)
         source = f"the table {str(path)!r}"
+        with readable(source):
+            return cls._from(document, source)
+
+    @classmethod
+    def _from(cls, document: dict[str, Any], source: str) -> SensitivityTable:
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
         samples, seed, classes = (whole(document.get(name, 0), name, source) for name in ("samples", "seed", "classes"))
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
-        try:
-            return cls(
-                layers=layers,
-                formats=formats,
-                loss=field(document, "loss", source),
-                stderr=field(document, "stderr", source),
-                unit=str(document.get("unit", "nats per sample")),
-                contributions=document.get("contributions"),
-                batch_sizes=document.get("weights"),
-                method=str(document.get("method", "given")),
-                samples=samples,
-                seed=seed,
-                likelihood=str(document.get("likelihood", "")),
-                classes=classes,
-                activations=_activations(document, source),
-                ranges=None
-                if document.get("activation_ranges") is None
-                else ActivationRanges.from_document(document["activation_ranges"], source),
-            )
-        except InvalidInput as error:
-            raise error if source in str(error) else InvalidInput(f"{source}: {error}") from error
+        return cls(
+            layers=layers,
+            formats=formats,
+            loss=field(document, "loss", source),
+            stderr=field(document, "stderr", source),
+            unit=str(document.get("unit", "nats per sample")),
+            contributions=document.get("contributions"),
+            batch_sizes=document.get("weights"),
+            method=str(document.get("method", "given")),
+            samples=samples,
+            seed=seed,
+            likelihood=str(document.get("likelihood", "")),
+            classes=classes,
+            activations=_activations(document, source),
+            ranges=None
+            if document.get("activation_ranges") is None
+            else ActivationRanges.from_document(document["activation_ranges"], source),
+        )
 
 
 def _layer(entry: Any, row: int, source: str) -> Layer:

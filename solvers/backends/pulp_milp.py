@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,11 +16,14 @@ import numpy as np
 from ..errors import require
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
+from ..writing import temporary_folder
 from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from ..answer import Answer
@@ -86,8 +88,8 @@ class Pulp:
             # Not dualT: at 1e-9 CBC prunes true optima of subset-sum-like cores.
             for name in ("primalT", "integerT", "increment"):
                 arguments += [f"-{name}", f"{TOLERANCE:g}"]
-        with tempfile.TemporaryDirectory(prefix="mckp-quant-") as folder:
-            status, sol_status, values, interrupted = _cbc(pulp, whole, Path(folder), arguments, model.hint is not None)
+        with temporary_folder(tempfile.gettempdir()) as folder:
+            status, sol_status, values, interrupted = _cbc(pulp, whole, folder, arguments, model.hint is not None)
         # `status` reads Optimal when CBC merely hit its time limit; `sol_status` tells the two apart.
         claimed = "interrupted" if interrupted else pulp.LpSolution[sol_status]
         complete = sol_status == pulp.LpSolutionOptimal or status == pulp.LpStatusInfeasible

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...common.files import check_regular, read_text, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
@@ -157,10 +158,9 @@ def _number(reader: Any, name: str) -> int:
 def _reader(path: Path) -> Any:
     """A ``gguf.GGUFReader``; raises InvalidInput where the file is missing or something else."""
     gguf = require("gguf", EXTRA)
-    try:
+    check_regular(path, "GGUF file")
+    with readable(f"the GGUF file {str(path)!r}"):
         return gguf.GGUFReader(path)
-    except (OSError, ValueError, LookupError, OverflowError) as error:
-        raise InvalidInput(f"cannot read the GGUF file {str(path)!r}: {error}") from error
 
 
 def weight_of(tensor: Any) -> Any:
@@ -200,10 +200,7 @@ def stored_tensors(path: Path, *, weights: bool = True, halves: bool = False) ->
 
 def read_types(path: Path) -> list[tuple[str, str]]:
     """The lines of a tensor-type file: patterns, and the names of types in capitals; raises InvalidInput."""
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the tensor types {str(path)!r}: {error}") from error
+    lines = read_text(path, "tensor types").split()
     pairs = []
     for line in lines:
         pattern, equals, kind = line.rpartition("=")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...common.documents import write_text
+from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
 from ...layers import Layer

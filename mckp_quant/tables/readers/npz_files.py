@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.files import parse_json, readable
 from ...common.npz import read_npz_arrays, write_npz_arrays
 from ...errors import InvalidInput
 from ...formats.ranges import ActivationRanges
@@ -66,6 +67,13 @@ def read_npz(
     """
     source = os.fspath(path)
     arrays = read_npz_arrays(source, "table", {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"})
+    with readable(source):
+        return _read(source, arrays)
+
+
+def _read(
+    source: str, arrays: dict[str, NDArray[Any]]
+) -> tuple[RawTable, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
     names = _names(source, arrays, "layer"), _names(source, arrays, "format")
     shape = (len(names[0]), len(names[1]))
     loss = _numbers(source, arrays, "loss", shape)
@@ -118,7 +126,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         "elements": np.array([layer.elements for layer in table.layers], dtype=np.int64),
         "channels": _known([layer.channels for layer in table.layers]),
         "macs": _known([layer.macs for layer in table.layers]),
-        "ties": np.array([";".join(layer.ties) for layer in table.layers]),
+        "ties": np.array([cells.joined(layer.ties) for layer in table.layers]),
         "format": np.array(table.format_names),
         "weight_bits": np.array([entry.weight_bits for entry in table.formats], dtype=np.int64),
         "activation_bits": np.array([entry.activation_bits or 0 for entry in table.formats], dtype=np.int64),
@@ -130,7 +138,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     }
     if table.activations:
         arrays |= {f"activation_{key}": np.array([getattr(each, key) for each in table.activations]) for key in _TENSOR}
-        arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
+        arrays["activation_readers"] = np.array([cells.joined(each.readers) for each in table.activations])
     if table.contributions is not None and table.batch_sizes is not None:
         arrays |= {"contributions": table.contributions, "weights": table.batch_sizes}
     if table.ranges is not None:
@@ -156,10 +164,12 @@ def _names(source: str, arrays: dict[str, NDArray[Any]], name: str) -> list[str]
             "it must hold names, in one dimension"
         )
     found: list[str] = array.tolist()
+    known: set[str] = set()
     for row, entry in enumerate(found):
-        if not entry.strip() or found.index(entry) != row:
-            problem = "stands twice" if entry.strip() else "is no name"
+        if not entry or entry in known:
+            problem = "stands twice" if entry else "is no name"
             raise InvalidInput(f"{source}, row {row}, column {name!r}: {entry!r} {problem}")
+        known.add(entry)
     return found
 
 
@@ -203,10 +213,8 @@ def _activations(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[Activati
 def _ranges(source: str, arrays: dict[str, NDArray[Any]]) -> ActivationRanges | None:
     if _RANGES not in arrays:
         return None
-    try:
-        return ActivationRanges.from_document(json.loads(str(arrays[_RANGES])), source)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}, row 0, column {_RANGES!r}: {error}") from error
+    place = f"{source}, row 0, column {_RANGES!r}"
+    return ActivationRanges.from_document(parse_json(str(arrays[_RANGES]), place, "activation ranges"), place)
 
 
 def _stored(stored: NDArray[Any] | None, size: int, row: int, column: int, place: Place) -> int | None:
