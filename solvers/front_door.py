@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Certificate, Solution
+from .solution import GROUND_NONE, GROUND_SEARCH, Certificate, LeastBudgets, Solution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
-_LEAST_SHARE = 0.1  # seconds that the least budget of each resource gets at least
+_LEAST_SHARE = 0.01  # seconds that the least budget of each resource gets at least
+_CERTIFIED_WITHIN = 0.05  # seconds past the limit in which a price for the certificate is looked for
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -50,6 +52,8 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "scip": Scip,
     "pairwise": Pairwise,
 }
+
+_SEEDED = (Exact, Enumerate, CpSat, Highs, Pulp, Scip, Pairwise)  # greedy and evolve are plain baselines
 
 _MANY_BUDGETS = 16  # such as the steps of a peak: state lists grow with each of them, cuts of a general solver do not
 
@@ -72,8 +76,8 @@ def solve(
         ``"auto"`` (exact; SCIP or else HiGHS for more than 16 budgets, CP-SAT where there are further rows, pairwise
         where there are pairs), the name of a solver, or a solver with its options, such as ``Exact(max_states=10**6)``.
     seconds
-        Wall time that the solver may take; where the problem is infeasible, the search for the least budgets that work
-        may take as much again.
+        Wall time for all of it. The least budgets of an infeasible problem are sought when `Solution.least_budget` is
+        read or `Solution.require` is called, which may take as much again, a minute at most.
     seed
         Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
     warm
@@ -82,10 +86,13 @@ def solve(
     Returns
     -------
     solution
-        Selection, exact costs, status, bound and certificate. An infeasible problem is an answer too.
+        Selection, exact costs, status, bound and certificate. An infeasible problem is an answer too. Every solver but
+        greedy, evolve, monotone, the raw backends and those of other packages ends no worse than greedy and relax.
 
     Raises
     ------
+    KeyboardInterrupt
+        When the user interrupts before any selection is known; later the best one is the answer.
     InvalidProblem
         When the solver does not exist or cannot take the problem, or an argument makes no sense.
     SolverUnavailable
@@ -106,9 +113,7 @@ def solve(
         raise InvalidProblem(reason)
 
     certificate, answer = _certified(problem, chosen, seconds, seed, start)
-    least, doubtful = _least_budgets(problem, seconds) if certificate.status is Status.INFEASIBLE else ((), [])
-    if doubtful:
-        answer = dataclasses.replace(answer, stats={**answer.stats, UNPROVED_LEAST: doubtful})
+    least = partial(_least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
     return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
 
 
@@ -143,8 +148,24 @@ def _certified(
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
-    answer = call(problem, solver, seconds, seed, warm)
-    return certificate_of(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
+    deadline = time.perf_counter() + seconds
+    answer = call(problem, solver, seconds, seed, warm, seeded=isinstance(solver, _SEEDED) and not _is_raw(solver))
+    certify = partial(certificate_of, solver=solver.name, witness=type(solver) not in SOLVERS.values())
+    try:
+        until = max(deadline, time.perf_counter() + _CERTIFIED_WITHIN)
+        return certify(problem, answer, deadline=until), answer
+    except KeyboardInterrupt:
+        if answer.choice is None:
+            raise
+        price = np.zeros(problem.n_resources) if answer.price is None else answer.price
+        answer = dataclasses.replace(
+            answer, complete=False, price=price, stats={**answer.stats, "interrupted": True}
+        )
+        return certify(problem, answer), answer
+
+
+def _is_raw(solver: Solver) -> bool:
+    return getattr(solver, "reduce", True) is False
 
 
 def _solution(
@@ -154,7 +175,7 @@ def _solution(
     solver: Solver,
     seed: int,
     seconds: float,
-    least_budget: tuple[int | None, ...],
+    least: Callable[[], LeastBudgets] | None,
 ) -> Solution:
     if answer.choice is None:
         return Solution(
@@ -169,7 +190,7 @@ def _solution(
             seed=seed,
             seconds=seconds,
             stats={**answer.stats, **answer.figures},
-            least_budget=least_budget,
+            least=least,
             reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
@@ -190,15 +211,14 @@ def _solution(
     )
 
 
-def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
+def _least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
     """For each resource the least budget that works while the others stay, or None where none does.
 
     Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
-    least of their group add up to less than 2**50. The second result lists the resources for which time ran out before
-    that was proved.
+    least of their group add up to less than 2**50.
     """
     if problem.n_resources == 1 and problem.rows is None:
-        return problem.least_cost, []
+        return LeastBudgets(problem.least_cost)
     deadline = time.perf_counter() + min(seconds, _LEAST_BUDGET_SECONDS)
     least: list[int | None] = []
     doubtful = []
@@ -212,4 +232,7 @@ def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, 
         least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
         if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
             doubtful.append(resource)
-    return tuple(least), doubtful
+        if cheapest.stats.get("interrupted"):
+            rest = range(resource + 1, problem.n_resources)
+            return LeastBudgets((*least, *(None for _ in rest)), (*doubtful, *rest))
+    return LeastBudgets(tuple(least), tuple(doubtful))

@@ -114,7 +114,7 @@ class _Turns:
         self.answer = answer
         self.stats |= {**answer.stats, "states": self.stats["states"]}
         if better and not answer.complete:
-            self._reduction = reduction = reduce(self._problem, answer.choice)
+            self._reduction = reduction = reduce(self._problem, answer.choice, self._deadline)
             self.answer = dataclasses.replace(answer, choice=reduction.incumbent, complete=reduction.closed)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..front_door import solve
-from ..solution import UNPROVED_LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +88,7 @@ def shortfall_of(problem: Problem, solution: Solution, resource: int) -> Shortfa
         least_budget=solution.least_budget[resource],
         pinned=tuple(single[dearest].tolist()),
         pinned_cost=sum(cost.tolist()),
-        proved=resource not in solution.stats.get(UNPROVED_LEAST, ()),
+        proved=resource not in solution.least_budgets.unproved,
     )
 
 
