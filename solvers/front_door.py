@@ -16,6 +16,7 @@ from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
+from .bounds.lagrangian import lagrangian_bound
 from .calling import call
 from .certify import certificate_of, certify_infeasible, total_value
 from .chains.solver import Monotone
@@ -113,8 +114,33 @@ def solve(
         raise InvalidProblem(reason)
 
     certificate, answer = _certified(problem, chosen, seconds, seed, start)
-    least = partial(_least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
+    least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
     return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+
+
+def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[np.float64]) -> Solution:
+    """What is known of a problem without solving it.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    choice
+        ``(n_groups,)`` labels of a selection within the budgets, or None.
+    price
+        ``(n_resources,)`` float64, for the bound; any price proves one.
+
+    Returns
+    -------
+    solution
+        FEASIBLE, or OPTIMAL where the price proves that; without a selection UNKNOWN.
+    """
+    answer = Answer(None if choice is None else problem.position(choice), price=price)
+    if choice is None:
+        certificate = Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
+    else:
+        certificate = certificate_of(problem, answer, "unproved", witness=False)
+    return _solution(problem, certificate, answer, "none", 0, 0.0, None)
 
 
 def available() -> dict[str, str | None]:
@@ -158,9 +184,7 @@ def _certified(
         if answer.choice is None:
             raise
         price = np.zeros(problem.n_resources) if answer.price is None else answer.price
-        answer = dataclasses.replace(
-            answer, complete=False, price=price, stats={**answer.stats, "interrupted": True}
-        )
+        answer = dataclasses.replace(answer, complete=False, price=price, stats={**answer.stats, "interrupted": True})
         return certify(problem, answer), answer
 
 
@@ -172,7 +196,7 @@ def _solution(
     problem: Problem,
     certificate: Certificate,
     answer: Answer,
-    solver: Solver,
+    solver: Solver | str,
     seed: int,
     seconds: float,
     least: Callable[[], LeastBudgets] | None,
@@ -186,7 +210,7 @@ def _solution(
             status=certificate.status,
             bound=certificate.bound,
             certificate=certificate,
-            solver=repr(solver),
+            solver=solver if isinstance(solver, str) else repr(solver),
             seed=seed,
             seconds=seconds,
             stats={**answer.stats, **answer.figures},
@@ -203,7 +227,7 @@ def _solution(
         status=certificate.status,
         bound=value if exhausted else certificate.bound,
         certificate=certificate,
-        solver=repr(solver),
+        solver=solver if isinstance(solver, str) else repr(solver),
         seed=seed,
         seconds=seconds,
         stats={**answer.stats, **answer.figures},
@@ -211,28 +235,50 @@ def _solution(
     )
 
 
-def _least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
+def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
     """For each resource the least budget that works while the others stay, or None where none does.
 
     Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
     least of their group add up to less than 2**50.
+
+    Parameters
+    ----------
+    problem
+        An infeasible problem.
+    seconds
+        Wall time for all of them; never more than a minute.
+
+    Returns
+    -------
+    least
+        Once time is up or the user interrupts, the rest of the budgets are None and unproved.
     """
     if problem.n_resources == 1 and problem.rows is None:
         return LeastBudgets(problem.least_cost)
     deadline = time.perf_counter() + min(seconds, _LEAST_BUDGET_SECONDS)
     least: list[int | None] = []
-    doubtful = []
+    doubtful: list[int] = []
+    interrupted = False
     for resource in range(problem.n_resources):
+        left = deadline - time.perf_counter()
+        if least and (left <= 0 or interrupted):
+            doubtful.append(resource)
+            least.append(None)
+            continue
         unlimited = problem.budget.copy()
         unlimited[resource] = INT64_MAX
         value = problem.above[resource].astype(np.float64)
         relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
-        share = max((deadline - time.perf_counter()) / (problem.n_resources - resource), _LEAST_SHARE)
-        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
+        share = max(left / (problem.n_resources - resource), _LEAST_SHARE)
+        try:
+            certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
+        except KeyboardInterrupt:
+            interrupted = True
+            doubtful.append(resource)
+            least.append(None)
+            continue
         least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
         if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
             doubtful.append(resource)
-        if cheapest.stats.get("interrupted"):
-            rest = range(resource + 1, problem.n_resources)
-            return LeastBudgets((*least, *(None for _ in rest)), (*doubtful, *rest))
-    return LeastBudgets(tuple(least), tuple(doubtful))
+        interrupted = bool(cheapest.stats.get("interrupted"))
+    return LeastBudgets(tuple(least), tuple(doubtful), interrupted)

@@ -140,10 +140,13 @@ class LeastBudgets:
         out every selection.
     unproved
         The resources for which time ran out before the proof: a smaller budget may work too, or some where it is None.
+    interrupted
+        The user stopped the search.
     """
 
     budget: tuple[int | None, ...]
     unproved: tuple[int, ...] = ()
+    interrupted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

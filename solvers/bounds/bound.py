@@ -58,9 +58,7 @@ def best_price(
     return np.zeros(problem.n_resources) if price is None else price
 
 
-def _relaxed_price(
-    problem: Problem, counts: NDArray[np.bool_], deadline: float
-) -> NDArray[np.float64] | None:
+def _relaxed_price(problem: Problem, counts: NDArray[np.bool_], deadline: float) -> NDArray[np.float64] | None:
     """The multipliers of the linear relaxation from a general solver; None where it finds none.
 
     Its tolerances are absolute, so values count in the largest difference within a group.
@@ -89,9 +87,9 @@ def minimised(
     deadline: float,
     objective: NDArray[np.float64],
     *,
-    A_ub: csr_array,  # noqa: N803 - the names of SciPy
+    A_ub: csr_array,
     b_ub: NDArray[np.float64],
-    A_eq: csr_array,  # noqa: N803
+    A_eq: csr_array,
     b_eq: NDArray[np.float64],
     bounds: NDArray[np.float64] | tuple[int, None] = (0, None),
 ) -> Any | None:

@@ -57,6 +57,8 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
         raise InvalidProblem(f"{name} has {array.ndim} dimensions: it must have {ndim}")
     if array.dtype.kind in "bi":
         return np.array(array, dtype=np.int64)
+    if array.dtype.kind == "u" and int(array.max(initial=0)) <= INT64_MAX:
+        return np.array(array, dtype=np.int64)
     for flat, entry in enumerate(array.ravel()):
         if entry != entry or entry in (float("inf"), float("-inf")) or entry != int(entry):
             raise InvalidProblem(

@@ -18,12 +18,12 @@ import pytest
 
 from mckp_quant.solvers import Problem, Rows, Status, available, solve
 from mckp_quant.solvers.backends.backend_model import BackendModel, Outcome
-from mckp_quant.solvers.interrupt import interruptible
 from mckp_quant.solvers.backends.row_model import solve_general
 from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.interrupt import interruptible
 
 from ..checks import here, verified
 from ..families import with_share
