@@ -78,7 +78,7 @@ def call(
                 return Answer(None, complete=True)
         except KeyboardInterrupt:
             return _or_interrupt(dataclasses.replace(_known(problem, warm), stats={"interrupted": True}))
-        if start is not None and time.perf_counter() > deadline:
+        if time.perf_counter() > deadline:
             return _no_worse_than(problem, Answer(None), start, solver.name)
     answer = _within_budget(problem, solver, deadline, seed, start)
     interrupted = bool(answer.stats.get("interrupted"))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .problem.problem import Problem
 
+_GRACE = 0.1  # seconds past the deadline that greedy has where relax used up the time
+
 
 def seed_of(problem: Problem, deadline: float) -> NDArray[np.int64] | None:
     """The better of what greedy and relax find.
@@ -36,8 +38,8 @@ def seed_of(problem: Problem, deadline: float) -> NDArray[np.int64] | None:
     """
     normal = normalise(problem).problem
     found = []
-    for solver in (Greedy(), Relax()):
-        left = max(deadline - time.perf_counter(), 0.0)
+    for solver, grace in ((Relax(), 0.0), (Greedy(), _GRACE)):
+        left = max(deadline + grace - time.perf_counter(), 0.0)
         found.append(solver(normal, seconds=left, seed=0, warm=None).choice)
     return better_of(problem, *found)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..problem.problem import Problem
 
+_PATIENCE = 0.3  # seconds past its limit that a linear programme is waited for: it keeps it, as a rule
 _FEW = 16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
 
 
@@ -113,10 +114,12 @@ def minimised(
         When the user interrupts.
     """
     linprog = require("scipy.optimize", None).linprog
-    left = max(deadline - time.perf_counter(), 1e-3)
+    left = deadline - time.perf_counter()
+    if left <= 0:
+        return None
     call = partial(linprog, objective, A_ub, b_ub, A_eq, b_eq, bounds, "highs-ds", options={"time_limit": left})
     try:
-        result, _ = interruptible(call, deadline=deadline)
+        result, _ = interruptible(call, deadline=deadline + _PATIENCE)
     except OutOfTime:
         return None
     return result if result.status == 0 else None

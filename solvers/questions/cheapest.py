@@ -122,12 +122,12 @@ def least_cost(
         )
     base, unit = problem.least_cost[resource], _unit(problem, resource)
     low, last = base - unit, reached  # budgets below low + unit are not enough
-    while (high := reached.cost[resource]) - low > unit and not search.is_over:
+    while (high := reached.cost[resource]) - low > unit and not search.is_over():
         middle = low + (high - low) // (2 * unit) * unit
         guesses = [] if search.solves % _BISECT_EVERY == 0 else _guesses(last, resource, max_value)
         guess = next((each for each in guesses if low < each < high), middle)
         last = search.under(min(base - (base - guess) // unit * unit, high - unit))  # rounded up to the grid of costs
-        if last.choice is None and search.is_over:
+        if last.choice is None and search.is_over():
             break
         if last.value <= max_value:
             reached = last
@@ -152,7 +152,6 @@ class _Search:
     interrupted: bool = False
     price: NDArray[np.float64] | None = None
 
-    @property
     def is_over(self) -> bool:
         """Whether time is up or the user interrupted."""
         return self.interrupted or time.perf_counter() >= self.deadline
@@ -181,7 +180,7 @@ class _Search:
 
     def last(self, limit: int, known: Solution | None = None) -> Solution:
         """The answer under this budget; once time is up, what is known, with what the last price proves."""
-        if not self.is_over or self.price is None:
+        if not self.is_over() or self.price is None:
             return self.under(limit, known)
         return unproved(self.within(limit), None if known is None else known.choice, self.price)
 

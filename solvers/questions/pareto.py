@@ -30,6 +30,7 @@ _MOST_STATES = 4 * 10**7  # over all groups, 16 bytes each
 _LONGER_ON_THE_WAY = 8
 _SHORT_ANYWAY = 20_000
 _PACE_FROM = 10**5  # states made by a merge, above which its pace foretells the next one's
+_END_WITHIN = 0.7  # seconds after an interrupt
 _LATE = 200  # states kept of each list once time is up or the user interrupted
 
 
@@ -143,7 +144,7 @@ def front(
     Raises
     ------
     KeyboardInterrupt
-        When the user interrupts twice.
+        When the user interrupts, and so many groups are left that they take longer than a second.
     InvalidProblem
         When an argument makes no sense, another budget may bind, there are further rows, or the front is too long to
         keep.
@@ -159,7 +160,7 @@ def front(
     above, regret = cost[position] - cost[cheapest][group], problem.value[position] - problem.value[best][group]
     floor = math.fsum(problem.value[best].tolist())
     stages: list[_Stage] = []
-    states, error, kept, pace = States.empty_selection(), 0.0, 0, 0.0
+    states, error, kept, pace, give_up = States.empty_selection(), 0.0, 0, 0.0, math.inf
     order, unit = entry_order(above, bounds)
     longest = _longest(max_points or 2, len(order))
     for rank, entering in enumerate(order.tolist() if room >= 0 else []):
@@ -170,8 +171,10 @@ def front(
             try:
                 merged = merge(states, above[own], regret[own], room=room, unit=int(unit[rank]))
             except KeyboardInterrupt:
-                deadline = -math.inf
+                deadline, give_up = -math.inf, time.perf_counter() + _END_WITHIN
         if merged is None:
+            if began > give_up:
+                raise KeyboardInterrupt
             states, lost = thin_to_count(states, _LATE)
             error = (1 + error) * (1 + lost) - 1
         stages.append(_Stage(entering, position[own], above[own], regret[own], states))

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
-from mckp_quant.solvers.interrupt import interruptible
+from mckp_quant.solvers.interrupt import OutOfTime, interruptible
 
 from ..checks import here, verified
 from ..families import with_share
@@ -296,3 +297,71 @@ def test_closed_standard_output_is_no_error() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.startswith("here")
+
+
+def test_call_that_outlives_its_deadline_is_told_and_then_left_behind() -> None:
+    told, free = threading.Event(), threading.Event()
+    assert interruptible(lambda: told.wait(30), told.set, deadline=time.perf_counter()) == (True, False)
+    with pytest.raises(OutOfTime, match="a backend goes on after its time limit"):
+        interruptible(lambda: free.wait(30), deadline=time.perf_counter())
+    free.set()
+
+
+def late(model: BackendModel, seconds: float) -> Outcome:
+    raise OutOfTime("the model takes longer to build than there is time")
+
+
+def test_backend_that_runs_out_of_time_leaves_the_reductions_selection() -> None:
+    problem = hard(20, 5, 3)
+    answer = solve_reduced(problem, late, 30.0, None)
+    assert answer.choice is not None
+    assert answer.stats["claimed"] == "no answer in time: the model takes longer to build than there is time"
+    assert not answer.complete
+    assert solve_raw(problem, late, 30.0, None).choice is None
+
+
+QUESTIONS = {
+    "solve": "solve(problem, seconds=120)",
+    "k_best": "k_best(problem, 5, seconds=120)",
+    "least_cost": "least_cost(problem, 0.999 * known.value, seconds=120)",
+    "explain": "explain(tight, fail, seconds=120)",
+    "resolve": "resolve(problem, known, seconds=120)",
+}
+QUESTION = """
+import os, sys, time
+import numpy as np
+from mckp_quant.solvers import Certificate, Status, explain, instances, k_best, least_cost, resolve, solve
+from mckp_quant.solvers.core_search import lists
+from mckp_quant.solvers.front_door import least_budgets
+from functools import partial
+import dataclasses
+problem = instances.several_budgets(60, 10, 10, seed=0)
+known = solve(problem, "relax")
+tight = problem.with_budget([problem.least_cost[0] - 1, *problem.budget[1:].tolist()])
+fail = dataclasses.replace(solve(tight), least=partial(least_budgets, tight, 120.0))
+before = lists.search_lists
+from mckp_quant.solvers.core_search import several_budgets
+def searching(*arguments):
+    several_budgets.search_lists = before
+    os.write(2, b"searching\\n")
+    return before(*arguments)
+several_budgets.search_lists = searching
+{question}
+print("ended")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to one process")
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_ctrl_c_ends_every_question_with_what_it_has(question: str) -> None:
+    script = QUESTION.format(question=QUESTIONS[question]).replace("\\\\n", "\\n")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            assert child.stderr is not None
+            assert child.stderr.readline() == "searching\n"
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=30)  # a quarter of what it would take
+        finally:
+            child.kill()
+    assert (child.returncode, out) == (0, "ended\n"), err
