@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MANY = 4  # with so many budgets that have a price, bounds prune lists badly and pairs of halves are few
 _FIRST_STATES = {False: 25_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
-_FIRST_SECONDS = 1.0  # of CP-SAT in the first turn
+_FIRST_SECONDS = 0.6  # of CP-SAT in the first turn
 _MORE = 4  # states and seconds of every next turn
 _SHARE_OF_HALVES = {False: 1, True: 4}  # seconds of halves for each second of CP-SAT
 
