@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .bounds.lagrangian import farkas_excess, lagrangian_bound
 from .errors import NoSolution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -25,9 +26,6 @@ GROUND_NONE = "none"
 
 # Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
 TOLERANCE = 1e-12
-
-# In the statistics of an infeasible problem: the resources whose least budget is only the least that was found.
-UNPROVED_LEAST = "least_budget_not_proved"
 
 
 _GROUNDS = {Status.OPTIMAL: (GROUND_DUAL, GROUND_SEARCH), Status.FEASIBLE: (GROUND_NONE,)}  # of a selection
@@ -131,6 +129,26 @@ def _cheapest_fits(problem: Problem) -> bool:
     return False
 
 
+@dataclasses.dataclass(frozen=True)
+class LeastBudgets:
+    """What would make an infeasible problem feasible, one budget at a time.
+
+    Attributes
+    ----------
+    budget
+        For each resource the least budget that works while the other budgets stay, None where the others already rule
+        out every selection.
+    unproved
+        The resources for which time ran out before the proof: a smaller budget may work too, or some where it is None.
+    interrupted
+        The user stopped the search.
+    """
+
+    budget: tuple[int | None, ...]
+    unproved: tuple[int, ...] = ()
+    interrupted: bool = False
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Solution:
     """An answer after the front door has recomputed and certified it.
@@ -159,10 +177,8 @@ class Solution:
         Wall time of the call.
     stats
         Counts that the solver reported.
-    least_budget
-        Where the problem is infeasible: for each resource the least budget that works while the other budgets stay,
-        None where the others already rule out every selection. Empty otherwise. Where time ran out before the proof,
-        `stats` lists the resource under ``"least_budget_not_proved"``: a smaller budget may work too.
+    least
+        Where the problem is infeasible: finds the least budgets, see `least_budgets`. None otherwise.
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows`, or None.
     reason
@@ -180,9 +196,19 @@ class Solution:
     seed: int
     seconds: float
     stats: Mapping[str, Any]
-    least_budget: tuple[int | None, ...] = ()
+    least: Callable[[], LeastBudgets] | None = dataclasses.field(default=None, repr=False)
     auxiliary: NDArray[np.int64] | None = None
     reason: str = ""
+
+    @cached_property
+    def least_budgets(self) -> LeastBudgets:
+        """The least budgets that work; sought when this is first read, which takes many solves. Empty if feasible."""
+        return LeastBudgets(()) if self.least is None else self.least()
+
+    @property
+    def least_budget(self) -> tuple[int | None, ...]:
+        """`LeastBudgets.budget` of `least_budgets`, where the problem is infeasible; empty otherwise."""
+        return self.least_budgets.budget
 
     @property
     def gap(self) -> float:
@@ -225,6 +251,6 @@ class Solution:
         raise NoSolution("no selection is within every budget; " + "; ".join(words))
 
     def _what_works(self, resource: int, least: int | None) -> str:
-        if resource in self.stats.get(UNPROVED_LEAST, ()):
+        if resource in self.least_budgets.unproved:
             return "no value that works was found in time" if least is None else f"the least found in time is {least}"
         return "no value of it works while the others stay" if least is None else f"the least that works is {least}"

@@ -46,21 +46,23 @@ cli: report export search refinement tuning evaluation interactions stability se
 solvers.errors:
 solvers.reading:
 solvers.writing:
+solvers.interrupt:
 solvers.problem: errors reading writing
 solvers.answer: problem
 solvers.families: errors problem
-solvers.bounds: answer errors problem
+solvers.bounds: answer errors interrupt problem
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
-solvers.backends: answer bounds core errors problem writing
+solvers.backends: answer bounds core errors interrupt problem writing
 solvers.core_search: answer backends bounds core errors problem
 solvers.methods: answer bounds core core_search errors problem
+solvers.seeding: answer bounds certify errors methods problem
 solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution
-solvers.calling: answer bounds certify core errors problem solution
+solvers.calling: answer bounds certify core errors problem seeding solution
 solvers.instances: errors families problem
-solvers.front_door: answer backends calling certify chains errors methods pairwise problem solution
+solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"

@@ -126,7 +126,7 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             "or use the solver 'exact'"
         )
     words: dict[str, None] = {}
-    doubtful = solution.stats.get("least_budget_not_proved", ())
+    doubtful = solution.least_budgets.unproved
     rows = zip(index.budgets, solution.budget, solution.least_budget, strict=True)
     for row, (budget, most, least) in enumerate(rows):
         if budget.name not in PEAKS:

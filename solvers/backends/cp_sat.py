@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..errors import require
+from ..interrupt import OutOfTime, interruptible, silenced
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
 from .backend_model import BackendModel, Outcome
-from .interrupt import interruptible
 from .row_model import solve_general
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class CpSat:
         return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
+        deadline = time.perf_counter() + seconds
         cp_model = require("ortools.sat.python.cp_model", None)
         cp = cp_model.CpModel()
         n = len(model.value)
@@ -77,6 +79,8 @@ class CpSat:
         for first, last in zip(model.start[:-1], model.start[1:], strict=True):
             cp.add_exactly_one(x[first:last])
         for row, left in zip(model.cost, model.slack, strict=True):
+            if time.perf_counter() > deadline:
+                raise OutOfTime("the model takes longer to build than there is time")
             cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
         for row in model.rows:
             activity = cp_model.LinearExpr.weighted_sum(
@@ -96,12 +100,13 @@ class CpSat:
             for index, variable in enumerate(x):
                 cp.add_hint(variable, index in hinted)
         solver = cp_model.CpSolver()
-        solver.parameters.max_time_in_seconds = seconds
+        solver.parameters.max_time_in_seconds = max(deadline - time.perf_counter(), 0.0)
         solver.parameters.num_workers = self.threads
         solver.parameters.random_seed = seed % 2**31
         solver.parameters.cp_model_presolve = _largest_cost(model) < _PRESOLVED_BELOW
         solver.parameters.catch_sigint_signal = False  # its own handler hangs where another thread gets the signal
-        status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search)
+        with silenced():
+            status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search, deadline=deadline)
         word = solver.status_name(status)
         complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

@@ -67,7 +67,7 @@ def _solve_rows(
     problem: Problem, rows: Rows, backend: Backend, seconds: float, warm: NDArray[np.int64] | None
 ) -> Answer:
     deadline = time.perf_counter() + seconds
-    price = best_price(problem)
+    price = best_price(problem, deadline=deadline)
     best = None if warm is None else _sound(problem, rows, warm, None)
     whole = _everything(problem, price)
     stats: dict[str, Any] = {"selections_cut_off": 0}

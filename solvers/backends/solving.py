@@ -11,6 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..core.reduction import reduce
+from ..interrupt import OutOfTime
 from .backend_model import BackendModel, Outcome
 from .gap_units import gap_model
 
@@ -96,11 +97,13 @@ def search(
             outcome = backend(model, max(deadline - time.perf_counter(), 0.01))
         except KeyboardInterrupt:
             return Outcome(None, False, "interrupted", interrupted=True), model
+        except OutOfTime as error:
+            return Outcome(None, False, f"no answer in time: {error}"), model
         if outcome.choice is None or (not model.over_budget(outcome.choice) and allowed(outcome)):
             break
         model = model.without(outcome)
         outcome = dataclasses.replace(outcome, choice=None, complete=False)
-        if outcome.interrupted:
+        if outcome.interrupted or time.perf_counter() > deadline:
             break
     return outcome, model
 
@@ -125,6 +128,8 @@ def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[
         outcome = backend(model, seconds)
     except KeyboardInterrupt:
         outcome = Outcome(None, False, "interrupted", interrupted=True)
+    except OutOfTime as error:
+        outcome = Outcome(None, False, f"no answer in time: {error}")
     stats: dict[str, Any] = {"claimed": outcome.claimed}
     if outcome.interrupted:
         stats["interrupted"] = True

@@ -133,7 +133,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
         price, reference = np.array([rate]), fill(problem, hull, rate)  # tied choices are equally cheap
         del hull  # with a million groups every array counts
     else:
-        price = best_price(problem)
+        price = best_price(problem, deadline=deadline)
         reference = _cheapest(problem, allowed, price)
         repaired = repair(problem, reference, price, allowed=allowed, deadline=deadline + _GRACE)
         starts += [] if repaired is None else [repaired]

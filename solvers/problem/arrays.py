@@ -57,6 +57,8 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
         raise InvalidProblem(f"{name} has {array.ndim} dimensions: it must have {ndim}")
     if array.dtype.kind in "bi":
         return np.array(array, dtype=np.int64)
+    if _are_whole(array):
+        return np.array(array, dtype=np.int64)
     for flat, entry in enumerate(array.ravel()):
         if entry != entry or entry in (float("inf"), float("-inf")) or entry != int(entry):
             raise InvalidProblem(
@@ -72,6 +74,16 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
                 "numbers, so give integers"
             )
     return np.array(array, dtype=np.int64)
+
+
+def _are_whole(array: NDArray[Any]) -> bool:
+    """Whether an array of unsigned or floating numbers converts as it stands; else its entries are looked at."""
+    if array.dtype.kind == "u":
+        return int(array.max(initial=0)) <= INT64_MAX
+    if array.dtype.kind != "f":
+        return False
+    # nan and infinity are not within the limit.
+    return bool((np.abs(array) <= LARGEST_EXACT_FLOAT).all() and (array == np.trunc(array)).all())
 
 
 def run_bounds(entries: NDArray[np.int64]) -> NDArray[np.int64]:

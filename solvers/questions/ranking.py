@@ -91,6 +91,8 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
         When k or another number makes no sense, or the problem has further rows or pairwise terms.
     NoSolution
         When a limit was hit before any selection was found, although there may be some.
+    KeyboardInterrupt
+        When the user interrupts before any selection is known; later the list holds those that were found.
     """
     started = time.perf_counter()
     check_whole("k", k, 1)
@@ -103,7 +105,7 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return []
     normal = normalise(problem)
-    normal_price = best_price(normal.problem)
+    normal_price = best_price(normal.problem, deadline=started + seconds)
     price, noise = normal.price(normal_price), 0.0
     if problem.n_resources > 1:
         found, proved, steps = rank_by_partition(problem, k, price, started + seconds)
@@ -146,8 +148,13 @@ def _search(
     while True:
         if limit >= highest:
             limit = math.inf
-        done = _forward(problem, relative, limit + noise, max_states, deadline)
-        found = _backward(relative, done.stages, k, limit + noise)
+        try:
+            done = _forward(problem, relative, limit + noise, max_states, deadline)
+            found = _backward(relative, done.stages, k, limit + noise)
+        except KeyboardInterrupt:
+            if not len(proved):
+                raise
+            return proved, proved, states
         states += done.states
         if not done.complete:
             return np.unique(np.concatenate([proved, found]), axis=0), proved, states

@@ -115,7 +115,7 @@ def test_least_budgets_that_time_ran_out_on_are_not_called_the_least() -> None:
     budget[0] = least[0] - 1
     solution = solve(Problem.from_table(rng.random((100, 10)), cost, budget), seconds=0.2)
     assert solution.status is Status.INFEASIBLE
-    assert solution.stats["least_budget_not_proved"] == [0]
+    assert solution.least_budgets.unproved == (0,)
     assert solution.least_budget[1:] == (None,) * 4
     assert solution.seconds < 10  # a limit of its own would be a minute
     with pytest.raises(NoSolution, match=r"budget\[0\] = \d+: the least found in time is \d+; budget\[1\]"):

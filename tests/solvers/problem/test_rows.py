@@ -304,8 +304,9 @@ def test_front_door_checks_rows_in_exact_integers() -> None:
 
 def test_interrupted_with_rows_only_the_warm_start_is_known() -> None:
     barred = dataclasses.replace(one_of_each(2), rows=rows_of(({1: 1}, 0, 0)))
-    assert solve(barred, Scripted(None)).status is Status.UNKNOWN
-    assert solve(barred, Scripted(None), warm=[1, 0]).status is Status.UNKNOWN
+    for warm in (None, [1, 0]):
+        with pytest.raises(KeyboardInterrupt):
+            solve(barred, Scripted(None), warm=warm)
     solution = checked(barred, solve(barred, Scripted(None), warm=[2, 0]))
     assert solution.value == 2.0
     assert solution.stats["interrupted"] is True
