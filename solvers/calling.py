@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .answer import Answer
+from .bounds.gap import difference, same_to_rounding
 from .bounds.normal_form import normalise
 from .certify import total_value
 from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
-from .solution import TOLERANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,6 +159,9 @@ def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | N
     found = math.inf if answer.choice is None else total_value(problem, answer.choice)
     if found <= given:
         return answer
-    if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
+    missed = math.inf if answer.choice is None else difference(problem, warm, answer.choice)
+    if answer.floating:
+        answer = dataclasses.replace(answer, complete=False)
+    if answer.complete and missed > max(answer.resolution, same_to_rounding(problem)):
         raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
     return dataclasses.replace(answer, choice=warm, auxiliary=auxiliary)

@@ -27,7 +27,8 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Certificate, Solution
+from .solution import GROUND_NONE, UNPROVED_LEAST, Certificate, Solution, is_search_ground
+from .witness import witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
+_ATTEMPTS = 50  # at a least budget whose costs floats cannot tell apart; each costs less than the one before
+_EXACT_COSTS = 2**48  # costs above the least of their group that add up to no more are sums without rounding
 _LEAST_SHARE = 0.1  # seconds that the least budget of each resource gets at least
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
@@ -143,7 +146,8 @@ def _certified(
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
-    answer = call(problem, solver, seconds, seed, warm)
+    deadline = time.perf_counter() + seconds
+    answer = witnessed(problem, call(problem, solver, seconds, seed, warm), seed, deadline)
     return certificate_of(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
 
 
@@ -168,12 +172,12 @@ def _solution(
             solver=repr(solver),
             seed=seed,
             seconds=seconds,
-            stats={**answer.stats, **answer.figures},
+            stats={**answer.stats, **answer.figures, **answer.differences},
             least_budget=least_budget,
             reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
-    exhausted = certificate.status is Status.OPTIMAL and certificate.ground == GROUND_SEARCH
+    exhausted = certificate.status is Status.OPTIMAL and is_search_ground(certificate.ground)
     return Solution(
         choice=problem.label[answer.choice],
         value=value,
@@ -185,7 +189,7 @@ def _solution(
         solver=repr(solver),
         seed=seed,
         seconds=seconds,
-        stats={**answer.stats, **answer.figures},
+        stats={**answer.stats, **answer.figures, **answer.differences},
         auxiliary=answer.auxiliary,
     )
 
@@ -193,9 +197,9 @@ def _solution(
 def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
-    least of their group add up to less than 2**50. The second result lists the resources for which time ran out before
-    that was proved.
+    Each is the exact cost of a selection. Costs that floats cannot tell apart are minimised again under a budget of one
+    unit less, until that is proved infeasible. The second result lists the resources for which time, or the number of
+    attempts, ran out before it was.
     """
     if problem.n_resources == 1 and problem.rows is None:
         return problem.least_cost, []
@@ -208,8 +212,29 @@ def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, 
         value = problem.above[resource].astype(np.float64)
         relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
         share = max((deadline - time.perf_counter()) / (problem.n_resources - resource), _LEAST_SHARE)
-        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
-        least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
-        if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
+        found, proved = _cheapest(relaxed, resource, share)
+        least.append(found)
+        if not proved:
             doubtful.append(resource)
     return tuple(least), doubtful
+
+
+def _cheapest(relaxed: Problem, resource: int, seconds: float) -> tuple[int | None, bool]:
+    """The least cost of a selection of a problem whose values are those costs, and whether it is proved to be."""
+    deadline = time.perf_counter() + seconds
+    largest = sum(np.maximum.reduceat(relaxed.above[resource], relaxed.start[:-1]).tolist())
+    least: int | None = None
+    for _ in range(_ATTEMPTS):
+        left = max(deadline - time.perf_counter(), 0.0)
+        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), left, 0, None)
+        if cheapest.choice is None:
+            return least, certificate.status is Status.INFEASIBLE
+        least = int(relaxed.cost[resource, cheapest.choice].sum())
+        if largest <= _EXACT_COSTS or least == relaxed.least_cost[resource]:
+            return least, certificate.status is Status.OPTIMAL or least == relaxed.least_cost[resource]
+        if time.perf_counter() >= deadline:
+            break
+        budget = relaxed.budget.copy()
+        budget[resource] = least - 1
+        relaxed = relaxed.with_budget(budget)
+    return least, False

@@ -20,13 +20,14 @@ import numpy as np
 
 from ..answer import Status
 from ..bounds.bound import best_price
+from ..bounds.gap import dual_gap, rounding_of
 from ..bounds.lagrangian import lagrangian_bound
 from ..bounds.normal_form import normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
 from ..problem.arguments import check_seconds, check_whole
-from ..solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate, Solution
+from ..solution import GROUND_DUAL, GROUND_NONE, Certificate, Solution, is_search_ground, search_ground
 from .partition import rank_by_partition
 from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of
 from .states import States, nondominated
@@ -106,7 +107,7 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     normal_price = best_price(normal.problem)
     price, noise = normal.price(normal_price), 0.0
     if problem.n_resources > 1:
-        found, proved, steps = rank_by_partition(problem, k, price, started + seconds)
+        found, proved, steps = rank_by_partition(normal.problem, k, normal_price, started + seconds)
     else:
         relative = regrets_of(normal.problem, normal_price)
         found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
@@ -245,12 +246,14 @@ def _certificate(
     problem: Problem, choice: NDArray[np.int64], status: Status, price: NDArray[np.float64], bound: float, noise: float
 ) -> Certificate:
     value = total_value(problem, choice)
-    tolerance = TOLERANCE * math.fsum(np.abs(problem.value[choice]).tolist())
+    gap = dual_gap(problem, choice, price)
+    tolerance = gap.tolerance + rounding_of(value)
+    bound = min(bound, value)
     if status is Status.FEASIBLE:
         return Certificate(status, GROUND_NONE, price, bound, tolerance, value)
-    if value - bound <= tolerance:
+    if gap.closed and value - bound <= tolerance:
         return Certificate(status, GROUND_DUAL, price, bound, tolerance, value)
-    return Certificate(status, GROUND_SEARCH, price, bound, max(tolerance, noise), value)
+    return Certificate(status, search_ground("k_best"), price, bound, max(tolerance, noise), value)
 
 
 def _solution(
@@ -263,7 +266,7 @@ def _solution(
         cost=tuple(problem.cost[:, choice].sum(axis=1).tolist()),
         budget=tuple(problem.budget.tolist()),
         status=certificate.status,
-        bound=value if certificate.ground == GROUND_SEARCH else certificate.bound,
+        bound=value if is_search_ground(certificate.ground) else certificate.bound,
         certificate=certificate,
         solver=f"k_best(k={k})",
         seed=0,
