@@ -55,7 +55,9 @@ def as_array(name: str, values: ArrayLike, *, gaps: bool = False) -> NDArray[Any
         return array
     if not gaps:
         flat = int(np.argmax(masked))
-        raise InvalidProblem(f"{place(name, array, flat)} is masked, None or NA: every entry must be a number")
+        entry = array.flat[flat]
+        shown = repr(entry) if array.dtype == object and _is_missing(entry) else "masked"
+        raise InvalidProblem(f"{place(name, array, flat)} is {shown}: every entry must be a number")
     array = array.astype(np.float64 if array.dtype.kind == "f" else object)
     array[masked] = math.nan
     return array

@@ -114,7 +114,7 @@ class Problem:
                 f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
             )
         numbers = floats("value", values, nan=True)
-        unknown = costs != costs  # noqa: PLR0124  nan, also in an array of objects
+        unknown = costs != costs  # nan, also in an array of objects
         allowed = ~np.isnan(numbers) & ~(unknown if unknown.ndim == 2 else unknown.any(axis=0))
         costs = integers("cost", np.where(allowed, costs, 0), costs.ndim)
         check_not_negative(costs)
