@@ -130,7 +130,7 @@ def difference(problem: Problem, better: NDArray[np.int64], worse: NDArray[np.in
 
 def rounding_of(value: float) -> float:
     """What a stated value, or a bound beside it, may be off: they are single floats, constants included."""
-    return 3 * math.ulp(value) if math.isfinite(value) else 0.0
+    return 3 * math.ulp(value) if value and math.isfinite(value) else 0.0
 
 
 def whole_unit(problem: Problem) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,9 @@ def as_array(name: str, values: ArrayLike, *, gaps: bool = False) -> NDArray[Any
         When the array is not rectangular or an entry is no number.
     """
     try:
-        array = np.asarray(values)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a masked entry in a list: it is found below
+            array = np.asarray(values)
     except (ValueError, TypeError) as error:
         raise InvalidProblem(f"{name} is not a rectangular array: {error}") from error
     masked = _mask_of(values, array.shape)
