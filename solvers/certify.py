@@ -53,7 +53,7 @@ def certificate_of(problem: Problem, answer: Answer, solver: str, *, witness: bo
     value = total_value(problem, answer.choice)
     price, split = _sound_price(problem, answer.price), _sound_split(problem, answer.split)
     gap = dual_gap(problem, answer.choice, price, split)
-    bound = min(lagrangian_bound(problem, price, split), value)
+    bound = min(gap.bound, value)
     tolerance = gap.tolerance + rounding_of(value)
     if answer.complete and witness and problem.rows is None and problem.pairs is None:
         known = reduce(normalise(problem).problem).incumbent

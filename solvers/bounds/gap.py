@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lagrangian import cheapest_at, lagrangian_bound
+from .lagrangian import bound_from, cheapest_at, lagrangian_bound
 from .normal_form import fitting, is_exact_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
+    from .lagrangian import Cheapest
 
 # Prices and sums are rounded; selections closer than this part of the differences that decide count as equal.
 TOLERANCE = 1e-12
@@ -34,10 +35,13 @@ class Gap:
         No feasible selection is better by more than this; rounded up.
     tolerance
         Where the gap is no larger than this, it is rounding.
+    bound
+        What the price proves: `lagrangian.lagrangian_bound`.
     """
 
     size: float
     tolerance: float
+    bound: float
 
     @property
     def closed(self) -> bool:
@@ -46,7 +50,11 @@ class Gap:
 
 
 def dual_gap(
-    problem: Problem, choice: NDArray[np.int64], price: NDArray[np.float64], split: NDArray[np.float64] | None = None
+    problem: Problem,
+    choice: NDArray[np.int64],
+    price: NDArray[np.float64],
+    split: NDArray[np.float64] | None = None,
+    cheapest: Cheapest | None = None,
 ) -> Gap:
     """The gap of a selection at a price.
 
@@ -63,6 +71,8 @@ def dual_gap(
         ``(n_resources,)`` float64, at least 0.
     split
         Of a problem with pairwise terms: see `lagrangian.reparametrise`.
+    cheapest
+        The cheapest selection at the price, where it is known already.
 
     Returns
     -------
@@ -73,10 +83,12 @@ def dual_gap(
         value = math.fsum(problem.terms(choice))
         terms = math.fsum(map(abs, problem.pairs.among(choice)))
         rounding = TOLERANCE * (terms + math.fsum(_spread(problem).tolist()))
-        return Gap(value - lagrangian_bound(problem, price, split), rounding)
-    cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
+        bound = lagrangian_bound(problem, price, split)
+        return Gap(value - bound, rounding, bound)
     if cheapest is None:
-        return Gap(math.inf, 0.0)
+        cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
+    if cheapest is None:
+        return Gap(math.inf, 0.0, -math.inf)
     changed = (choice != cheapest.position).nonzero()[0]
     new, old = problem.value[choice[changed]], problem.value[cheapest.position[changed]]
     size = _sum([*new.tolist(), *(-old).tolist(), cheapest.unused, *cheapest.short.tolist()])
@@ -84,7 +96,8 @@ def dual_gap(
     decides = np.zeros(problem.n_groups)
     np.maximum.at(decides, problem.group[cheapest.near], tied)
     decides[changed] = np.maximum(decides[changed], np.abs(new - old))
-    return Gap(size, _told_apart(problem, TOLERANCE * float(decides.sum())))
+    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum())) if size > 0 else 0.0
+    return Gap(size, tolerance, bound_from(problem.value, cheapest))
 
 
 def same_to_rounding(problem: Problem) -> float:

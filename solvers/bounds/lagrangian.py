@@ -50,6 +50,11 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     fits = fitting(problem)
     value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
     cheapest = cheapest_at(problem, value, fits, price)
+    return bound_from(value, cheapest, rest)
+
+
+def bound_from(value: NDArray[np.float64], cheapest: Cheapest | None, rest: float = 0.0) -> float:
+    """The bound that the cheapest selection at a price proves; `rest` is what the pairwise terms add to it."""
     if cheapest is None:
         return -math.inf
     return _sum_below([*value[cheapest.position].tolist(), rest, -cheapest.unused, *(-cheapest.short).tolist()])

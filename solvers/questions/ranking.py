@@ -21,8 +21,8 @@ import numpy as np
 from ..answer import Status
 from ..bounds.bound import best_price
 from ..bounds.gap import dual_gap, rounding_of
-from ..bounds.lagrangian import lagrangian_bound
-from ..bounds.normal_form import normalise
+from ..bounds.lagrangian import cheapest_at
+from ..bounds.normal_form import fitting, normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
@@ -35,6 +35,7 @@ from .states import States, nondominated
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..bounds.lagrangian import Cheapest
     from ..problem.problem import Problem
 
 # After a pass that kept so many states at most, the limit grows by so much: the lists grow many times as fast.
@@ -115,11 +116,11 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if not len(found):
         found, proved = _any(problem, started + seconds)
     certain = {choice.tobytes() for choice in proved}
-    bound = lagrangian_bound(problem, price)
+    cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
     solutions = []
     for place, choice in enumerate(sorted(found, key=lambda choice: _rank(problem, choice))[:k], start=1):
         status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
-        certificate = _certificate(problem, choice, status, price, bound, noise)
+        certificate = _certificate(problem, choice, status, price, cheapest, noise)
         stats = {"rank": place, "states" if problem.n_resources == 1 else "solves": steps}
         solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
     return solutions
@@ -243,12 +244,17 @@ def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, list[int]
 
 
 def _certificate(
-    problem: Problem, choice: NDArray[np.int64], status: Status, price: NDArray[np.float64], bound: float, noise: float
+    problem: Problem,
+    choice: NDArray[np.int64],
+    status: Status,
+    price: NDArray[np.float64],
+    cheapest: Cheapest | None,
+    noise: float,
 ) -> Certificate:
     value = total_value(problem, choice)
-    gap = dual_gap(problem, choice, price)
+    gap = dual_gap(problem, choice, price, cheapest=cheapest)
     tolerance = gap.tolerance + rounding_of(value)
-    bound = min(bound, value)
+    bound = min(gap.bound, value)
     if status is Status.FEASIBLE:
         return Certificate(status, GROUND_NONE, price, bound, tolerance, value)
     if gap.closed and value - bound <= tolerance:
