@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mckp_quant.solvers import InvalidProblem, Problem, solve
+from mckp_quant.solvers import InvalidProblem, Problem, instances, solve
 
 VALUE = [[9.0, 4.0, 1.0], [6.0, 5.0, 0.5]]
 COST = [[2, 3, 5], [2, 4, 8]]
@@ -67,3 +67,9 @@ def test_missing_entry_is_refused_where_nothing_can_be_left_out() -> None:
         Problem.from_table(VALUE, COST, np.ma.array([9], mask=[1]))
     with pytest.raises(InvalidProblem, match=r"group 0 is empty: every entry of value\[0\] is nan, or has a cost that"):
         Problem.from_table(np.ma.array(VALUE, mask=[[1, 1, 1], [0, 0, 0]]), COST, 9)
+
+
+def test_published_form_takes_missing_entries_too() -> None:
+    value = np.ma.array([[5.0, 9.0], [7.0, 1.0]], mask=[[0, 1], [0, 0]])
+    weight = np.ma.array([[[1, 4], [3, 2]], [[2, 2], [0, 0]]], mask=[[[0, 0], [0, 0]], [[0, 0], [0, 1]]])
+    assert instances.mmkp(value, weight, [9, 9]).label.tolist() == [0, 0]
