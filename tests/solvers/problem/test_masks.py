@@ -10,10 +10,10 @@ import pytest
 
 from mckp_quant.solvers import InvalidProblem, Problem, instances, solve
 
-VALUE = [[9.0, 4.0, 1.0], [6.0, 5.0, 0.5]]
-COST = [[2, 3, 5], [2, 4, 8]]
-MASK = [[0, 0, 1], [0, 0, 0]]
-MASKED = np.ma.array(VALUE, mask=MASK)
+VALUE: Any = [[9.0, 4.0, 1.0], [6.0, 5.0, 0.5]]
+COST: Any = [[2, 3, 5], [2, 4, 8]]
+MASK: Any = [[0, 0, 1], [0, 0, 0]]
+MASKED: Any = np.ma.array(VALUE, mask=MASK)
 
 
 class NAType:
@@ -55,21 +55,23 @@ def test_choice_of_missing_cost_is_not_allowed(cost: Any) -> None:
 
 
 def test_whole_numbers_beside_a_missing_one_stay_exact() -> None:
-    cost = [[2**60 + 1, None], [2**60 + 3, 0]]
+    cost: Any = [[2**60 + 1, None], [2**60 + 3, 0]]
     assert Problem.from_table([[0.0, 1.0], [0.0, 1.0]], cost, 2**62).cost.tolist() == [[2**60 + 1, 2**60 + 3, 0]]
 
 
 def test_missing_entry_is_refused_where_nothing_can_be_left_out() -> None:
-    flat = np.ma.array([1.0, 2.0], mask=[0, 1])
+    flat = np.ma.array([1.0, 2.0], mask=[False, True])
     with pytest.raises(InvalidProblem, match=r"value\[1\] is masked: every entry must be a number"):
         Problem(flat, np.array([[0, 1]]), np.array([1]), np.array([0, 2]), np.array([0, 1]))
     with pytest.raises(InvalidProblem, match=r"budget\[0\] is masked: every entry must be a number"):
-        Problem.from_table(VALUE, COST, np.ma.array([9], mask=[1]))
+        Problem.from_table(VALUE, COST, np.ma.array([9], mask=[True]))
     with pytest.raises(InvalidProblem, match=r"group 0 is empty: every entry of value\[0\] is nan, or has a cost that"):
-        Problem.from_table(np.ma.array(VALUE, mask=[[1, 1, 1], [0, 0, 0]]), COST, 9)
+        Problem.from_table(np.ma.array(VALUE, mask=np.array([[1, 1, 1], [0, 0, 0]], dtype=bool)), COST, 9)
 
 
 def test_published_form_takes_missing_entries_too() -> None:
-    value = np.ma.array([[5.0, 9.0], [7.0, 1.0]], mask=[[0, 1], [0, 0]])
-    weight = np.ma.array([[[1, 4], [3, 2]], [[2, 2], [0, 0]]], mask=[[[0, 0], [0, 0]], [[0, 0], [0, 1]]])
+    value = np.ma.array([[5.0, 9.0], [7.0, 1.0]], mask=np.array([[0, 1], [0, 0]], dtype=bool))
+    weight = np.ma.array(
+        [[[1, 4], [3, 2]], [[2, 2], [0, 0]]], mask=np.array([[[0, 0], [0, 0]], [[0, 0], [0, 1]]], dtype=bool)
+    )
     assert instances.mmkp(value, weight, [9, 9]).label.tolist() == [0, 0]
