@@ -61,8 +61,6 @@ def witnessed(problem: Problem, answer: Answer, seed: int, deadline: float) -> A
 def _searched_again(problem: Problem, answer: Answer, seed: int, deadline: float) -> Answer:
     """The answer with another solver's proof, where that finds one in time."""
     claim = dataclasses.replace(answer, complete=False, floating=False)
-    if answer.choice is not None and _is_closed(problem, answer):
-        return claim
     witness: Solver = Exact() if problem.rows is None else CpSat()
     left = deadline - time.perf_counter()
     if left <= 0 or missing(witness.requires or "numpy") is not None or witness.supports(problem) is not None:
@@ -93,13 +91,6 @@ def _searched_again(problem: Problem, answer: Answer, seed: int, deadline: float
         exhausted_by=found.exhausted_by or witness.name,
         floating=False,
     )
-
-
-def _is_closed(problem: Problem, answer: Answer) -> bool:
-    """Whether the price proves the selection without any search."""
-    if answer.price is None or answer.choice is None or problem.pairs is not None:
-        return False
-    return dual_gap(problem, answer.choice, answer.price).closed
 
 
 def _told_apart(problem: Problem, answer: Answer, deadline: float) -> Answer:
