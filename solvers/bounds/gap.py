@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
     from .lagrangian import Cheapest
 
-# Prices and sums are rounded; selections closer than this part of the differences that decide count as equal. Twice this
+# Prices and sums are rounded; selections closer than this part of the differences that decide count as equal. Twice it
 # is below 1e-12, so nothing counts as equal that is further apart than 1e-12 of the magnitudes.
 TOLERANCE = 4e-13
 _MOST_UNITS = 2**53  # whole multiples of a unit that add up to no more are added exactly
