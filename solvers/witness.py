@@ -100,9 +100,19 @@ def _told_apart(problem: Problem, answer: Answer, deadline: float) -> Answer:
     selections that they make are tried one by one where they are few.
     """
     unproved = dataclasses.replace(answer, complete=False, stats={**answer.stats, "claimed": "optimal, to rounding"})
-    if problem.rows is not None or answer.choice is None:
+    if answer.choice is None:
         return unproved
     normal = normalise(problem).problem
+    if problem.rows is not None:  # the reduced costs know nothing of rows: all selections are tried, or none
+        if Enumerate().supports(normal) is not None:
+            return unproved
+        found = Enumerate()(normal, seconds=max(deadline - time.perf_counter(), 0.0), seed=0, warm=None)
+        if not found.complete or found.choice is None or found.resolution > 0:
+            return unproved
+        if difference(problem, found.choice, answer.choice) <= 0:
+            return dataclasses.replace(answer, resolution=0.0)
+        auxiliary = problem.rows.allow(problem.n_choices, found.choice)
+        return dataclasses.replace(answer, choice=found.choice, auxiliary=auxiliary, resolution=0.0)
     price = best_price(normal)
     gap = dual_gap(normal, answer.choice, price)
     if gap.closed:
