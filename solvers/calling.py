@@ -11,12 +11,12 @@ import numpy as np
 
 from .answer import Answer
 from .bounds.bound import farkas_price
+from .bounds.gap import difference, same_to_rounding
 from .bounds.normal_form import normalise
 from .certify import total_value
 from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
 from .seeding import allows, better_of, seed_of
-from .solution import TOLERANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -201,6 +201,9 @@ def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | N
     found = math.inf if answer.choice is None else total_value(problem, answer.choice)
     if found <= given:
         return answer
-    if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
+    missed = math.inf if answer.choice is None else difference(problem, warm, answer.choice)
+    if answer.floating:
+        answer = dataclasses.replace(answer, complete=False)
+    if answer.complete and missed > max(answer.resolution, same_to_rounding(problem)):
         raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
     return dataclasses.replace(answer, choice=warm, auxiliary=auxiliary)

@@ -9,11 +9,12 @@ import numpy as np
 
 from .answer import Answer, Status
 from .bounds.bound import best_price, farkas_price
+from .bounds.gap import difference, dual_gap, rounding_of, same_to_rounding
 from .bounds.lagrangian import lagrangian_bound
 from .bounds.normal_form import normalise
 from .core.reduction import reduce
 from .errors import SolverFailure
-from .solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate
+from .solution import GROUND_DUAL, GROUND_NONE, Certificate, search_ground
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,25 +55,29 @@ def certificate_of(
     if answer.choice is None:
         return _without_selection(problem, answer, solver, deadline)
     value = total_value(problem, answer.choice)
-    tolerance = TOLERANCE * math.fsum(map(abs, problem.terms(answer.choice)))
     price, split = _sound_price(problem, answer.price, deadline), _sound_split(problem, answer.split)
-    bound = lagrangian_bound(problem, price, split)
+    gap = dual_gap(problem, answer.choice, price, split)
+    bound = min(gap.bound, value)
+    tolerance = gap.tolerance + rounding_of(value)
     if answer.complete and witness and problem.rows is None and problem.pairs is None:
         known = reduce(normalise(problem).problem, deadline=deadline).incumbent
-        if known is not None and total_value(problem, known) < value - max(tolerance, answer.resolution):
+        allowed = max(same_to_rounding(problem), answer.resolution)
+        if known is not None and difference(problem, known, answer.choice) > allowed:
             raise SolverFailure(
                 f"{solver} says that nothing is better than {value}, but there is a selection worth "
                 f"{total_value(problem, known)}"
             )
-    if value - bound <= tolerance:
+    if gap.closed and value - bound <= tolerance:
         return Certificate(Status.OPTIMAL, GROUND_DUAL, price, bound, tolerance, value, split)
     if answer.complete:
-        return Certificate(Status.OPTIMAL, GROUND_SEARCH, price, bound, max(tolerance, answer.resolution), value, split)
+        ground = search_ground(answer.exhausted_by or solver)
+        return Certificate(Status.OPTIMAL, ground, price, bound, max(tolerance, answer.resolution), value, split)
     return Certificate(Status.FEASIBLE, GROUND_NONE, price, bound, tolerance, value, split)
 
 
 def _without_selection(problem: Problem, answer: Answer, solver: str, deadline: float) -> Certificate:
-    certificate = certify_infeasible(problem, GROUND_SEARCH if answer.complete else GROUND_NONE, deadline)
+    ground = search_ground(answer.exhausted_by or solver) if answer.complete else GROUND_NONE
+    certificate = certify_infeasible(problem, ground, deadline)
     if certificate.ground == GROUND_DUAL:
         return certificate
     if not answer.complete:

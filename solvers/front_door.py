@@ -29,7 +29,8 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, GROUND_SEARCH, Certificate, LeastBudgets, Solution
+from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution, is_search_ground
+from .witness import witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
 _LEAST_SHARE = 0.01  # seconds that the least budget of each resource gets at least
 _CERTIFIED_WITHIN = 0.05  # seconds past the limit in which a price for the certificate is looked for
+_ATTEMPTS = 50  # at a least budget whose costs floats cannot tell apart; each costs less than the one before
+_EXACT_COSTS = 2**48  # costs above the least of their group that add up to no more are sums without rounding
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -176,6 +179,7 @@ def _certified(
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
     deadline = time.perf_counter() + seconds
     answer = call(problem, solver, seconds, seed, warm, seeded=isinstance(solver, _SEEDED) and not _is_raw(solver))
+    answer = witnessed(problem, answer, seed, deadline)
     certify = partial(certificate_of, solver=solver.name, witness=type(solver) not in SOLVERS.values())
     try:
         until = max(deadline, time.perf_counter() + _CERTIFIED_WITHIN)
@@ -213,12 +217,12 @@ def _solution(
             solver=solver if isinstance(solver, str) else repr(solver),
             seed=seed,
             seconds=seconds,
-            stats={**answer.stats, **answer.figures},
+            stats={**answer.stats, **answer.figures, **answer.differences},
             least=least,
             reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
-    exhausted = certificate.status is Status.OPTIMAL and certificate.ground == GROUND_SEARCH
+    exhausted = certificate.status is Status.OPTIMAL and is_search_ground(certificate.ground)
     return Solution(
         choice=problem.label[answer.choice],
         value=value,
@@ -230,7 +234,7 @@ def _solution(
         solver=solver if isinstance(solver, str) else repr(solver),
         seed=seed,
         seconds=seconds,
-        stats={**answer.stats, **answer.figures},
+        stats={**answer.stats, **answer.figures, **answer.differences},
         auxiliary=answer.auxiliary,
     )
 
@@ -238,8 +242,8 @@ def _solution(
 def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
-    least of their group add up to less than 2**50.
+    Each is the exact cost of a selection. Costs that floats cannot tell apart are minimised again under a budget of one
+    unit less, until that is proved infeasible.
 
     Parameters
     ----------
@@ -251,7 +255,8 @@ def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
     Returns
     -------
     least
-        Once time is up or the user interrupts, the rest of the budgets are None and unproved.
+        Resources for which time, or the number of attempts, ran out before that was proved are named; once time is up
+        or the user interrupts, the rest of the budgets are None and unproved.
     """
     if problem.n_resources == 1 and problem.rows is None:
         return LeastBudgets(problem.least_cost)
@@ -271,14 +276,34 @@ def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
         relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
         share = max(left / (problem.n_resources - resource), _LEAST_SHARE)
         try:
-            certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
+            found, proved = _cheapest(relaxed, resource, share)
         except KeyboardInterrupt:
             interrupted = True
+            found, proved = None, False
+        least.append(found)
+        if not proved:
             doubtful.append(resource)
-            least.append(None)
-            continue
-        least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
-        if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
-            doubtful.append(resource)
-        interrupted = bool(cheapest.stats.get("interrupted"))
     return LeastBudgets(tuple(least), tuple(doubtful), interrupted)
+
+
+def _cheapest(relaxed: Problem, resource: int, seconds: float) -> tuple[int | None, bool]:
+    """The least cost of a selection of a problem whose values are those costs, and whether it is proved to be."""
+    deadline = time.perf_counter() + seconds
+    largest = sum(np.maximum.reduceat(relaxed.above[resource], relaxed.start[:-1]).tolist())
+    least: int | None = None
+    for _ in range(_ATTEMPTS):
+        left = max(deadline - time.perf_counter(), 0.0)
+        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), left, 0, None)
+        if cheapest.choice is None:
+            return least, certificate.status is Status.INFEASIBLE
+        least = int(relaxed.cost[resource, cheapest.choice].sum())
+        if cheapest.stats.get("interrupted"):
+            raise KeyboardInterrupt
+        if largest <= _EXACT_COSTS or least == relaxed.least_cost[resource]:
+            return least, certificate.status is Status.OPTIMAL or least == relaxed.least_cost[resource]
+        if time.perf_counter() >= deadline:
+            break
+        budget = relaxed.budget.copy()
+        budget[resource] = least - 1
+        relaxed = relaxed.with_budget(budget)
+    return least, False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .answer import Status
+from .bounds.gap import rounding_of, same_to_rounding
 from .bounds.lagrangian import farkas_excess, lagrangian_bound
 from .errors import NoSolution
 
@@ -21,14 +21,25 @@ if TYPE_CHECKING:
     from .problem.problem import Problem
 
 GROUND_DUAL = "dual gap closed"
-GROUND_SEARCH = "search exhausted"
+GROUND_SEARCH = "search exhausted"  # and in brackets whose: see `search_ground`
 GROUND_NONE = "none"
 
-# Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
-TOLERANCE = 1e-12
+
+def search_ground(solver: str) -> str:
+    """The ground of a proof that rests on the exhausted search of a solver, such as ``"search exhausted (exact)"``."""
+    return f"{GROUND_SEARCH} ({solver})"
 
 
-_GROUNDS = {Status.OPTIMAL: (GROUND_DUAL, GROUND_SEARCH), Status.FEASIBLE: (GROUND_NONE,)}  # of a selection
+def is_search_ground(ground: str) -> bool:
+    """Whether a ground is an exhausted search; one without a name, as older files have it, is one too."""
+    return ground == GROUND_SEARCH or (ground.startswith(f"{GROUND_SEARCH} (") and ground.endswith(")"))
+
+
+def _fits(ground: str, status: Status) -> bool:
+    """Whether a selection of that status can be proved on that ground."""
+    if status is Status.OPTIMAL:
+        return ground == GROUND_DUAL or is_search_ground(ground)
+    return ground == GROUND_NONE
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,15 +57,16 @@ class Certificate:
     status
         What is certified.
     ground
-        Why: ``"dual gap closed"`` (recheck it with `holds`), ``"search exhausted"`` (trust in the solver), or
-        ``"none"``.
+        Why: ``"dual gap closed"`` (recheck it with `holds`), ``"search exhausted (exact)"`` (trust in the solver
+        named, which need not be the one that was called), or ``"none"``.
     price
         ``(n_resources,)`` float64, at least 0: value lost per unit of each budget. Of an infeasible problem, a Farkas
         price: even the cheapest selection at that price costs more than the budget at that price.
     bound
         No feasible selection is better than this; ``inf`` where none exists.
     tolerance
-        Values closer than this count as equal: rounding of the sum of values.
+        Values closer than this count as equal: rounding of prices and sums, relative to the differences that decide,
+        and of `value` and `bound`, which are single floats.
     value
         The value of the selection that the certificate is for; nan where there is none.
     split
@@ -98,22 +110,16 @@ class Certificate:
         if self.status is Status.INFEASIBLE:
             if self.bound != float("inf"):
                 return False
-            if self.ground == GROUND_SEARCH:
+            if is_search_ground(self.ground):
                 return not _cheapest_fits(problem)
             return farkas_excess(problem, price) > 0
-        if self.status in _GROUNDS:
-            rounding = TOLERANCE * _magnitude(problem)
-            if self.ground not in _GROUNDS[self.status] or not self.value >= self.bound - rounding:
+        if self.status in (Status.OPTIMAL, Status.FEASIBLE):
+            rounding = same_to_rounding(problem) + rounding_of(self.value)
+            if not _fits(self.ground, self.status) or not self.value >= self.bound - rounding:
                 return False
             if self.ground == GROUND_DUAL and not self.value - self.bound <= min(self.tolerance, rounding):
                 return False
         return self.bound <= lagrangian_bound(problem, price, self.split)
-
-
-def _magnitude(problem: Problem) -> float:
-    """The most that the magnitudes of the terms of a selection can add up to."""
-    own = math.fsum(np.maximum.reduceat(np.abs(problem.value), problem.start[:-1]).tolist())
-    return own if problem.pairs is None else own + math.fsum(np.abs(problem.pairs.value).tolist())
 
 
 def _cheapest_fits(problem: Problem) -> bool:

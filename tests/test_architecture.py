@@ -62,7 +62,8 @@ solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution
 solvers.calling: answer bounds certify core errors problem seeding solution
 solvers.instances: errors families problem
-solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution
+solvers.witness: answer backends bounds errors methods problem
+solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution witness
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"

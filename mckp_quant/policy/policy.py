@@ -62,7 +62,8 @@ class Policy:
     status
         What is known of it, as a sentence such as ``"proved optimal"``.
     ground
-        What the proof rests on: ``"dual gap closed"``, ``"search exhausted"`` or ``"none"``.
+        What the proof rests on: ``"dual gap closed"``, ``"search exhausted (exact)"`` with the solver whose search
+        it was (older files do not name it), or ``"none"``.
     solver
         The solver that found it, with its options; empty for a policy made by hand.
     seed

@@ -67,7 +67,7 @@ class CpSat:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=False)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         deadline = time.perf_counter() + seconds
@@ -93,8 +93,8 @@ class CpSat:
             )
         for pattern in model.forbidden:
             cp.add_bool_or([*(~binary[index] for index in pattern.ones), *(binary[index] for index in pattern.zeros)])
-        scale = _scale(model)
-        cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
+        objective, resolution = _objective(model)
+        cp.minimize(cp_model.LinearExpr.weighted_sum(x, objective))
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index, variable in enumerate(x):
@@ -116,7 +116,7 @@ class CpSat:
             np.flatnonzero(ones[:n]),
             complete,
             word,
-            resolution=model.n_groups / scale,
+            resolution=resolution,
             auxiliary=ones[n:],
             interrupted=interrupted,
         )
@@ -125,6 +125,15 @@ class CpSat:
 def _largest_cost(model: BackendModel) -> int:
     rows: list[int] = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
     return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
+
+
+def _objective(model: BackendModel) -> tuple[list[int], float]:
+    """Integers to minimise, and how finely they tell selections apart: exactly where the values are whole."""
+    if model.whole is not None:
+        return model.whole.tolist(), 0.0
+    scale = _scale(model)
+    # Half a unit for each group of two selections, and the rounding of values on the way to gap units.
+    return [round(value * scale) for value in model.value.tolist()], (model.n_groups + 1) / scale
 
 
 def _scale(model: BackendModel) -> float:

@@ -52,7 +52,7 @@ class Highs:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce)
+        return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce, floating=True)
 
 
 def _minimise(model: BackendModel, seconds: float) -> Outcome:

@@ -55,7 +55,7 @@ class Scip:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=True)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         deadline = time.perf_counter() + seconds

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
     from .backend_model import Backend
 
+REDUCTION = "exact"  # whose proof it is where the reduction, which all exact solvers share, leaves nothing to search
 _CUTS = 20  # selections over budget that a backend may return before it is given up
 
 
@@ -53,7 +54,7 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
         "core_choices": len(reduction.core.position),
     }
     if reduction.closed or not len(reduction.core.group):
-        return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
+        return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats, exhausted_by=REDUCTION)
     model, unit = gap_model(reduction.core, reduction.price, reduction.gap, reduction.incumbent)
     outcome, model = search(model, backend, deadline, lambda _: True)
     stats |= {"claimed": outcome.claimed, "selections_cut_off": len(model.forbidden)}

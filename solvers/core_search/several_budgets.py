@@ -136,7 +136,8 @@ class _Turns:
     def _general(self, seconds: float) -> None:
         if self._general_can and not self._done():
             limit = min(seconds, self._left())
-            self._note(CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice))
+            answer = CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice)
+            self._note(dataclasses.replace(answer, exhausted_by=answer.exhausted_by or CpSat.name))
 
     def _core(self) -> tuple[Any, ...]:
         one = self._reduction

@@ -87,10 +87,10 @@ def test_interrupted_with_rows_the_warm_start_is_left() -> None:
     lightest = np.array(
         [low + int(problem.cost[:, low:high].sum(axis=0)[1:].argmin()) + 1 for low, high in _spans(problem)]
     )
-    nothing = solve_general(problem, stops, 30.0, None, reduced=True)
+    nothing = solve_general(problem, stops, 30.0, None, reduced=True, floating=True)
     assert nothing.choice is None
     assert nothing.stats["interrupted"] is True
-    kept = solve_general(problem, stops, 30.0, lightest, reduced=True)
+    kept = solve_general(problem, stops, 30.0, lightest, reduced=True, floating=True)
     assert kept.choice is not None
     assert kept.choice.tolist() == lightest.tolist()
 

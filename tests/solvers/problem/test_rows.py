@@ -166,7 +166,7 @@ def test_dominated_choice_is_taken_where_a_row_asks_for_it(solver: str) -> None:
     solution = checked(problem, solve(problem, solver))
     assert solution.value == 6.0
     assert solution.status is Status.OPTIMAL
-    assert solution.certificate.ground == "search exhausted"
+    assert solution.certificate.ground.startswith("search exhausted (")
 
 
 @pytest.mark.parametrize("solver", TAKE_ROWS)
@@ -184,7 +184,7 @@ def test_rows_that_nothing_satisfies_are_proved_infeasible(solver: str, rows: Ro
     problem = dataclasses.replace(one_of_each(4), rows=rows)
     solution = checked(problem, solve(problem, solver))
     assert solution.status is Status.INFEASIBLE
-    assert solution.certificate.ground == "search exhausted"
+    assert solution.certificate.ground.startswith("search exhausted (")
     assert solution.least_budget == (None,)
     with pytest.raises(NoSolution, match="no value of it works while the others stay"):
         solution.require()
