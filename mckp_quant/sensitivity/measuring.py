@@ -14,7 +14,8 @@ import torch
 
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
-from ..formats.format import FLOAT_BITS, as_formats
+from ..formats.format import as_formats
+from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating, forward
 from ..network.discovery import uses_of
 from ..network.fingerprint import Fingerprint

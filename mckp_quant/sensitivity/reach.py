@@ -161,7 +161,7 @@ class Reach:
                 logger.warning(why + "; the loss is unknown, so only the widest format is allowed", self._names(found))
         return tuple(rows)
 
-    def counted(self, layers: Sequence[Layer]) -> tuple[int, ...]:
+    def counted(self, layers: Sequence[Layer]) -> tuple[int | None, ...]:
         """Multiply-accumulate operations of each layer: a mean over all samples, rounded up.
 
         A layer that does the same work for every batch as for the first sample keeps that figure.

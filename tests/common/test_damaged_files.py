@@ -74,13 +74,13 @@ def kinds(folder: Path) -> list[Kind]:
     Request({"weight_bytes": 20}, pinned={"a": "w4"}, choices={"b": ("w2", "w4")}).save(folder / "request.json")
     Interactions(("a", "b"), ("w4",), np.ones((1, 2, 2)), np.array([2.0])).save(folder / "terms.npz")
     problem = Problem(
-        [2.0, 1.0, 2.0, 1.0],
-        [[1, 2, 1, 2]],
-        [3],
-        [0, 2, 4],
-        [0, 1, 0, 1],
-        rows=Rows([0, 2], [0, 2], [1, 1], [0], [1], 0),
-        pairs=Pairs([0], [2], [0.5]),
+        np.array([2.0, 1.0, 2.0, 1.0]),
+        np.array([[1, 2, 1, 2]]),
+        np.array([3]),
+        np.array([0, 2, 4]),
+        np.array([0, 1, 0, 1]),
+        rows=Rows(np.array([0, 2]), np.array([0, 2]), np.array([1, 1]), np.array([0]), np.array([1]), 0),
+        pairs=Pairs(np.array([0]), np.array([2]), np.array([0.5])),
     )
     write_problem(problem, folder / "problem.json")
     texts = {

@@ -105,7 +105,12 @@ def test_pipe_that_something_writes_to_is_read_and_libraries_do_not_get_it(tmp_p
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # so that the writer need not wait
     writer = os.open(pipe, os.O_WRONLY)
     os.write(writer, b"[1")
-    thread = threading.Thread(target=lambda: (os.write(writer, b", 2]"), os.close(writer)))
+
+    def finish() -> None:
+        os.write(writer, b", 2]")
+        os.close(writer)
+
+    thread = threading.Thread(target=finish)
     thread.start()
     assert read_json(pipe, "table") == [1, 2]
     thread.join()

@@ -81,6 +81,11 @@ def plain(module: nn.Module, x: Tensor) -> Tensor:
     return out
 
 
+def _functional(module: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(module.weight, Tensor)
+    return F.linear(x, module.weight)
+
+
 CASES: dict[str, Callable[[], Net]] = {
     "SAME, stride 2": lambda: Net(Same(2, 4, 3, stride=2), nn.Linear(4, 4), plain),
     "SAME, stride 1": lambda: Net(Same(2, 4, 3), nn.Linear(4, 4), plain),
@@ -88,7 +93,7 @@ CASES: dict[str, Callable[[], Net]] = {
     "scaled, with an adapter": lambda: Net(nn.Conv2d(2, 4, 3), Scaled(4), plain),
     "input under another name": lambda: Net(nn.Conv2d(2, 4, 3), Named(4, 4), lambda m, x: m(features=x)),
     "more than a tensor": lambda: Net(nn.Conv2d(2, 4, 3), Paired(4, 4), lambda m, x: m(x)[0]),
-    "weight without its module": lambda: Net(nn.Conv2d(2, 4, 3), nn.Linear(4, 4), lambda m, x: F.linear(x, m.weight)),
+    "weight without its module": lambda: Net(nn.Conv2d(2, 4, 3), nn.Linear(4, 4), _functional),
 }
 
 

@@ -23,7 +23,7 @@ def pandas_na() -> Any:
 
 
 def masked(**options: Any) -> Any:
-    return np.ma.array(DATA, mask=[[0, 0, 1], [0, 0, 0]], **options)
+    return np.ma.array(np.array(DATA), mask=np.array([[0, 0, 1], [0, 0, 0]], dtype=bool), **options)
 
 
 def frame() -> Any:
@@ -60,7 +60,7 @@ def test_what_stands_for_nothing_is_not_allowed(kind: str) -> None:
 
 
 def test_masked_costs_keep_every_digit_of_the_others() -> None:
-    whole = np.ma.array([[2**60 + 1, 3], [4, 5]], mask=[[0, 1], [0, 0]])
+    whole = np.ma.array([[2**60 + 1, 3], [4, 5]], mask=np.array([[0, 1], [0, 0]], dtype=bool))
     found = CostTable("latency", "ns", ("a", "b"), ("w2", "w4"), whole).cost
     assert found.tolist() == [[2**60 + 1, -1], [4, 5]]
 
@@ -95,5 +95,5 @@ def test_a_batch_of_unknown_size_is_refused() -> None:
             np.array(DATA),
             np.full((2, 3), np.nan),
             contributions=np.array([DATA, DATA]),
-            batch_sizes=np.ma.array([2.0, 3.0], mask=[0, 1]),
+            batch_sizes=np.ma.array([2.0, 3.0], mask=np.array([0, 1], dtype=bool)),
         )

@@ -59,7 +59,7 @@ def test_classes_survive_every_file(tmp_path: Path, name: str, classes: int) -> 
 @pytest.mark.parametrize("classes", [-1, 2.5])
 def test_classes_that_are_no_count_are_refused(classes: float) -> None:
     with pytest.raises(mq.InvalidInput, match=f"classes is {classes}: it must be a whole number, at least 0"):
-        dataclasses.replace(TABLE, classes=classes)
+        dataclasses.replace(TABLE, classes=classes)  # type: ignore[arg-type]
 
 
 def test_caps_lower_what_lies_above_a_guess_and_nothing_else() -> None:

@@ -58,7 +58,7 @@ def read_costs(
         return _read(source, name, unit, per_unit)
 
 
-def _read(source: str, name: str, unit: str, per_unit: int) -> CostTable:
+def _read(source: str, name: str, unit: str | None, per_unit: int) -> CostTable:
     kind = Path(source).suffix.casefold()
     if kind == ".json":
         return _from_json(source, name, unit or _UNIT, per_unit)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Front, InvalidProblem, Problem, Rows, front, solve
-from mckp_quant.solvers.questions import pareto
+from mckp_quant.solvers.questions import pareto, states
 
 from .. import oracle
 from ..checks import tolerance
@@ -226,7 +226,7 @@ def test_front_without_time_is_short_and_says_what_that_took() -> None:
 
 def test_interrupted_front_ends_with_short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = quantisation(12, tuple(range(1, 9)), share=0.8, seed=1)
-    merge, calls = pareto.merge, []
+    merge, calls = states.merge, []
 
     def interrupted(*arguments: object, **named: object) -> object:
         calls.append(1)
