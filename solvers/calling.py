@@ -16,7 +16,7 @@ from .bounds.normal_form import normalise
 from .certify import total_value
 from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
-from .seeding import allows, better_of, seed_of
+from .methods.seeding import allows, better_of, seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -44,23 +44,20 @@ export: evaluation rounding network layers formats ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors:
-solvers.reading:
-solvers.writing:
-solvers.interrupt:
-solvers.problem: errors reading writing
+solvers.system:
+solvers.problem: errors system
 solvers.answer: problem
 solvers.families: errors problem
-solvers.bounds: answer errors interrupt problem
+solvers.bounds: answer errors problem system
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
-solvers.backends: answer bounds core errors interrupt problem writing
+solvers.backends: answer bounds core errors problem system
 solvers.core_search: answer backends bounds core errors problem
-solvers.methods: answer bounds core core_search errors problem
-solvers.seeding: answer bounds certify errors methods problem
+solvers.methods: answer bounds certify core core_search errors problem
 solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution
-solvers.calling: answer bounds certify core errors problem seeding solution
+solvers.calling: answer bounds certify core errors methods problem solution
 solvers.instances: errors families problem
 solvers.witness: answer backends bounds errors methods problem
 solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution witness
@@ -246,8 +243,8 @@ def test_networks_use_solvers_by_their_public_names() -> None:
     deep = {(source, target) for source, target in used if target.startswith("solvers.")}
     assert deep == {  # what imports optional packages, and what opens files, is written once
         ("common.packages", "solvers.errors"),
-        ("common.files", "solvers.reading"),
-        ("common.files", "solvers.writing"),
+        ("common.files", "solvers.system.reading"),
+        ("common.files", "solvers.system.writing"),
     }
 
 

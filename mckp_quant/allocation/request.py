@@ -15,13 +15,7 @@ from ..errors import InvalidInput
 from .choices import SHARED_INPUTS, find_ties
 from .constraints.constraints import Constraints
 from .constraints.peak_memory import shared_inputs
-from .request_document import (
-    amounts_document,
-    constraints_document,
-    costs_document,
-    pinned_document,
-    request_fields,
-)
+from .request_document import amounts_document, constraints_document, costs_document, pinned_document, request_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

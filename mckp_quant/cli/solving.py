@@ -14,15 +14,7 @@ from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
 from .option_groups import Inputs, Only, with_groups
-from .options import (
-    JsonOption,
-    MaybeResultOptions,
-    RunningOptions,
-    SecondsOption,
-    SeedOption,
-    TableOptions,
-    names,
-)
+from .options import JsonOption, MaybeResultOptions, RunningOptions, SecondsOption, SeedOption, TableOptions, names
 from .request_options import RequestOptions
 
 if TYPE_CHECKING:

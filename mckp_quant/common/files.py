@@ -9,8 +9,8 @@ import tomllib
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import InvalidInput
-from ..solvers import reading
-from ..solvers.writing import temporary_folder, write_bytes, writing
+from ..solvers.system import reading
+from ..solvers.system.writing import temporary_folder, write_bytes, writing
 from .packages import PackageMissing
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SHOWN = 300  # characters of what went wrong: libraries quote whole files
 
 
 def opened(path: str | os.PathLike[str], what: str) -> AbstractContextManager[BinaryIO]:
-    """A file in which one can seek, as `solvers.reading.opened` gives it; `what` is its kind, for the InvalidInput."""
+    """A file in which one can seek, as `solvers.system.reading.opened` gives it; `what` is its kind, for the InvalidInput."""
     return reading.opened(path, what, InvalidInput)
 
 
@@ -47,17 +47,17 @@ def check_regular(path: str | os.PathLike[str], what: str) -> None:
 
 
 def read_text(path: str | os.PathLike[str], what: str) -> str:
-    """The text of a file in UTF-8; raises InvalidInput where there is none, see `solvers.reading.read_text`."""
+    """The text of a file in UTF-8; raises InvalidInput where there is none, see `solvers.system.reading.read_text`."""
     return reading.read_text(path, what, InvalidInput)
 
 
 def read_json(path: str | os.PathLike[str], what: str, parse_number: Callable[[str], Any] | None = None) -> Any:
-    """The document of a JSON file; raises InvalidInput where there is none, see `solvers.reading.read_json`."""
+    """The document of a JSON file; raises InvalidInput where there is none, see `solvers.system.reading.read_json`."""
     return reading.read_json(path, what, InvalidInput, parse_number)
 
 
 def parse_json(text: str, source: str, what: str) -> Any:
-    """The document of a JSON text; raises InvalidInput where it is none, see `solvers.reading.parse_json`."""
+    """The document of a JSON text; raises InvalidInput where it is none, see `solvers.system.reading.parse_json`."""
     return reading.parse_json(text, source, what, InvalidInput)
 
 
@@ -114,7 +114,7 @@ def readable(source: str) -> Iterator[None]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file in UTF-8, whole or not at all, as `solvers.writing.writing` does.
+    """Write a file in UTF-8, whole or not at all, as `solvers.system.writing.writing` does.
 
     Parameters
     ----------

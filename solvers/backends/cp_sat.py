@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..errors import require
-from ..interrupt import OutOfTime, interruptible, silenced
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
+from ..system.interrupt import OutOfTime, interruptible, silenced
 from .backend_model import BackendModel, Outcome
 from .row_model import solve_general
 

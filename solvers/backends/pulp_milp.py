@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..errors import require
-from ..interrupt import OutOfTime
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
-from ..writing import temporary_folder
+from ..system.interrupt import OutOfTime
+from ..system.writing import temporary_folder
 from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general

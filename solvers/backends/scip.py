@@ -12,8 +12,8 @@ import numpy as np
 
 from ..bounds.lagrangian import EPS
 from ..errors import require
-from ..interrupt import OutOfTime, interruptible, silenced
 from ..problem.supports import no_pairs
+from ..system.interrupt import OutOfTime, interruptible, silenced
 from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import as_milp
 from .row_model import solve_general

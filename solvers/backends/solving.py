@@ -11,7 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..core.reduction import reduce
-from ..interrupt import OutOfTime
+from ..system.interrupt import OutOfTime
 from .backend_model import BackendModel, Outcome
 from .gap_units import gap_model
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import require
-from ..interrupt import OutOfTime, interruptible
+from ..system.interrupt import OutOfTime, interruptible
 from .hull import Hull, lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
 from .normal_form import fitting

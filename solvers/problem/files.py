@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidProblem
-from ..reading import read_json
-from ..writing import writing
+from ..system.reading import read_json
+from ..system.writing import writing
 from .arrays import INT64_MAX
 from .pairs import Pairs
 from .problem import Problem

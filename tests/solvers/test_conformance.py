@@ -10,19 +10,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 
-from mckp_quant.solvers import (
-    CpSat,
-    Enumerate,
-    Exact,
-    Greedy,
-    Highs,
-    Problem,
-    Pulp,
-    Solver,
-    Status,
-    available,
-    solve,
-)
+from mckp_quant.solvers import CpSat, Enumerate, Exact, Greedy, Highs, Problem, Pulp, Solver, Status, available, solve
 from mckp_quant.solvers.errors import missing
 
 from . import conformance, oracle

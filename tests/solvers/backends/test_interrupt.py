@@ -24,7 +24,7 @@ from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
-from mckp_quant.solvers.interrupt import OutOfTime, interruptible
+from mckp_quant.solvers.system.interrupt import OutOfTime, interruptible
 
 from ..checks import here, verified
 from ..families import with_share
@@ -252,7 +252,7 @@ def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPa
 
 PRINTS = """
 import ctypes, os, sys, threading
-from mckp_quant.solvers.interrupt import silenced
+from mckp_quant.solvers.system.interrupt import silenced
 print("before")
 other = threading.Event()
 if len(sys.argv) > 1:
@@ -282,7 +282,7 @@ def test_beside_other_threads_the_descriptors_are_left_alone() -> None:
 
 def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
     script = (
-        "import os\nfrom mckp_quant.solvers.interrupt import silenced\n"
+        "import os\nfrom mckp_quant.solvers.system.interrupt import silenced\n"
         "try:\n    with silenced():\n        raise KeyboardInterrupt\n"
         "except KeyboardInterrupt:\n    os.write(1, b'here')\n"
     )
@@ -292,7 +292,7 @@ def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
 
 def test_closed_standard_output_is_no_error() -> None:
     script = (
-        "import os, sys\nfrom mckp_quant.solvers.interrupt import silenced\n"
+        "import os, sys\nfrom mckp_quant.solvers.system.interrupt import silenced\n"
         "os.close(1)\nwith silenced():\n    pass\nprint('here', file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

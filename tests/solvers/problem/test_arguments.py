@@ -126,7 +126,7 @@ def test_whole_numbers_of_any_type_convert_alike_and_without_a_look_at_each(
 ) -> None:
     given = np.arange(200).reshape(2, 100)
     monkeypatch.setattr("mckp_quant.solvers.problem.arrays.place", None)
-    monkeypatch.setattr("builtins.enumerate", None)
+    monkeypatch.setattr("mckp_quant.solvers.problem.arrays.enumerate", None, raising=False)
     found = integers("cost", given.astype(kind), 2)
     assert found.dtype == np.int64
     assert (found == given).all()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mckp_quant.solvers import Answer, Problem, Rows, Status, front_door, solve
-from mckp_quant.solvers.seeding import allows, better_of, seed_of
+from mckp_quant.solvers.methods.seeding import allows, better_of, seed_of
 
-from .checks import verified
+from ..checks import verified
 
 SEARCHES = ("auto", "exact", "cp_sat", "highs", "pulp", "scip")
 

@@ -6,16 +6,16 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from .bounds.normal_form import normalise
-from .certify import total_value
-from .methods.greedy import Greedy
-from .methods.relax import Relax
+from ..bounds.normal_form import normalise
+from ..certify import total_value
+from .greedy import Greedy
+from .relax import Relax
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .problem.problem import Problem
+    from ..problem.problem import Problem
 
 _GRACE = 0.1  # seconds past the deadline that greedy has where relax used up the time
 
