@@ -35,7 +35,7 @@ _SHOWN = 300  # characters of what went wrong: libraries quote whole files
 
 
 def opened(path: str | os.PathLike[str], what: str) -> AbstractContextManager[BinaryIO]:
-    """A file in which one can seek, as `solvers.system.reading.opened` gives it; `what` is its kind, for the InvalidInput."""
+    """A file in which one can seek, as the solvers' `opened` gives it; `what` is its kind, for the InvalidInput."""
     return reading.opened(path, what, InvalidInput)
 
 
