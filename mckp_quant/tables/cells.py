@@ -41,6 +41,11 @@ def is_blank(raw: object) -> bool:
     return is_nothing(raw) or (isinstance(raw, float | np.floating) and math.isnan(raw))
 
 
+def is_unsaid(fact: str, raw: object) -> bool:
+    """Whether a fact of a layer is left out: its entry is blank, but the kind, a free text, may consist of blanks."""
+    return is_blank(raw) and not (fact == "kind" and isinstance(raw, str) and raw)
+
+
 def unmasked(entries: Any, missing: object) -> Any:
     """Numbers without masks.
 

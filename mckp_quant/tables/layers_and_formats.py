@@ -45,7 +45,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
 
     def read(column: str) -> object:
         entry = facts.facts.get(column)
-        return None if cells.is_blank(entry) else entry
+        return None if cells.is_unsaid(column, entry) else entry
 
     raw_shape, elements, channels, macs = (read(each) for each in ("shape", "elements", "channels", "macs"))
     if raw_shape is None and elements is None:

@@ -131,7 +131,7 @@ class _Reader:
         """The layer's name; its facts are kept, and must not differ from row to row."""
         name = self.text(record, "layer")
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
-        facts = {known: entry for known, entry in facts.items() if not cells.is_blank(entry)}
+        facts = {known: entry for known, entry in facts.items() if not cells.is_unsaid(known, entry)}
         if name not in self.layers:
             self.layers[name] = LayerFacts(name, facts, self.source, record.line, transposed=self.transposed)
             return name
