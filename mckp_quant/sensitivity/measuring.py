@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
 from ..formats.schemes import FLOAT_BITS
-from ..network.batches import evaluating, forward
+from ..network.batches import evaluating
 from ..network.discovery import uses_of
 from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
@@ -34,7 +34,7 @@ from .streaming import Rounding, errors_bytes, limit_of, temporary_disk
 from .task import LayerWeight, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import nn
@@ -152,7 +152,6 @@ def measure(
     first = next(stream)
     rows = chosen_layers(model, first, layers)
     tensors = _activations(model, first, rows)
-    classes = 0 if isinstance(estimator, DataFreeEstimator) else _classes(model, first, outputs)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
     with evaluating(model), temporary_disk(limit) as disk:
@@ -160,7 +159,8 @@ def measure(
         weights = layer_weights(model, rows, stored, None if run.cache is None else Path(run.cache), limit, disk)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
-        task = Task(model, weights, outputs.distribution, outputs.logits, run.seed, joint)
+        counted = _Counted(outputs.logits)
+        task = Task(model, weights, outputs.distribution, counted, run.seed, joint)
         if isinstance(estimator, DataFreeEstimator):
             loss = estimator.losses(task).numpy()
             return SensitivityTable(
@@ -176,7 +176,7 @@ def measure(
         checkpoint = None
         if run.checkpoint is not None:
             options = options_of(estimator, outputs, run.seed, columns, ranges)
-            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, outputs.logits, options))
+            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, counted, options))
         totals, reach = read_all(
             task,
             estimator,
@@ -201,7 +201,7 @@ def measure(
         ranges=ranges,
         activations=tensors,
         likelihood=outputs.likelihood,
-        classes=classes,
+        classes=counted.classes if outputs.likelihood == "categorical" else 0,
     )
     negative = negative_words(table, table.loss < 0)
     if negative:
@@ -209,12 +209,18 @@ def measure(
     return table
 
 
-def _classes(model: nn.Module, batch: Batch, outputs: Outputs) -> int:
-    """How many classes the network's outputs tell apart; 0 where they are no classes."""
-    if outputs.likelihood != "categorical":
-        return 0
-    with evaluating(model), torch.no_grad():
-        return forward(model, batch.head(1), outputs.logits).shape[-1]
+@dataclass
+class _Counted:
+    """What is taken of the outputs, and how many entries its last dimension had: the classes, where it has classes."""
+
+    take: Callable[..., object] | None
+    classes: int = 0
+
+    def __call__(self, returned: object) -> object:
+        logits = getattr(returned, "logits", returned) if self.take is None else self.take(returned)
+        if isinstance(logits, torch.Tensor):
+            self.classes = logits.shape[-1] if logits.ndim else 0
+        return logits
 
 
 def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:

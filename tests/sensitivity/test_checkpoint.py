@@ -73,3 +73,4 @@ def test_the_same_measurement_goes_on_to_the_last_bit(tmp_path: Path) -> None:
     for _ in range(2):
         resumed = mq.measure(net(), data(1), formats="w2,w4", run=run)
         np.testing.assert_array_equal(resumed.loss, mq.measure(net(), data(1), formats="w2,w4").loss)
+        assert resumed.classes == 3  # also where every batch had been read, and the estimator runs no more
