@@ -222,18 +222,12 @@ def test_result_error_and_thread_of_a_call_are_the_callers() -> None:
 
 
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first wait for a call is interrupted, as by Ctrl-C; later ones are not."""
-    wait = threading.Event.wait
-    calls: list[int] = []
+    """The wait for a call is interrupted, as by Ctrl-C; waits of anybody else are left alone."""
 
-    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
-        if threading.current_thread() is threading.main_thread() and timeout == 0.2:
-            calls.append(1)
-            if len(calls) == 1:
-                raise KeyboardInterrupt
-        return wait(event, timeout)
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    monkeypatch.setattr("mckp_quant.solvers.system.interrupt._waited", interrupted)
 
 
 def test_call_that_can_be_stopped_is_stopped_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
