@@ -142,7 +142,10 @@ def test_uniform_policies_that_the_table_forbids_are_left_out(here: Path, capsys
         (["measure", "net.py:model", "--data", "net.py:nothing", "-o", "t.json"], "there are zero batches"),
         (["measure", "net.py:model", "--data", "net.py:narrow", "-o", "t.json"], "the model fails on batch 0"),
         (["measure", "net.py:modle", "--data", "data.npz", "-o", "t.json"], "did you mean 'model'"),
-        (["measure", "net.py:model", "--data", "nothing.npz", "-o", "t.json"], "data 'nothing.npz' cannot be read"),
+        (
+            ["measure", "net.py:model", "--data", "nothing.npz", "-o", "t.json"],
+            "cannot read the data 'nothing.npz': No such file",
+        ),
         (["validate", "nothing.json", "--model", "net.py:model", "--data", "data.npz"], "cannot read the policy"),
         (["demo", "-o", "net.py"], "is no folder that can be written to"),
     ],
