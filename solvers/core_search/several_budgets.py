@@ -80,9 +80,12 @@ class _Turns:
         is_reference[core.start[:-1]] = True
         # What costs more of this budget than the reference, or as much, and is no better is of no use under it alone.
         keep = is_reference | (core.cost[binding[0]] < 0) | ((core.cost[binding[0]] > 0) & (core.value < 0))
+        size = np.add.reduceat(keep, core.start[:-1])
+        left = size > 1  # a group with nothing but its reference is none of a core
+        keep &= left.repeat(np.diff(core.start))
         alone = Core(
-            group=core.group,
-            start=np.append(0, np.cumsum(np.add.reduceat(keep, core.start[:-1]))),
+            group=core.group[left],
+            start=np.append(0, np.cumsum(size[left])),
             position=core.position[keep],
             value=core.value[keep],
             cost=core.cost[binding][:, keep],
@@ -97,7 +100,9 @@ class _Turns:
         if result.interrupted:
             self.stats["interrupted"] = True
         if result.position is not None:
-            found = one.expand(result.position)
+            position = core.position[is_reference]
+            position[left] = result.position
+            result, found = dataclasses.replace(result, position=position), one.expand(position)
             if (self._problem.cost[:, found].sum(axis=1) > self._problem.budget).any():
                 return
         if result.complete:

@@ -38,3 +38,17 @@ def test_budget_that_never_binds_costs_no_lists(monkeypatch: pytest.MonkeyPatch)
     for seed in range(10):
         problem = drawn(seed, 1.0)
         assert verified(problem, solve(problem, Exact())).status is Status.OPTIMAL
+
+
+@pytest.mark.parametrize("useless", [0, 1])
+def test_group_of_which_nothing_is_of_use_under_one_budget_is_left_out(useless: int) -> None:
+    """Its other choice costs more of the first budget, saves some of the second one, and is no better."""
+    cost = np.array([[[0, 3, 5], [0, 3, 5]], [[1, 1, 1], [1, 1, 1]]])
+    value = np.array([[9.0, 4.0, 1.0], [9.0, 4.0, 1.0]])
+    cost[:, useless] = [[1, 2, 2], [2, 1, 0]]
+    value[useless] = [3.0, 3.25, 3.5]
+    for limit in range(2, 9):
+        for second in range(1, 4):
+            problem = Problem.from_table(value, cost, [limit, second])
+            solution = verified(problem, solve(problem, "exact"))
+            assert solution.value == solve(problem, "enumerate").value
