@@ -30,9 +30,11 @@ def are_probabilities(logits: Tensor) -> bool:
     Returns
     -------
     found
-        False where there is no row, or fewer than two classes.
+        False where there is no row, fewer than two classes, or no values at all (the meta device, in a plan).
     """
-    if not logits.is_floating_point() or logits.ndim < 2 or not logits.numel() or logits.shape[-1] < 2:
+    if logits.is_meta or not logits.is_floating_point():
+        return False
+    if logits.ndim < 2 or not logits.numel() or logits.shape[-1] < 2:
         return False
     rows = logits.detach()
     tolerance = max(_ROUNDINGS * torch.finfo(rows.dtype).eps, _LEAST_TOLERANCE)

@@ -96,6 +96,7 @@ def test_a_softmax_of_any_precision_is_recognised(dtype: torch.dtype, shape: tup
         torch.ones(4, 5, dtype=torch.int64),
         torch.ones(()),
         torch.ones(0, 5),
+        torch.ones(4, 5, device="meta"),  # no values, as in a plan
     ],
 )
 def test_what_is_no_softmax_passes(logits: Tensor) -> None:
