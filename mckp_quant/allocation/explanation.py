@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .index import Index
     from .request import Request
 
-_REASONS = 3  # why a target does not take formats
 _NAMED = 3  # layers that a sentence names
 _HALVING_SECONDS = 2.0  # for each trial of another limit on a peak
 
@@ -126,7 +125,7 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             "or use the solver 'exact'"
         )
     words: dict[str, None] = {}
-    doubtful = solution.least_budgets.unproved
+    doubtful = solution.stats.get("least_budget_not_proved", ())
     rows = zip(index.budgets, solution.budget, solution.least_budget, strict=True)
     for row, (budget, most, least) in enumerate(rows):
         if budget.name not in PEAKS:
@@ -136,7 +135,7 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             words[f"{budget}: {_what_works(dataclasses.replace(budget, fixed=0), budget.limit, works)}"] = None
         else:
             words[str(budget)] = None
-    return "no policy is within all the budgets together; " + "; ".join([*words, *_not_taken(index)])
+    return "no policy is within all the budgets together; " + "; ".join(words)
 
 
 def _what_works(budget: Budget, most: int, least: int | None, *, proved: bool = True) -> str:
@@ -211,13 +210,7 @@ def require_each_budget(problem: Problem, index: Index) -> None:
     """
     words = impossible(problem, index)
     if words:
-        raise NoSolution("; ".join([*words, *_not_taken(index)]))
-
-
-def _not_taken(index: Index) -> tuple[str, ...]:
-    """The first reasons why the target does not take formats, which may be the cheap ones."""
-    more = len(index.left_out) - _REASONS
-    return (*index.left_out[:_REASONS], *([f"and {more} more reasons"] if more > 0 else []))
+        raise NoSolution("; ".join(words))
 
 
 def _forced(problem: Problem, index: Index, resource: int) -> str:

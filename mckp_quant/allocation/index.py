@@ -42,8 +42,6 @@ class Index:
         The export target whose storage the costs count, or None.
     conversions
         The costs between neighbours of different formats.
-    left_out
-        Which formats the target does not take, and why, a sentence for each reason.
     """
 
     layer_names: tuple[str, ...]
@@ -54,7 +52,6 @@ class Index:
     activations: tuple[Activation, ...] = ()
     target: str | None = None
     conversions: tuple[Conversion, ...] = ()
-    left_out: tuple[str, ...] = ()
 
     @property
     def resources(self) -> tuple[str, ...]:

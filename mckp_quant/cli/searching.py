@@ -12,13 +12,12 @@ from ..common.checks import check_seconds, check_seed
 from ..common.documents import PREFIX, plain
 from ..common.packages import PackageMissing
 from ..errors import InvalidInput
-from ..policy.policy import KIND, VERSION
 from ..report.searched import search_report, standings_report
 from ..solvers import NoSolution
 from .console import note, progress, show, show_json
 from .networks import Source
-from .option_groups import Inputs, Only, with_groups
-from .options import JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
+from .option_groups import Only, with_groups
+from .options import JsonOption, OutputOption, OutputsOptions, RunningOptions, TableOptions, check_output, names
 from .request_options import RequestOptions, refuse_constraints
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def search(
     source: Source,
     outputs: OutputsOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
-    result: ResultOptions,
-    inputs: Inputs,
+    output: OutputOption,
     method: Annotated[
         str, typer.Option(help="evoq, emq, level_switch, differentiable, progressive or random.")
     ] = "evoq",
@@ -58,7 +56,7 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search for a policy by running the network under many, within the budgets, and write the best one."""
-    result.check(inputs)
+    check_output(output)
     check_seed(running.seed)
     if seconds is not None:
         check_seconds(seconds)
@@ -66,7 +64,7 @@ def search(
     refuse_constraints(request, "search", _WHY)
     measured = table.read()
     network = source.network()
-    batches = source.some_batches(network, running.max_batches)
+    batches = list(source.batches(network, stream=False))
 
     from ..search import search as run_search
 
@@ -83,7 +81,8 @@ def search(
             outputs=outputs.read(),
             run=running.run(report),
         )
-    result.write(KIND, VERSION, found.policy.document(), inputs)
+    found.policy.save(output)
+    note(f"wrote {output}")
     if json:
         figures = {name: getattr(found, name) for name in ("fitness", "evaluations", "seconds", "stopped", "history")}
         head = {"schema": f"{PREFIX}/search/1", "request": request.document()}
@@ -121,12 +120,12 @@ def compete(
     refuse_constraints(request, "compete", _WHY)
     measured = table.read()
     network = source.network()
-    batches = source.some_batches(network, running.max_batches)
+    batches = list(source.batches(network, stream=False))
     judged_on = batches
     if held_out is None:
         note("no --held-out: judged on the data that searches were made on, which flatters them")
     else:
-        judged_on = _of(source, held_out).some_batches(network, running.max_batches)
+        judged_on = list(_of(source, held_out).batches(network, stream=False))
 
     from ..evaluation.evaluator import Evaluator
 

@@ -13,8 +13,17 @@ from ..common.documents import PREFIX
 from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
-from .option_groups import Inputs, Only, with_groups
-from .options import JsonOption, MaybeResultOptions, RunningOptions, SecondsOption, SeedOption, TableOptions, names
+from .option_groups import Only, with_groups
+from .options import (
+    JsonOption,
+    MaybeOutputOption,
+    RunningOptions,
+    SecondsOption,
+    SeedOption,
+    TableOptions,
+    check_output,
+    names,
+)
 from .request_options import RequestOptions
 
 if TYPE_CHECKING:
@@ -27,15 +36,14 @@ if TYPE_CHECKING:
 def solve(
     table: TableOptions,
     asked: RequestOptions,
-    result: MaybeResultOptions,
-    inputs: Inputs,
     solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
+    output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
-    result.check(inputs)
+    check_output(output)
     request = asked.read()
     measured = table.read()
     with progress(f"solving with {solver}"):
@@ -43,9 +51,11 @@ def solve(
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
-    written = result.write(KIND, VERSION, policy.document(), inputs)
+    if output is not None:
+        policy.save(output)
+        note(f"wrote {output}")
     if json:
-        show_json(written)
+        show_json({"schema": f"{PREFIX}/{KIND}/{VERSION}", **policy.document()})
     else:
         show(policy_report(policy))
 

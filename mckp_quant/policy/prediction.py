@@ -37,7 +37,7 @@ class Prediction:
 
 
 def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | None = None) -> dict[str, int]:
-    """Exact totals of every built-in resource that is known of all layers, by what it counts.
+    """Exact totals of every built-in resource, by what it counts.
 
     Parameters
     ----------
@@ -51,17 +51,14 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | 
     Returns
     -------
     totals
-        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``; without ``"bops"`` where the
-        multiply-accumulates of a layer are not known, or no layer has any.
+        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``.
     """
     pairs = list(zip(layers, formats, strict=True))
-    counted = not layers or any(layer.macs for layer in layers)
-    counted = counted and all(layer.macs is not None for layer in layers)
-    kinds = [kind for kind in (resource(name, target=target) for name in RESOURCES) if counted or not kind.per_mac]
+    kinds = [resource(name, target=target) for name in RESOURCES]
     return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
 
 
-def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Sequence[str] | None = None) -> Prediction:
+def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
     """Predict the loss of any choice of formats, whoever made it.
 
     Parameters
@@ -69,9 +66,7 @@ def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Seq
     table
         The table.
     formats
-        One of the table's formats for each of the layers, found by name.
-    layer_names
-        The layers, some of the table's; by default all of them.
+        One of the table's formats for each of its layers, found by name.
 
     Returns
     -------
@@ -83,17 +78,15 @@ def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Seq
     InvalidInput
         When there is not one format per layer, the table lacks one, or does not allow it for its layer.
     """
-    names = table.layer_names if layer_names is None else layer_names
-    at = {name: row for row, name in enumerate(table.layer_names)}
-    rows = np.array([at[name] if name in at else table.row(name) for name in names])
-    if len(formats) != len(rows):
-        raise InvalidInput(f"{len(formats)} formats for {len(rows)} layers: give one per layer")
+    if len(formats) != len(table.layers):
+        raise InvalidInput(f"{len(formats)} formats for {len(table.layers)} layers: give one per layer")
+    rows = np.arange(len(table.layers))
     columns = np.array([table.column(entry.name) for entry in formats])
     losses = table.loss[rows, columns]
     if np.isnan(losses).any():
         row = int(np.argmax(np.isnan(losses)))
         raise InvalidInput(
-            f"the table does not allow format {formats[row].name!r} for layer {names[row]!r} "
+            f"the table does not allow format {formats[row].name!r} for layer {table.layers[row].name!r} "
             "(its loss is nan): choose another format there"
         )
     stderr = math.nan

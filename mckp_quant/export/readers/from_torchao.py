@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...common.files import read_json, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
 from ..naming import integer_format
-from .from_safetensors import read_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,7 +93,10 @@ def _dynamic(mapping: str) -> str:
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Read the configuration; raises InvalidInput where the file is missing or no JSON object."""
-    document = read_json(path, "torchao configuration")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidInput(f"cannot read the torchao configuration {str(path)!r}: {error}") from error
     if not isinstance(document, dict):
         raise InvalidInput(f"{str(path)!r} is no torchao configuration: expected a JSON object")
     return document
@@ -120,11 +122,15 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     safetensors = require("safetensors", EXTRA)
     support = require("torchao.prototype.safetensors.safetensors_support", EXTRA)
-    tensors, metadata = read_safetensors(path, "torchao state", safetensors)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InvalidInput(f"cannot read the torchao state {str(path)!r}: {error}") from error
     if "tensor_names" not in metadata:
         raise InvalidInput(f"{str(path)!r} holds no torchao tensors: its metadata lack 'tensor_names'")
-    with readable(f"the torchao state {str(path)!r}"):
-        state, others = support.unflatten_tensor_state_dict(tensors, metadata)
+    state, others = support.unflatten_tensor_state_dict(tensors, metadata)
     return {**state, **others}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
-from ...common.files import read_json, readable
 from ...errors import InvalidInput
 from ...layers import Activation
 
@@ -28,8 +29,12 @@ def read_activations(path: str | os.PathLike[str]) -> tuple[Activation, ...]:
         When the file cannot be read; with the place of the first entry that breaks a rule.
     """
     source = os.fspath(path)
-    entries = read_json(path, "activations")
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the activations {source!r}: {error}") from error
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{source}, row {error.lineno}, column {error.colno}: {error.msg}") from error
     if not isinstance(entries, list):
         raise InvalidInput(f"{source} must hold a list of activation tensors")
-    with readable(source):
-        return tuple(Activation.from_document(entry, f"{source}, row {row}") for row, entry in enumerate(entries))
+    return tuple(Activation.from_document(entry, f"{source}, row {row}") for row, entry in enumerate(entries))
