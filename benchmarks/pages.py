@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 
 from .command_line import WrongInput
 

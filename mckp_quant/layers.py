@@ -25,14 +25,16 @@ class Layer:
         tensor, the first one's.
     kind
         ``"conv1d"``, ``"conv2d"``, ``"conv3d"``, ``"conv_transpose1d"`` to ``"conv_transpose3d"``, ``"linear"``,
-        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts.
+        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts; empty where it
+        is not known.
     shape
         The shape of the weight.
     channels
-        How many scales a per-channel format stores: output channels (of every expert), or rows of an embedding.
+        How many scales a per-channel format stores: output channels (of every expert), or rows of an embedding; None
+        where it is not known.
     macs
         Multiply-accumulate operations per sample (per sequence, for token models), over all calls of the layer and of
-        its ties.
+        its ties; None where they are not known, which is not 0.
     ties
         Names of the other modules that use the same weight tensor.
     """
@@ -40,8 +42,8 @@ class Layer:
     name: str
     kind: str
     shape: tuple[int, ...]
-    channels: int
-    macs: int
+    channels: int | None
+    macs: int | None
     ties: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -49,17 +51,39 @@ class Layer:
         names: list[object] = [self.name, self.kind, *self.ties]
         if not all(isinstance(name, str) for name in names):
             raise InvalidInput(f"layer {self.name!r} has name, kind and ties {names!r}: give text")
+        for name in (self.name, self.kind, *self.ties):
+            if not _can_be_written(name):
+                raise InvalidInput(
+                    f"{name!r} of layer {self.name!r} cannot be written: it holds half a character, or zero"
+                )
         if not self.shape:
             raise InvalidInput(f"the shape of layer {self.name!r} is {self.shape!r}: it must have a dimension or more")
         for dimension, size in enumerate(self.shape):
             check_count(f"shape[{dimension}] of layer {self.name!r}", size, 1)
-        check_count(f"channels of layer {self.name!r}", self.channels, 1)
-        check_count(f"macs of layer {self.name!r}", self.macs, 0)
+        if self.channels is not None:
+            check_count(f"channels of layer {self.name!r}", self.channels, 1)
+        if self.macs is not None:
+            check_count(f"macs of layer {self.name!r}", self.macs, 0)
 
     @property
     def elements(self) -> int:
         """How many weights the layer has."""
         return math.prod(self.shape)
+
+    @property
+    def known_channels(self) -> int:
+        """`channels`; raises InvalidInput, with what to give, where they are not known."""
+        if self.channels is None:
+            raise InvalidInput(
+                f"nothing says how many channels layer {self.name!r} has, each of which stores a scale or a row of "
+                "its own: give a column 'shape' or 'channels'"
+            )
+        return self.channels
+
+    @property
+    def row(self) -> int:
+        """How many weights make one output channel, or one entry of an embedding; raises as `known_channels` does."""
+        return self.elements // self.known_channels
 
 
 @dataclass(frozen=True)
@@ -108,6 +132,11 @@ class Activation:
             raise InvalidInput(f"{source}: {error}") from error
 
 
+def _can_be_written(name: str) -> bool:
+    """Whether files can hold the name: UTF-8 has no halves of characters, and NumPy's text ends at zeros."""
+    return "\0" not in name and not any("\ud800" <= each <= "\udfff" for each in name)
+
+
 _KIND = "kind:"
 
 
@@ -121,6 +150,11 @@ def matching(layers: Sequence[Layer], rule: str) -> list[int]:
         return [0 if rule == "first" else len(layers) - 1]
     if rule.startswith(_KIND):
         kinds = [layer.kind for layer in layers]
+        if "" in kinds:
+            raise InvalidInput(
+                f"nothing says of which kind layer {layers[kinds.index('')].name!r} is, so {rule!r} names no layers "
+                "for sure: give a column 'kind', or name the layers themselves"
+            )
         found = [row for row, kind in enumerate(kinds) if kind == rule.removeprefix(_KIND)]
         if not found:
             raise unknown("kind of layer", rule.removeprefix(_KIND), dict.fromkeys(kinds))

@@ -42,7 +42,14 @@ class Answer:
     stats
         Counts worth reading.
     figures
-        Numbers worth reading that are in the unit of the values; they join the statistics of the solution.
+        Numbers worth reading that are values of selections or bounds on them; they join the statistics of the solution.
+    differences
+        The same for differences of such values.
+    exhausted_by
+        The name of the solver whose search was exhausted, where it is another one than was called.
+    floating
+        That the search was exhausted is the word of a solver that works in floating point, with tolerances of its own:
+        no ground for a proof without a witness, see `witness.witnessed`.
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows` that go with `choice`; or None.
     restricted
@@ -60,6 +67,9 @@ class Answer:
     resolution: float = 0.0
     stats: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    differences: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    exhausted_by: str = ""
+    floating: bool = False
     auxiliary: NDArray[np.int64] | None = None
     restricted: bool = False
     split: NDArray[np.float64] | None = None

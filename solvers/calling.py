@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .answer import Answer
+from .bounds.bound import farkas_price
+from .bounds.gap import difference, same_to_rounding
 from .bounds.normal_form import normalise
 from .certify import total_value
 from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
-from .solution import TOLERANCE
+from .methods.seeding import allows, better_of, seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +26,20 @@ if TYPE_CHECKING:
     from .problem.rows import Rows
 
 
-def call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+_FEW = 16  # with more budgets selections are hard to find, so that they are sought before the search begins
+_LEAST_SECONDS = 0.001  # that a solver is given
+_KNOWN_WITHIN = 0.3  # seconds for a selection when the user interrupts before there is any
+
+
+def call(
+    problem: Problem,
+    solver: Solver,
+    seconds: float,
+    seed: int,
+    warm: NDArray[np.int64] | None,
+    *,
+    seeded: bool = False,
+) -> Answer:
     """Call a solver; its answer is within the budgets and rows, and no worse than the warm start.
 
     Parameters
@@ -36,6 +52,9 @@ def call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDAr
         As for `solve`.
     warm
         ``(n_groups,)`` int64 positions of a selection to start from, or None.
+    seeded
+        Whether the answer shall also be no worse than what relax and greedy find. With more than 16 budgets these are
+        asked first and the solver starts from what they found; otherwise they are asked where it proved nothing.
 
     Returns
     -------
@@ -44,25 +63,52 @@ def call(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDAr
 
     Raises
     ------
+    KeyboardInterrupt
+        When the user interrupts before any selection is known.
     SolverFailure
         When the solver crashes, returns what is no selection, exceeds a budget twice, breaks a row, or claims to be
         complete and misses the warm start.
     """
-    return _no_worse_than(problem, _within_budget(problem, solver, seconds, seed, warm), warm, solver.name)
+    deadline = time.perf_counter() + seconds
+    start = warm
+    if seeded and problem.n_resources > _FEW:
+        try:
+            start = better_of(problem, warm, seed_of(problem, deadline))
+            if start is None and farkas_price(problem, deadline) is not None:
+                return Answer(None, complete=True)
+        except KeyboardInterrupt:
+            return _or_interrupt(dataclasses.replace(_known(problem, warm), stats={"interrupted": True}))
+        if time.perf_counter() > deadline:
+            return _no_worse_than(problem, Answer(None), start, solver.name)
+    answer = _within_budget(problem, solver, deadline, seed, start)
+    interrupted = bool(answer.stats.get("interrupted"))
+    if seeded and problem.n_resources <= _FEW and not answer.complete and (answer.choice is None or not interrupted):
+        try:
+            start = better_of(problem, warm, seed_of(problem, deadline))
+        except KeyboardInterrupt:
+            answer = dataclasses.replace(answer, stats={**answer.stats, "interrupted": True})
+    return _or_interrupt(_no_worse_than(problem, answer, start, solver.name))
+
+
+def _or_interrupt(answer: Answer) -> Answer:
+    """The answer, unless the user interrupted before there was any selection."""
+    if answer.choice is None and answer.stats.get("interrupted"):
+        raise KeyboardInterrupt
+    return answer
 
 
 def _within_budget(
-    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+    problem: Problem, solver: Solver, deadline: float, seed: int, warm: NDArray[np.int64] | None
 ) -> Answer:
     """The solver's answer; where it is over budget, the solver is called once more with a tighter budget."""
-    answer = _call_once(problem, solver, seconds, seed, warm)
+    answer = _call_once(problem, solver, deadline, seed, warm)
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
     tighter = np.maximum(problem.budget - excess, 0)
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
-        again = _call_once(problem.with_budget(tighter), solver, seconds, seed, None)
+        again = _call_once(problem.with_budget(tighter), solver, deadline, seed, None)
     if again.choice is None or _excess(problem, again).any():
         resource = int(np.argmax(excess))
         raise SolverFailure(
@@ -73,8 +119,9 @@ def _within_budget(
     return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
 
 
-def _call_once(problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+def _call_once(problem: Problem, solver: Solver, deadline: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
     normal = normalise(problem)
+    seconds = max(deadline - time.perf_counter(), _LEAST_SECONDS)
     try:
         answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)
     except KeyboardInterrupt:
@@ -98,11 +145,10 @@ def _call_once(problem: Problem, solver: Solver, seconds: float, seed: int, warm
 def _known(problem: Problem, warm: NDArray[np.int64] | None) -> Answer:
     """What is known without the solver: the reduction's selection, or with further rows the warm start."""
     if problem.rows is None:
-        return Answer(reduce(normalise(problem).problem, warm).incumbent)
-    if warm is None or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+        return Answer(reduce(normalise(problem).problem, warm, time.perf_counter() + _KNOWN_WITHIN).incumbent)
+    if warm is None or not allows(problem, warm):
         return Answer(None)
-    auxiliary = problem.rows.allow(problem.n_choices, warm)
-    return Answer(None) if auxiliary is None else Answer(warm, auxiliary=auxiliary)
+    return Answer(warm, auxiliary=problem.rows.allow(problem.n_choices, warm))
 
 
 def _auxiliary(rows: Rows, problem: Problem, answer: Answer, name: str) -> NDArray[np.int64]:
@@ -148,17 +194,16 @@ def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
 
 def _no_worse_than(problem: Problem, answer: Answer, warm: NDArray[np.int64] | None, name: str) -> Answer:
     """The answer, or the warm start where that is better; a search that claims to be complete must not miss it."""
-    if warm is None or answer.restricted or (problem.cost[:, warm].sum(axis=1) > problem.budget).any():
+    if warm is None or answer.restricted or not allows(problem, warm):
         return answer
-    auxiliary = None
-    if problem.rows is not None:
-        auxiliary = problem.rows.allow(problem.n_choices, warm)
-        if auxiliary is None:
-            return answer
+    auxiliary = None if problem.rows is None else problem.rows.allow(problem.n_choices, warm)
     given = total_value(problem, warm)
     found = math.inf if answer.choice is None else total_value(problem, answer.choice)
     if found <= given:
         return answer
-    if answer.complete and found - given > max(answer.resolution, TOLERANCE * abs(given)):
+    missed = math.inf if answer.choice is None else difference(problem, warm, answer.choice)
+    if answer.floating:
+        answer = dataclasses.replace(answer, complete=False)
+    if answer.complete and missed > max(answer.resolution, same_to_rounding(problem)):
         raise SolverFailure(f"{name} says that nothing is better than {found}, but the warm start is worth {given}")
     return dataclasses.replace(answer, choice=warm, auxiliary=auxiliary)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .problem.arguments import check_seed, check_whole
+from .problem.arrays import as_array, floats
 from .problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def mmkp(value: ArrayLike, weight: ArrayLike, capacity: ArrayLike) -> Problem:
     problem
         Value is the negated profit.
     """
-    return Problem.from_table(-np.asarray(value, dtype=np.float64), np.moveaxis(np.asarray(weight), -1, 0), capacity)
+    weights = as_array("weight", weight, gaps=True)
+    return Problem.from_table(-floats("value", value, nan=True), np.moveaxis(weights, -1, 0), capacity)
 
 
 def _generator(n_groups: int, n_choices: int, reach: int, seed: int) -> np.random.Generator:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
+from .bounds.lagrangian import lagrangian_bound
 from .calling import call
 from .certify import certificate_of, certify_infeasible, total_value
 from .chains.solver import Monotone
@@ -27,7 +29,8 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, GROUND_SEARCH, UNPROVED_LEAST, Certificate, Solution
+from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution, is_search_ground
+from .witness import witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
-_LEAST_SHARE = 0.1  # seconds that the least budget of each resource gets at least
+_LEAST_SHARE = 0.01  # seconds that the least budget of each resource gets at least
+_CERTIFIED_WITHIN = 0.05  # seconds past the limit in which a price for the certificate is looked for
+_ATTEMPTS = 50  # at a least budget whose costs floats cannot tell apart; each costs less than the one before
+_EXACT_COSTS = 2**48  # costs above the least of their group that add up to no more are sums without rounding
 
 SOLVERS: dict[str, Callable[[], Solver]] = {
     "exact": Exact,
@@ -50,6 +56,8 @@ SOLVERS: dict[str, Callable[[], Solver]] = {
     "scip": Scip,
     "pairwise": Pairwise,
 }
+
+_SEEDED = (Exact, Enumerate, CpSat, Highs, Pulp, Scip, Pairwise)  # greedy and evolve are plain baselines
 
 _MANY_BUDGETS = 16  # such as the steps of a peak: state lists grow with each of them, cuts of a general solver do not
 
@@ -72,8 +80,8 @@ def solve(
         ``"auto"`` (exact; SCIP or else HiGHS for more than 16 budgets, CP-SAT where there are further rows, pairwise
         where there are pairs), the name of a solver, or a solver with its options, such as ``Exact(max_states=10**6)``.
     seconds
-        Wall time that the solver may take; where the problem is infeasible, the search for the least budgets that work
-        may take as much again.
+        Wall time for all of it. The least budgets of an infeasible problem are sought when `Solution.least_budget` is
+        read or `Solution.require` is called, which may take as much again, a minute at most.
     seed
         Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
     warm
@@ -82,10 +90,13 @@ def solve(
     Returns
     -------
     solution
-        Selection, exact costs, status, bound and certificate. An infeasible problem is an answer too.
+        Selection, exact costs, status, bound and certificate. An infeasible problem is an answer too. Every solver but
+        greedy, evolve, monotone, the raw backends and those of other packages ends no worse than greedy and relax.
 
     Raises
     ------
+    KeyboardInterrupt
+        When the user interrupts before any selection is known; later the best one is the answer.
     InvalidProblem
         When the solver does not exist or cannot take the problem, or an argument makes no sense.
     SolverUnavailable
@@ -106,10 +117,33 @@ def solve(
         raise InvalidProblem(reason)
 
     certificate, answer = _certified(problem, chosen, seconds, seed, start)
-    least, doubtful = _least_budgets(problem, seconds) if certificate.status is Status.INFEASIBLE else ((), [])
-    if doubtful:
-        answer = dataclasses.replace(answer, stats={**answer.stats, UNPROVED_LEAST: doubtful})
+    least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
     return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+
+
+def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[np.float64]) -> Solution:
+    """What is known of a problem without solving it.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    choice
+        ``(n_groups,)`` labels of a selection within the budgets, or None.
+    price
+        ``(n_resources,)`` float64, for the bound; any price proves one.
+
+    Returns
+    -------
+    solution
+        FEASIBLE, or OPTIMAL where the price proves that; without a selection UNKNOWN.
+    """
+    answer = Answer(None if choice is None else problem.position(choice), price=price)
+    if choice is None:
+        certificate = Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
+    else:
+        certificate = certificate_of(problem, answer, "unproved", witness=False)
+    return _solution(problem, certificate, answer, "none", 0, 0.0, None)
 
 
 def available() -> dict[str, str | None]:
@@ -143,18 +177,33 @@ def _certified(
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
-    answer = call(problem, solver, seconds, seed, warm)
-    return certificate_of(problem, answer, solver.name, witness=type(solver) not in SOLVERS.values()), answer
+    deadline = time.perf_counter() + seconds
+    answer = call(problem, solver, seconds, seed, warm, seeded=isinstance(solver, _SEEDED) and not _is_raw(solver))
+    answer = witnessed(problem, answer, seed, deadline)
+    certify = partial(certificate_of, solver=solver.name, witness=type(solver) not in SOLVERS.values())
+    try:
+        until = max(deadline, time.perf_counter() + _CERTIFIED_WITHIN)
+        return certify(problem, answer, deadline=until), answer
+    except KeyboardInterrupt:
+        if answer.choice is None:
+            raise
+        price = np.zeros(problem.n_resources) if answer.price is None else answer.price
+        answer = dataclasses.replace(answer, complete=False, price=price, stats={**answer.stats, "interrupted": True})
+        return certify(problem, answer), answer
+
+
+def _is_raw(solver: Solver) -> bool:
+    return getattr(solver, "reduce", True) is False
 
 
 def _solution(
     problem: Problem,
     certificate: Certificate,
     answer: Answer,
-    solver: Solver,
+    solver: Solver | str,
     seed: int,
     seconds: float,
-    least_budget: tuple[int | None, ...],
+    least: Callable[[], LeastBudgets] | None,
 ) -> Solution:
     if answer.choice is None:
         return Solution(
@@ -165,15 +214,15 @@ def _solution(
             status=certificate.status,
             bound=certificate.bound,
             certificate=certificate,
-            solver=repr(solver),
+            solver=solver if isinstance(solver, str) else repr(solver),
             seed=seed,
             seconds=seconds,
-            stats={**answer.stats, **answer.figures},
-            least_budget=least_budget,
+            stats={**answer.stats, **answer.figures, **answer.differences},
+            least=least,
             reason=answer.reason,
         )
     value = total_value(problem, answer.choice)
-    exhausted = certificate.status is Status.OPTIMAL and certificate.ground == GROUND_SEARCH
+    exhausted = certificate.status is Status.OPTIMAL and is_search_ground(certificate.ground)
     return Solution(
         choice=problem.label[answer.choice],
         value=value,
@@ -182,34 +231,79 @@ def _solution(
         status=certificate.status,
         bound=value if exhausted else certificate.bound,
         certificate=certificate,
-        solver=repr(solver),
+        solver=solver if isinstance(solver, str) else repr(solver),
         seed=seed,
         seconds=seconds,
-        stats={**answer.stats, **answer.figures},
+        stats={**answer.stats, **answer.figures, **answer.differences},
         auxiliary=answer.auxiliary,
     )
 
 
-def _least_budgets(problem: Problem, seconds: float) -> tuple[tuple[int | None, ...], list[int]]:
+def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:
     """For each resource the least budget that works while the others stay, or None where none does.
 
-    Each is the exact cost of a selection. The proof that no smaller budget works is exact while the costs above the
-    least of their group add up to less than 2**50. The second result lists the resources for which time ran out before
-    that was proved.
+    Each is the exact cost of a selection. Costs that floats cannot tell apart are minimised again under a budget of one
+    unit less, until that is proved infeasible.
+
+    Parameters
+    ----------
+    problem
+        An infeasible problem.
+    seconds
+        Wall time for all of them; never more than a minute.
+
+    Returns
+    -------
+    least
+        Resources for which time, or the number of attempts, ran out before that was proved are named; once time is up
+        or the user interrupts, the rest of the budgets are None and unproved.
     """
     if problem.n_resources == 1 and problem.rows is None:
-        return problem.least_cost, []
+        return LeastBudgets(problem.least_cost)
     deadline = time.perf_counter() + min(seconds, _LEAST_BUDGET_SECONDS)
     least: list[int | None] = []
-    doubtful = []
+    doubtful: list[int] = []
+    interrupted = False
     for resource in range(problem.n_resources):
+        left = deadline - time.perf_counter()
+        if least and (left <= 0 or interrupted):
+            doubtful.append(resource)
+            least.append(None)
+            continue
         unlimited = problem.budget.copy()
         unlimited[resource] = INT64_MAX
         value = problem.above[resource].astype(np.float64)
         relaxed = dataclasses.replace(problem, value=value, budget=unlimited, pairs=None)
-        share = max((deadline - time.perf_counter()) / (problem.n_resources - resource), _LEAST_SHARE)
-        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), share, 0, None)
-        least.append(None if cheapest.choice is None else int(problem.cost[resource, cheapest.choice].sum()))
-        if certificate.status in (Status.FEASIBLE, Status.UNKNOWN):
+        share = max(left / (problem.n_resources - resource), _LEAST_SHARE)
+        try:
+            found, proved = _cheapest(relaxed, resource, share)
+        except KeyboardInterrupt:
+            interrupted = True
+            found, proved = None, False
+        least.append(found)
+        if not proved:
             doubtful.append(resource)
-    return tuple(least), doubtful
+    return LeastBudgets(tuple(least), tuple(doubtful), interrupted)
+
+
+def _cheapest(relaxed: Problem, resource: int, seconds: float) -> tuple[int | None, bool]:
+    """The least cost of a selection of a problem whose values are those costs, and whether it is proved to be."""
+    deadline = time.perf_counter() + seconds
+    largest = sum(np.maximum.reduceat(relaxed.above[resource], relaxed.start[:-1]).tolist())
+    least: int | None = None
+    for _ in range(_ATTEMPTS):
+        left = max(deadline - time.perf_counter(), 0.0)
+        certificate, cheapest = _certified(relaxed, _named("auto", relaxed), left, 0, None)
+        if cheapest.choice is None:
+            return least, certificate.status is Status.INFEASIBLE
+        least = int(relaxed.cost[resource, cheapest.choice].sum())
+        if cheapest.stats.get("interrupted"):
+            raise KeyboardInterrupt
+        if largest <= _EXACT_COSTS or least == relaxed.least_cost[resource]:
+            return least, certificate.status is Status.OPTIMAL or least == relaxed.least_cost[resource]
+        if time.perf_counter() >= deadline:
+            break
+        budget = relaxed.budget.copy()
+        budget[resource] = least - 1
+        relaxed = relaxed.with_budget(budget)
+    return least, False

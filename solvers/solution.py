@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .answer import Status
+from .bounds.gap import rounding_of, same_to_rounding
 from .bounds.lagrangian import farkas_excess, lagrangian_bound
 from .errors import NoSolution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from .problem.problem import Problem
 
 GROUND_DUAL = "dual gap closed"
-GROUND_SEARCH = "search exhausted"
+GROUND_SEARCH = "search exhausted"  # and in brackets whose: see `search_ground`
 GROUND_NONE = "none"
 
-# Sums of values are rounded; two selections closer than this part of the sum of magnitudes count as equal.
-TOLERANCE = 1e-12
 
-# In the statistics of an infeasible problem: the resources whose least budget is only the least that was found.
-UNPROVED_LEAST = "least_budget_not_proved"
+def search_ground(solver: str) -> str:
+    """The ground of a proof that rests on the exhausted search of a solver, such as ``"search exhausted (exact)"``."""
+    return f"{GROUND_SEARCH} ({solver})"
 
 
-_GROUNDS = {Status.OPTIMAL: (GROUND_DUAL, GROUND_SEARCH), Status.FEASIBLE: (GROUND_NONE,)}  # of a selection
+def is_search_ground(ground: str) -> bool:
+    """Whether a ground is an exhausted search; one without a name, as older files have it, is one too."""
+    return ground == GROUND_SEARCH or (ground.startswith(f"{GROUND_SEARCH} (") and ground.endswith(")"))
+
+
+def _fits(ground: str, status: Status) -> bool:
+    """Whether a selection of that status can be proved on that ground."""
+    if status is Status.OPTIMAL:
+        return ground == GROUND_DUAL or is_search_ground(ground)
+    return ground == GROUND_NONE
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,15 +57,16 @@ class Certificate:
     status
         What is certified.
     ground
-        Why: ``"dual gap closed"`` (recheck it with `holds`), ``"search exhausted"`` (trust in the solver), or
-        ``"none"``.
+        Why: ``"dual gap closed"`` (recheck it with `holds`), ``"search exhausted (exact)"`` (trust in the solver
+        named, which need not be the one that was called), or ``"none"``.
     price
         ``(n_resources,)`` float64, at least 0: value lost per unit of each budget. Of an infeasible problem, a Farkas
         price: even the cheapest selection at that price costs more than the budget at that price.
     bound
         No feasible selection is better than this; ``inf`` where none exists.
     tolerance
-        Values closer than this count as equal: rounding of the sum of values.
+        Values closer than this count as equal: rounding of prices and sums, relative to the differences that decide,
+        and of `value` and `bound`, which are single floats.
     value
         The value of the selection that the certificate is for; nan where there is none.
     split
@@ -100,22 +110,16 @@ class Certificate:
         if self.status is Status.INFEASIBLE:
             if self.bound != float("inf"):
                 return False
-            if self.ground == GROUND_SEARCH:
+            if is_search_ground(self.ground):
                 return not _cheapest_fits(problem)
             return farkas_excess(problem, price) > 0
-        if self.status in _GROUNDS:
-            rounding = TOLERANCE * _magnitude(problem)
-            if self.ground not in _GROUNDS[self.status] or not self.value >= self.bound - rounding:
+        if self.status in (Status.OPTIMAL, Status.FEASIBLE):
+            rounding = same_to_rounding(problem) + rounding_of(self.value)
+            if not _fits(self.ground, self.status) or not self.value >= self.bound - rounding:
                 return False
             if self.ground == GROUND_DUAL and not self.value - self.bound <= min(self.tolerance, rounding):
                 return False
         return self.bound <= lagrangian_bound(problem, price, self.split)
-
-
-def _magnitude(problem: Problem) -> float:
-    """The most that the magnitudes of the terms of a selection can add up to."""
-    own = math.fsum(np.maximum.reduceat(np.abs(problem.value), problem.start[:-1]).tolist())
-    return own if problem.pairs is None else own + math.fsum(np.abs(problem.pairs.value).tolist())
 
 
 def _cheapest_fits(problem: Problem) -> bool:
@@ -129,6 +133,26 @@ def _cheapest_fits(problem: Problem) -> bool:
         if (problem.cost[:, cheapest].sum(axis=1) <= problem.budget).all():
             return True
     return False
+
+
+@dataclasses.dataclass(frozen=True)
+class LeastBudgets:
+    """What would make an infeasible problem feasible, one budget at a time.
+
+    Attributes
+    ----------
+    budget
+        For each resource the least budget that works while the other budgets stay, None where the others already rule
+        out every selection.
+    unproved
+        The resources for which time ran out before the proof: a smaller budget may work too, or some where it is None.
+    interrupted
+        The user stopped the search.
+    """
+
+    budget: tuple[int | None, ...]
+    unproved: tuple[int, ...] = ()
+    interrupted: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,10 +183,8 @@ class Solution:
         Wall time of the call.
     stats
         Counts that the solver reported.
-    least_budget
-        Where the problem is infeasible: for each resource the least budget that works while the other budgets stay,
-        None where the others already rule out every selection. Empty otherwise. Where time ran out before the proof,
-        `stats` lists the resource under ``"least_budget_not_proved"``: a smaller budget may work too.
+    least
+        Where the problem is infeasible: finds the least budgets, see `least_budgets`. None otherwise.
     auxiliary
         ``(n_auxiliary,)`` int64 values of the auxiliary binaries of `Problem.rows`, or None.
     reason
@@ -180,9 +202,19 @@ class Solution:
     seed: int
     seconds: float
     stats: Mapping[str, Any]
-    least_budget: tuple[int | None, ...] = ()
+    least: Callable[[], LeastBudgets] | None = dataclasses.field(default=None, repr=False)
     auxiliary: NDArray[np.int64] | None = None
     reason: str = ""
+
+    @cached_property
+    def least_budgets(self) -> LeastBudgets:
+        """The least budgets that work; sought when this is first read, which takes many solves. Empty if feasible."""
+        return LeastBudgets(()) if self.least is None else self.least()
+
+    @property
+    def least_budget(self) -> tuple[int | None, ...]:
+        """`LeastBudgets.budget` of `least_budgets`, where the problem is infeasible; empty otherwise."""
+        return self.least_budgets.budget
 
     @property
     def gap(self) -> float:
@@ -225,6 +257,6 @@ class Solution:
         raise NoSolution("no selection is within every budget; " + "; ".join(words))
 
     def _what_works(self, resource: int, least: int | None) -> str:
-        if resource in self.stats.get(UNPROVED_LEAST, ()):
+        if resource in self.least_budgets.unproved:
             return "no value that works was found in time" if least is None else f"the least found in time is {least}"
         return "no value of it works while the others stay" if least is None else f"the least that works is {least}"

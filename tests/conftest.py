@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers that share cores slow each other down
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 settings.register_profile("default", derandomize=True, deadline=None, database=None)
 settings.register_profile("fuzz", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,6 +21,18 @@ settings.load_profile("default")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--instances", metavar="DIR", help="folder of published problems (default: ../shared/instances)")
     parser.addoption("--data", metavar="DIR", help="folder of pretrained networks and data (default: ../shared/data)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """An interrupt that a test raises by itself and nobody catches fails that test, and does not end the whole run."""
+    try:
+        return (yield)
+    except KeyboardInterrupt as error:
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        if raised.line == "raise KeyboardInterrupt" and Path(raised.filename).is_relative_to(Path(__file__).parent):
+            raise AssertionError("the interrupt that this test raises was not caught") from error
+        raise
 
 
 def _folder(config: pytest.Config, option: str, default: str) -> Path:

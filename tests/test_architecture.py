@@ -44,21 +44,23 @@ export: evaluation rounding network layers formats ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors:
-solvers.problem: errors
+solvers.system:
+solvers.problem: errors system
 solvers.answer: problem
 solvers.families: errors problem
-solvers.bounds: answer errors problem
+solvers.bounds: answer errors problem system
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
-solvers.backends: answer bounds core errors problem
+solvers.backends: answer bounds core errors problem system
 solvers.core_search: answer backends bounds core errors problem
-solvers.methods: answer bounds core core_search errors problem
+solvers.methods: answer bounds certify core core_search errors problem
 solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution
-solvers.calling: answer bounds certify core errors problem solution
+solvers.calling: answer bounds certify core errors methods problem solution
 solvers.instances: errors families problem
-solvers.front_door: answer backends calling certify chains errors methods pairwise problem solution
+solvers.witness: answer backends bounds errors methods problem
+solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution witness
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
@@ -239,7 +241,11 @@ def test_no_function_takes_more_parameters_than_a_reader_can_hold() -> None:
 def test_networks_use_solvers_by_their_public_names() -> None:
     used = {(each.source, each.target) for each in IMPORTS if each.ours and not each.source.startswith("solvers")}
     deep = {(source, target) for source, target in used if target.startswith("solvers.")}
-    assert deep == {("common.packages", "solvers.errors")}  # what imports optional packages is written once
+    assert deep == {  # what imports optional packages, and what opens files, is written once
+        ("common.packages", "solvers.errors"),
+        ("common.files", "solvers.system.reading"),
+        ("common.files", "solvers.system.writing"),
+    }
 
 
 def test_torch_is_used_only_in_the_rooms_that_need_it() -> None:

@@ -48,8 +48,8 @@ solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greed
     Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost read_problem
     resolve solve write_problem
 stability: Stability check_stability check_table
-tables: CostTable Finding Handling Imported Place Published SensitivityTable read_activations read_costs
-    read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
+tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations
+    read_costs read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
 tuning: FineTuned Matched finetune match_features
 """
 OLD = {  # names that went away: what their error says

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import mckp_quant as mq
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import mckp_quant as mq
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 
 from ..command_line import Command, WrongInput, say
 from ..pages import fill, markers
@@ -114,7 +114,7 @@ def budget_bytes(layers: Sequence[mq.Layer], average: Fraction) -> int:
 
     Scales come on top, as with uniform formats, so that at an average of 3 bits uniform w3 fits to the byte.
     """
-    return sum(math.ceil((average * layer.elements + 32 * layer.channels) / 8) for layer in layers)
+    return sum(math.ceil((average * layer.elements + 32 * (layer.channels or 0)) / 8) for layer in layers)
 
 
 def run(study: Study, formats: str, seed: int) -> list[Line]:

@@ -19,7 +19,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 from mckp_quant.solvers import Status, solve
 
 from ..command_line import Command, WrongInput

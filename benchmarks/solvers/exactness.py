@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 from mckp_quant.solvers import Problem, Status, front, instances, solve
 
 from ..command_line import Command, require_file, say

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mckp_quant.common.documents import write_text
+from mckp_quant.common.files import write_text
 from mckp_quant.solvers import Problem, Solution, Status, instances, solve
 
 from ..command_line import Command, say

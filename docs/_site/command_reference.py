@@ -18,7 +18,7 @@ PAGE = "reference/command_line.rst"
 TITLE = "The command line"
 INTRODUCTION = """
 Results go to stdout, messages to stderr. Exit codes: 0 done, 1 no solution or a check failed, 2 the input is wrong, 130
-interrupted. This page holds what ``mckp-quant COMMAND --help`` prints.
+interrupted, 143 terminated. This page holds what ``mckp-quant COMMAND --help`` prints.
 """
 WIDTH = 72  # characters a line of help, which a page shows without scrolling
 

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..common.checks import check_seconds, check_seed
 from ..common.renamed import renamed_keywords
 from ..costs.costs import PEAKS, RESOURCES, resource
@@ -15,6 +17,7 @@ from ..errors import InvalidInput
 from ..policy.policy import Policy
 from ..policy.prediction import totals
 from ..solvers import NoSolution, Status, solve
+from ..tables.repair import negative_words
 from .builder import build_request
 from .choices import check_order
 from .constraints.peak_memory import peak
@@ -24,7 +27,6 @@ from .request import IN_A_REQUEST, as_request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..common.amounts import Amount
@@ -51,7 +53,7 @@ class Allocation:
     index
         What the problem's groups and labels mean.
     notes
-        Sentences about budgets that change nothing.
+        Sentences about budgets that change nothing, and about chosen losses that cannot be.
     """
 
     policy: Policy
@@ -160,12 +162,29 @@ def solve_request(
     """
     check_order(index.formats, solver)
     notes = useless(problem, index)
-    for note in notes:
-        logger.info("%s", note)
     solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
     if solution.status is Status.INFEASIBLE and any(name in PEAKS for name in request.budgets):
         raise NoSolution(why_none(solution, index, least_peaks(table, request, index)))
-    return Allocation(as_policy(table, solution, index), solution, problem, index, notes)
+    policy = as_policy(table, solution, index)
+    notes = (*notes, *_doubtful(table, policy))
+    for note in notes:
+        logger.info("%s", note)
+    return Allocation(policy, solution, problem, index, notes)
+
+
+def _doubtful(table: SensitivityTable, policy: Policy) -> tuple[str, ...]:
+    """What is odd about the losses that a policy rests on, as sentences."""
+    chosen = np.zeros(table.loss.shape, dtype=bool)
+    chosen[np.arange(len(table.layers)), [table.column(entry.name) for entry in policy.formats]] = True
+    found = [negative_words(table, chosen & (table.loss < 0))]
+    useless_ones = [table.layer_names[row] for row in np.flatnonzero((chosen & (table.loss > table.guessing)).any(1))]
+    if useless_ones:
+        found.append(
+            f"layer {useless_ones[0]!r}{f' and {len(useless_ones) - 1} more' if len(useless_ones) > 1 else ''} gets a "
+            f"format whose loss is above the {table.guessing:.3g} nats of a guess among {table.classes} classes: the "
+            "network will be useless; allow it more"
+        )
+    return tuple(filter(None, found))
 
 
 def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Policy:

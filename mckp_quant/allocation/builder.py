@@ -13,7 +13,7 @@ from ..errors import InvalidInput
 from ..formats.capabilities import capability
 from ..solvers import InvalidProblem, NoSolution, Problem
 from ..tables.table import SensitivityTable
-from .choices import allowed, find_ties
+from .choices import allowed, find_ties, left_out
 from .constraints.peak_memory import PEAKS, Peak, peak_limit
 from .grouping import group, merge, pins, values
 from .index import Index
@@ -109,6 +109,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         for name in _needed(request)
         if name in RESOURCES | VARIANTS and not any(each.name == name for each in request.costs)
     }
+    refused = () if request.target is None else left_out(table, request.target)
     limits = _limits(table, groups, request, built_in)
     if request.choices or request.target is not None:
         # Amounts in percent are of the whole table, so they were read before its choices were narrowed.
@@ -145,6 +146,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         ),
         activations=request.tensors(table),
         target=request.target,
+        left_out=refused,
         conversions=() if request.constraints is None else tuple(request.constraints.conversions),
     )
     further = None if request.constraints is None else request.constraints.rows(problem, index)

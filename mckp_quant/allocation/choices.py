@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
+from ..formats.fused_layers import EXPERTS, VERSIONS, fused_by
 from ..layers import matching
 from ..solvers import Monotone
 
@@ -32,12 +33,9 @@ TIE_RULES: dict[str, str] = {
     # The convolutions at the start of a residual block and beside it read the same tensor.
     "residual": r"(?:^|\.)(?P<part>conv1|conv_1|identity_conv|downsample\.0|shortcut\.0|shortcut\.conv)$",
 }
+_NAMED = 3  # layers that a sentence names
 SHARED_INPUTS = "shared_inputs"  # a rule of `Request.tie_rules` that goes by activation tensors, not by names
-RUNTIME_TIES: dict[str, tuple[str, ...]] = {
-    "vllm": ("qkv", "gate_up"),
-    "sglang": ("qkv", "gate_up"),
-    "tensorrt_llm": ("qkv", "gate_up", "experts"),
-}
+RUNTIME_TIES = tuple(VERSIONS)  # runtimes whose rules are those of `formats.fused_layers`
 
 
 def allowed(
@@ -87,10 +85,44 @@ def allowed(
                 if has
             )
             told = f"the target {target!r} takes none of its formats" if target else "the rules leave it no format"
+            kind = f" ({layer.kind})" if layer.kind else ""
             raise InvalidInput(
-                f"layer {layer.name!r} ({layer.kind}): {told} ({names}); measure another, or add the format 'float'"
+                f"layer {layer.name!r}{kind}: {told} ({names}); measure another, or add the format 'float'"
             )
     return found
+
+
+def left_out(table: SensitivityTable, target: str) -> tuple[str, ...]:
+    """Say which formats of a table a target does not take, and why.
+
+    Parameters
+    ----------
+    table
+        The table.
+    target
+        The export target.
+
+    Returns
+    -------
+    sentences
+        One for each reason, those of most layers first.
+    """
+    refuses = capability(target).refuses
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for layer, known in zip(table.layers, ~np.isnan(table.loss), strict=True):
+        for entry, has in zip(table.formats, known, strict=True):
+            if has and (why := refuses(layer, entry)):
+                formats = found.setdefault(why, {"formats": {}, "layers": {}})
+                formats["formats"][entry.name] = formats["layers"][layer.name] = None
+    return tuple(
+        f"the target {target!r} leaves out {', '.join(each['formats'])} for {_counted(list(each['layers']))}: {why}"
+        for why, each in sorted(found.items(), key=lambda pair: -len(pair[1]["layers"]))
+    )
+
+
+def _counted(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:_NAMED]))
+    return f"{shown} and {len(names) - _NAMED} more layers" if len(names) > _NAMED else shown
 
 
 def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str, ...], ...]:
@@ -116,20 +148,28 @@ def find_ties(layers: Iterable[Layer], rules: Sequence[str]) -> tuple[tuple[str,
     """
     if isinstance(rules, str):
         raise InvalidInput(f"the rules are one text, {rules!r}: give a list")
-    named = [each for rule in rules for each in RUNTIME_TIES.get(rule, (rule,))]
-    expressions = [_expression(rule) for rule in named]
     names = [layer.name for layer in layers]
+    known = frozenset(names)
     owner: dict[str, list[str]] = {name: [name] for name in names}
-    for number, expression in enumerate(expressions):
-        sets: dict[tuple[int, str, str], list[str]] = {}
+    for expression, without in (each for rule in rules for each in _expressions(rule)):
+        sets: dict[tuple[str, str], list[str]] = {}
         for name in names:
             match = expression.search(name)
             if match is not None:
-                sets.setdefault((number, name[: match.start("part")], name[match.end("part") :]), []).append(name)
-        for members in sets.values():
+                sets.setdefault((name[: match.start("part")], name[match.end("part") :]), []).append(name)
+        for (head, tail), members in sets.items():
+            if any(f"{head}{other}{tail}" in known for other in without):
+                continue
             merged = sorted({each for name in members for each in owner[name]}, key=names.index)
             owner |= dict.fromkeys(merged, merged)
     return tuple(dict.fromkeys(tuple(members) for members in owner.values() if len(members) > 1))
+
+
+def _expressions(rule: str) -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
+    """The expressions of a rule, each with the names of siblings where it does not hold."""
+    if rule not in RUNTIME_TIES:
+        return [(_expression(rule), ())]
+    return [*((row.pattern, row.without) for row in fused_by(rule)), (EXPERTS, ())]
 
 
 def _expression(rule: str) -> re.Pattern[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .index import Index
     from .request import Request
 
+_REASONS = 3  # why a target does not take formats
 _NAMED = 3  # layers that a sentence names
 _HALVING_SECONDS = 2.0  # for each trial of another limit on a peak
 
@@ -125,7 +126,7 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             "or use the solver 'exact'"
         )
     words: dict[str, None] = {}
-    doubtful = solution.stats.get("least_budget_not_proved", ())
+    doubtful = solution.least_budgets.unproved
     rows = zip(index.budgets, solution.budget, solution.least_budget, strict=True)
     for row, (budget, most, least) in enumerate(rows):
         if budget.name not in PEAKS:
@@ -135,7 +136,7 @@ def why_none(solution: Solution, index: Index, peaks: Mapping[str, int | None] |
             words[f"{budget}: {_what_works(dataclasses.replace(budget, fixed=0), budget.limit, works)}"] = None
         else:
             words[str(budget)] = None
-    return "no policy is within all the budgets together; " + "; ".join(words)
+    return "no policy is within all the budgets together; " + "; ".join([*words, *_not_taken(index)])
 
 
 def _what_works(budget: Budget, most: int, least: int | None, *, proved: bool = True) -> str:
@@ -210,7 +211,13 @@ def require_each_budget(problem: Problem, index: Index) -> None:
     """
     words = impossible(problem, index)
     if words:
-        raise NoSolution("; ".join(words))
+        raise NoSolution("; ".join([*words, *_not_taken(index)]))
+
+
+def _not_taken(index: Index) -> tuple[str, ...]:
+    """The first reasons why the target does not take formats, which may be the cheap ones."""
+    more = len(index.left_out) - _REASONS
+    return (*index.left_out[:_REASONS], *([f"and {more} more reasons"] if more > 0 else []))
 
 
 def _forced(problem: Problem, index: Index, resource: int) -> str:

@@ -42,6 +42,8 @@ class Index:
         The export target whose storage the costs count, or None.
     conversions
         The costs between neighbours of different formats.
+    left_out
+        Which formats the target does not take, and why, a sentence for each reason.
     """
 
     layer_names: tuple[str, ...]
@@ -52,6 +54,7 @@ class Index:
     activations: tuple[Activation, ...] = ()
     target: str | None = None
     conversions: tuple[Conversion, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def resources(self) -> tuple[str, ...]:

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..common.documents import check_schema, plain, read_document, write_document
+from ..common.files import read_toml, readable
 from ..errors import InvalidInput
 from .choices import SHARED_INPUTS, find_ties
 from .constraints.constraints import Constraints
 from .constraints.peak_memory import shared_inputs
-from .request_document import (
-    amounts_document,
-    constraints_document,
-    costs_document,
-    pinned_document,
-    request_fields,
-)
+from .request_document import amounts_document, constraints_document, costs_document, pinned_document, request_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +159,9 @@ class Request:
             When the file cannot be read, or an entry is unknown or makes no sense.
         """
         source = f"the request {os.fspath(path)!r}"
-        return cls.from_document(read_document(path, KIND, VERSION), source=source, folder=Path(path).parent)
+        document = read_document(path, KIND, VERSION)
+        with readable(source):
+            return cls.from_document(document, source=source, folder=Path(path).parent)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Request:
@@ -191,15 +187,11 @@ class Request:
             When a file cannot be read, or an entry is unknown or makes no sense.
         """
         source = f"the request {os.fspath(path)!r}"
-        try:
-            document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"cannot read {source}: {error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidInput(f"{source} is no TOML: {error}") from error
+        document = read_toml(path, "request")
         if "schema" in document:
             document = check_schema(document, os.fspath(path), KIND, VERSION)
-        return cls.from_document(document, source=source, folder=Path(path).parent)
+        with readable(source):
+            return cls.from_document(document, source=source, folder=Path(path).parent)
 
     @classmethod
     def from_document(

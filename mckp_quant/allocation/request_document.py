@@ -11,9 +11,10 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import PREFIX, check_schema
+from ..common.files import readable
 from ..errors import InvalidInput, unknown
 from ..layers import Activation
-from ..policy.document import policy_arguments, readable
+from ..policy.document import policy_arguments
 from ..policy.policy import KIND as POLICY
 from ..policy.policy import VERSION as POLICY_VERSION
 from ..policy.policy import Policy
@@ -167,7 +168,7 @@ def _costs(entry: Any, source: str, folder: Path) -> CostTable:
         _check_names(costs, _COST_FILE, f"entry of costs in {source}:")
         path = folder / _text(costs["file"], "costs.file", source)
         name = _text(costs.get("name", path.stem), "costs.name", source)
-        return read_costs(path, name=name, unit=_text(costs.get("unit", "ns"), "costs.unit", source))
+        return read_costs(path, name=name, unit=_text(costs["unit"], "costs.unit", source) if "unit" in costs else None)
     _check_names(costs, _COST_TABLE, f"entry of costs in {source}:")
     layers, formats = (_texts(costs[name], f"costs.{name}", source) for name in ("layers", "formats"))
     rows = [[NOT_MEASURED if cost is None else cost for cost in row] for row in costs["cost"]]

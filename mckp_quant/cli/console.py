@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 from ..common.documents import plain
+from ..common.shown import shown
 from ..report.text import as_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def show_json(document: dict[str, Any]) -> None:
 
 def note(message: str) -> None:
     """Print a message on stderr."""
-    _write(sys.stderr, message + "\n")
+    _write(sys.stderr, shown(message, keep="\n") + "\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..allocation.allocating import allocate
-from ..common.documents import PREFIX, write_text
+from ..common.documents import PREFIX, write_document
+from ..common.files import write_text
 from ..common.packages import require
 from ..common.run_options import RunOptions
 from ..policy.policy import Policy
 from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
 from ..report.text import BLANK, as_text
+from ..tables.table import KIND, VERSION
 from .console import progress
+from .options import MADE_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,11 +25,12 @@ if TYPE_CHECKING:
 
     from ..tables.table import SensitivityTable
 
+TABLE = "table.json"
 FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
 LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
 
 
-def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], RenderableType]:
+def demonstrate(folder: Path, seed: int, made_from: str) -> tuple[dict[str, Any], list[Path], RenderableType]:
     """Measure, solve at several budgets, validate, and write everything into a folder.
 
     Parameters
@@ -35,6 +39,8 @@ def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], Re
         Where to write; made where it is missing.
     seed
         The seed of the measurement's probes and of the solvers.
+    made_from
+        The digest of the inputs, which the table keeps.
 
     Returns
     -------
@@ -49,8 +55,8 @@ def demonstrate(folder: Path, seed: int) -> tuple[dict[str, Any], list[Path], Re
     with _one_thread():
         table, levels = _results(seed)
     parts: Sequence[RenderableType] = (sensitivity_report(table), equal_bytes_report(levels))
-    written = [folder / "table.json", *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
-    table.save(written[0])
+    written = [folder / TABLE, *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
+    write_document(written[0], KIND, VERSION, {MADE_FROM: made_from, **table.document()})
     for level, path in zip(levels, written[1:], strict=True):
         level.mixed.save(path)
     written.append(folder / "report.txt")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,9 +25,9 @@ from .searching import compete, search
 from .solving import compare, solve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 # Typer brings its own copy of click since 0.22 or so; the error that both raise is the base of this public one.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -47,6 +51,17 @@ _SHORT = {
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "audit": "Compare an existing artefact with the optimum of its size.",
 }
+# What typers old and new say of a value, in the names of Python's types and in those of a parser.
+_PLAIN = (
+    (
+        re.compile(r"('[^']*' is not a valid int(eger)?( range)?|Input should be a valid integer.*)\.?"),
+        "give a whole number",
+    ),
+    (re.compile(r"('[^']*' is not a valid float( range)?|Input should be a valid number.*)\.?"), "give a number"),
+    (re.compile(r"('[^']*' is not a valid bool(ean)?|Input should be a valid boolean.*)\.?"), "give true or false"),
+)
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+_LISTED = re.compile(r"\n- ")  # of errors, a list keeps its lines; whatever else is in one becomes one line
 # Options that have another name now, or are another command's.
 _RENAMED = {
     "measure": {"--target-error": "--precision"},
@@ -122,18 +137,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     code
-        0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong.
+        0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong, 130 where
+        Ctrl-C interrupted it, 143 where SIGTERM did.
     """
+    with _terminating_as_interrupted() as terminated:
+        code = _run(arguments)
+    return TERMINATED if terminated else code
+
+
+@contextlib.contextmanager
+def _terminating_as_interrupted() -> Iterator[list[int]]:
+    """Let SIGTERM do what Ctrl-C does, so that state is kept and nothing is left lying about; lists the signals."""
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        heard.append(number)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)
+        else:  # ignored, as in the background of a shell
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
-    except (InvalidInput, InvalidProblem, PackageMissing, OSError) as error:
+    except (InvalidInput, InvalidProblem, PackageMissing) as error:
         return _say(error, WRONG_INPUT)
+    except OSError as error:
+        return _say(error.strerror if error.strerror and error.filename is None else error, WRONG_INPUT)
     except _UsageError as error:
         # format_message names the option; it is not part of the public type.
         words = getattr(error, "format_message", error.__str__)()
+        for python, plain in _PLAIN:
+            words = python.sub(plain, words)
         return _say(words, WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted", INTERRUPTED)
@@ -143,5 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(error: object, code: int) -> int:
-    note("mckp-quant: " + " ".join(str(error).split()))
+    # The operating system's words without Python's number for them, which stand in errors of files.
+    words = _NUMBER.sub("", str(error))
+    lines = (" ".join(line.split()) for line in _LISTED.split(words))
+    note("mckp-quant: " + "\n- ".join(line for line in lines if line))
     return code

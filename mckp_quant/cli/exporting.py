@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..common.documents import PREFIX
+from ..common.documents import PREFIX, write_document
 from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export import read_policy
-from ..export.exporting import EXPORTERS
+from ..export.exporting import EXPORTERS, REPORT
+from ..export.records import KIND, VERSION
 from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
 from .console import note, progress, show, show_json
-from .load import load_batches
+from .load import stream_batches
 from .networks import CHECKPOINT, MODEL_HELP
+from .option_groups import Inputs, Only, with_groups
 from .options import (
+    MADE_FROM,
     BatchSizeOption,
     FolderOption,
+    ForceOption,
     JsonOption,
     OnOption,
     PolicyArgument,
+    RunningOptions,
     SecondsOption,
     check_output,
+    check_replaced,
     table_from,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _TARGETS = ", ".join(EXPORTERS)
 
 
+@with_groups
 def export(
     policy: PolicyArgument,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help=f"One of {_TARGETS}.")],
     output: FolderOption,
+    running: Annotated[RunningOptions, Only(("max_batches",))],
+    inputs: Inputs,
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf also a float .gguf file.")
     ] = None,
@@ -47,15 +63,20 @@ def export(
         str | None, typer.Option(help="For gguf: llama.cpp's name for the kind of network, such as llama.")
     ] = None,
     batch_size: BatchSizeOption = 32,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write a policy and its weights in the form of a toolchain, and read them back; exit code 1 if they differ."""
     chosen = Policy.load(policy)
     check_output(output / "export.json")
-    batches = [] if data is None else load_batches(data, batch_size)
+    running.run()  # refuses what cannot be used
+    check_replaced(output / REPORT, inputs, force=force)
+    batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
     network = None if model is None else _model(model)
-    with progress(f"exporting to {to}"):
-        report = export_policy(chosen, _target(to, architecture), model=network, output=output, batches=batches)
+    with _in_place_of(output) as folder, progress(f"exporting to {to}"):
+        report = export_policy(chosen, _target(to, architecture), model=network, output=folder, batches=batches)
+        write_document(folder / REPORT, KIND, VERSION, {MADE_FROM: inputs.digest, **report.document()})
+    report = dataclasses.replace(report, output=output)
     note(f"wrote {output}")
     for each in report.notes:
         note(each)
@@ -87,6 +108,19 @@ def audit(
         show_json({"schema": f"{PREFIX}/audit/1", **result.document()})
     else:
         show(audit_report(result))
+
+
+@contextmanager
+def _in_place_of(output: Path) -> Iterator[Path]:
+    """Where to export to: the folder itself, or one beside it that takes the place of an earlier export at the end."""
+    if not (output / REPORT).is_file():
+        yield output
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.resolve().parent) as temporary:
+        made, earlier = Path(temporary) / "made", Path(temporary) / "earlier"
+        yield made
+        output.rename(earlier)
+        made.rename(output)
 
 
 def _target(to: str, architecture: str | None) -> Any:

@@ -10,22 +10,22 @@ import typer
 from ..allocation.allocating import allocate
 from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
+from ..policy.policy import KIND, VERSION
 from ..report.improved import refinement_report, stability_report
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
-from .console import note, progress, show, show_json
+from .console import progress, show, show_json
 from .networks import Source
-from .option_groups import Only, with_groups
+from .option_groups import Inputs, Only, with_groups
 from .options import (
     JsonOption,
-    MaybeOutputOption,
-    OutputOption,
+    MaybeResultOptions,
     OutputsOptions,
+    ResultOptions,
     RunningOptions,
     SecondsOption,
     TableOptions,
-    check_output,
 )
 from .request_options import RequestOptions, refuse_constraints
 
@@ -43,24 +43,23 @@ def stability(
     table: TableOptions,
     asked: RequestOptions,
     running: Annotated[RunningOptions, Only(("seed",))],
+    result: MaybeResultOptions,
+    inputs: Inputs,
     draws: Annotated[int, typer.Option(help="How many tables to draw.")] = 1000,
     rule: Annotated[
         str, typer.Option(help="What the robust policy has least of: worst, or expected regret.")
     ] = "worst",
     seconds: SecondsOption = 60.0,
-    output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say how sure a table is of its policy, and find one that does well whatever its noise; -o writes that one."""
-    check_output(output)
+    result.check(inputs)
     request = asked.read()
     measured = table.read()
     allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     with progress("solving drawn tables") as report:
         found = check_stability(measured, allocation, draws=draws, rule=rule, run=running.run(report))
-    if output is not None:
-        found.robust.policy.save(output)
-        note(f"wrote {output}")
+    result.write(KIND, VERSION, found.robust.policy.document(), inputs)
     doubts = check_table(measured)
     if not json:
         show(stability_report(found, doubts))
@@ -77,7 +76,8 @@ def refine(
     source: Source,
     outputs: OutputsOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
-    output: OutputOption,
+    result: ResultOptions,
+    inputs: Inputs,
     evaluations: Annotated[float, typer.Option(help="Passes over the search data that may be spent.")] = 200,
     with_interactions: Annotated[
         bool, typer.Option("--interactions", help="Measure the terms between layers first, and search with them.")
@@ -89,18 +89,17 @@ def refine(
     json: JsonOption = False,
 ) -> None:
     """Improve the best policy of a table by running the network, within the same budgets, and write what is better."""
-    check_output(output)
+    result.check(inputs)
     request = asked.read()
     if with_interactions:
         refuse_constraints(request, "refine --interactions", "no solver takes constraints and terms between layers")
     measured = table.read()
     allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     network = source.network()
-    batches = list(source.batches(network, stream=False))
+    batches = source.some_batches(network, running.max_batches)
     terms = _measured_terms(network, batches, measured, outputs, running) if with_interactions else None
     found = _refined(network, batches, measured, allocation, terms, evaluations, held_back, outputs, running)
-    found.policy.save(output)
-    note(f"wrote {output}")
+    result.write(KIND, VERSION, found.policy.document(), inputs)
     if json:
         show_json({"schema": f"{PREFIX}/refinement/1", "request": request.document(), **found.document()})
     else:

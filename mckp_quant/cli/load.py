@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import sys
 import traceback
-import zipfile
 from collections.abc import Iterable
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.checks import check_count
+from ..common.npz import npz_names, read_npz_arrays
 from ..common.packages import PackageMissing, require
 from ..errors import InvalidInput, unknown
+from .console import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +51,7 @@ def load_model(spec: str) -> nn.Module:
         When torch is not installed.
     """
     torch = require_torch()
-    made = _call("model", spec)
+    made = _call("model", spec, _check_maker)
     if not isinstance(made, torch.nn.Module):
         raise InvalidInput(f"model {spec!r} gave a {type(made).__name__}: the function must return a torch.nn.Module")
     model: nn.Module = made
@@ -147,7 +149,30 @@ def _functions(module: ModuleType) -> list[str]:
     ]
 
 
-def _call(kind: str, spec: str) -> object:
+def _check_maker(spec: str, function: Any) -> None:
+    """Refuse a class, and say where arguments are left at their defaults: both often mean random weights."""
+    if isinstance(function, type):
+        raise InvalidInput(
+            f"model {spec!r} is a class, which would be made with random weights: name a function that makes the "
+            "network and loads its weights"
+        )
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built in: it says nothing of its parameters
+        return
+    named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    needed = [each.name for each in named if each.default is each.empty]
+    if needed:
+        raise InvalidInput(
+            f"model {spec!r} needs the arguments {', '.join(needed)}, and is called without any: name a function "
+            "without arguments that makes the network and loads its weights"
+        )
+    if named:
+        left = ", ".join(f"{each.name}={each.default!r}" for each in named)
+        note(f"model {spec!r} is called with {left}: check that these are the trained weights")
+
+
+def _call(kind: str, spec: str, check: Callable[[str, Any], None] | None = None) -> object:
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise InvalidInput(f"{kind} {spec!r} names no function: {_FORMS}")
@@ -158,6 +183,8 @@ def _call(kind: str, spec: str) -> object:
         raise unknown(f"function in {where!r}", name, _functions(module))
     if not callable(function):
         raise InvalidInput(f"{kind} {spec!r} is a {type(function).__name__}, not a function: {_FORMS}")
+    if check is not None:
+        check(spec, function)
     with _blaming(kind, spec):
         return function()
 
@@ -221,14 +248,10 @@ def _foreign(filename: str) -> bool:
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:
     check_count("--batch-size", batch_size, 1)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files if name in {"inputs", "targets"}}
-            known = list(archive.files)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInput(f"data {str(path)!r} cannot be read: {error}") from error
+    arrays = read_npz_arrays(path, "data", ("inputs", "targets"))
     if "inputs" not in arrays:
-        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {', '.join(known) or 'no arrays'}")
+        known = ", ".join(map(repr, npz_names(path, "data")))
+        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {known or 'no arrays'}")
     tensors = {name: _tensor(path, name, array) for name, array in arrays.items()}
     inputs, targets = tensors["inputs"], tensors.get("targets")
     if targets is None:

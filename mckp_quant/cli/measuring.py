@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,20 +15,23 @@ from ..formats.format import as_formats
 from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
+from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
 from .networks import NamedFirst, Source
-from .option_groups import with_groups
+from .option_groups import Inputs, Only, with_groups
 from .options import (
     DEMO_FOLDER,
     FolderOption,
+    ForceOption,
     JsonOption,
-    MaybeOutputOption,
+    MaybeResultOptions,
     MaybeTableOption,
     OutputsOptions,
     PolicyArgument,
     RunningOptions,
     SeedOption,
     check_output,
+    check_replaced,
     names,
     table_from,
 )
@@ -38,12 +43,23 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
 
 
+@dataclass(frozen=True)
+class TableResultOptions(MaybeResultOptions):
+    """Where the table goes."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write the table; needed but for --dry-run."),
+    ] = None
+
+
 @with_groups
 def measure(
     source: NamedFirst,
     outputs: OutputsOptions,
     running: RunningOptions,
-    output: MaybeOutputOption = None,
+    result: TableResultOptions,
+    inputs: Inputs,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
     activation_range: Annotated[
@@ -66,13 +82,14 @@ def measure(
     json: JsonOption = False,
 ) -> None:
     """Measure how much each layer suffers from each format, and write the table."""
-    if output is None and not dry_run:
+    if result.output is None and not dry_run:
         raise InvalidInput("Missing option '--output' / '-o': say where to write the table")
-    check_output(output)
+    if not dry_run:
+        result.check(inputs)
     running.run()  # refuses what cannot be used, before the network is loaded
     wanted = as_formats(formats)
     network = source.network(weights=not dry_run)
-    if output is None or dry_run:
+    if dry_run:
         _show_plan(source, network, wanted, method, outputs, running, json)
         return
     batches = source.batches(network)
@@ -92,10 +109,9 @@ def measure(
             activation_range=activation_range,
             run=running.run(report),
         )
-    table.save(output)
-    note(f"wrote {output}")
+    written = result.write(KIND, VERSION, table.document(), inputs)
     if json:
-        show_json({"schema": f"{PREFIX}/table/1", **table.document()})
+        show_json(written)
     else:
         show(sensitivity_report(table))
 
@@ -131,6 +147,7 @@ def validate(
     policy: PolicyArgument,
     source: Source,
     outputs: OutputsOptions,
+    running: Annotated[RunningOptions, Only(("max_batches",))],
     table: MaybeTableOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -139,7 +156,7 @@ def validate(
     measured = None if table is None else table_from(table, None)
     against = None if measured is None else _uniform(measured)
     network = source.network()
-    batches = source.batches(network, stream=False)
+    batches = source.some_batches(network, running.max_batches)
 
     from ..evaluation.validation import validate as validate_policy
 
@@ -154,23 +171,29 @@ def validate(
         )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
+        if validation.holds is False:
+            note(f"mckp-quant: {validation.verdict}")
     else:
         show(validation_report(validation))
     if validation.holds is False:
-        note(f"mckp-quant: {validation.verdict}")
         raise typer.Exit(1)
 
 
+@with_groups
 def demo(
+    inputs: Inputs,
     output: FolderOption = DEMO_FOLDER,
     seed: SeedOption = 0,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Do all of it with a network that comes along: measure, solve at several budgets, validate on real images."""
-    from .demonstration import demonstrate
+    from .demonstration import TABLE, demonstrate
 
     check_output(output / "report.txt")
-    document, written, report = demonstrate(output, seed)
+    if output != DEMO_FOLDER:  # which is the demo's own
+        check_replaced(output / TABLE, inputs, force=force)
+    document, written, report = demonstrate(output, seed, inputs.digest)
     if json:
         show_json(document)
     else:

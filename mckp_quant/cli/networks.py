@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from ..common.checks import check_count
 from ..errors import InvalidInput, unknown
-from .load import load_batches, load_model, require_torch, stream_batches
+from .load import load_model, require_torch, stream_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CHECKPOINT = "hf:"
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 _FILE_BATCH, _TEXT_BATCH = 32, 1
 _CONTEXT = 512
@@ -120,18 +122,36 @@ class Source:
             network = load_model(self.model)
             if dtype is not None:
                 network = network.to(dtype)
-        if self.device is None or not weights:
-            return network
-        try:
-            return network.to(self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise InvalidInput(f"--device {self.device!r} cannot be used: {error}") from error
+        return network if self.device is None or not weights else network.to(self._usable_device(torch))
 
-    def batches(self, network: nn.Module, *, stream: bool = True) -> Iterable[Any]:
-        """Load the batches, one by one or at once."""
+    def _usable_device(self, torch: Any) -> Any:
+        """The device; raises InvalidInput, in words, for one that does not exist or is not here."""
+        name = str(self.device)
+        kind = name.partition(":")[0]
+        if kind not in DEVICES:
+            raise InvalidInput(
+                f"--device {name!r} is no device: write cpu, cuda (or cuda:1, ...) for GPUs of NVIDIA and AMD, mps on "
+                "a Mac, or xpu for those of Intel"
+            )
+        try:
+            device = torch.device(name)
+            torch.empty(1, device=device)  # whether it is here shows when it is used
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            said = str(error).partition("\n")[0].rstrip(".")
+            raise InvalidInput(f"--device {name!r} cannot be used here: PyTorch says {said!r}") from error
+        return device
+
+    def some_batches(self, network: nn.Module, most: int | None) -> list[Any]:
+        """The first batches, at most so many, or all; what comes behind them is not read."""
+        if most is not None:
+            check_count("--max-batches", most, 1)
+        return list(itertools.islice(self.batches(network), most))
+
+    def batches(self, network: nn.Module) -> Iterable[Any]:
+        """The batches, one by one where the data allows it."""
         if self.data is not None:
             size = _FILE_BATCH if self.batch_size is None else self.batch_size
-            read = stream_batches(self.data, size) if stream else load_batches(self.data, size)
+            read = stream_batches(self.data, size)
             if self.dtype is None or not self.data.endswith(".npz"):
                 return read
             dtype: torch.dtype = getattr(require_torch(), self.dtype)
@@ -140,13 +160,12 @@ class Source:
             raise InvalidInput("Missing option '--calibration' (or '--data'): say where the batches come from")
         from ..network.huggingface import load_tokenizer, text_batches
 
-        made = text_batches(
+        return text_batches(
             load_tokenizer(self.checkpoint),
             self.calibration,
             tokens=self._tokens(network),
             batch_size=_TEXT_BATCH if self.batch_size is None else self.batch_size,
         )
-        return made if stream else list(made)
 
     def first_batch(self, network: nn.Module) -> Any:
         """One batch for planning; for a checkpoint its contents do not matter."""

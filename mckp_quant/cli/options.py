@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..common.documents import PREFIX, write_document
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..tables import Handling, read_table
 from ..tables.findings import ANSWERS
+from .console import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from ..common.run_options import Progress
     from ..network.outputs import Outputs
     from ..tables.table import SensitivityTable
+    from .option_groups import Inputs
 
 RUNNING = "How it is run"
 OUTPUTS = "Outputs of the network"
@@ -38,11 +42,12 @@ SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of e
 SeedOption = Annotated[
     int, typer.Option("--seed", rich_help_panel=RUNNING, help="Seed of whatever draws random numbers.")
 ]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result.")]
-MaybeOutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result; by default nowhere.")
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace a result that was made from other inputs, or is something else.")
 ]
 FolderOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the results.")]
+MADE_FROM = "made_from"  # the entry of a result that holds the digest of its inputs, right behind the schema
+_MADE_FROM, _HEAD = re.compile(rb'"made_from": "([0-9a-f]{32})"'), 4096
 DEMO_FOLDER = Path("demo-output")
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
 MaybeTableOption = Annotated[
@@ -140,6 +145,49 @@ class RunningOptions:
         )
 
 
+@dataclass(frozen=True)
+class MaybeResultOptions:
+    """Where the result may go: a file that says what it was made from, so that no other is replaced by mistake."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write the result; by default nowhere."),
+    ] = None
+    force: ForceOption = False
+
+    def check(self, inputs: Inputs) -> None:
+        """Refuse, before any work, an output that cannot be written or that holds another result."""
+        if self.output is not None:
+            check_output(self.output)
+            check_replaced(self.output, inputs, force=self.force)
+
+    def write(self, kind: str, version: int, document: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+        """Write one JSON document with what it was made from, and say so; give it back with its schema."""
+        whole = {MADE_FROM: inputs.digest, **document}
+        if self.output is not None:
+            write_document(self.output, kind, version, whole)
+            note(f"wrote {self.output}")
+        return {"schema": f"{PREFIX}/{kind}/{version}", **whole}
+
+
+@dataclass(frozen=True)
+class ResultOptions(MaybeResultOptions):
+    """Where the result goes."""
+
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the result.")] = field()
+
+
+def check_replaced(path: Path, inputs: Inputs, *, force: bool) -> None:
+    """Refuse to replace a regular file that was not made from the same inputs; raises InvalidInput."""
+    if force or not path.is_file():
+        return
+    with path.open("rb") as file:
+        found = _MADE_FROM.search(file.read(_HEAD))
+    if found is None or found[1].decode() != inputs.digest:
+        what = "does not say from what it was made" if found is None else "was made from other inputs"
+        raise InvalidInput(f"-o {str(path)!r} exists already and {what}: name another file, or replace it with --force")
+
+
 def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     """Read repeated ``NAME=VALUE`` options.
 
@@ -181,10 +229,8 @@ def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
     return read_table(path, handling=Handling.of(pairs("--on", answers))).table
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path) -> None:
     """Refuse an output that cannot be written, before any work is done for it; raises InvalidInput."""
-    if path is None:
-        return
     if path.is_dir():
         raise InvalidInput(f"-o {str(path)!r} is a folder: name a file")
     folder = next(parent for parent in path.absolute().parents if parent.exists())

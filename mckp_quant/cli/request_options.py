@@ -111,7 +111,7 @@ class RequestOptions:
             metavar="NAME=FILE",
             rich_help_panel=PANEL,
             help="Measured costs, whole numbers per layer and format, as .csv or .json; NAME may then be a budget. "
-            "NAME:UNIT=FILE says what they count, ns by default. May be repeated.",
+            "NAME:UNIT=FILE says what they count, by default as the file says, else ns. May be repeated.",
         ),
     ] = None
     max_formats: Annotated[
@@ -282,7 +282,7 @@ def _costs(texts: Sequence[str] | None) -> dict[str, CostTable]:
     found = {}
     for said, file in pairs("--costs", texts).items():
         name, _, unit = said.partition(":")
-        costs = read_costs(file, name=name, unit=unit or "ns")
+        costs = read_costs(file, name=name, unit=unit or None)
         found[costs.name] = costs
     return found
 

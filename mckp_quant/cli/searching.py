@@ -12,12 +12,13 @@ from ..common.checks import check_seconds, check_seed
 from ..common.documents import PREFIX, plain
 from ..common.packages import PackageMissing
 from ..errors import InvalidInput
+from ..policy.policy import KIND, VERSION
 from ..report.searched import search_report, standings_report
 from ..solvers import NoSolution
 from .console import note, progress, show, show_json
 from .networks import Source
-from .option_groups import Only, with_groups
-from .options import JsonOption, OutputOption, OutputsOptions, RunningOptions, TableOptions, check_output, names
+from .option_groups import Inputs, Only, with_groups
+from .options import JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
 from .request_options import RequestOptions, refuse_constraints
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def search(
     source: Source,
     outputs: OutputsOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
-    output: OutputOption,
+    result: ResultOptions,
+    inputs: Inputs,
     method: Annotated[
         str, typer.Option(help="evoq, emq, level_switch, differentiable, progressive or random.")
     ] = "evoq",
@@ -56,7 +58,7 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Search for a policy by running the network under many, within the budgets, and write the best one."""
-    check_output(output)
+    result.check(inputs)
     check_seed(running.seed)
     if seconds is not None:
         check_seconds(seconds)
@@ -64,7 +66,7 @@ def search(
     refuse_constraints(request, "search", _WHY)
     measured = table.read()
     network = source.network()
-    batches = list(source.batches(network, stream=False))
+    batches = source.some_batches(network, running.max_batches)
 
     from ..search import search as run_search
 
@@ -81,8 +83,7 @@ def search(
             outputs=outputs.read(),
             run=running.run(report),
         )
-    found.policy.save(output)
-    note(f"wrote {output}")
+    result.write(KIND, VERSION, found.policy.document(), inputs)
     if json:
         figures = {name: getattr(found, name) for name in ("fitness", "evaluations", "seconds", "stopped", "history")}
         head = {"schema": f"{PREFIX}/search/1", "request": request.document()}
@@ -120,12 +121,12 @@ def compete(
     refuse_constraints(request, "compete", _WHY)
     measured = table.read()
     network = source.network()
-    batches = list(source.batches(network, stream=False))
+    batches = source.some_batches(network, running.max_batches)
     judged_on = batches
     if held_out is None:
         note("no --held-out: judged on the data that searches were made on, which flatters them")
     else:
-        judged_on = list(_of(source, held_out).batches(network, stream=False))
+        judged_on = _of(source, held_out).some_batches(network, running.max_batches)
 
     from ..evaluation.evaluator import Evaluator
 

@@ -13,17 +13,8 @@ from ..common.documents import PREFIX
 from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
-from .option_groups import Only, with_groups
-from .options import (
-    JsonOption,
-    MaybeOutputOption,
-    RunningOptions,
-    SecondsOption,
-    SeedOption,
-    TableOptions,
-    check_output,
-    names,
-)
+from .option_groups import Inputs, Only, with_groups
+from .options import JsonOption, MaybeResultOptions, RunningOptions, SecondsOption, SeedOption, TableOptions, names
 from .request_options import RequestOptions
 
 if TYPE_CHECKING:
@@ -36,14 +27,15 @@ if TYPE_CHECKING:
 def solve(
     table: TableOptions,
     asked: RequestOptions,
+    result: MaybeResultOptions,
+    inputs: Inputs,
     solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
     seconds: SecondsOption = 60.0,
     seed: SeedOption = 0,
-    output: MaybeOutputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
-    check_output(output)
+    result.check(inputs)
     request = asked.read()
     measured = table.read()
     with progress(f"solving with {solver}"):
@@ -51,11 +43,9 @@ def solve(
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
-    if output is not None:
-        policy.save(output)
-        note(f"wrote {output}")
+    written = result.write(KIND, VERSION, policy.document(), inputs)
     if json:
-        show_json({"schema": f"{PREFIX}/{KIND}/{VERSION}", **policy.document()})
+        show_json(written)
     else:
         show(policy_report(policy))
 

@@ -5,49 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
-from pathlib import Path
+import re
 from typing import Any
 
 from ..errors import InvalidInput
+from .files import read_json, write_text
 
 PREFIX = "mckp-quant"
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename.
-
-    Parameters
-    ----------
-    path
-        Where to write; folders that are missing are made.
-    text
-        What to write, as UTF-8.
-    """
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all, as `write_text` does.
-
-    Parameters
-    ----------
-    path
-        Where to write; folders that are missing are made.
-    content
-        What to write.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+_HALF = re.compile(r"\\ud[89ab]")
+_VERSION = re.compile(r"[0-9]{1,9}")
 
 
 def write_document(path: str | os.PathLike[str], kind: str, version: int, document: dict[str, Any]) -> None:
@@ -65,7 +31,10 @@ def write_document(path: str | os.PathLike[str], kind: str, version: int, docume
         What to write, in plain types.
     """
     whole = {"schema": f"{PREFIX}/{kind}/{version}", **document}
-    write_text(path, json.dumps(plain(whole), indent=1, allow_nan=False) + "\n")
+    text = json.dumps(plain(whole), indent=1, allow_nan=False) + "\n"
+    if _HALF.search(text):  # of a pair, or alone, which is refused when it is read and so when it is written
+        text = json.dumps(plain(whole), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, text)
 
 
 def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict[str, Any]:
@@ -90,17 +59,7 @@ def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict
     InvalidInput
         When the file is missing, truncated, no JSON, of another kind, or written by a newer version.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the {kind} {os.fspath(path)!r}: {error}") from error
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(
-            f"{os.fspath(path)!r} is not whole JSON (line {error.lineno}, column {error.colno}: {error.msg}): "
-            f"it was cut off or is something else; make the {kind} again"
-        ) from error
+    document = read_json(path, kind)
     return check_schema(document, os.fspath(path), kind, version)
 
 
@@ -108,7 +67,12 @@ def check_schema(document: object, source: str, kind: str, version: int) -> dict
     """The content of a document of this schema; raises InvalidInput where it has another one. `source` is its file."""
     schema = document.get("schema") if isinstance(document, dict) else None
     parts = schema.split("/") if isinstance(schema, str) else []
-    if not isinstance(document, dict) or len(parts) != 3 or parts[:2] != [PREFIX, kind] or not parts[2].isdigit():
+    if (
+        not isinstance(document, dict)
+        or len(parts) != 3
+        or parts[:2] != [PREFIX, kind]
+        or not _VERSION.fullmatch(parts[2])
+    ):
         raise InvalidInput(f"{source!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')")
     if int(parts[2]) > version:
         raise InvalidInput(
@@ -151,9 +115,3 @@ def plain(entry: Any) -> Any:
     if isinstance(entry, (list, tuple)):
         return [plain(inner) for inner in entry]
     return entry
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -46,6 +46,8 @@ class Resource:
         The budget is an average: it is multiplied by the number of weights.
     units
         Whole units that may follow a number, such as ``{"ns": 1, "us": 1_000}``.
+    per_mac
+        The cost is a multiple of the layer's multiply-accumulates, so it is not known where they are not.
     """
 
     counts: str
@@ -54,6 +56,7 @@ class Resource:
     symbol: str | None = None
     per_weight: bool = False
     units: Mapping[str, int] | None = None
+    per_mac: bool = False
 
     @classmethod
     def measured(cls, costs: CostTable) -> Resource:
@@ -76,6 +79,8 @@ def stored_bits(layer: Layer, entry: Format) -> int:
 
 def bops(layer: Layer, entry: Format) -> int:
     """Bit operations per sample: MACs times weight bits times activation bits, 32 where activations stay float."""
+    if layer.macs is None:
+        return NOT_MEASURED
     return layer.macs * entry.weight_bits * (entry.activation_bits or FLOAT_BITS)
 
 
@@ -86,13 +91,17 @@ def bops_uniq(layer: Layer, entry: Format) -> int:
     logarithm is not rounded.
     """
     weight, activation = entry.weight_bits, entry.activation_bits or FLOAT_BITS
-    fan_in = max(layer.elements // layer.channels, 1)
+    if layer.macs is None:
+        return NOT_MEASURED
+    fan_in = max(layer.row, 1)
     return layer.macs * (weight * activation + weight + activation + (fan_in - 1).bit_length())
 
 
 def bops_gates(layer: Layer, entry: Format) -> int:
     """Gate operations: MACs times (5wa - 5w - 3a + 3) for the multiplier plus (3w + 3a + 29) for the adder."""
     weight, activation = entry.weight_bits, entry.activation_bits or FLOAT_BITS
+    if layer.macs is None:
+        return NOT_MEASURED
     multiply = 5 * weight * activation - 5 * weight - 3 * activation + 3
     return layer.macs * (multiply + 3 * weight + 3 * activation + 29)
 
@@ -107,13 +116,13 @@ PEAKS = ("activation_bytes", "total_bytes")  # what `activations` limits
 RESOURCES: dict[str, Resource] = {
     "weight_bytes": Resource("weight_bytes", "bytes", weight_bytes, symbol="B"),
     "bits_per_weight": Resource("stored_bits", "bits per weight", stored_bits, per_weight=True),
-    "bops": Resource("bops", "bit operations per sample", bops, symbol=""),
+    "bops": Resource("bops", "bit operations per sample", bops, symbol="", per_mac=True),
 }
 
 # Other counts of the same thing: budgets may name them, but policies do not list them unless one does.
 VARIANTS: dict[str, Resource] = {
-    "bops_uniq": Resource("bops_uniq", "bit operations per sample", bops_uniq, symbol=""),
-    "bops_gates": Resource("bops_gates", "gate operations per sample", bops_gates, symbol=""),
+    "bops_uniq": Resource("bops_uniq", "bit operations per sample", bops_uniq, symbol="", per_mac=True),
+    "bops_gates": Resource("bops_gates", "gate operations per sample", bops_gates, symbol="", per_mac=True),
 }
 
 
@@ -222,11 +231,22 @@ def cost_matrix(
     InvalidInput
         When the resource is unknown, or a cost is negative, beyond 64 bits, or not known for a format that is allowed.
     """
-    price = resource(name, costs, target).cost
+    kind = resource(name, costs, target)
+    price = kind.cost
+    if kind.per_mac and not any(layer.macs for layer in table.layers):
+        raise InvalidInput(
+            f"{name} cannot be counted: the table says of no layer how many multiply-accumulates it takes; give a "
+            "column 'macs', or measure the network"
+        )
     rows = [[price(layer, entry) for entry in table.formats] for layer in table.layers]
     for at, (layer, row) in enumerate(zip(table.layers, rows, strict=True)):
         for column, (entry, cost) in enumerate(zip(table.formats, row, strict=True)):
             if cost == NOT_MEASURED:
+                if not math.isnan(table.loss[at, column]) and kind.per_mac:
+                    raise InvalidInput(
+                        f"{name} cannot be counted: the table does not say how many multiply-accumulates layer "
+                        f"{layer.name!r} takes; give it in the column 'macs'"
+                    )
                 if not math.isnan(table.loss[at, column]):
                     raise InvalidInput(
                         f"{name} of layer {layer.name!r} in format {entry.name!r} was not measured: measure it, or "

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
-from ..formats.format import Format
 from ..policy.policy import Policy
 
 if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
     from .evaluator import Evaluation, Evaluator
-    from .simulation import Simulator
-
-_WIDEST = 8
-_INTEGER = re.compile(r"w[1-8]((?:\D.*)?)")  # the weight bits, and the rest of the name
 
 
 @dataclass(frozen=True)
@@ -121,33 +114,3 @@ def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable,
         found.append(Carrier(layer, entry.name, predicted, alone.kl, alone.kl_stderr))
     found.sort(key=lambda each: (-abs(each.difference), each.layer))
     return Carriers(tuple(found), whole.kl - math.fsum(each.measured for each in found))
-
-
-def uniform_of_size(policy: Policy, simulator: Simulator) -> Policy | None:
-    """The widest uniform format of the same layers that takes no more bytes than a policy.
-
-    Parameters
-    ----------
-    policy
-        The policy; what its formats have in common beside their weight bits, such as group size and activation bits,
-        the uniform one has too.
-    simulator
-        Of the network.
-
-    Returns
-    -------
-    uniform
-        None where even one bit is too much, the formats have too little in common, or the policy is uniform itself.
-    """
-    names = {entry.name for entry in policy.formats}
-    rests = {match[1] if (match := _INTEGER.fullmatch(name)) else None for name in names}
-    if len(names) == 1 or len(rests) > 1 or None in rests:
-        return None
-    limit, (rest,) = simulator.weight_bytes(policy), rests
-    for width in range(_WIDEST, 0, -1):
-        with contextlib.suppress(InvalidInput):  # not every width has every kind
-            entry = Format.named(f"w{width}{rest}")
-            uniform = Policy(policy.layer_names, (entry,) * len(policy), ranges=policy.ranges)
-            if simulator.weight_bytes(uniform) <= limit:
-                return uniform
-    return None

@@ -171,6 +171,16 @@ class Evaluator:
             return self._summary(forward(model, batch, self._take) for batch in self._batches)
 
     @property
+    def classes(self) -> int:
+        """How many classes the network tells apart, or how many numbers it puts out."""
+        return self._logits[0].shape[-1]
+
+    @property
+    def guessing(self) -> float:
+        """The KL of a network that gives all classes the same probability, whatever its input: at most their ln."""
+        return self._summary(torch.zeros_like(each) for each in self._logits).kl
+
+    @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change when the float network's logits on these batches do."""
         content = hashlib.sha256()

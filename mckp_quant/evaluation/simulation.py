@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import InvalidInput, unknown
+from ..formats.capabilities import capability
+from ..formats.storage import packed_bytes
 from ..layers import Layer
 from ..network.weight_uses import EXPERTS, uses_in
 from ..policy.policy import Policy
@@ -55,6 +57,15 @@ def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = No
     return Simulator(model).apply(policy, ranges)
 
 
+def check_policy(policy: object) -> None:
+    """Refuse what is no policy; raises InvalidInput."""
+    if not isinstance(policy, Policy):
+        raise InvalidInput(
+            f"policy is a {type(policy).__name__}: give a Policy, such as the .policy of what allocate() returned, "
+            "or Policy.load(path)"
+        )
+
+
 class Simulator:
     """Puts one network under many policies; each weight is rounded to each format only once.
 
@@ -75,11 +86,7 @@ class Simulator:
 
     def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
-        if not isinstance(policy, Policy):
-            raise InvalidInput(
-                f"policy is a {type(policy).__name__}: give a Policy, such as the .policy of what allocate() returned, "
-                "or Policy.load(path)"
-            )
+        check_policy(policy)
         made = copy.deepcopy(self._model)
         ranges = policy.ranges if ranges is None else ranges
         copied = uses_in(made)
@@ -157,8 +164,18 @@ class Simulator:
         return self._rounded[key]
 
     def weight_bytes(self, policy: Policy) -> int:
-        """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once."""
-        return sum(entry.storage_bytes(self.layer(name)) for name, entry in self._distinct(policy).items())
+        """Bytes of the policy's weights, scales counted, rounded up per weight; a shared weight counts once.
+
+        They are as the policy's export target stores them, where it has one.
+        """
+        stored = capability(policy.target).stored_bytes if policy.target else packed_bytes
+        return sum(stored(self.layer(name), entry) for name, entry in self._distinct(policy).items())
+
+    def stored_bits(self, policy: Policy) -> int:
+        """Bits of the policy's weights, scales counted, before any rounding; a target stores whole bytes."""
+        if policy.target:
+            return 8 * self.weight_bytes(policy)
+        return sum(entry.storage_bits(self.layer(name)) for name, entry in self._distinct(policy).items())
 
     def float_bytes(self, policy: Policy) -> int:
         """Bytes of the same weights as the network has them."""
@@ -186,7 +203,7 @@ class Simulator:
     def _users(self) -> dict[Place, list[str]]:
         """The names of the modules that use each weight."""
         users: dict[Place, list[str]] = {}
-        for name in self._uses:
+        for name in (name for name, use in self._uses.items() if not use.obstacle):
             users.setdefault(self._place(name), []).append(name)
         return users
 

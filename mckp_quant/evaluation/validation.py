@@ -13,8 +13,12 @@ from ..common.documents import plain
 from ..common.renamed import OUTPUTS, renamed_keywords
 from ..errors import InvalidInput
 from ..network.outputs import Outputs
-from .carriers import find_carriers, uniform_of_size
+from ..policy.repricing import predicted_by
+from .carriers import find_carriers
 from .evaluator import Evaluator
+from .simulation import check_policy
+from .uniform import uniforms_of_size
+from .verdict import judge, ratio_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +29,6 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
     from .carriers import Carriers
     from .evaluator import Evaluation
-
-ERRORS = 2.0  # standard errors within which two figures count as equal
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,10 @@ class Validation:
     verdict
         What came out, as a sentence.
     holds
-        Whether the prediction holds; None where there was nothing to compare.
+        Whether the prediction holds, which one of a useless network never does; None where there was nothing to
+        compare.
+    useless
+        Whether the network under the policy is no better than a guess.
     ratio
         Predicted over measured KL of the policy; nan where there is no prediction in nats.
     unit
@@ -86,6 +91,7 @@ class Validation:
     ratio: float
     unit: str
     carriers: Carriers | None = None
+    useless: bool = False
 
     @property
     def policy(self) -> Row:
@@ -119,6 +125,7 @@ class Validation:
             {
                 "verdict": self.verdict,
                 "holds": self.holds,
+                "useless": self.useless,
                 "ratio": self.ratio,
                 "unit": self.unit,
                 "samples": self.policy.measured.samples,
@@ -158,13 +165,14 @@ def validate(
         What the network returns, and what its numbers mean.
     against
         Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
-        that takes no more bytes.
+        within the policy's budget and, where that leaves room, the next wider one.
     factor
         By what factor a prediction may be off, either way, and still count as holding where it is outside its error. A
         quadratic form of single layers is good to half or double, and choosing formats needs no more.
     table
-        The table that the prediction comes from. With it, the verdict on a prediction that fails names the layers that
-        carry the difference. To find them each layer is run alone: one pass over the batches for each.
+        The table that predicts; where the policy was made from another one, this one's prediction takes the place of
+        its own. With it, the verdict on a prediction that fails names the layers that carry the difference. To find
+        them each layer is run alone: one pass over the batches for each.
     by_layer
         Whether to run each layer alone; by default where there is a table and the prediction fails.
 
@@ -183,6 +191,8 @@ def validate(
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     if table is not None:
         table.check_likelihood(outputs.likelihood)
+    check_policy(policy)
+    theirs, policy = policy, policy if table is None else predicted_by(table, policy)
     evaluator = Evaluator(model, batches, outputs=outputs)
     own = evaluator.evaluate(policy)
 
@@ -203,58 +213,22 @@ def validate(
         )
 
     if against is None:
-        uniform = uniform_of_size(policy, evaluator.simulator)
-        against = () if uniform is None else (uniform,)
+        against = uniforms_of_size(policy, evaluator.simulator)
     others = against if isinstance(against, Mapping) else {_name(other, i): other for i, other in enumerate(against)}
     rows = [row("float", None, evaluator.reference)]
     rows += [row(name, other, evaluator.evaluate(other)) for name, other in others.items()]
     rows.append(row("policy", policy, own))
-    verdict, holds = _verdict(policy, own, factor)
+    verdict, holds, useless = judge(policy, own, evaluator, factor)
+    if policy is not theirs and not math.isnan(theirs.predicted):
+        verdict = f"{verdict}; it is the prediction of the table given, not of the one that the policy was made from"
     carriers = None
     if table is not None and (by_layer or (by_layer is None and holds is False)):
         carriers = find_carriers(evaluator, policy, table, own)
         if holds is False:
             verdict = f"{verdict}; {carriers.words}"
-    return Validation(tuple(rows), verdict, holds, _ratio(rows[-1].predicted, own.kl), own.unit, carriers)
+    return Validation(tuple(rows), verdict, holds, ratio_of(rows[-1].predicted, own.kl), own.unit, carriers, useless)
 
 
 def _name(policy: Policy, index: int) -> str:
     names = {entry.name for entry in policy.formats}
     return f"uniform {names.pop()}" if len(names) == 1 else f"policy {index + 1} of those given"
-
-
-def _ratio(predicted: float, measured: float) -> float:
-    if measured == 0:
-        return 1.0 if predicted == 0 else predicted * math.inf
-    return predicted / measured
-
-
-def _verdict(policy: Policy, measured: Evaluation, factor: float) -> tuple[str, bool | None]:
-    predicted, kl = policy.predicted, measured.kl
-    if policy.unit != measured.unit:
-        return (
-            f"no verdict: the prediction is in {policy.unit!r}, the measured KL in {measured.unit!r}, and the two "
-            "cannot be compared",
-            None,
-        )
-    if math.isnan(kl):
-        return "no verdict: all positions of the batches are padding, so nothing was measured", None
-    if math.isnan(predicted):
-        return "no verdict: the policy comes without a prediction; make it from a table", None
-    figures = f"predicted {predicted:.3g}, measured {kl:.3g} +- {measured.kl_stderr:.2g} {measured.unit}"
-    error = math.hypot(measured.kl_stderr, 0 if math.isnan(policy.predicted_stderr) else policy.predicted_stderr)
-    if abs(kl - predicted) <= ERRORS * error:
-        return f"the prediction holds within its error: {figures}", True
-    if not (predicted > 0 and 0 < kl < math.inf):
-        return f"the prediction fails: {figures}; there is no factor, because one is not positive", False
-    off = max(kl / predicted, predicted / kl)
-    if off <= factor:
-        return f"the prediction holds within a factor of {factor:g}: off by {off:.2g}x ({figures})", True
-    why = (
-        "the rounding is too coarse for a quadratic form, or the layers' errors add to each other: trust the measured "
-        "figure, and allow the layers more bits"
-        if kl > predicted
-        else "the table was measured on few samples, or on other data: trust the measured figure, and measure the "
-        "table on more"
-    )
-    return f"the prediction fails, off by {off:.2g}x: {figures}; {why}", False

@@ -11,6 +11,7 @@ from ..errors import InvalidInput
 from ..policy.policy import Policy
 from ..policy.prediction import totals
 from ..solvers import least_cost
+from .gguf_blocks import own_name
 
 if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
@@ -87,7 +88,8 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     NoSolution
         When the target has no policy of that size or loss.
     """
-    known = {entry.name.lower(): entry for entry in table.formats}
+    # A table may have ggml's names for what an artefact has in ours, or the other way round.
+    known = {own_name(entry.name).lower(): entry for entry in table.formats}
     formats = []
     bits = dict(zip(policy.layer_names, policy.layer_bits, strict=False))
     for layer in table.layers:
@@ -99,12 +101,13 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
                 f"layer {name!r} takes {entry.storage_bits(layer):,} bits in {entry.name} in the table, but "
                 f"{bits[name]:,} in the policy: it was made for another network"
             )
-        if entry.name.lower() not in known:
+        name_of = own_name(entry.name).lower()
+        if name_of not in known:
             raise InvalidInput(
                 f"layer {name!r} has the format {entry.name!r}, which the table does not have: measure it, with "
                 f"formats={','.join([*(each.name for each in table.formats), entry.name])}"
             )
-        formats.append(known[entry.name.lower()])
+        formats.append(known[name_of])
     own = Policy.on_table(table, formats)
     own = replace(own, costs=totals(table.layers, formats, target=target), target=target or "")
     size = own.costs[_BYTES]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..allocation.choices import find_ties
 from ..common.documents import write_document
+from ..common.files import temporary_folder
 from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
+from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
+from ..layers import Layer
 from .contract import ExportMismatch
 from .records import KIND, VERSION, ExportReport, LayerRecord
 from .writers.to_compressed_tensors import CompressedTensors
@@ -27,10 +29,9 @@ from .writers.to_onnxruntime_nbits import OnnxRuntimeNBits
 from .writers.to_torchao import Torchao
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..formats.format import Format
-    from ..layers import Layer
     from ..policy.policy import Policy
     from .contract import Exporter, Job, Stored
 
@@ -49,6 +50,7 @@ EXPORTERS: dict[str, Exporter] = {
 
 REPORT = "export.json"
 POLICY = "policy.json"
+_NAMED = 4  # fused layers that an error names
 
 
 def available() -> dict[str, str | None]:
@@ -108,8 +110,8 @@ def export(
     _check_capability(exporter, job)
     exporter.check(job)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        made = Path(temporary) / folder.name
+    with temporary_folder(folder.parent) as temporary:
+        made = temporary / folder.name
         made.mkdir()
         notes = exporter.write(job, made)
         report = ExportReport(
@@ -166,14 +168,33 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
             raise InvalidInput(
                 f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: {reason}; {advice}"
             )
-    for names in find_ties(job.layers, taken.ties):
-        first = job.policy[names[0]]
+    given = {layer.name: entry.name for layer, entry in zip(job.layers, job.formats, strict=True)}
+    for names in find_ties((*job.layers, *_others(job)), taken.ties) if taken.ties else ():
+        first = given.get(names[0], FLOAT)
         for name in names[1:]:
-            if job.policy[name].name != first.name:
+            if given.get(name, FLOAT) != first:
                 raise InvalidInput(
-                    f"{target} fuses the layers {', '.join(names)}, but the policy gives {names[0]!r} the format "
-                    f"{first.name!r} and {name!r} {job.policy[name].name!r}; {advice}"
+                    f"{target} fuses the layers {_listed(names)}, but {names[0]!r} {_has(names[0], given)} and "
+                    f"{name!r} {_has(name, given)}; {advice}"
                 )
+
+
+def _others(job: Job) -> list[Layer]:
+    """The network's weights that the policy does not name: they stay in floating point."""
+    from ..network.weight_uses import uses_in
+
+    named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
+    # Their names are all that counts, and a weight that cannot be quantised may not even have a shape.
+    return [Layer(name, "", (1,), None, None) for name in uses_in(job.model) if name not in named]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
+
+
+def _has(name: str, given: Mapping[str, str]) -> str:
+    return f"has the format {given[name]!r}" if name in given else "is not in the policy and stays in float"
 
 
 def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterable[LayerRecord]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..formats.schemes import FLOAT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -13,6 +15,14 @@ BLOCK = 32
 # Types whose blocks are 32 symmetric integers with one float16 scale: what our formats with groups of 32 are.
 TYPES = {"w4g32": "Q4_0", "w5g32": "Q5_0", "w8g32": "Q8_0"}
 FORMATS = {kind: name for name, kind in TYPES.items()}
+HALVES = ("F16", "BF16")
+# Types that the Python package rounds to in ggml's own way; what it cannot make, only llama-quantize can.
+ROUNDED_BY_GGML = ("Q4_1", "Q5_1", *HALVES)
+
+
+def own_name(name: str) -> str:
+    """Our name of a format that may have ggml's: ``"Q8_0"`` is ``"w8g32"``, and ``"F32"`` is ``"float"``."""
+    return {**FORMATS, "F32": FLOAT}.get(name.upper(), name)
 
 
 def to_blocks(integers: NDArray[np.int8], scales: NDArray[np.float16], bits: int) -> NDArray[np.uint8]:

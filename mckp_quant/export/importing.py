@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import PREFIX
+from ..common.files import read_json, readable
 from ..errors import InvalidInput
 from ..policy.policy import KIND as POLICY_KIND
 from ..policy.policy import Policy
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..formats.format import Format
-
-# What the readers of toolchains raise where entries are missing or of another kind.
-_DAMAGE = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def read_policy(path: str | os.PathLike[str]) -> Policy:
@@ -45,15 +42,8 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     PackageMissing
         When a package is missing that reads the artefact.
     """
-    try:
+    with readable(repr(os.fspath(path))):
         return _read(Path(path))
-    except InvalidInput:
-        raise
-    except _DAMAGE as error:
-        raise InvalidInput(
-            f"{os.fspath(path)!r} cannot be read ({type(error).__name__}: {error}): it is damaged, or of a form that "
-            "is not known"
-        ) from error
 
 
 def _read(place: Path) -> Policy:
@@ -79,7 +69,8 @@ def _read(place: Path) -> Policy:
 
 
 def _in_folder(folder: Path) -> Mapping[str, Format]:
-    found = [*sorted(folder.glob("*.onnx")), *sorted(folder.glob("*.gguf"))]
+    models = dict.fromkeys(from_gguf.first_part(path) for path in sorted(folder.glob("*.gguf")))
+    found = [*sorted(folder.glob("*.onnx")), *models]
     if len(found) == 1:
         read = _read(found[0])
         return dict(zip(read.layer_names, read.formats, strict=True))
@@ -117,10 +108,7 @@ def _policy(formats: Mapping[str, Format], place: Path) -> Policy:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"cannot read {str(path)!r}: {error}") from error
+    document = read_json(path, "document")
     if not isinstance(document, dict):
         raise InvalidInput(f"{str(path)!r} holds no JSON object")
     return document

@@ -61,7 +61,8 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
     uses = uses_in(model)
     users: dict[int, list[str]] = {}
     for name, use in uses.items():
-        users.setdefault(use.weight.data_ptr(), []).append(name)
+        if not use.obstacle:
+            users.setdefault(use.weight.data_ptr(), []).append(name)
     found: list[Layer] = []
     for name in policy.layer_names:
         facts = simulator.layer(name)
@@ -94,7 +95,8 @@ def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
     """
     if tuple(weight.shape) != layer.shape:
         return f"has the shape {tuple(weight.shape)} in the artefact, not {layer.shape}"
-    asked = (own if entry.weight_scheme is None else quantize(own.float(), entry, layer)).double()
+    rounds = entry.weight_scheme is not None or entry.quantize is not None
+    asked = (quantize(own.float(), entry, layer) if rounds else own).double()
     off = (weight.detach().double() - asked).abs()
     wrong = int((off > ROUNDINGS * torch.finfo(own.dtype).eps * asked.abs()).sum())
     return f"differs in {wrong:,} of {layer.elements:,} entries, by up to {float(off.max()):.3g}" if wrong else ""

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import unknown
 from .schemes import FLOAT
-from .storage import GGUF_BLOCKS, compressed_tensors_bytes, gguf_bytes, matmul_nbits_bytes, packed_bytes, torchao_bytes
+from .storage import (
+    GGUF_BLOCKS,
+    compressed_tensors_bytes,
+    gguf_bytes,
+    matmul_nbits_bytes,
+    packed_bytes,
+    torchao_bytes,
+    whole_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +23,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from .format import Format
 
+_MATRIX = 2  # dimensions of a weight that every target takes for one of a linear layer, where nothing says its kind
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 
 
@@ -95,17 +104,24 @@ class Capability:
         """
         if entry.name == FLOAT:
             return ""
-        if layer.kind not in self.kinds:
+        if not layer.kind and len(layer.shape) != _MATRIX and not self.blocks:
+            return "nothing says of which kind the layer is (a column 'kind')"
+        if layer.kind and layer.kind not in self.kinds:
             return f"{layer.kind} layers stay in floating point"
         if layer.ties and not self.shared:
             return f"it shares its weight with {', '.join(layer.ties)}, which would be stored twice"
-        row = layer.elements // layer.channels
         if self.blocks and entry.name.upper() in GGUF_BLOCKS:
-            size, _ = GGUF_BLOCKS[entry.name.upper()]
-            return f"rows of {row} weights are no multiple of {size}" if row % size else ""
-        return self._refuses_weights(layer, entry, row) or self._refuses_activations(layer, entry)
+            return self._refuses_blocks(layer, entry)
+        return self._refuses_weights(layer, entry) or self._refuses_activations(layer, entry)
 
-    def _refuses_weights(self, layer: Layer, entry: Format, row: int) -> str:
+    def _refuses_blocks(self, layer: Layer, entry: Format) -> str:
+        size, _ = GGUF_BLOCKS[entry.name.upper()]
+        if layer.channels is None:
+            whole = whole_blocks(layer, entry)
+            return "" if whole else "nothing says how long its rows are (a column 'shape' or 'channels')"
+        return f"rows of {layer.row} weights are no multiple of {size}" if layer.row % size else ""
+
+    def _refuses_weights(self, layer: Layer, entry: Format) -> str:
         scheme = entry.weight_scheme
         if scheme is None:  # a user's own format says no more than its bits
             return "" if entry.weight_bits in self.weight_bits else f"no {entry.weight_bits}-bit weights"
@@ -121,12 +137,14 @@ class Capability:
             return ""
         if self.group_sizes is not None and scheme.group_size not in self.group_sizes:
             return f"no groups of {scheme.group_size}"
-        if self.group_kinds is not None and layer.kind not in self.group_kinds:
+        if self.group_kinds is not None and layer.kind and layer.kind not in self.group_kinds:
             return f"no groups in {layer.kind} layers"
         if self.group_bits is not None and scheme.bits not in self.group_bits:
             return f"no groups of {scheme.bits}-bit weights"
-        if self.divides and row % scheme.group_size:
-            return f"rows of {row} weights are no multiple of {scheme.group_size}"
+        if self.divides and layer.channels is None:
+            return "nothing says how long its rows are (a column 'shape' or 'channels')"
+        if self.divides and layer.row % scheme.group_size:
+            return f"rows of {layer.row} weights are no multiple of {scheme.group_size}"
         return ""
 
     def _refuses_activations(self, layer: Layer, entry: Format) -> str:
@@ -138,7 +156,8 @@ class Capability:
             return f"no {scheme.element} activations"
         if scheme is not None and layer.ties and not scheme.dynamic:
             return "no fixed ranges of activations where modules share a weight, as each has a range of its own"
-        if scheme is not None and self.activation_kinds is not None and layer.kind not in self.activation_kinds:
+        known = self.activation_kinds is None or not layer.kind or layer.kind in self.activation_kinds
+        if scheme is not None and not known:
             return f"no quantised activations in {layer.kind} layers"
         if scheme is not None and self.activation_formats is not None and entry.name not in self.activation_formats:
             return f"quantised activations only as in {' and '.join(self.activation_formats)}"
@@ -204,9 +223,9 @@ TARGETS: dict[str, Capability] = {
     "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
     # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.
     "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
-    "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("qkv", "gate_up")),
+    "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("vllm",)),
     "modelopt": _MODELOPT,
-    "tensorrt_llm": replace(_MODELOPT, ties=("qkv", "gate_up", "experts")),
+    "tensorrt_llm": replace(_MODELOPT, ties=("tensorrt_llm",)),
     "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),
     "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
 }

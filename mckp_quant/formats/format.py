@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -202,10 +203,13 @@ class RecordedBits:
 
     def __call__(self, layer: Layer) -> int:
         """Bits that were recorded for the layer; raises InvalidInput for a layer that the file did not hold."""
-        recorded = dict(self.bits)
-        if layer.name not in recorded:
-            raise unknown("layer", layer.name, recorded)
-        return recorded[layer.name]
+        if layer.name not in self._recorded:
+            raise unknown("layer", layer.name, self._recorded)
+        return self._recorded[layer.name]
+
+    @functools.cached_property
+    def _recorded(self) -> dict[str, int]:
+        return dict(self.bits)
 
 
 def format_document(entry: Format, stored_bits: Mapping[str, int]) -> dict[str, Any]:

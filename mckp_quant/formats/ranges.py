@@ -10,6 +10,7 @@ import numpy as np
 
 from ..common.documents import entries, read_document, whole, write_document
 from ..common.documents import field as entry_of
+from ..common.files import readable
 from ..errors import InvalidInput, unknown
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class ActivationRanges:
         InvalidInput
             When it is damaged.
         """
-        try:
+        with readable(source):
             return cls(
                 str(entry_of(document, "rule", source)),
                 whole(entry_of(document, "samples", source), "samples", source),
@@ -166,13 +167,6 @@ class ActivationRanges:
                     for each in entries(document, "ranges", source)
                 },
             )
-        except InvalidInput as error:
-            raise error if source in str(error) else InvalidInput(f"{source}: {error}") from error
-        except (TypeError, KeyError, ValueError) as error:
-            raise InvalidInput(
-                f"{source} has activation ranges that cannot be read ({type(error).__name__}: {error}): they were "
-                "edited by hand or are something else"
-            ) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ranges as one JSON document, whole or not at all."""

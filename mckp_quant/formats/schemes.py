@@ -74,9 +74,9 @@ class WeightScheme:
         if self.granularity == "tensor":
             return 1
         if self.group_size is None:
-            return layer.channels
-        row = -(-layer.elements // layer.channels)
-        return layer.channels * -(-row // self.group_size)
+            return layer.known_channels
+        row = -(-layer.elements // layer.known_channels)
+        return layer.known_channels * -(-row // self.group_size)
 
     def storage_bits(self, layer: Layer) -> int:
         """Bits that the layer's weight takes, scales and zero points counted."""

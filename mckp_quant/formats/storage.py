@@ -40,10 +40,9 @@ def compressed_tensors_bytes(layer: Layer, entry: Format) -> int:
     )
     if scheme is None or scheme.family == "block" or plain:
         return entry.storage_bytes(layer)
-    columns = layer.elements // layer.channels
-    words = layer.channels * -(-columns * scheme.bits // 32)
+    words = layer.known_channels * -(-layer.row * scheme.bits // 32)
     if not scheme.symmetric:
-        words += scheme.scales(layer) // layer.channels * -(-layer.channels * scheme.bits // 32)
+        words += scheme.scales(layer) // layer.known_channels * -(-layer.known_channels * scheme.bits // 32)
     return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16
 
 
@@ -53,7 +52,9 @@ def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:
     if scheme is None or scheme.group_size is None:
         return entry.storage_bytes(layer)
     groups = scheme.scales(layer)
-    zero_points = 0 if scheme.symmetric else layer.channels * -(-groups // layer.channels * scheme.bits // 8)
+    zero_points = (
+        0 if scheme.symmetric else layer.known_channels * -(-groups // layer.known_channels * scheme.bits // 8)
+    )
     return groups * (scheme.group_size * scheme.bits // 8 + 4) + zero_points
 
 
@@ -63,4 +64,12 @@ def gguf_bytes(layer: Layer, entry: Format) -> int:
     if block is None:
         return entry.storage_bytes(layer)
     size, stored = block
-    return layer.channels * -(-(layer.elements // layer.channels) // size) * stored
+    if layer.channels is None and whole_blocks(layer, entry):
+        return layer.elements // size * stored
+    return layer.known_channels * -(-layer.row // size) * stored
+
+
+def whole_blocks(layer: Layer, entry: Format) -> bool:
+    """Whether the bytes that a file gives for a layer are those of a type's blocks without any padding."""
+    size, stored = GGUF_BLOCKS[entry.name.upper()]
+    return not entry.built_in and 8 * layer.elements * stored == size * entry.storage_bits(layer)

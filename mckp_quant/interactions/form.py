@@ -12,6 +12,7 @@ import numpy as np
 from ..allocation.allocating import Allocation, as_policy, check_origin
 from ..common.checks import check_probability
 from ..common.documents import entries, field, whole
+from ..common.files import readable
 from ..common.npz import read_arrays, write_arrays
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
@@ -95,15 +96,16 @@ class Interactions:
         document, arrays = read_arrays(path, KIND, VERSION)
         source = f"the matrix {str(path)!r}"
         samples, seed = (whole(field(document, name, source), name, source) for name in ("samples", "seed"))
-        return cls(
-            layer_names=tuple(map(str, entries(document, "layers", source))),
-            formats=tuple(map(str, entries(document, "formats", source))),
-            parts=_finite(arrays, "parts", source),
-            batch_sizes=_finite(arrays, "weights", source),
-            unit=str(field(document, "unit", source)),
-            samples=samples,
-            seed=seed,
-        )
+        with readable(source):
+            return cls(
+                layer_names=tuple(map(str, entries(document, "layers", source))),
+                formats=tuple(map(str, entries(document, "formats", source))),
+                parts=_finite(arrays, "parts", source),
+                batch_sizes=_finite(arrays, "weights", source),
+                unit=str(field(document, "unit", source)),
+                samples=samples,
+                seed=seed,
+            )
 
     @property
     def matrix(self) -> NDArray[np.float64]:

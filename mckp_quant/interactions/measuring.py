@@ -20,7 +20,6 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..network.batches import evaluating
-from ..network.discovery import discover
 from ..network.likelihood import unit
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
@@ -28,6 +27,7 @@ from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
 from ..sensitivity.measuring import layer_weights
+from ..sensitivity.reach import Reach
 from ..sensitivity.task import Task
 from .form import Interactions
 
@@ -79,7 +79,7 @@ def measure_interactions(
     Raises
     ------
     InvalidInput
-        When an argument is not understood, or the model fails on a batch.
+        When an argument is not understood, the model fails on a batch, or no gradient reaches a layer.
     """
     run.only("measure_interactions", "seed", "cache", "max_batches", "progress")
     columns = as_formats(formats)
@@ -92,16 +92,16 @@ def measure_interactions(
             "a table with such formats; refine it without them"
         )
     stream = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
-    rows = chosen_layers(discover(model, stream[0]), layers)
+    rows = chosen_layers(model, stream[0], layers)
     parts: list[NDArray[np.float64]] = []
     weights: list[float] = []
     with evaluating(model):
         found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache))
         task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
-        taps = Taps(task)
-        with taps.attached():
+        taps, reach = Taps(task), Reach(task)
+        with reach.attached(), taps.attached():
             for position, batch in enumerate(stream):
-                total, size, measured_in = _products(task, taps, batch, probes)
+                total, size, measured_in = _products(task, taps, reach, batch, probes)
                 if position < _MOST_PARTS:
                     parts.append(total)
                     weights.append(size)
@@ -109,6 +109,7 @@ def measure_interactions(
                     parts[position % _MOST_PARTS] += total
                     weights[position % _MOST_PARTS] += size
                 run.report(position + 1, len(stream))
+        reach.unknown()
     seen = np.flatnonzero(weights)  # a batch of padding only says nothing
     if len(seen) == 0:
         raise InvalidInput("all positions of the batches are padding, so nothing can be measured: give other batches")
@@ -123,8 +124,11 @@ def measure_interactions(
     )
 
 
-def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArray[np.float64], float, str]:
+def _products(
+    task: Task, taps: Taps, reach: Reach, batch: Batch, probes: int
+) -> tuple[NDArray[np.float64], float, str]:
     """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
+    reach.begin(batch)
     logits = taps.forward(batch)
     counted = counted_positions(task, logits, batch)
     positions = task.likelihood.positions(logits)
@@ -134,8 +138,10 @@ def _products(task: Task, taps: Taps, batch: Batch, probes: int) -> tuple[NDArra
         vectors = task.likelihood.curvature_probe(logits, task.state.generator)
         if not bool(counted.all()):
             vectors = vectors * counted[:, :, None]
-        products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
+        products = taps.backward(vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
+    if bool(counted.any()):
+        reach.note(batch, products)
     scale = 1 / (2 * positions * probes)
     return (total * scale).numpy(), float(counted.sum()) / positions, unit(logits)
 

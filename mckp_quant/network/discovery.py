@@ -16,14 +16,14 @@ from .batches import as_batch, call, evaluating
 from .weight_uses import KINDS, WeightUse, check_overlaps, is_layer, left_out, uses_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["KINDS", "discover", "is_layer", "kind_of", "modules", "uses_of", "weight_of"]
 
 
-def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
+def discover(model: nn.Module, batch: object, names: Collection[str] | None = None) -> tuple[Layer, ...]:
     """Find every weight that can get a format of its own.
 
     Subclasses of the layers in `KINDS` count as these. Modules that share a weight tensor are one layer. The weights of
@@ -39,19 +39,22 @@ def discover(model: nn.Module, batch: object) -> tuple[Layer, ...]:
     batch
         One batch as for `measure`. The model runs on its first sample (or on all, see `Batch.head`), in eval mode and
         without gradients, to count operations; what depends on the input's size is counted at this size.
+    names
+        The layers that matter: what cannot be quantised elsewhere in the model is left as it is. None for all.
 
     Returns
     -------
     layers
-        In the order in which the model registers them. A module that the forward pass never calls has ``macs = 0``
-        (logged), and so have embeddings, which only look up.
+        All that can be quantised, in the order in which the model registers them. A module that the forward pass never
+        calls has ``macs = 0`` (logged), and so have embeddings, which only look up.
 
     Raises
     ------
     InvalidInput
-        When the model has nothing to quantise, holds a recurrent layer or weights that overlap, or fails on the batch.
+        When the model has nothing to quantise, holds weights that overlap, or fails on the batch; when a layer that
+        matters is recurrent, computes its weight, or is quantised already.
     """
-    uses = _uses(model)
+    uses = _uses(model, names)
     groups = _shared(uses)
     macs: Counter[WeightUse] = Counter()
     called: set[nn.Module] = set()
@@ -115,6 +118,8 @@ def uses_of(model: nn.Module, layers: Iterable[Layer]) -> dict[str, WeightUse]:
         for name in (layer.name, *layer.ties):
             if name not in known and name not in every:
                 raise unknown("layer", name, known)
+            if name in known and known[name].obstacle:
+                raise InvalidInput(f"the weight of layer {name!r} {known[name].obstacle}")
             shape = tuple(known[name].weight.shape) if name in known else None
             if shape != layer.shape:
                 raise InvalidInput(
@@ -140,26 +145,32 @@ def weight_of(module: nn.Module) -> nn.Parameter:
     return WeightUse(module).weight
 
 
-def _uses(model: nn.Module) -> dict[str, WeightUse]:
-    """All uses of weights; recurrent layers are refused, and what stays in floating point is logged."""
+def _uses(model: nn.Module, names: Collection[str] | None) -> dict[str, WeightUse]:
+    """All uses of weights that can be quantised; refuses what matters and cannot, and logs what stays in float."""
     for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase) and (names is None or name in names):
             where = repr(name) if name else "the model itself"
             raise InvalidInput(
                 f"{where} is a {type(module).__name__}: recurrent layers cannot be quantised yet, "
-                "and their weights would silently stay in floating point"
+                "and their weights would silently stay in floating point; name the layers to quantise with layers="
             )
         if isinstance(module, nn.MultiheadAttention):
             logger.warning("the projections of %r (MultiheadAttention) stay in floating point", name)
-    uses = uses_in(model)
-    if not uses:
+    every = uses_in(model)
+    if not every:
         raise InvalidInput(
             f"{type(model).__name__} has nothing to quantise: it holds no {', '.join(base.__name__ for base in KINDS)}"
         )
-    names = left_out(model, uses)
-    if names:
-        shown = ", ".join(repr(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-        logger.warning("%d parameters that no layer uses stay in floating point: %s", len(names), shown)
+    uses = {}
+    for name, use in every.items():
+        if not use.obstacle:
+            uses[name] = use
+        elif names is None or name in names:
+            raise InvalidInput(f"the weight of layer {name!r} ({type(use.module).__name__}) {use.obstacle}")
+    left = left_out(model, every)
+    if left:
+        shown = ", ".join(repr(name) for name in left[:3]) + (", ..." if len(left) > 3 else "")
+        logger.warning("%d parameters that no layer uses stay in floating point: %s", len(left), shown)
     return uses
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from ..common.checks import check_count
+from ..common.files import opened
 from ..common.packages import require
 from ..errors import InvalidInput
 
@@ -170,7 +172,7 @@ def _batch(windows: list[list[int]]) -> dict[str, Tensor]:
 def _pieces(path: Path) -> Iterator[str]:
     """The text in pieces that end with lines."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with opened(path, "text") as content, io.TextIOWrapper(content, "utf-8-sig") as file:
             while lines := file.readlines(_CHARACTERS):
                 yield "".join(lines)
     except (OSError, UnicodeDecodeError) as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from ..errors import InvalidInput, unknown
 from .batches import as_batches
-from .dense_outputs import classes_last, targets_flat
 from .likelihood import LIKELIHOODS
+from .probabilities import logits_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +30,9 @@ class Outputs:
     ----------
     take
         From what the model returns to its logits, ``(samples, classes)`` or ``(samples, tokens, classes)`` floating
-        point. By default the model returns them, or has them as ``.logits``.
+        point. By default the model returns them, or has them as ``.logits``. Of a model that returns probabilities it
+        takes the logarithm, ``lambda p: p.log()``; probabilities taken for logits would make every loss far too small,
+        and are refused.
     likelihood
         ``"categorical"`` for class logits, ``"gaussian"`` for regression with unit variance. Every position of a
         sequence counts, except what the keyword ``attention_mask`` says is padding (with class logits).
@@ -56,8 +61,12 @@ class Outputs:
 
     @property
     def logits(self) -> Callable[..., object] | None:
-        """From what the model returns to ``(samples, ..., classes)`` logits; None where nothing has to be done."""
-        return self.take if self.class_dim is None else classes_last(self.take, self.class_dim)
+        """From what the model returns to ``(samples, ..., classes)`` logits; None where nothing has to be done.
+
+        With class logits it refuses probabilities, wherever a network is run.
+        """
+        taken = self.take if self.class_dim is None else classes_last(self.take, self.class_dim)
+        return logits_only(taken) if self.likelihood == "categorical" else taken
 
     @property
     def distribution(self) -> Likelihood:
@@ -68,3 +77,40 @@ class Outputs:
         """Read batches one by one as `as_batches` does, with targets in the shape of these logits."""
         found = as_batches(batches, model)
         return found if self.class_dim is None else map(targets_flat, found)
+
+
+def classes_last(output: Callable[..., object] | None, class_dim: int) -> Callable[..., object]:
+    """Bring logits with their classes in dimension `class_dim` to ``(samples, positions, classes)``.
+
+    Parameters
+    ----------
+    output
+        From what the model returns to its logits, or None for the default.
+    class_dim
+        The dimension of the classes; negative ones count from the end.
+
+    Returns
+    -------
+    output
+        From what the model returns to the rearranged logits. It raises InvalidInput where they lack that dimension.
+    """
+
+    def rearranged(returned: object) -> object:
+        logits = getattr(returned, "logits", returned) if output is None else output(returned)
+        if not isinstance(logits, Tensor):
+            return logits
+        if not -logits.ndim < class_dim < logits.ndim or class_dim == 0 or logits.ndim < 3:
+            raise InvalidInput(
+                f"class_dim is {class_dim}, but the logits have the shape {tuple(logits.shape)}: it must name a "
+                "dimension after the samples, beside which there are positions"
+            )
+        return logits.movedim(class_dim, -1).flatten(1, -2)
+
+    return rearranged
+
+
+def targets_flat(batch: Batch) -> Batch:
+    """The batch with its targets as ``(samples, positions)``; what has one target a sample is given back as it is."""
+    if batch.targets is None or batch.targets.ndim < 2:
+        return batch
+    return dataclasses.replace(batch, targets=batch.targets.flatten(1))

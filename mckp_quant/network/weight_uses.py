@@ -26,6 +26,8 @@ KINDS: dict[type[nn.Module], str] = {
 }
 EXPERTS = "experts"
 _EXPERT_WEIGHTS = ("gate_up_proj", "up_proj", "down_proj")
+_QUANTISERS = {"torchao", "bitsandbytes", "compressed_tensors", "optimum", "hqq"}  # whose tensors hold codes
+_FLOAT_FIRST = "load the float checkpoint, or dequantise; or leave it out by naming the other layers with layers="
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,40 @@ class WeightUse:
 
     @property
     def weight(self) -> nn.Parameter:
-        """The parameter; raises InvalidInput where it is computed from others or has no shape yet."""
-        weight = getattr(self.module, self.attribute)
-        what = type(self.module).__name__
-        if isinstance(weight, nn.UninitializedParameter):
-            raise InvalidInput(f"the weight of a {what} has no shape yet: run the model once on an input")
-        if not isinstance(weight, nn.Parameter):
-            raise InvalidInput(
-                f"the weight of a {what} is a {type(weight).__name__}, not a parameter: remove parametrisations and "
-                "weight norms before quantising"
-            )
+        """The parameter; raises InvalidInput where it cannot be quantised, see `obstacle`."""
+        obstacle = self.obstacle
+        if obstacle:
+            raise InvalidInput(f"the weight of a {type(self.module).__name__} {obstacle}")
+        weight: nn.Parameter = getattr(self.module, self.attribute)
         return weight
+
+    @property
+    def obstacle(self) -> str:
+        """Why the weight cannot be quantised and what to do, as the end of a sentence; empty where it can be."""
+        weight = getattr(self.module, self.attribute, None)
+        if weight is None:
+            names = {*self.module._parameters, *self.module._buffers}
+            packed = sorted(
+                name for name in names if name.startswith(f"{self.attribute}_") or name.startswith("qweight")
+            )
+            if packed:
+                by = "compressed-tensors" if "weight_packed" in packed or "weight_scale" in packed else packed[0]
+                return f"is already quantised ({by}): {_FLOAT_FIRST}"
+            return "is missing: give the module its weight, or leave it out by naming the other layers with layers="
+        if isinstance(weight, nn.UninitializedParameter):
+            return "has no shape yet: run the model once on an input"
+        if not isinstance(weight, nn.Parameter):
+            what = type(weight).__name__
+            return (
+                f"is a {what}, not a parameter: remove parametrisations and weight norms before quantising, or leave "
+                "it out by naming the other layers with layers="
+            )
+        package = type(weight.data).__module__.partition(".")[0]
+        if package in _QUANTISERS:
+            return f"is already quantised ({package}, {type(weight.data).__name__}): {_FLOAT_FIRST}"
+        if not weight.is_floating_point() or weight.dtype.itemsize < 2:
+            return f"is already quantised (stored as {weight.dtype}): {_FLOAT_FIRST}"
+        return ""
 
     @property
     def channels(self) -> int:
@@ -95,8 +120,8 @@ class WeightUse:
             return chosen * weight[0].numel()
         # Each output entry (of a transposed convolution: input entry) meets all weights of its channel once.
         transposed = isinstance(self.module, nn.modules.conv._ConvTransposeNd)
-        entries: Tensor = (args[0] if args else kwargs["input"]) if transposed else output
-        return entries.numel() * weight[0].numel()
+        entries = next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), output)
+        return (entries if transposed else output).numel() * weight[0].numel()
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -117,7 +142,7 @@ def uses_in(model: nn.Module) -> dict[str, WeightUse]:
     uses
         By name, in registration order, a module that is registered twice under both: for a layer the module's full
         name, for experts the parameter's. The projections inside ``nn.MultiheadAttention`` are left out, because they
-        are not called as modules.
+        are not called as modules. A use may have an `obstacle`.
     """
     held = {
         inner for module in model.modules() if isinstance(module, nn.MultiheadAttention) for inner in module.modules()
@@ -133,7 +158,7 @@ def uses_in(model: nn.Module) -> dict[str, WeightUse]:
 
 def left_out(model: nn.Module, uses: Mapping[str, WeightUse]) -> list[str]:
     """The names of parameters of two or more dimensions that are no layer's weight, and so stay in floating point."""
-    known = {id(getattr(use.module, use.attribute)) for use in uses.values()}
+    known = {id(getattr(use.module, use.attribute, None)) for use in uses.values()}
     return [
         name
         for name, parameter in model.named_parameters()

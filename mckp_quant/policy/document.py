@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
 from ..common.documents import entries, field, whole
+from ..common.files import readable
 from ..costs.costs import Budget
 from ..errors import InvalidInput, unknown
 from ..formats.format import format_document, format_from
 from ..formats.ranges import ActivationRanges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from ..formats.format import Format
 
@@ -141,20 +141,6 @@ def policy_arguments(document: dict[str, Any], source: str) -> dict[str, Any]:
             else ActivationRanges.from_document(document["activation_ranges"], source),
             made_by=str(field(document, "made_by", source)),
         )
-
-
-@contextlib.contextmanager
-def readable(source: str) -> Iterator[None]:
-    """Turn whatever a damaged document makes fail into an InvalidInput that names its source."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise error if source in str(error) else InvalidInput(f"{source} does not fit together: {error}") from error
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise InvalidInput(
-            f"{source} has an entry that cannot be read ({type(error).__name__}: {error}): "
-            "it was edited by hand or is something else"
-        ) from error
 
 
 def _number(document: dict[str, Any], name: str, source: str) -> float:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..common.documents import read_document, write_document
+from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.format import Format, as_formats
 from ..tables.table import SensitivityTable
-from .document import policy_arguments, policy_document, readable
+from .document import policy_arguments, policy_document
 from .prediction import predict, totals
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Policy:
     n_weights
         How many weights the layers have together; 0 where unknown.
     costs
-        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; empty where unknown.
+        Exact totals: ``"weight_bytes"``, ``"stored_bits"`` and ``"bops"`` per sample; what is unknown is not there.
     budgets
         The limits that it was made for.
     bound
@@ -61,7 +62,8 @@ class Policy:
     status
         What is known of it, as a sentence such as ``"proved optimal"``.
     ground
-        What the proof rests on: ``"dual gap closed"``, ``"search exhausted"`` or ``"none"``.
+        What the proof rests on: ``"dual gap closed"``, ``"search exhausted (exact)"`` with the solver whose search
+        it was (older files do not name it), or ``"none"``.
     solver
         The solver that found it, with its options; empty for a policy made by hand.
     seed

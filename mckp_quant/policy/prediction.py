@@ -37,7 +37,7 @@ class Prediction:
 
 
 def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | None = None) -> dict[str, int]:
-    """Exact totals of every built-in resource, by what it counts.
+    """Exact totals of every built-in resource that is known of all layers, by what it counts.
 
     Parameters
     ----------
@@ -51,14 +51,17 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | 
     Returns
     -------
     totals
-        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``.
+        Such as ``{"weight_bytes": ..., "stored_bits": ..., "bops": ...}``; without ``"bops"`` where the
+        multiply-accumulates of a layer are not known, or no layer has any.
     """
     pairs = list(zip(layers, formats, strict=True))
-    kinds = [resource(name, target=target) for name in RESOURCES]
+    counted = not layers or any(layer.macs for layer in layers)
+    counted = counted and all(layer.macs is not None for layer in layers)
+    kinds = [kind for kind in (resource(name, target=target) for name in RESOURCES) if counted or not kind.per_mac]
     return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
 
 
-def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
+def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Sequence[str] | None = None) -> Prediction:
     """Predict the loss of any choice of formats, whoever made it.
 
     Parameters
@@ -66,7 +69,9 @@ def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
     table
         The table.
     formats
-        One of the table's formats for each of its layers, found by name.
+        One of the table's formats for each of the layers, found by name.
+    layer_names
+        The layers, some of the table's; by default all of them.
 
     Returns
     -------
@@ -78,15 +83,17 @@ def predict(table: SensitivityTable, formats: Sequence[Format]) -> Prediction:
     InvalidInput
         When there is not one format per layer, the table lacks one, or does not allow it for its layer.
     """
-    if len(formats) != len(table.layers):
-        raise InvalidInput(f"{len(formats)} formats for {len(table.layers)} layers: give one per layer")
-    rows = np.arange(len(table.layers))
+    names = table.layer_names if layer_names is None else layer_names
+    at = {name: row for row, name in enumerate(table.layer_names)}
+    rows = np.array([at[name] if name in at else table.row(name) for name in names])
+    if len(formats) != len(rows):
+        raise InvalidInput(f"{len(formats)} formats for {len(rows)} layers: give one per layer")
     columns = np.array([table.column(entry.name) for entry in formats])
     losses = table.loss[rows, columns]
     if np.isnan(losses).any():
         row = int(np.argmax(np.isnan(losses)))
         raise InvalidInput(
-            f"the table does not allow format {formats[row].name!r} for layer {table.layers[row].name!r} "
+            f"the table does not allow format {formats[row].name!r} for layer {names[row]!r} "
             "(its loss is nan): choose another format there"
         )
     stderr = math.nan

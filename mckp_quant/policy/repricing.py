@@ -1,11 +1,14 @@
-"""Predicts a policy from elsewhere on another table; the proofs that it came with do not hold there and are dropped."""
+"""Predicts a policy on another table than its own; the proofs that it came with do not hold there and are dropped."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
 from .policy import Policy
+from .prediction import predict
 
 if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
@@ -45,3 +48,39 @@ def price(table: SensitivityTable, policy: Policy) -> Policy:
                 "the policy: it was made for another network"
             )
     return priced
+
+
+def predicted_by(table: SensitivityTable, policy: Policy) -> Policy:
+    """The policy with the prediction of a table, where its own is another table's.
+
+    Parameters
+    ----------
+    table
+        The table; a policy that was made from it is given back as it is.
+    policy
+        A policy for some of its layers. A layer that is left in floating point loses nothing.
+
+    Returns
+    -------
+    policy
+        The same policy with this table's prediction, and without a proof.
+
+    Raises
+    ------
+    InvalidInput
+        When the table lacks a layer or format of the policy, or does not allow it.
+    """
+    if policy.table == table.digest:
+        return policy
+    found = predict(table.with_float(), policy.formats, policy.layer_names)
+    return dataclasses.replace(
+        policy,
+        predicted=found.loss,
+        predicted_stderr=found.stderr,
+        unit=table.unit,
+        bound=math.nan,
+        tolerance=math.nan,
+        status="predicted by another table than it was made from" if policy.table else policy.status,
+        ground="none",
+        table=table.digest,
+    )

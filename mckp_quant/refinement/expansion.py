@@ -28,6 +28,7 @@ from ..network.batches import evaluating
 from ..network.weight_uses import uses_in
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
+from ..sensitivity.reach import Reach
 from ..sensitivity.task import LayerWeight, Task
 
 if TYPE_CHECKING:
@@ -143,16 +144,17 @@ class Expander:
         Raises
         ------
         InvalidInput
-            When the network cannot be differentiated, or its derivatives overflow.
+            When the network cannot be differentiated, no gradient reaches a layer, or derivatives overflow.
         """
         weights_here = self._weights(choice, quantised)
         task = Task(quantised, weights_here, self._likelihood, self._evaluator.outputs.logits, self._seed)
         first, second, own, weights = [], [], [], []
         with evaluating(quantised):
-            taps = Taps(task)
-            with taps.attached():
+            taps, reach = Taps(task), Reach(task)
+            with reach.attached(), taps.attached():
                 for at, counts in zip(self._positions, importance, strict=True):
                     batch, wanted = self._evaluator.data(at)
+                    reach.begin(batch)
                     logits = taps.forward(batch)
                     counted = counted_positions(task, logits, batch).to(logits.dtype)
                     samples = torch.as_tensor(counts).to(logits)
@@ -160,12 +162,16 @@ class Expander:
                     share = samples[:, None] * counted
                     share = share.reshape(*share.shape[: logits.ndim], *[1] * (logits.ndim - 2))
                     pull = self._likelihood.divergence_gradient(logits.detach(), wanted.to(logits.device))
-                    first.append(self._summed(taps.backward(logits, pull * share, keep_graph=True)))
+                    first.append(self._summed(taps.backward(pull * share, keep_graph=True)))
                     probe = self._likelihood.curvature_probe(logits, task.state.generator) * share.sqrt()
-                    squares, products = self._squares(taps.backward(logits, probe, keep_graph=False))
+                    found = taps.backward(probe, keep_graph=False)
+                    if bool(counted.any()):
+                        reach.note(batch, found)
+                    squares, products = self._squares(found)
                     second.append(squares)
                     own.append(products)
                     weights.append(float(counted.sum()))
+                reach.check()
         seen = np.flatnonzero(weights)  # a batch of padding only says nothing
         parts = np.array(weights)[seen, None]
         curvature, mine, gradient = np.array(second)[seen] / 2, np.array(own)[seen], np.array(first)[seen]

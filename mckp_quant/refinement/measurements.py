@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.documents import read_document, write_document
+from ..common.files import readable
 from ..errors import InvalidInput
 from ..policy.policy import Policy
 from .expansion import EXPANSION_PASSES
@@ -193,7 +194,7 @@ class Measurements:
                 f"the checkpoint {str(path)!r} was written with other arguments, another table or other batches: "
                 "resume with the same ones, or remove it"
             )
-        try:
+        with readable(f"the checkpoint {str(path)!r}"):
             counts = {int(batch): np.array(own, dtype=np.float64) for batch, own in document["counts"].items()}
             for entry in document["measured"]:
                 key = np.array(entry["choice"], dtype=np.int64).tobytes()
@@ -204,8 +205,6 @@ class Measurements:
                 key = np.array(entry["choice"], dtype=np.int64).tobytes()
                 self._changes[key, int(entry["last_batch"])] = np.array(entry["change"], dtype=np.float64)
             self._held = sum(map(len, self._known.values())) + self.search * len(self._changes)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInput(f"the checkpoint {str(path)!r} has an entry that cannot be read: {error}") from error
 
 
 def _finite_or_inf(totals: Iterable[float | None]) -> NDArray[np.float64]:

@@ -153,8 +153,9 @@ def refine(
     if place == 0 and len(going.incumbents) > 1:
         logger.warning("no improvement held on the batches held back: the policy stays as it was")
     spent, chosen = going.spent, going.incumbents[place]
+    corrected = _corrected(table, going.correction, allocation)
     return Refinement(
-        policy=going.policy(table, chosen) if place else allocation.policy,
+        policy=going.policy(corrected, chosen) if place else allocation.policy,
         start=allocation.policy,
         kl=mean_kl(measured.known(chosen, search))[0],
         start_kl=going.start_kl,
@@ -163,7 +164,7 @@ def refine(
         steps=tuple(steps),
         evaluations=spent,
         stopped=going.stopped,
-        corrected=_corrected(table, going.correction, allocation),
+        corrected=corrected,
         unit=unit,
     )
 

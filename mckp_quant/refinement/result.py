@@ -57,7 +57,8 @@ class Refinement:
     Attributes
     ----------
     policy
-        The best policy, never one that was measured worse than the start.
+        The best policy, never one that was measured worse than the start. What it is predicted to lose is what
+        `corrected` says of it, with interactions what they add; where it is the start, it is as it was.
     start
         The policy to start from.
     kl, start_kl

@@ -204,23 +204,26 @@ class Search:
             steps.append(dataclasses.replace(step, kept=step.accepted and accepted <= place))
         return steps
 
-    def policy(self, table: SensitivityTable, choice: NDArray[np.int64]) -> Policy:
-        """The policy of a selection, with its costs, prediction and origin."""
+    def policy(self, corrected: SensitivityTable, choice: NDArray[np.int64]) -> Policy:
+        """The policy of a selection, with its costs, its origin, and the prediction of the corrected table.
+
+        What the table said of it before is known to be wrong: measuring found it better than what the table preferred.
+        """
         problem = self._allocation.problem
         solution = dataclasses.replace(
             self._allocation.solution,
             choice=problem.label[choice],
-            value=math.fsum(problem.terms(choice)),
+            value=self.correction.posterior().predict(choice),
+            bound=-math.inf,
             cost=tuple(problem.cost[:, choice].sum(axis=1).tolist()),
             status=Status.FEASIBLE,
         )
-        policy = as_policy(table, solution, self._allocation.index)
+        policy = as_policy(corrected, solution, self._allocation.index)
         return dataclasses.replace(
             policy,
-            status="improved by measuring, predicted loss not optimal",
+            status="improved by measuring; predicted by the table as these measurements correct it",
             ground="none",
             tolerance=math.nan,
-            predicted_stderr=math.nan if problem.pairs is not None else policy.predicted_stderr,
             solver=f"refine after {self._allocation.policy.solver}",
             seed=self._seed,
         )

@@ -19,7 +19,13 @@ _LONG = 120  # seconds from which minutes are easier to read, and minutes from w
 def plan_report(plan: Plan) -> Group:
     """The layers, the memory and the time of a planned measurement, with what the time is reckoned from."""
     layers = [
-        (layer.name, layer.kind, " x ".join(map(str, layer.shape)), f"{layer.elements:,}", f"{layer.macs:,}")
+        (
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            f"{layer.elements:,}",
+            "-" if layer.macs is None else f"{layer.macs:,}",
+        )
         for layer in plan.layers
     ]
     measured = sum(layer.elements for layer in plan.layers)

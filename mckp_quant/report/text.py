@@ -11,6 +11,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..common.shown import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -48,7 +50,7 @@ def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
     console = Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False)
     for part in parts:
         console.print(part)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).rstrip("\n") + "\n"
+    return "\n".join(shown(line.rstrip()) for line in file.getvalue().split("\n")).rstrip("\n") + "\n"
 
 
 def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
@@ -56,9 +58,9 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: in
     table = Table(box=_RULED, show_edge=False, pad_edge=False)
     for column, heading in enumerate(headings):
         words = column < left
-        table.add_column(heading, justify="left" if words else "right", overflow="fold")
+        table.add_column(Text(shown(heading)), justify="left" if words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     return table
 
 
@@ -91,7 +93,8 @@ def policy_summary(policy: Policy) -> Text:
     if policy.costs:
         stored = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4f} bits per weight"
         lines.append(f"weights                  {stored}")
-        lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
+        if "bops" in policy.costs:
+            lines.append(f"bit operations           {policy.costs['bops']:,} per sample")
         units = {budget.name: budget.unit for budget in policy.budgets}
         for name, total in policy.costs.items():
             if name not in _LISTED:

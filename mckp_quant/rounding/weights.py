@@ -122,7 +122,7 @@ def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight
     rows, units = _units(weight, scheme, layer)
     above = tensor_scale_of(rows) if scheme.tensor_scale else None
     parts = [[encode(chunk, scheme, above) for chunk in _chunks(unit)] for unit in units]
-    count = 1 if scheme.granularity == "tensor" else layer.channels
+    count = 1 if scheme.granularity == "tensor" else layer.known_channels
     zeros = [
         torch.cat([each.zero_point for each in part if each.zero_point is not None])
         for part in parts
@@ -195,16 +195,16 @@ def _user_quantized(weight: Tensor, quantizer: Callable[[Tensor], object], name:
 def _channel_rows(weight: Tensor, layer: Layer) -> Tensor:
     """``(channels, elements per channel)``: one row for everything that shares a scale."""
     if layer.kind.startswith("conv_transpose"):
-        groups = layer.channels // weight.shape[1]
+        groups = layer.known_channels // weight.shape[1]
         weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
-    return weight.reshape(layer.channels, -1)
+    return weight.reshape(layer.known_channels, -1)
 
 
 def _from_channel_rows(rows: Tensor, layer: Layer) -> Tensor:
     if not layer.kind.startswith("conv_transpose"):
         return rows.reshape(layer.shape)
     inputs, outputs, *kernel = layer.shape
-    groups = layer.channels // outputs
+    groups = layer.known_channels // outputs
     grouped = rows.reshape(groups, outputs, inputs // groups, *kernel)
     return grouped.transpose(1, 2).reshape(layer.shape)
 

@@ -16,7 +16,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import unknown
 from ..network.outputs import Outputs
-from ..policy.repricing import price
+from ..policy.repricing import predicted_by, price
 from ..refinement.refining import refine
 from ..sensitivity.estimators import ESTIMATORS, Hutchinson
 from ..sensitivity.measuring import measure
@@ -219,4 +219,5 @@ def _refined(
     start = solve_request(table, asked, *build_request(table, asked, tight=False), "auto", 60.0, run.seed)
     found = refine(model, table, start, data, evaluations=evaluations, outputs=outputs, run=run)
     history = ((1.0, found.start_kl), *((step.evaluations, step.kl) for step in found.steps if step.accepted))
-    return MethodResult(REFINED, found.policy, found.evaluations, time.monotonic() - began, found.stopped, history)
+    policy = predicted_by(table, found.policy)
+    return MethodResult(REFINED, policy, found.evaluations, time.monotonic() - began, found.stopped, history)

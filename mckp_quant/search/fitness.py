@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
@@ -58,7 +57,8 @@ class NetworkFitness:
         if kind not in FITNESS:
             raise unknown("fitness", kind, FITNESS)
         self._kind = kind
-        compared = dataclasses.replace(outputs, likelihood="gaussian") if kind == "squared" else outputs
+        # What is taken stays what the outputs mean, so that class logits are told from probabilities here too.
+        compared = Outputs(outputs.logits, likelihood="gaussian") if kind == "squared" else outputs
         inputs = [_without_targets(batch) for batch in batches] if kind in {"kl", "squared"} else batches
         self.evaluator = Evaluator(model, inputs, outputs=compared)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..common.checks import check_least, check_seconds
 from ..common.documents import entries, field, read_document, write_document
+from ..common.files import readable
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 
@@ -203,9 +204,7 @@ class Objective:
                 f"{source} is of another search: its method, seed, budgets, table or settings differ; delete it, or "
                 "name another file"
             )
-        try:
+        with readable(source):
             for which, genome, fitness in entries(document, "fitness", source):
                 self._known[int(which), tuple(int(rank) for rank in genome)] = float(fitness)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
         self._unchecked = bool(self._known)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
 from ..formats.ranges import ActivationRanges
+from ..network.discovery import discover
 from ..rounding.calibration import RULES, calibrate_ranges
 from .estimator import DataFreeEstimator, Estimator
 from .estimators import ESTIMATORS
@@ -35,11 +36,12 @@ def length_of(batches: object) -> int | None:
         return None
 
 
-def chosen_layers(found: tuple[Layer, ...], names: Iterable[str] | None) -> tuple[Layer, ...]:
-    """The layers of these names, or all; raises InvalidInput, with the nearest name, for one that is not there."""
+def chosen_layers(model: nn.Module, batch: Batch, names: Iterable[str] | None) -> tuple[Layer, ...]:
+    """Find the layers of these names, or all; raises InvalidInput, with the nearest name, for one that is not there."""
     if names is None:
-        return found
+        return discover(model, batch)
     wanted = {names} if isinstance(names, str) else set(names)
+    found = discover(model, batch, wanted)
     known = [layer.name for layer in found]
     for name in sorted(wanted):
         if name not in known:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .._version import __version__
+from ..common.files import writing
+from ..common.npz import read_npy_array
+from ..errors import InvalidInput
+from ..network.fingerprint import tensor_digest
 from ..rounding.weights import perturbations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -43,7 +44,7 @@ def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format]
     perturbations
         ``(n_formats, *layer.shape)``, on the weight's device.
     """
-    content = hashlib.sha256(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    content = hashlib.sha256(tensor_digest(weight).encode())
     content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
 
     def error(entry: Format) -> Tensor:
@@ -77,8 +78,8 @@ def format_by_format(error: Callable[[Format], Tensor], formats: Sequence[Format
 
 def _read(path: Path, layer: Layer) -> Tensor | None:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        array = read_npy_array(path, "rounding error")
+    except InvalidInput:
         return None
     if array.shape != layer.shape or array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
         return None
@@ -87,13 +88,5 @@ def _read(path: Path, layer: Layer) -> Tensor | None:
 
 def _write(path: Path, perturbation: Tensor) -> None:
     """Write whole or not at all, since several processes may share the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".npy", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, perturbation.cpu().numpy(), allow_pickle=False)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+    with writing(path) as file:
+        np.save(file, perturbation.cpu().numpy(), allow_pickle=False)

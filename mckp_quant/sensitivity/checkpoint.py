@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .._version import __version__
 from ..common.documents import field, read_document, write_document
+from ..common.files import readable
 from ..errors import InvalidInput
+from ..network.fingerprint import Fingerprint, batch_digest
 from .totals import Totals
 
 if TYPE_CHECKING:
@@ -19,30 +22,37 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..formats.ranges import ActivationRanges
+    from ..network.batch import Batch
     from ..network.outputs import Outputs
     from .estimator import Estimator
+    from .reach import Reach
     from .task import Task
 
 KIND = "measurement"
-VERSION = 1
+VERSION = 2
 
 
-def settings_of(
+def options_of(
     estimator: Estimator, outputs: Outputs, seed: int, formats: Sequence[Format], ranges: ActivationRanges | None
-) -> str:
-    """All that a measurement depends on besides the weights and the batches, as text that is the same in every process.
+) -> dict[str, str]:
+    """All that a measurement depends on besides the network and the batches, as text that is the same in any process.
 
-    Functions among the options are left out: they have no text that lasts.
+    A function among the options is known by its name: it has no text that lasts.
     """
-    options = {each.name: getattr(estimator, each.name) for each in dataclasses.fields(estimator)}  # type: ignore[arg-type]
-    probes = options.pop("probes", 1)
-    further = {name: option for name, option in options.items() if not callable(option)}
-    names = [entry.name for entry in formats]
-    # The first part is the text of version 0.1, so that its checkpoints are still taken.
-    settings = repr((estimator.name, outputs.likelihood, seed, probes, outputs.class_dim, names))
-    if further:
-        settings += repr(further)
-    return settings if ranges is None else settings + repr(ranges.document())
+    own = {each.name: getattr(estimator, each.name) for each in dataclasses.fields(estimator)}  # type: ignore[arg-type]
+    return {
+        "version": __version__,
+        "method": estimator.name,
+        "seed": repr(seed),
+        "formats": ", ".join(entry.name for entry in formats),
+        "likelihood": outputs.likelihood,
+        "class_dim": repr(outputs.class_dim),
+        **{
+            name: getattr(each, "__qualname__", "a function") if callable(each) else repr(each)
+            for name, each in own.items()
+        },
+        "activation ranges": "None" if ranges is None else repr(ranges.document()),
+    }
 
 
 @dataclass(frozen=True)
@@ -53,22 +63,42 @@ class Checkpoint:
     ----------
     path
         The file; it need not exist yet.
-    settings
-        All that the numbers depend on besides the weights and the batches, see `settings_of`. A file with other
-        settings is refused.
+    fingerprint
+        What it belongs to besides its batches. A file that belongs to something else is refused.
+    batches
+        Digests of the batches that were read, in order; they grow as the measurement goes on.
     """
 
     path: Path
-    settings: str
+    fingerprint: Fingerprint
+    batches: list[str] = dataclasses.field(default_factory=list)
 
-    def save(self, task: Task, totals: Totals) -> None:
+    def check_batch(self, position: int, batch: Batch) -> None:
+        """Refuse a batch that is not the one that was read at this position; raises InvalidInput."""
+        if batch_digest(batch) != self.batches[position]:
+            raise InvalidInput(
+                f"the checkpoint {str(self.path)!r} is of other calibration data: batch {position} differs; resume "
+                "with the same batches in the same order, delete it, or name another file"
+            )
+
+    def check_count(self, batches: int) -> None:
+        """Refuse fewer batches than were read, whose sums cannot be taken apart; raises InvalidInput."""
+        if batches < len(self.batches):
+            raise InvalidInput(
+                f"the checkpoint {str(self.path)!r} holds {len(self.batches)} batches, and only {batches} are asked "
+                "for: give at least as many, delete it, or name another file"
+            )
+
+    def save(self, task: Task, totals: Totals, reach: Reach) -> None:
         """Write what was read and the state of the draws, whole or not at all. Numbers survive to the last bit."""
         write_document(
             self.path,
             KIND,
             VERSION,
             {
-                "fingerprint": self._fingerprint(task),
+                "fingerprint": self.fingerprint.document(),
+                "layers": self._layers(task),
+                "batches": self.batches,
                 "moments": totals.moments.state(),
                 "contributions": torch.stack(totals.contributions),
                 "sizes": totals.sizes,
@@ -79,16 +109,19 @@ class Checkpoint:
                 "generator": bytes(task.state.generator.get_state().tolist()).hex(),
                 "per_batch": sorted(task.state.per_batch),
                 "checked_samples": task.state.checked_samples,
+                "reach": reach.document(),
             },
         )
 
-    def load(self, task: Task) -> Totals:
+    def load(self, task: Task, reach: Reach) -> Totals:
         """Read the file back, if there is one, and put the draws where they were.
 
         Parameters
         ----------
         task
             What is being measured; its state is changed.
+        reach
+            What reached which layer; it is filled.
 
         Returns
         -------
@@ -105,15 +138,21 @@ class Checkpoint:
             return totals
         source = f"the checkpoint {str(self.path)!r}"
         document = read_document(self.path, KIND, VERSION)
-        if field(document, "fingerprint", source) != self._fingerprint(task):
+        known = field(document, "fingerprint", source)
+        if not isinstance(known, dict):
             raise InvalidInput(
-                f"{source} is of another measurement: its weights, layers, formats or settings differ; delete it, or "
-                "name another file"
+                f"{source} was written by version 0.1, which did not note the network and the data that it belongs to: "
+                "measure anew, with another file or without this one"
             )
-        try:
+        with readable(source):
+            differs = self.fingerprint.difference(known)
+            if not differs and document["layers"] != self._layers(task):
+                differs = "the layers, or how they are rounded, differ"
+            self.batches[:] = [str(each) for each in document["batches"]]
             self._fill(task, totals, document)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            raise InvalidInput(f"{source} has an entry that cannot be read: {error}") from error
+            reach.restore(document["reach"])
+        if differs:
+            raise InvalidInput(f"{source} is of another measurement: {differs}; delete it, or name another file")
         return totals
 
     def _fill(self, task: Task, totals: Totals, document: dict[str, Any]) -> None:
@@ -129,8 +168,8 @@ class Checkpoint:
         task.state.per_batch.update(int(row) for row in document["per_batch"])
         task.state.checked_samples = int(document["checked_samples"])
 
-    def _fingerprint(self, task: Task) -> str:
-        content = hashlib.sha256(self.settings.encode())
+    def _layers(self, task: Task) -> str:
+        content = hashlib.sha256()
         for weight in task.weights:
             content.update(weight.digest)
         return content.hexdigest()

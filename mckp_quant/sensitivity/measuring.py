@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,18 @@ import torch
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
+from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
-from ..network.discovery import discover, uses_of
+from ..network.discovery import uses_of
+from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
+from ..tables.repair import negative_words
 from ..tables.table import SensitivityTable
 from .arguments import check_formats, chosen_layers, estimator_of, length_of, ranges_for
 from .cache import cached_perturbations, uncached_perturbations
-from .checkpoint import Checkpoint, settings_of
+from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
 from .reading import Stop, read_all
@@ -30,8 +34,9 @@ from .streaming import Rounding, errors_bytes, limit_of, temporary_disk
 from .task import LayerWeight, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import nn
 
     from ..formats.format import Format
@@ -125,12 +130,15 @@ def measure(
     -------
     table
         ``loss`` and ``stderr`` in nats per sample, or per token for sequences, and each batch's contribution.
+        Operations are counted over all batches that were read. A layer that no sample reaches, or on which nothing
+        that `outputs` takes depends, has an unknown loss: it is named in a warning, its losses are nan, and only its
+        widest format is allowed, at a loss of 0 that leaves it out of predictions.
 
     Raises
     ------
     InvalidInput
-        When an argument is not understood, the model has nothing to quantise or fails on a batch, or there are no
-        batches. The message names what was wrong.
+        When an argument is not understood, the model has nothing to quantise or fails on a batch, there are no
+        batches, or no gradient reaches a layer on which the outputs depend. The message names what was wrong.
     """
     columns = as_formats(formats)
     estimator = estimator_of(method)
@@ -142,7 +150,7 @@ def measure(
     total = min((count for count in (length_of(batches), run.max_batches) if count is not None), default=None)
     stream = outputs.batches(batches, model)
     first = next(stream)
-    rows = chosen_layers(discover(model, first), layers)
+    rows = chosen_layers(model, first, layers)
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
@@ -151,7 +159,8 @@ def measure(
         weights = layer_weights(model, rows, stored, None if run.cache is None else Path(run.cache), limit, disk)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
-        task = Task(model, weights, outputs.distribution, outputs.logits, run.seed, joint)
+        counted = _Counted(outputs.logits)
+        task = Task(model, weights, outputs.distribution, counted, run.seed, joint)
         if isinstance(estimator, DataFreeEstimator):
             loss = estimator.losses(task).numpy()
             return SensitivityTable(
@@ -164,23 +173,27 @@ def measure(
                 seed=run.seed,
                 activations=tensors,
             )
-        settings = settings_of(estimator, outputs, run.seed, columns, ranges)
-        totals = read_all(
+        checkpoint = None
+        if run.checkpoint is not None:
+            options = options_of(estimator, outputs, run.seed, columns, ranges)
+            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, counted, options))
+        totals, reach = read_all(
             task,
             estimator,
             whole,
             stop=stop,
             formats=[entry.name for entry in columns],
             progress=lambda done: run.report(done, total),
-            checkpoint=None if run.checkpoint is None else Checkpoint(Path(run.checkpoint), settings),
+            checkpoint=checkpoint,
         )
-    return SensitivityTable(
-        layers=rows,
+        blank = _blanked(reach.unknown(), rows, columns)
+    table = SensitivityTable(
+        layers=tuple(replace(row, macs=macs) for row, macs in zip(rows, reach.counted(rows), strict=True)),
         formats=columns,
-        loss=totals.moments.mean.numpy(),
-        stderr=totals.stderr.numpy(),
+        loss=np.where(blank, np.nan, totals.moments.mean.numpy()),
+        stderr=np.where(blank, np.nan, totals.stderr.numpy()),
         unit=totals.unit,
-        contributions=torch.stack(totals.contributions).numpy(),
+        contributions=np.where(blank, np.nan, torch.stack(totals.contributions).numpy()),
         batch_sizes=np.array(totals.sizes),
         method=estimator.name,
         samples=sum(totals.samples),
@@ -188,7 +201,36 @@ def measure(
         ranges=ranges,
         activations=tensors,
         likelihood=outputs.likelihood,
+        classes=counted.classes if outputs.likelihood == "categorical" else 0,
     )
+    negative = negative_words(table, table.loss < 0)
+    if negative:
+        logger.warning("%s", negative)
+    return table
+
+
+@dataclass
+class _Counted:
+    """What is taken of the outputs, and how many entries its last dimension had: the classes, where it has classes."""
+
+    take: Callable[..., object] | None
+    classes: int = 0
+
+    def __call__(self, returned: object) -> object:
+        logits = getattr(returned, "logits", returned) if self.take is None else self.take(returned)
+        if isinstance(logits, torch.Tensor):
+            self.classes = logits.shape[-1] if logits.ndim else 0
+        return logits
+
+
+def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:
+    """``(n_layers, n_formats)``: every format but the widest, of layers whose loss is unknown."""
+    blank = np.zeros((len(layers), len(formats)), dtype=np.bool_)
+    for row in unknown:
+        widths = [(entry.storage_bits(layers[row]), entry.activation_bits or FLOAT_BITS) for entry in formats]
+        blank[row] = True
+        blank[row, widths.index(max(widths))] = False
+    return blank
 
 
 def _activations(model: nn.Module, batch: Batch, layers: tuple[Layer, ...]) -> tuple[Activation, ...]:

@@ -11,6 +11,8 @@ import torch
 
 from ..common.checks import check_positive
 from ..errors import InvalidInput
+from ..network.fingerprint import batch_digest
+from .reach import Reach
 from .totals import RESOLVED, Totals
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def read_all(
     formats: Sequence[str],
     progress: Callable[[int], None],
     checkpoint: Checkpoint | None = None,
-) -> Totals:
+) -> tuple[Totals, Reach]:
     """Read batches with an estimator until there are no more or the stop rule holds.
 
     Parameters
@@ -83,39 +85,49 @@ def read_all(
 
     Returns
     -------
-    totals
-        What was read. Doubts about it are logged as warnings.
+    totals, reach
+        What was read, and what reached which layer. Doubts are logged as warnings.
 
     Raises
     ------
     InvalidInput
         When the estimator does, an entry is not finite, no target counts, or the checkpoint is of something else.
     """
-    totals = Totals(task.shape) if checkpoint is None else checkpoint.load(task)
+    reach = Reach(task)
+    totals = Totals(task.shape) if checkpoint is None else checkpoint.load(task, reach)
     done = len(totals.sizes)
     finished = done > 0 and _finished(totals, stop)
+    if checkpoint is not None and stop.max_batches is not None:
+        checkpoint.check_count(stop.max_batches)
+    seen = 0
     with contextlib.ExitStack() as stack:
+        stack.enter_context(reach.attached())
         read = stack.enter_context(estimator.reading(task))
-        for position, batch in enumerate(() if finished else batches):
-            if position < done:
-                if batch.size != totals.samples[position]:
-                    raise InvalidInput(
-                        f"batch {position} holds {batch.size} samples, but {totals.samples[position]} when the "
-                        "checkpoint was written: resume with the same batches in the same order"
-                    )
+        for position, batch in enumerate(batches):
+            seen = position + 1
+            if checkpoint is not None and position < done:
+                checkpoint.check_batch(position, batch)
+                if finished and seen == done:
+                    break
                 continue
+            reach.begin(batch)
             reading = read(batch)
             _check(task, reading, formats, batch)
+            if bool(reading.sizes[0].sum()):  # where no target counts, nothing is known of any layer
+                reach.note(batch, reading.sums, measured=reading.measured)
             totals.add(reading, batch.size)
             if checkpoint is not None:
-                checkpoint.save(task, totals)
+                checkpoint.batches.append(batch_digest(batch))
+                checkpoint.save(task, totals, reach)
             progress(position + 1)
             if _finished(totals, stop):
                 break
+    if checkpoint is not None:
+        checkpoint.check_count(seen)
     if not sum(totals.sizes):
         raise InvalidInput("no target of any batch counts: all are marked as ignored")
     _warn(task, totals, stop, formats)
-    return totals
+    return totals, reach
 
 
 def _finished(totals: Totals, stop: Stop) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..common.amounts import bytes_of
+from ..common.files import temporary_folder
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from ..common.run_options import RunOptions
     from ..formats.format import Format
@@ -145,5 +146,5 @@ def temporary_disk(limit: int | None) -> Iterator[Disk | None]:
     if limit is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="mckp-quant-") as folder:
-        yield Disk(Path(folder))
+    with temporary_folder(tempfile.gettempdir()) as folder:
+        yield Disk(folder)

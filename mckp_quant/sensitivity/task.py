@@ -155,6 +155,7 @@ class Reading:
     unit: str
     stderr: Tensor | None = None
     surprise: float = float("nan")
+    measured: bool = False
 
 
 Reader: TypeAlias = Callable[["Batch"], Reading]

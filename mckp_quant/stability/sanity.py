@@ -33,7 +33,7 @@ class Doubt:
     Attributes
     ----------
     kind
-        ``"negative"``, ``"rise"``, ``"outlier"`` or ``"noise"``.
+        ``"negative"``, ``"guess"``, ``"rise"``, ``"outlier"`` or ``"noise"``.
     layer, format
         Which entry; the format is empty where the whole layer is meant.
     words
@@ -55,9 +55,10 @@ class Doubt:
 
 
 def check_table(table: SensitivityTable) -> tuple[Doubt, ...]:
-    """List what is doubtful about a table. Nothing is changed: `repair` and `Handling` name what can be done.
+    """List what is doubtful about a table. Nothing is changed: `cap_losses` and `Handling` name what can be done.
 
-    Four things are looked for. A loss below zero, which only signed estimators and noise give. A loss that rises with
+    Five things are looked for. A loss below zero, which only signed estimators and noise give. A loss above the most
+    that a guess loses, where the table knows how many classes there are. A loss that rises with
     stored bits, among formats of one layer and of equal activation bits; it says whether the rise is more than two
     standard errors. A loss that lies far off what its layer and its format have in common, in logarithms and in robust
     standard deviations (an additive fit by medians: Tukey, 1977, *Exploratory data analysis*). And a layer whose
@@ -73,15 +74,25 @@ def check_table(table: SensitivityTable) -> tuple[Doubt, ...]:
     doubts
         By kind, then in the order of the table; empty where nothing was found.
     """
-    return (*_negative(table), *_rises(table), *_outliers(table), *_noise(table))
+    return (*_negative(table), *_guesses(table), *_rises(table), *_outliers(table), *_noise(table))
 
 
 def _negative(table: SensitivityTable) -> Iterator[Doubt]:
     for row, column in np.argwhere(table.loss < 0):
         loss, stderr = float(table.loss[row, column]), float(table.stderr[row, column])
         size = f", {abs(loss / stderr):.1f} standard errors" if stderr > 0 else ""
-        words = f"the loss is {loss:.3g}, below zero{size}"
+        words = f"the loss is {loss:.3g}, below zero{size}: it counts as a gain"
         yield Doubt("negative", table.layer_names[row], table.format_names[column], words)
+
+
+def _guesses(table: SensitivityTable) -> Iterator[Doubt]:
+    for row, column in np.argwhere(table.loss > table.guessing):
+        words = (
+            f"the loss is {table.loss[row, column]:.3g}, above the {table.guessing:.3g} nats that a guess among "
+            f"{table.classes} classes loses: the format makes the network useless, and a quadratic form says nothing "
+            "about how useless"
+        )
+        yield Doubt("guess", table.layer_names[row], table.format_names[column], words)
 
 
 def _rises(table: SensitivityTable) -> Iterator[Doubt]:

@@ -13,6 +13,7 @@ from .readers.cost_files import read_costs
 from .readers.objects import table_from_arrays, table_from_records, table_to_frame
 from .readers.published import Published, read_traces
 from .reading import read_table, write_table
+from .repair import cap_losses
 from .schemas import schema
 from .table import SensitivityTable
 
@@ -24,6 +25,7 @@ __all__ = [
     "Place",
     "Published",
     "SensitivityTable",
+    "cap_losses",
     "read_activations",
     "read_costs",
     "read_table",

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from numbers import Real
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .findings import Place
 
 NOT_ALLOWED = "not allowed"  # what stands in a text file for a format that a layer must not have
 _NO_NUMBER = {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity"}
+_QUOTE = "'"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins to compute at
 _WHOLE = re.compile(r"[+-]?\d{1,19}(\.0*)?")
 
 
@@ -23,9 +28,65 @@ def _is_real(raw: object) -> TypeGuard[float]:
     return isinstance(raw, Real) and not isinstance(raw, bool | np.bool_)
 
 
+def is_nothing(raw: object) -> bool:
+    """Whether an entry is none at all: None, what a mask of NumPy hides, or NA or NaT of pandas."""
+    # By their names, so that pandas is neither needed nor loaded.
+    return raw is None or raw is np.ma.masked or type(raw).__name__ in {"NAType", "NaTType"}
+
+
+def is_blank(raw: object) -> bool:
+    """Whether nothing is said: no entry, nan, or a text without letters."""
+    if isinstance(raw, str):
+        return not raw.strip()
+    return is_nothing(raw) or (isinstance(raw, float | np.floating) and math.isnan(raw))
+
+
+def is_unsaid(fact: str, raw: object) -> bool:
+    """Whether a fact of a layer is left out: its entry is blank, but the kind, a free text, may consist of blanks."""
+    return is_blank(raw) and not (fact == "kind" and isinstance(raw, str) and raw)
+
+
+def unmasked(entries: Any, missing: object) -> Any:
+    """Numbers without masks.
+
+    Parameters
+    ----------
+    entries
+        An array, a masked one, a data frame, or lists of any of these.
+    missing
+        What to put where a mask hides an entry, or None or NA stands.
+
+    Returns
+    -------
+    numbers
+        The same, as arrays and lists without any of these.
+    """
+    if isinstance(entries, np.ma.MaskedArray) and entries is not np.ma.masked:
+        plain: np.ndarray[Any, Any] = np.ma.getdata(entries)
+        hidden = np.ma.getmaskarray(entries)
+        if not hidden.any():
+            return unmasked(plain, missing)
+        plain = plain.astype(object)
+        plain[hidden] = missing
+        return unmasked(plain, missing).tolist()
+    if is_nothing(entries):
+        return missing
+    if isinstance(entries, list | tuple):
+        plain_rows = (unmasked(entry, missing) for entry in entries)
+        return [row.tolist() if isinstance(row, np.ndarray) else row for row in plain_rows]
+    if hasattr(entries, "to_numpy"):  # a data frame or a column of one
+        entries = entries.to_numpy()
+    if isinstance(entries, np.ndarray) and entries.dtype.kind == "O":
+        found = entries.copy()
+        for at, entry in np.ndenumerate(entries):
+            found[at] = unmasked(entry, missing)
+        return found
+    return entries
+
+
 def is_missing(raw: object, marks: tuple[str, ...]) -> bool:
     """Whether a cell holds no finite number, or one of the marks that stand for none."""
-    if raw is None:
+    if is_nothing(raw):
         return True
     if isinstance(raw, str):
         return raw.strip().casefold() in _NO_NUMBER or raw.strip() in marks
@@ -150,7 +211,42 @@ def names(raw: object, place: Place) -> tuple[str, ...]:
     InvalidInput
         When it is neither.
     """
-    parts = raw.split(";") if isinstance(raw, str) else raw
+    parts = _split(raw) if isinstance(raw, str) else raw
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise InvalidInput(f"{place}: {raw!r} is no list of names: write one such as a;b")
-    return tuple(part.strip() for part in parts if part.strip())
+    return tuple(part for part in parts if part)
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Names as one text that `names` reads: separated by semicolons, or as a JSON list where that would change them."""
+    found = list(parts)
+    text = ";".join(found)
+    return text if not found or _split(text) == found else json.dumps(found)
+
+
+def _split(text: str) -> list[object]:
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, list):
+            return found
+    return [part.strip() for part in text.split(";")]
+
+
+def quoted(text: str) -> str:
+    """Text for a cell of a CSV file, such that `unquoted` gives it back and no spreadsheet takes it for a formula.
+
+    Text that begins like a formula, has blanks at an end, or begins with a quote is put between single quotes.
+    """
+    odd = text[:1] in _FORMULA or text != text.strip() or text.startswith(_QUOTE)
+    return f"{_QUOTE}{text}{_QUOTE}" if odd and text else text
+
+
+def unquoted(raw: object) -> object:
+    """What stands in a cell: without blanks at its ends, or as it is where it stands between single quotes."""
+    if not isinstance(raw, str):
+        return raw
+    text = raw.strip()
+    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == _QUOTE else text

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
+from .cells import unmasked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class CostTable:
     formats
         The names of the columns.
     cost
-        ``(n_layers, n_formats)`` int64, at least 0; -1 where nothing was measured.
+        ``(n_layers, n_formats)`` int64, at least 0; -1, nan, None or a mask where nothing was measured.
 
     Raises
     ------
@@ -95,7 +96,7 @@ class CostTable:
 
 def _whole(name: str, cost: ArrayLike, layers: Sequence[str], formats: Sequence[str]) -> NDArray[np.int64]:
     try:
-        array = np.array(cost)
+        array = np.array(unmasked(cost, NOT_MEASURED))
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f"the costs {name!r} are not rectangular: {error}") from error
     shape = (len(layers), len(formats))
@@ -103,6 +104,8 @@ def _whole(name: str, cost: ArrayLike, layers: Sequence[str], formats: Sequence[
         raise InvalidInput(f"the costs {name!r} have the shape {array.shape}: it must be {shape}, layers by formats")
     if array.dtype.kind not in "biuf":
         raise InvalidInput(f"the costs {name!r} hold {array.dtype}: give whole numbers")
+    if array.dtype.kind == "f":
+        array = np.where(np.isnan(array), NOT_MEASURED, array)
     wrong = (array < NOT_MEASURED) | (array != np.floor(array)) | (array >= 2.0**63)
     if wrong.any():
         row, column = (int(at) for at in np.argwhere(wrong)[0])

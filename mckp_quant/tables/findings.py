@@ -175,7 +175,7 @@ def refuse_errors(source: str, findings: Iterable[Finding]) -> None:
     kinds = dict.fromkeys(each.kind for each in refused)
     hints = ", ".join(f"{kind}={' or '.join(ANSWERS[kind][1:])}" for kind in kinds)
     raise InvalidInput(
-        f"{source} has {count} that need a decision; say what to do about them ({hints}):\n"
+        f"{source} has {count} that need a decision; say what to do about them (handling, or --on: {hints}):\n"
         + report(dataclasses.replace(each, answer="error") for each in refused)
     )
 

@@ -118,7 +118,7 @@ def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
     """Stored bits by format and layer, where the source gives them."""
     found: dict[str, dict[str, int]] = {}
     for (layer, name), cell in chosen.items():
-        if cell.bits is not None and cell.bits_place is not None and cell.bits != "":
+        if cell.bits_place is not None and not cells.is_blank(cell.bits):
             found.setdefault(name, {})[layer] = cells.whole(cell.bits, cell.bits_place)
     return found
 
@@ -127,7 +127,7 @@ def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[f
     if cells.is_not_allowed(cell.loss):
         return math.nan, math.nan
     if cells.is_missing(cell.loss, handling.marks):
-        found = "an empty cell" if cell.loss in (None, "") else repr(cell.loss)
+        found = "an empty cell" if cells.is_nothing(cell.loss) or cell.loss == "" else repr(cell.loss)
         findings.append(Finding("missing", cell.place, cell.layer, cell.format, found, handling.missing))
         return math.nan, math.nan
     loss = cells.number(cell.loss, cell.place)
@@ -192,7 +192,7 @@ def _handle_rises(
 
 def _about(raw: RawTable) -> dict[str, Any]:
     about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
-    for key in ("samples", "seed"):
+    for key in ("samples", "seed", "classes"):
         if raw.about.get(key):
             about[key] = cells.whole(raw.about[key], Place(raw.source, "of the heading", key))
     return about

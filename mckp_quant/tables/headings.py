@@ -84,7 +84,9 @@ def rows_by_name(
     return found
 
 
-def meanings(source: str, headings: Sequence[str], lines: Mapping[str, int | str] | None = None) -> dict[str, str]:
+def meanings(
+    source: str, headings: Sequence[str], lines: Mapping[str, int | str] | None = None, value: str = ""
+) -> dict[str, str]:
     """From each heading to what it means; a heading that means nothing known is a format.
 
     Parameters
@@ -95,6 +97,8 @@ def meanings(source: str, headings: Sequence[str], lines: Mapping[str, int | str
         The headings.
     lines
         Of a transposed table, the line of each heading.
+    value
+        One more heading for the number of a layer and format, such as the name of the costs that a file holds.
 
     Returns
     -------
@@ -113,7 +117,8 @@ def meanings(source: str, headings: Sequence[str], lines: Mapping[str, int | str
         name = str(heading)
         if name in meaning:
             raise InvalidInput(f"{source}, row 1, column {position + 1}: the heading {name!r} stands twice")
-        known = _MEANING.get(name.casefold(), "")
+        own = value and name.strip().casefold() in (value.casefold(), "cost")
+        known = "loss" if own else _MEANING.get(name.strip().casefold(), "")
         if known and known in meaning.values():
             if lines is not None:
                 raise InvalidInput(f"{Place(source, lines[name], '1')}: there are two rows for the {known}")

@@ -45,7 +45,7 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
 
     def read(column: str) -> object:
         entry = facts.facts.get(column)
-        return None if entry is None or entry == "" else entry
+        return None if cells.is_unsaid(column, entry) else entry
 
     raw_shape, elements, channels, macs = (read(each) for each in ("shape", "elements", "channels", "macs"))
     if raw_shape is None and elements is None:
@@ -70,12 +70,12 @@ def layer_of(facts: LayerFacts, name: str, bits: Mapping[str, Any], formats: Map
     ties = read("ties")
     return Layer(
         name=name,
-        kind=str(read("kind") or "linear"),
+        kind=str(read("kind") or ""),
         shape=shape,
-        channels=(shape[0] if raw_shape is not None else 1)
+        channels=(shape[0] if raw_shape is not None else None)
         if channels is None
         else cells.whole(channels, facts.place("channels"), least=1),
-        macs=0 if macs is None else cells.whole(macs, facts.place("macs")),
+        macs=None if macs is None else cells.whole(macs, facts.place("macs")),
         ties=() if ties is None else cells.names(ties, facts.place("ties")),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.files import readable
 from ..errors import InvalidInput, unknown
 from .findings import Handling
 from .handling import Imported, apply_handling
@@ -57,6 +58,13 @@ def read_table(
     InvalidInput
         When the file cannot be read, with file, row and column; or a cell is odd about which nothing was said.
     """
+    with readable(os.fspath(path)):
+        return _read(path, layers, formats, handling)
+
+
+def _read(
+    path: str | os.PathLike[str], layers: Iterable[Layer], formats: Iterable[Format], handling: Handling
+) -> Imported:
     kind = Path(path).suffix.casefold()
     if kind == ".json":
         return Imported(SensitivityTable.load(path))

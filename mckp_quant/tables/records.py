@@ -15,7 +15,8 @@ from .raw import FACTS, Cell, FormatFacts, LayerFacts, RawTable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)")
+_LOSSES = ", ".join(ALIASES["loss"])
+_SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)", re.DOTALL)
 
 
 def from_records(
@@ -25,6 +26,7 @@ def from_records(
     *,
     about: Mapping[str, str] | None = None,
     formats: Mapping[str, FormatFacts] | None = None,
+    value: str = "",
 ) -> RawTable:
     """Read records, whichever of the two shapes they have.
 
@@ -45,6 +47,8 @@ def from_records(
         Unit, method, samples and seed, where they are known.
     formats
         What is known of formats already.
+    value
+        What the numbers are called where they are no losses, such as ``"latency"``: a heading for them too.
 
     Returns
     -------
@@ -66,13 +70,11 @@ def from_records(
             for layer in layers
         ]
         return _read(_Transposed(source, meaning, lines), transposed, about, formats)
-    meaning = meanings(source, headings)
+    meaning = meanings(source, headings, value=value)
     long = "format" in meaning.values() and "loss" in meaning.values()
     if not long and "format" in meaning.values():
-        raise InvalidInput(
-            f"{source}, row 1: there is a column for the format but none for the loss; name it one of "
-            f"{', '.join(ALIASES['loss'])}"
-        )
+        wanted = f"the numbers; name it {value}, cost or value" if value else f"the loss; name it one of {_LOSSES}"
+        raise InvalidInput(f"{source}, row 1: there is a column for the format but none for {wanted}")
     return _read(_Long(source, meaning) if long else _Wide(source, meaning), records, about, formats)
 
 
@@ -121,15 +123,15 @@ class _Reader:
         """A name that must be there."""
         heading = self.column[known]
         raw = record.entries.get(heading)
-        if not isinstance(raw, str) or not raw.strip():
+        if not isinstance(raw, str) or not raw:
             raise InvalidInput(f"{self.place(record, heading)}: {raw!r} is no name of a {known}")
-        return raw.strip()
+        return raw
 
     def layer(self, record: Record) -> str:
         """The layer's name; its facts are kept, and must not differ from row to row."""
         name = self.text(record, "layer")
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
-        facts = {known: entry for known, entry in facts.items() if entry not in (None, "")}
+        facts = {known: entry for known, entry in facts.items() if not cells.is_unsaid(known, entry)}
         if name not in self.layers:
             self.layers[name] = LayerFacts(name, facts, self.source, record.line, transposed=self.transposed)
             return name
@@ -175,12 +177,12 @@ class _Long(_Reader):
 
     def _bits(self, record: Record, known: str) -> int | None:
         raw = record.entries.get(self.column[known]) if known in self.column else None
-        return None if raw in (None, "") else cells.whole(raw, self.place(record, self.column[known]), least=1)
+        return None if cells.is_blank(raw) else cells.whole(raw, self.place(record, self.column[known]), least=1)
 
     def _stored(self, record: Record) -> tuple[object, Place | None]:
         for known, size in (("stored_bits", 1), ("bytes", 8)):
             raw = record.entries.get(self.column[known]) if known in self.column else None
-            if raw not in (None, "") and not cells.is_missing(raw, ()):
+            if not cells.is_blank(raw) and not cells.is_missing(raw, ()):
                 where = self.place(record, self.column[known])
                 return size * cells.whole(raw, where), where
         return None, None
@@ -215,7 +217,7 @@ class _Wide(_Reader):
     def _stored(self, record: Record, beside: Mapping[str, str]) -> tuple[object, Place | None]:
         for what, size in (("bits", 1), ("bytes", 8)):
             raw = record.entries.get(beside[what]) if what in beside else None
-            if raw not in (None, "") and not cells.is_missing(raw, ()):
+            if not cells.is_blank(raw) and not cells.is_missing(raw, ()):
                 where = self.place(record, beside[what])
                 return size * cells.whole(raw, where), where
         return None, None

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..common.checks import check_count
 from ..common.documents import entries, field, read_document, whole, write_document
+from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
 from ..formats.format import FLOAT, Format, format_document, format_from
 from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
+from .cells import unmasked
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +43,7 @@ class SensitivityTable:
     formats
         The columns.
     loss
-        ``(n_layers, n_formats)`` float64, in `unit`; nan where the format is not allowed for the layer.
+        ``(n_layers, n_formats)`` float64, in `unit`; nan, or a mask, where the format is not allowed for the layer.
     unit
         ``"nats per sample"``, ``"nats per token"``, or the metric's own.
     stderr
@@ -61,6 +65,9 @@ class SensitivityTable:
         The ranges of the layers' inputs that formats of activations were measured with; None where there are none.
     likelihood
         What the outputs were taken for, ``"categorical"`` or ``"gaussian"``; empty where that is not known.
+    classes
+        How many classes the outputs tell apart, so that a loss can be set beside that of a guess; 0 where that is not
+        known, or there are none.
 
     Raises
     ------
@@ -81,6 +88,7 @@ class SensitivityTable:
     activations: tuple[Activation, ...] = ()
     ranges: ActivationRanges | None = None
     likelihood: str = ""
+    classes: int = 0
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -94,6 +102,7 @@ class SensitivityTable:
             name, count = Counter(names).most_common(1)[0]
             if count > 1:
                 raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
+        check_count("classes", self.classes, 0)
         self._freeze("loss", shape)
         self._freeze("stderr", shape)
         if self.contributions is not None:
@@ -102,13 +111,17 @@ class SensitivityTable:
             if self.batch_sizes is None:
                 raise InvalidInput("contributions come without batch_sizes: give the number of samples in each batch")
             self._freeze("batch_sizes", (batches,))
+            unknown_sizes = np.flatnonzero(np.isnan(self.batch_sizes))
+            if len(unknown_sizes):
+                raise InvalidInput(f"batch_sizes[{unknown_sizes[0]}] is nan: give the number of samples in every batch")
 
     def _freeze(self, name: str, shape: tuple[int, ...]) -> None:
-        odd = self._odd_cell(getattr(self, name)) if len(shape) == 2 else ""
+        given = unmasked(getattr(self, name), np.nan)
+        odd = self._odd_cell(given) if len(shape) == 2 else ""
         if odd:
             raise InvalidInput(f"{name} is not a table of numbers: {odd}")
         try:
-            array = np.array(getattr(self, name), dtype=np.float64)
+            array = np.array(given, dtype=np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{name} is not a table of numbers: {error}") from error
         if array.shape != shape:
@@ -153,6 +166,16 @@ class SensitivityTable:
     def format_names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(entry.name for entry in self.formats)
+
+    @property
+    def guessing(self) -> float:
+        """The most that guessing loses, ``ln(classes)`` in nats; inf where losses are not in nats, or K is not known.
+
+        It is the divergence of equal probabilities from certainty. A format that loses more is worse than useless, and
+        a quadratic form that says so is outside the range in which it means anything.
+        """
+        known = self.likelihood == "categorical" and self.classes > 1 and self.unit.startswith("nats per ")
+        return math.log(self.classes) if known else math.inf
 
     @property
     def digest(self) -> str:
@@ -219,6 +242,7 @@ class SensitivityTable:
             "samples": self.samples,
             "seed": self.seed,
             **({"likelihood": self.likelihood} if self.likelihood else {}),
+            **({"classes": self.classes} if self.classes else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
@@ -244,29 +268,32 @@ class SensitivityTable:
         """
         document = read_document(path, KIND, VERSION)
         source = f"the table {str(path)!r}"
+        with readable(source):
+            return cls._from(document, source)
+
+    @classmethod
+    def _from(cls, document: dict[str, Any], source: str) -> SensitivityTable:
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
-        samples, seed = (whole(document.get(name, 0), name, source) for name in ("samples", "seed"))
+        samples, seed, classes = (whole(document.get(name, 0), name, source) for name in ("samples", "seed", "classes"))
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
-        try:
-            return cls(
-                layers=layers,
-                formats=formats,
-                loss=field(document, "loss", source),
-                stderr=field(document, "stderr", source),
-                unit=str(document.get("unit", "nats per sample")),
-                contributions=document.get("contributions"),
-                batch_sizes=document.get("weights"),
-                method=str(document.get("method", "given")),
-                samples=samples,
-                seed=seed,
-                likelihood=str(document.get("likelihood", "")),
-                activations=_activations(document, source),
-                ranges=None
-                if document.get("activation_ranges") is None
-                else ActivationRanges.from_document(document["activation_ranges"], source),
-            )
-        except InvalidInput as error:
-            raise error if source in str(error) else InvalidInput(f"{source}: {error}") from error
+        return cls(
+            layers=layers,
+            formats=formats,
+            loss=field(document, "loss", source),
+            stderr=field(document, "stderr", source),
+            unit=str(document.get("unit", "nats per sample")),
+            contributions=document.get("contributions"),
+            batch_sizes=document.get("weights"),
+            method=str(document.get("method", "given")),
+            samples=samples,
+            seed=seed,
+            likelihood=str(document.get("likelihood", "")),
+            classes=classes,
+            activations=_activations(document, source),
+            ranges=None
+            if document.get("activation_ranges") is None
+            else ActivationRanges.from_document(document["activation_ranges"], source),
+        )
 
 
 def _layer(entry: Any, row: int, source: str) -> Layer:

@@ -37,6 +37,8 @@ class BackendModel:
         Further constraints on the choices and, behind them, on the auxiliary binaries.
     n_auxiliary
         How many auxiliary binaries there are.
+    whole
+        ``(n,)`` int64: the values as whole multiples of a unit, where they are such and add up exactly; or None.
     forbidden
         Selections that must not be returned again: they exceeded a budget, or broke a row, by a rounding.
     """
@@ -50,6 +52,7 @@ class BackendModel:
     hint: NDArray[np.int64] | None = None
     rows: tuple[IntegerRow, ...] = ()
     n_auxiliary: int = 0
+    whole: NDArray[np.int64] | None = None
     forbidden: tuple[Forbidden, ...] = ()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,8 +13,8 @@ import numpy as np
 from ..errors import require
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
+from ..system.interrupt import OutOfTime, interruptible, silenced
 from .backend_model import BackendModel, Outcome
-from .interrupt import interruptible
 from .row_model import solve_general
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ class CpSat:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=False)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
+        deadline = time.perf_counter() + seconds
         cp_model = require("ortools.sat.python.cp_model", None)
         cp = cp_model.CpModel()
         n = len(model.value)
@@ -77,6 +79,8 @@ class CpSat:
         for first, last in zip(model.start[:-1], model.start[1:], strict=True):
             cp.add_exactly_one(x[first:last])
         for row, left in zip(model.cost, model.slack, strict=True):
+            if time.perf_counter() > deadline:
+                raise OutOfTime("the model takes longer to build than there is time")
             cp.add(cp_model.LinearExpr.weighted_sum(x, row.tolist()) <= left)
         for row in model.rows:
             activity = cp_model.LinearExpr.weighted_sum(
@@ -89,19 +93,20 @@ class CpSat:
             )
         for pattern in model.forbidden:
             cp.add_bool_or([*(~binary[index] for index in pattern.ones), *(binary[index] for index in pattern.zeros)])
-        scale = _scale(model)
-        cp.minimize(cp_model.LinearExpr.weighted_sum(x, [round(v * scale) for v in model.value.tolist()]))
+        objective, resolution = _objective(model)
+        cp.minimize(cp_model.LinearExpr.weighted_sum(x, objective))
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index, variable in enumerate(x):
                 cp.add_hint(variable, index in hinted)
         solver = cp_model.CpSolver()
-        solver.parameters.max_time_in_seconds = seconds
+        solver.parameters.max_time_in_seconds = max(deadline - time.perf_counter(), 0.0)
         solver.parameters.num_workers = self.threads
         solver.parameters.random_seed = seed % 2**31
         solver.parameters.cp_model_presolve = _largest_cost(model) < _PRESOLVED_BELOW
         solver.parameters.catch_sigint_signal = False  # its own handler hangs where another thread gets the signal
-        status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search)
+        with silenced():
+            status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search, deadline=deadline)
         word = solver.status_name(status)
         complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -111,7 +116,7 @@ class CpSat:
             np.flatnonzero(ones[:n]),
             complete,
             word,
-            resolution=model.n_groups / scale,
+            resolution=resolution,
             auxiliary=ones[n:],
             interrupted=interrupted,
         )
@@ -120,6 +125,15 @@ class CpSat:
 def _largest_cost(model: BackendModel) -> int:
     rows: list[int] = [abs(each) for row in model.rows for each in row.coefficient.tolist()]
     return max(int(np.abs(model.cost).max(initial=0)), *rows, 0)
+
+
+def _objective(model: BackendModel) -> tuple[list[int], float]:
+    """Integers to minimise, and how finely they tell selections apart: exactly where the values are whole."""
+    if model.whole is not None:
+        return model.whole.tolist(), 0.0
+    scale = _scale(model)
+    # Half a unit for each group of two selections, and the rounding of values on the way to gap units.
+    return [round(value * scale) for value in model.value.tolist()], (model.n_groups + 1) / scale
 
 
 def _scale(model: BackendModel) -> float:

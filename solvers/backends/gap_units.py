@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bounds.gap import unit_of
 from .backend_model import BackendModel
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..core.reduction import Core
 
+_MOST_UNITS = 2.0**53
 GAP_UNITS = 2.0**22  # a tolerance of 1e-6 is then 2.4e-13 of the gap
 
 
@@ -61,9 +63,25 @@ def gap_model(
         chosen[incumbent] = True
         hint = largest_hint(core.start, chosen[core.position])
     model = BackendModel(
-        core.start, core.reduced * units, core.value * units, cost, tuple(slack), np.array(slack_price), hint
+        core.start,
+        core.reduced * units,
+        core.value * units,
+        cost,
+        tuple(slack),
+        np.array(slack_price),
+        hint,
+        whole=_whole(core),
     )
     return model, unit
+
+
+def _whole(core: Core) -> NDArray[np.int64] | None:
+    """The values of a core as whole multiples of a unit, where their sums are exact; or None."""
+    unit = unit_of(core.value)
+    if not unit or not len(core.value):
+        return None
+    largest = np.maximum.reduceat(np.abs(core.value), core.start[:-1])
+    return np.rint(core.value / unit).astype(np.int64) if float(largest.sum()) / unit <= _MOST_UNITS else None
 
 
 def largest_hint(start: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,8 +12,8 @@ import numpy as np
 from ..bounds.lagrangian import EPS
 from ..errors import require
 from ..problem.supports import no_pairs
+from ..system.interrupt import interruptible, silenced
 from .backend_model import BackendModel, Outcome, largest_in_group
-from .interrupt import interruptible, output_to_errors
 from .milp import as_milp
 from .row_model import solve_general
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
 
 _TOLERANCE = 1e-6  # on rows and on integrality; SciPy does not let it be set
+_SHARE = 0.95  # of the time, as it looks at its clock now and then only
 _CLAIMS = {0: "optimal", 1: "limit reached", 2: "infeasible", 3: "unbounded", 4: "other"}
 
 
@@ -50,10 +52,11 @@ class Highs:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce)
+        return solve_general(problem, _minimise, seconds, warm, reduced=self.reduce, floating=True)
 
 
 def _minimise(model: BackendModel, seconds: float) -> Outcome:
+    deadline = time.perf_counter() + seconds
     optimize = require("scipy.optimize", None)
     sparse = require("scipy.sparse", None)
     whole = as_milp(model, _TOLERANCE, EPS)
@@ -73,10 +76,10 @@ def _minimise(model: BackendModel, seconds: float) -> Outcome:
         integrality=binary.astype(int),
         bounds=optimize.Bounds(0, np.where(binary, 1.0, np.inf)),
         constraints=optimize.LinearConstraint(matrix, [row.lower for row in rows], [row.upper for row in rows]),
-        options={"time_limit": seconds, "mip_rel_gap": 0.0},
+        options={"time_limit": _SHARE * max(deadline - time.perf_counter(), 0.0), "mip_rel_gap": 0.0},
     )
-    with output_to_errors():
-        result, _ = interruptible(call)
+    with silenced():
+        result, _ = interruptible(call, deadline=deadline)
     claimed = _CLAIMS[result.status]
     complete = claimed in ("optimal", "infeasible")
     if result.x is None:

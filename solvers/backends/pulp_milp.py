@@ -7,9 +7,10 @@ import dataclasses
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,18 +18,23 @@ import numpy as np
 from ..errors import require
 from ..problem.arguments import check_whole
 from ..problem.supports import no_pairs
+from ..system.interrupt import OutOfTime
+from ..system.writing import temporary_folder
 from .backend_model import BackendModel, Outcome, largest_in_group
 from .milp import Milp, as_milp
 from .row_model import solve_general
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from ..answer import Answer
     from ..problem.problem import Problem
 
 TOLERANCE = 1e-9  # what CBC is told to allow on rows and on integrality
-_GRACE = 5.0  # seconds that CBC has to write its best selection once the user stopped it
+_GRACE = 0.4  # seconds that CBC has to write its best selection once it was told to stop
+_LATE = 0.1  # seconds past its limit at which it is told to
 FILE_PRECISION = 5e-13  # PuLP hands its models over in files, with thirteen digits a number
 
 
@@ -61,22 +67,23 @@ class Pulp:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=True)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
+        deadline = time.perf_counter() + seconds
         pulp = require("pulp", None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # PuLP 3 announces the names of version 4
-            return self._run(pulp, seed, model, seconds)
+            return self._run(pulp, seed, model, deadline)
 
-    def _run(self, pulp, seed: int, model: BackendModel, seconds: float) -> Outcome:  # type: ignore[no-untyped-def]
+    def _run(self, pulp, seed: int, model: BackendModel, deadline: float) -> Outcome:  # type: ignore[no-untyped-def]
         milp = as_milp(model, TOLERANCE, FILE_PRECISION)
-        whole, x = _stated(pulp, milp)
+        whole, x = _stated(pulp, milp, deadline)
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index in range(len(model.value)):
                 x[index].setInitialValue(int(index in hinted))
-        arguments = ["-sec", f"{seconds}", "-timeMode", "elapsed"]
+        arguments = ["-timeMode", "elapsed"]
         if self.threads > 1:  # with one thread CBC would still start its threaded mode, which now and then stalls
             arguments += ["-threads", f"{self.threads}"]
         arguments += ["-randomSeed", f"{seed % 2**31}"]
@@ -86,8 +93,10 @@ class Pulp:
             # Not dualT: at 1e-9 CBC prunes true optima of subset-sum-like cores.
             for name in ("primalT", "integerT", "increment"):
                 arguments += [f"-{name}", f"{TOLERANCE:g}"]
-        with tempfile.TemporaryDirectory(prefix="mckp-quant-") as folder:
-            status, sol_status, values, interrupted = _cbc(pulp, whole, Path(folder), arguments, model.hint is not None)
+        with temporary_folder(tempfile.gettempdir()) as folder:
+            status, sol_status, values, interrupted = _cbc(
+                pulp, whole, folder, arguments, model.hint is not None, deadline
+            )
         # `status` reads Optimal when CBC merely hit its time limit; `sol_status` tells the two apart.
         claimed = "interrupted" if interrupted else pulp.LpSolution[sol_status]
         complete = sol_status == pulp.LpSolutionOptimal or status == pulp.LpStatusInfeasible
@@ -105,7 +114,7 @@ class Pulp:
         )
 
 
-def _stated(pulp, milp: Milp):  # type: ignore[no-untyped-def]
+def _stated(pulp, milp: Milp, deadline: float):  # type: ignore[no-untyped-def]
     """The programme in PuLP's terms, and its variables."""
     n = milp.n_binary
     x = [
@@ -115,6 +124,8 @@ def _stated(pulp, milp: Milp):  # type: ignore[no-untyped-def]
     whole = pulp.LpProblem("core", pulp.LpMinimize)
     whole += pulp.LpAffineExpression(zip(x, milp.objective.tolist(), strict=True))
     for number, row in enumerate(milp.rows):
+        if time.perf_counter() > deadline:
+            raise OutOfTime("the model takes longer to build than there is time")
         terms = zip(row.index.tolist(), row.coefficient.tolist(), strict=True)
         expression = pulp.LpAffineExpression([(x[index], coefficient) for index, coefficient in terms])
         if row.lower == row.upper:
@@ -127,7 +138,7 @@ def _stated(pulp, milp: Milp):  # type: ignore[no-untyped-def]
 
 
 def _cbc(  # type: ignore[no-untyped-def]
-    pulp, whole, folder: Path, arguments: list[str], warm: bool
+    pulp, whole, folder: Path, arguments: list[str], warm: bool, deadline: float
 ) -> tuple[int, int, dict[str, float], bool]:
     """Run CBC as PuLP does, but as a child that Ctrl-C reaches: it then writes the best that it has, or is ended."""
     solver = pulp.PULP_CBC_CMD(msg=False)
@@ -137,22 +148,26 @@ def _cbc(  # type: ignore[no-untyped-def]
     if warm:
         solver.writesol(str(start), whole, variables, names, row_names)
         command += ["-mips", str(start)]
-    command += [*arguments, "-solve", "-printingOptions", "all", "-solution", str(solution)]
+    seconds = max(deadline - time.perf_counter(), 0.01)
+    command += ["-sec", f"{seconds}", *arguments, "-solve", "-printingOptions", "all", "-solution", str(solution)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     interrupted = False
+    late = False
     try:
-        process.wait()
-    except KeyboardInterrupt:
-        interrupted = True
+        process.wait(min(seconds + _LATE, threading.TIMEOUT_MAX))
+    except (KeyboardInterrupt, subprocess.TimeoutExpired) as reason:
+        interrupted, late = isinstance(reason, KeyboardInterrupt), isinstance(reason, subprocess.TimeoutExpired)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+            process.wait(_LATE if late else _GRACE)
     finally:
         process.kill()
         process.wait()
     if not solution.exists():
         if interrupted:
             raise KeyboardInterrupt
+        if late:
+            raise OutOfTime("CBC goes on after its time limit")
         raise RuntimeError(f"CBC ended with code {process.returncode} and without a solution file")
     status, values, _, _, _, sol_status = solver.readsol_MPS(str(solution), whole, variables, names, row_names)
     return status, sol_status, values, interrupted

@@ -34,7 +34,13 @@ _ROUNDS = 3
 
 
 def solve_general(
-    problem: Problem, backend: Backend, seconds: float, warm: NDArray[np.int64] | None, *, reduced: bool
+    problem: Problem,
+    backend: Backend,
+    seconds: float,
+    warm: NDArray[np.int64] | None,
+    *,
+    reduced: bool,
+    floating: bool,
 ) -> Answer:
     """Give a general solver the core of a problem, a model that keeps its rows, or the problem as it stands.
 
@@ -50,6 +56,8 @@ def solve_general(
         ``(n_groups,)`` int64 positions to start from, or None.
     reduced
         False gives it the problem as it stands.
+    floating
+        Whether it works in floating point, with tolerances: what it claims of its search is then no proof by itself.
 
     Returns
     -------
@@ -59,15 +67,17 @@ def solve_general(
     if not reduced:
         return solve_raw(problem, backend, seconds, warm)
     if problem.rows is None:
-        return solve_reduced(problem, backend, seconds, warm)
-    return _solve_rows(problem, problem.rows, backend, seconds, warm)
+        answer = solve_reduced(problem, backend, seconds, warm)
+    else:
+        answer = _solve_rows(problem, problem.rows, backend, seconds, warm)
+    return dataclasses.replace(answer, floating=floating and not answer.exhausted_by)
 
 
 def _solve_rows(
     problem: Problem, rows: Rows, backend: Backend, seconds: float, warm: NDArray[np.int64] | None
 ) -> Answer:
     deadline = time.perf_counter() + seconds
-    price = best_price(problem)
+    price = best_price(problem, deadline=deadline)
     best = None if warm is None else _sound(problem, rows, warm, None)
     whole = _everything(problem, price)
     stats: dict[str, Any] = {"selections_cut_off": 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,8 +13,8 @@ import numpy as np
 from ..bounds.lagrangian import EPS
 from ..errors import require
 from ..problem.supports import no_pairs
+from ..system.interrupt import OutOfTime, interruptible, silenced
 from .backend_model import BackendModel, Outcome, largest_in_group
-from .interrupt import interruptible
 from .milp import as_milp
 from .row_model import solve_general
 
@@ -54,18 +55,20 @@ class Scip:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce)
+        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=True)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
+        deadline = time.perf_counter() + seconds
         pyscipopt = require("pyscipopt", "scip", "'exact', 'cp_sat', 'highs' and 'pulp' work without it")
         milp = as_milp(model, _TOLERANCE, EPS)
         scip = pyscipopt.Model()
         scip.hideOutput()
-        scip.setParams(self._parameters(scip, seed, seconds))
-        variables = _state(pyscipopt, scip, milp)
+        variables = _state(pyscipopt, scip, milp, deadline)
         if model.hint is not None:
             _give(scip, variables, model.hint, len(model.value))
-        _, interrupted = interruptible(scip.optimizeNogil, scip.interruptSolve)
+        scip.setParams(self._parameters(seed, max(deadline - time.perf_counter(), 0.0)))
+        with silenced():
+            _, interrupted = interruptible(scip.optimizeNogil, scip.interruptSolve, deadline=deadline)
         claimed = scip.getStatus()
         complete = claimed in ("optimal", "infeasible")
         if scip.getNSols() == 0:
@@ -76,7 +79,7 @@ class Scip:
         chosen = largest_in_group(model, x[:n])
         return Outcome(chosen, complete, claimed, milp.resolution, np.rint(x[n:]).astype(np.int64), interrupted)
 
-    def _parameters(self, scip: Any, seed: int, seconds: float) -> dict[str, float | int | bool]:
+    def _parameters(self, seed: int, seconds: float) -> dict[str, float | int | bool]:
         settings: dict[str, float | int | bool] = {
             "limits/time": min(seconds, 1e20),
             "randomization/randomseedshift": seed % 2**31,
@@ -88,7 +91,7 @@ class Scip:
         return settings
 
 
-def _state(pyscipopt: Any, scip: Any, milp: Milp) -> list[Any]:
+def _state(pyscipopt: Any, scip: Any, milp: Milp, deadline: float) -> list[Any]:
     """Put the programme into SCIP's terms; its variables."""
     variables = [
         scip.addVar(
@@ -97,6 +100,8 @@ def _state(pyscipopt: Any, scip: Any, milp: Milp) -> list[Any]:
         for index, each in enumerate(milp.objective.tolist())
     ]
     for row in milp.rows:
+        if time.perf_counter() > deadline:
+            raise OutOfTime("the model takes longer to build than there is time")
         terms = zip(row.index.tolist(), row.coefficient.tolist(), strict=True)
         total = pyscipopt.quicksum(coefficient * variables[index] for index, coefficient in terms)
         if row.lower == row.upper:

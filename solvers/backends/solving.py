@@ -11,6 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..core.reduction import reduce
+from ..system.interrupt import OutOfTime
 from .backend_model import BackendModel, Outcome
 from .gap_units import gap_model
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
     from .backend_model import Backend
 
+REDUCTION = "exact"  # whose proof it is where the reduction, which all exact solvers share, leaves nothing to search
 _CUTS = 20  # selections over budget that a backend may return before it is given up
 
 
@@ -52,7 +54,7 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
         "core_choices": len(reduction.core.position),
     }
     if reduction.closed or not len(reduction.core.group):
-        return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats)
+        return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats, exhausted_by=REDUCTION)
     model, unit = gap_model(reduction.core, reduction.price, reduction.gap, reduction.incumbent)
     outcome, model = search(model, backend, deadline, lambda _: True)
     stats |= {"claimed": outcome.claimed, "selections_cut_off": len(model.forbidden)}
@@ -96,11 +98,13 @@ def search(
             outcome = backend(model, max(deadline - time.perf_counter(), 0.01))
         except KeyboardInterrupt:
             return Outcome(None, False, "interrupted", interrupted=True), model
+        except OutOfTime as error:
+            return Outcome(None, False, f"no answer in time: {error}"), model
         if outcome.choice is None or (not model.over_budget(outcome.choice) and allowed(outcome)):
             break
         model = model.without(outcome)
         outcome = dataclasses.replace(outcome, choice=None, complete=False)
-        if outcome.interrupted:
+        if outcome.interrupted or time.perf_counter() > deadline:
             break
     return outcome, model
 
@@ -125,6 +129,8 @@ def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[
         outcome = backend(model, seconds)
     except KeyboardInterrupt:
         outcome = Outcome(None, False, "interrupted", interrupted=True)
+    except OutOfTime as error:
+        outcome = Outcome(None, False, f"no answer in time: {error}")
     stats: dict[str, Any] = {"claimed": outcome.claimed}
     if outcome.interrupted:
         stats["interrupted"] = True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import require
+from ..system.interrupt import OutOfTime, interruptible
 from .hull import Hull, lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
 from .normal_form import fitting
@@ -18,10 +22,13 @@ if TYPE_CHECKING:
 
     from ..problem.problem import Problem
 
+_PATIENCE = 0.3  # seconds past its limit that a linear programme is waited for: it keeps it, as a rule
 _FEW = 16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
 
 
-def best_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+def best_price(
+    problem: Problem, counts: NDArray[np.bool_] | None = None, deadline: float = math.inf
+) -> NDArray[np.float64]:
     """The multipliers of the linear relaxation, which maximise the Lagrangian bound.
 
     Parameters
@@ -31,6 +38,8 @@ def best_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDA
     counts
         ``(n_choices,)`` which choices there are, at least one in each group; by default those that can be within the
         budgets, as no others can be in a selection.
+    deadline
+        `time.perf_counter` reading at which to stop: with several budgets the price is then not the best.
 
     Returns
     -------
@@ -44,13 +53,13 @@ def best_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDA
         position = undominated(problem.value, problem.cost[0], problem.start)
         position = position[counts[position]]
         return np.array([relax_one_budget(problem, position)[1]])
-    price = _relaxed_price(problem, counts) if problem.n_resources > _FEW else None
+    price = _relaxed_price(problem, counts, deadline) if problem.n_resources > _FEW else None
     if price is None:
-        price = dual_price(problem, counts)
+        price = dual_price(problem, counts, deadline)
     return np.zeros(problem.n_resources) if price is None else price
 
 
-def _relaxed_price(problem: Problem, counts: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+def _relaxed_price(problem: Problem, counts: NDArray[np.bool_], deadline: float) -> NDArray[np.float64] | None:
     """The multipliers of the linear relaxation from a general solver; None where it finds none.
 
     Its tolerances are absolute, so values count in the largest difference within a group.
@@ -59,20 +68,61 @@ def _relaxed_price(problem: Problem, counts: NDArray[np.bool_]) -> NDArray[np.fl
     value = np.where(counts, problem.value, np.inf)
     value = np.where(counts, value - np.minimum.reduceat(value, problem.start[:-1])[problem.group], 0.0)
     scale = float(value.max()) or 1.0
-    result = require("scipy.optimize", None).linprog(
+    result = minimised(
+        deadline,
         value / scale,
         A_ub=rows,
         b_ub=problem.budget / unit,
         A_eq=_one_per_group(problem),
         b_eq=np.ones(problem.n_groups),
         bounds=np.column_stack([np.zeros(len(counts)), np.where(counts, np.inf, 0.0)]),
-        method="highs-ds",
     )
-    if result.status != 0:
+    if result is None:
         return None
     dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
     price: NDArray[np.float64] = np.maximum(-dual, 0.0) * scale / unit
     return price
+
+
+def minimised(
+    deadline: float,
+    objective: NDArray[np.float64],
+    *,
+    A_ub: csr_array,
+    b_ub: NDArray[np.float64],
+    A_eq: csr_array,
+    b_eq: NDArray[np.float64],
+    bounds: NDArray[np.float64] | tuple[int, None] = (0, None),
+) -> Any | None:
+    """Solve a linear programme by the dual simplex method of HiGHS, through SciPy.
+
+    Parameters
+    ----------
+    deadline
+        `time.perf_counter` reading at which to stop.
+    objective, A_ub, b_ub, A_eq, b_eq, bounds
+        As for ``scipy.optimize.linprog``.
+
+    Returns
+    -------
+    result
+        Its result at a vertex that is optimal; None where none was found in time.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When the user interrupts.
+    """
+    linprog = require("scipy.optimize", None).linprog
+    left = deadline - time.perf_counter()
+    if left <= 0:
+        return None
+    call = partial(linprog, objective, A_ub, b_ub, A_eq, b_eq, bounds, "highs-ds", options={"time_limit": left})
+    try:
+        result, _ = interruptible(call, deadline=deadline + _PATIENCE)
+    except OutOfTime:
+        return None
+    return result if result.status == 0 else None
 
 
 def relax_one_budget(problem: Problem, undominated_position: NDArray[np.int64]) -> tuple[Hull, float]:
@@ -82,13 +132,15 @@ def relax_one_budget(problem: Problem, undominated_position: NDArray[np.int64]) 
     return hull, multiplier(hull.rate, hull.weight, room)
 
 
-def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
+def farkas_price(problem: Problem, deadline: float = math.inf) -> NDArray[np.float64] | None:
     """A price that proves that no selection is within every budget, or None where the linear relaxation is feasible.
 
     Parameters
     ----------
     problem
         The problem.
+    deadline
+        `time.perf_counter` reading at which to stop looking.
 
     Returns
     -------
@@ -103,18 +155,16 @@ def farkas_price(problem: Problem) -> NDArray[np.float64] | None:
         return None
     rows, unit = _budget_rows(problem)
     sparse = require("scipy.sparse", None)
-    optimize = require("scipy.optimize", None)
     overrun = sparse.csr_array(-np.ones((problem.n_resources, 1)))
-    result = optimize.linprog(
+    result = minimised(
+        deadline,
         np.append(np.zeros(problem.n_choices), 1.0),
         A_ub=sparse.hstack([rows, overrun], format="csr"),
         b_ub=problem.budget / unit,
         A_eq=sparse.hstack([_one_per_group(problem), sparse.csr_array((problem.n_groups, 1))], format="csr"),
         b_eq=np.ones(problem.n_groups),
-        bounds=(0, None),
-        method="highs-ds",
     )
-    if result.status != 0 or result.fun <= 0:
+    if result is None or result.fun <= 0:
         return None
     dual = np.asarray(result.ineqlin.marginals, dtype=np.float64)
     price: NDArray[np.float64] = np.maximum(-dual, 0.0) / unit

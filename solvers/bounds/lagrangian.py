@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import sys
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 
 EPS = float(np.finfo(np.float64).eps)
+_LARGEST = 1.7e308  # beyond this a sum may have overflowed beside one that has not
+_LARGEST_PRICE = 1e280  # times a cost it stays far inside float64; its inverse loses no digits
+_COMPARED_EXACTLY = 20_000  # choices that are compared in rational numbers
 
 
 def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArray[np.float64] | None = None) -> float:
@@ -41,15 +47,87 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     bound
         A number that the exact dual value does not fall below; ``-inf`` where the terms overflow.
     """
-    above, room = problem.above, problem.room
     fits = fitting(problem)
     value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
+    cheapest = cheapest_at(problem, value, fits, price)
+    return bound_from(value, cheapest, rest)
+
+
+def bound_from(value: NDArray[np.float64], cheapest: Cheapest | None, rest: float = 0.0) -> float:
+    """The bound that the cheapest selection at a price proves; `rest` is what the pairwise terms add to it."""
+    if cheapest is None:
+        return -math.inf
+    return _sum_below([*value[cheapest.position].tolist(), rest, -cheapest.unused, *(-cheapest.short).tolist()])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cheapest:
+    """The cheapest selection at a price: the reference from which a bound is counted.
+
+    Attributes
+    ----------
+    position
+        ``(n_groups,)`` int64.
+    unused
+        ``price . (what it leaves of the budgets)``, computed exactly and rounded up.
+    near
+        ``(n,)`` int64 positions of other choices that rounding cannot tell from the cheapest of their group.
+    short
+        ``(n,)`` float64, at least 0: by how much each of those may be cheaper.
+    """
+
+    position: NDArray[np.int64]
+    unused: float
+    near: NDArray[np.int64]
+    short: NDArray[np.float64]
+
+
+def cheapest_at(
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_], price: NDArray[np.float64]
+) -> Cheapest | None:
+    """The cheapest selection at a price.
+
+    What differs is compared, so a constant in a group costs no digits: only choices that are nearly tied are short of
+    anything, by the rounding of their difference.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    value
+        ``(n_choices,)`` float64 values that count.
+    fits
+        ``(n_choices,)`` bool, which choices count; at least one in each group.
+    price
+        ``(n_resources,)`` float64, at least 0.
+
+    Returns
+    -------
+    cheapest
+        None where the terms overflow.
+    """
+    above, begin, slip = problem.above, problem.start[:-1], (problem.n_resources + 3) * EPS
     with np.errstate(over="ignore", invalid="ignore"):
         priced = charge(price, above)
-        slip = (problem.n_resources + 2) * EPS * (np.abs(value) + priced)
-        lowest = np.where(fits, value + priced - slip, np.inf)
-        least = np.minimum.reduceat(lowest, problem.start[:-1])
-    return _sum_below([*least.tolist(), rest, *_budget_terms(price, room)])
+        penalised = np.where(fits, value + priced, np.inf)
+        least = np.minimum.reduceat(penalised, begin)
+        if not (np.abs(least) < _LARGEST).all():
+            return None
+        at = (penalised == least[problem.group]).nonzero()[0][::-1]
+        position = np.empty(problem.n_groups, dtype=np.int64)
+        position[problem.group[at]] = at  # of equal ones the first
+        size = slip * (np.abs(value) + priced)
+        highest = least + 2 * size[position]
+        near = (penalised - 2 * size <= highest[problem.group]).nonzero()[0]
+        near = near[near != position[problem.group[near]]]
+        reference = position[problem.group[near]]
+        own, change = value[reference] - value[near], above[:, reference] - above[:, near]
+        spread = np.abs(own) + charge(price, np.abs(change))
+        # A group is as short as its shortest choice; adding all of them up only lowers the bound.
+        short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
+    rows = zip(problem.room, above[:, position], strict=True)
+    unused = _priced_exactly(price, [left - sum_of(row) for left, row in rows])
+    return Cheapest(position, _rounded_up(unused), near, short)
 
 
 def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
@@ -65,17 +143,55 @@ def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
     Returns
     -------
     excess
-        ``sum_g min_j price . cost_j - price . budget`` less its rounding error; positive proves infeasibility (the
-        lemma of Farkas). With a single positive price the sign is exact.
+        ``sum_g min_j price . cost_j - price . budget``, rounded down; positive proves infeasibility (the lemma of
+        Farkas). The choices that rounding cannot tell apart are compared in rational numbers, while they are no more
+        than some thousands, so the sign is exact however far the prices lie apart.
     """
-    above, room = problem.above, problem.room
-    used = np.flatnonzero(price)
-    if len(used) == 1:
-        return float(-room[used[0]]) * float(price[used[0]])
-    with np.errstate(over="ignore", invalid="ignore"):
-        priced = charge(price, above)
-        least = np.minimum.reduceat(priced * (1 - (problem.n_resources + 2) * EPS), problem.start[:-1])
-    return _sum_below([*least.tolist(), *_budget_terms(price, room)])
+    begin, largest = problem.start[:-1], float(price.max(initial=0.0))
+    over = [least - limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)]
+    if largest == 0:
+        return 0.0
+    if np.count_nonzero(price) == 1:
+        return _rounded_down(_priced_exactly(price, over))
+    everything = np.ones(problem.n_choices, dtype=bool)
+    above = problem.above
+    if largest < _LARGEST_PRICE and float(price[price > 0].min()) > 1 / _LARGEST_PRICE:
+        cheapest = cheapest_at(problem, np.zeros(problem.n_choices), everything, price)
+        assert cheapest is not None
+        position, near, short = cheapest.position, cheapest.near, cheapest.short
+    else:
+        position, near, short = begin, np.flatnonzero(everything), np.array([math.inf])
+    total = _priced_exactly(price, [sum_of(row) + each for row, each in zip(above[:, position], over, strict=True)])
+    if len(near) <= _COMPARED_EXACTLY:
+        best: dict[int, Fraction] = {}
+        change = above[:, near] - above[:, position[problem.group[near]]]
+        for group, each in zip(problem.group[near].tolist(), change.T.tolist(), strict=True):
+            best[group] = min(best.get(group, Fraction(0)), _priced_exactly(price, each))
+        return _rounded_down(total + sum(best.values(), Fraction(0)))
+    return _sum_below([_rounded_down(total), *(-short).tolist()])
+
+
+def sum_of(row: NDArray[np.int64]) -> int:
+    """The sum of costs of one selection, which is below 2**63 by the rules of a problem."""
+    return int(row.sum())
+
+
+def _priced_exactly(price: NDArray[np.float64], amount: list[int]) -> Fraction:
+    pairs = zip(price.tolist(), amount, strict=True)
+    return sum((Fraction(each) * units for each, units in pairs if each and units), Fraction(0))
+
+
+def _rounded_down(exact: Fraction) -> float:
+    return -_rounded_up(-exact)
+
+
+def _rounded_up(exact: Fraction) -> float:
+    """The least float64 that is no less; infinite beyond their range."""
+    try:
+        number = float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -sys.float_info.max
+    return number if Fraction(number) >= exact else math.nextafter(number, math.inf)
 
 
 def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -97,11 +213,6 @@ def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.fl
     for each, row in zip(price[1:], cost[1:], strict=True):
         total += each * row
     return total
-
-
-def _budget_terms(price: NDArray[np.float64], room: tuple[int, ...]) -> list[float]:
-    terms = [-float(each) * float(left) for each, left in zip(price, room, strict=True)]
-    return [term - 3 * EPS * abs(term) for term in terms]
 
 
 def _sum_below(terms: list[float]) -> float:

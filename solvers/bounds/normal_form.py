@@ -1,9 +1,9 @@
-"""The normal form of a problem: no common costs, no choices that can never fit, and values in a sound unit.
+"""The normal form of a problem: nothing in common, no choices that can never fit, and values in a sound unit.
 
 Differences decide, so what all choices of a group have in common must not enter any sum: a cost of ``2**55`` in every
-choice would swallow the values beside it. A choice that exceeds a budget even when every other group costs its least is
-in no feasible selection, and its value must not set the scale of anything. And values near the ends of float64 are
-counted in a power of two, or a product of them would leave it.
+choice would swallow the values beside it, and so would a value of 1e12. A choice that exceeds a budget even when every
+other group costs its least is in no feasible selection, and its value must not set the scale of anything. And values
+near the ends of float64 are counted in a power of two, or a product of them would leave it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,18 @@ class Normal:
     Attributes
     ----------
     problem
-        Costs above the least of their group, budgets above the least total, values times ``2**-exponent``; a choice
-        that can never fit has the largest value of those of its group that can.
+        Costs above the least of their group, budgets above the least total, values times ``2**-exponent``, above the
+        least of their group where that outweighs their differences; a choice that can never fit has the largest value
+        of those of its group that can.
     exponent
         The power of two that values are counted in; 0 for all values but extreme ones.
+    base
+        What the values of the original problem have in common and those of this one have not, over all groups.
     """
 
     problem: Problem
     exponent: int
+    base: float = 0.0
 
     def price(self, price: NDArray[np.float64]) -> NDArray[np.float64]:
         """A price of the normal problem in the units of the original one."""
@@ -48,7 +52,9 @@ class Normal:
     def restore(self, answer: Answer) -> Answer:
         """An answer to the normal problem as one to the original problem."""
         if not self.exponent:
-            return answer
+            return dataclasses.replace(
+                answer, figures={name: each + self.base for name, each in answer.figures.items()}
+            )
         price = answer.price
         if price is not None and np.asarray(price).dtype == np.float64:
             price = self.price(price)
@@ -60,7 +66,8 @@ class Normal:
             price=price,
             split=None if answer.split is None else np.ldexp(answer.split, self.exponent),
             resolution=math.ldexp(answer.resolution + lost, self.exponent),
-            figures={name: float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
+            figures={name: self.base + float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
+            differences={name: float(np.ldexp(each, self.exponent)) for name, each in answer.differences.items()},
         )
 
 
@@ -82,6 +89,7 @@ def normalise(problem: Problem) -> Normal:
     if not fits.all():
         most = np.maximum.reduceat(np.where(fits, value, -np.inf), problem.start[:-1])
         value = np.where(fits, value, most[problem.group])
+    value, base = _without_constants(value, problem)
     largest = max(float(value.max()), -float(value.min()))
     if problem.pairs is not None:
         largest = max(largest, float(np.abs(problem.pairs.value).max(initial=0)))
@@ -93,7 +101,28 @@ def normalise(problem: Problem) -> Normal:
     twin = problem.equivalent(value=value, cost=problem.above, budget=budget)
     if exponent and problem.pairs is not None:
         twin = twin.with_pairs(problem.pairs.scaled(-exponent))
-    return Normal(twin, exponent)
+    return Normal(twin, exponent, base)
+
+
+def _without_constants(value: NDArray[np.float64], problem: Problem) -> tuple[NDArray[np.float64], float]:
+    """Values above the least of their group where that outweighs the differences and can be taken out exactly."""
+    least = np.minimum.reduceat(value, problem.start[:-1])
+    most = np.maximum.reduceat(value, problem.start[:-1])
+    with np.errstate(over="ignore"):
+        outweighs = np.abs(least) > most - least
+    if not outweighs.any():
+        return value, 0.0
+    exact = is_exact_difference(value, np.where(outweighs, least, 0.0)[problem.group])
+    taken = np.where(np.logical_and.reduceat(exact, problem.start[:-1]), np.where(outweighs, least, 0.0), 0.0)
+    return value - taken[problem.group], math.fsum(taken.tolist())
+
+
+def is_exact_difference(value: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether ``value - low`` needs no rounding, entry by entry (Knuth's exact sum of two floats)."""
+    above = value - low
+    carried = above - value
+    exact: NDArray[np.bool_] = (value - (above - carried)) - (low + carried) == 0
+    return exact
 
 
 def fitting(problem: Problem) -> NDArray[np.bool_]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +24,9 @@ _NEGLIGIBLE = 1e-11  # prices below this share of the largest, in the same units
 _OVERRUN = 1e7  # an overrun that stays at this price (in largest values of a group) cannot be avoided
 
 
-def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDArray[np.float64] | None:
+def dual_price(
+    problem: Problem, counts: NDArray[np.bool_] | None = None, deadline: float = math.inf
+) -> NDArray[np.float64] | None:
     """The multipliers that maximise the Lagrangian bound, by the decomposition of Dantzig and Wolfe.
 
     The linear relaxation is a mixture of whole selections that meets the budgets on average: a linear programme with
@@ -37,6 +41,8 @@ def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDA
     counts
         ``(n_choices,)`` which choices there are, at least one in each group; by default those that can be within the
         budgets.
+    deadline
+        `time.perf_counter` reading at which to stop.
 
     Returns
     -------
@@ -56,6 +62,8 @@ def dual_price(problem: Problem, counts: NDArray[np.bool_] | None = None) -> NDA
     is_overrun = np.append(excess > 0, False)
     price: NDArray[np.float64] = np.zeros(n)
     for _ in range(_PIVOTS_PER_RESOURCE * n):
+        if time.perf_counter() > deadline:
+            break
         try:
             inverse = np.linalg.inv(basis)
         except np.linalg.LinAlgError:

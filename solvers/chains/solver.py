@@ -108,15 +108,17 @@ class Monotone:
         else:
             stats["free"] = "optimum"
             figures["free_value"] = min(total_value(problem, free.choice), value)
-        figures["chain_cost"] = value - figures["free_value"]
+        chain_cost = value - figures["free_value"]
         return Answer(
             result.position,
-            complete=stats["free"] == "optimum" and figures["chain_cost"] == 0,
+            complete=stats["free"] == "optimum" and chain_cost == 0,
             price=price,
             resolution=0.0 if free is None else free.resolution,
             stats=stats,
             figures=figures,
+            differences={"chain_cost": chain_cost},
             restricted=True,
+            exhausted_by="" if free is None else free.exhausted_by or Exact.name,
         )
 
 

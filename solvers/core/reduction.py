@@ -16,6 +16,7 @@ import numpy as np
 
 from ..bounds.bound import best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
+from ..bounds.gap import unit_of
 from ..bounds.lagrangian import EPS, charge
 from ..problem.arrays import run_bounds
 from .gap_space import RelativeChoices
@@ -133,7 +134,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
         price, reference = np.array([rate]), fill(problem, hull, rate)  # tied choices are equally cheap
         del hull  # with a million groups every array counts
     else:
-        price = best_price(problem)
+        price = best_price(problem, deadline=deadline)
         reference = _cheapest(problem, allowed, price)
         repaired = repair(problem, reference, price, allowed=allowed, deadline=deadline + _GRACE)
         starts += [] if repaired is None else [repaired]
@@ -144,7 +145,7 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     least_gain = noise
     if incumbent is not None:
         own = problem.value[incumbent] - problem.value[relative.reference]
-        unit = _unit(np.concatenate([core.value, own]))
+        unit = unit_of(np.concatenate([core.value, own]))
         least_gain = max(noise, unit - 2 * noise)
         if problem.n_resources == 1 and least_gain > noise and len(core.position):
             least = least_total(core.value, core.cost[0], float(relative.price[0]), core.slack[0], unit)
@@ -226,19 +227,6 @@ def _noise(core: Core, price: NDArray[np.float64]) -> float:
     size = charge(price, np.abs(core.cost))
     size += np.abs(core.value)
     return 4 * EPS * float(np.maximum.reduceat(size, core.start[:-1]).sum())
-
-
-def _unit(value: NDArray[np.float64]) -> float:
-    """The largest number of which all values are multiples, to 53 bits of the largest; 0 where there is none."""
-    largest = float(np.abs(value).max(initial=0.0))
-    if not largest:
-        return 0.0
-    exponent = 53 - math.frexp(largest)[1]
-    scaled = np.ldexp(value, exponent)
-    whole = np.rint(scaled)
-    if (whole != scaled).any():
-        return 0.0
-    return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
 def _core(problem: Problem, relative: RelativeChoices, gap: float) -> Core:

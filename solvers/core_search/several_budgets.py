@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..answer import Answer
 from ..backends.cp_sat import CpSat
-from ..core.reduction import reduce
+from ..core.reduction import Core, reduce
 from ..errors import missing
 from .dynamic import CoreResult
 from .halves import search_halves
 from .lists import search_lists
+from .one_budget import search_one_budget
 
 if TYPE_CHECKING:
     from ..core.reduction import Reduction
     from ..problem.problem import Problem
 
 _MANY = 4  # with so many budgets that have a price, bounds prune lists badly and pairs of halves are few
-_FIRST_STATES = {False: 100_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
+_FIRST_STATES = {False: 25_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
 _FIRST_SECONDS = 0.6  # of CP-SAT in the first turn
 _MORE = 4  # states and seconds of every next turn
 _SHARE_OF_HALVES = {False: 1, True: 4}  # seconds of halves for each second of CP-SAT
@@ -46,6 +50,7 @@ def search_several_budgets(problem: Problem, reduction: Reduction, max_states: i
     """
     search = _Turns(problem, reduction, max_states, deadline)
     try:
+        search.try_one_budget()
         search.run()
     except KeyboardInterrupt:
         search.stats["interrupted"] = True
@@ -64,6 +69,44 @@ class _Turns:
         self._general_can = (
             max_states > _FIRST_STATES[self._many] and missing("ortools") is None and CpSat().supports(problem) is None
         )
+
+    def try_one_budget(self) -> None:
+        """Where one budget alone has a price, search under that one: what is best there and fits is best."""
+        one, binding = self._reduction, np.flatnonzero(self._reduction.price > 0)
+        if self._done() or len(binding) != 1 or not math.isfinite(one.gap):
+            return
+        core = one.core
+        is_reference = np.zeros(len(core.position), dtype=bool)
+        is_reference[core.start[:-1]] = True
+        # What costs more of this budget than the reference, or as much, and is no better is of no use under it alone.
+        keep = is_reference | (core.cost[binding[0]] < 0) | ((core.cost[binding[0]] > 0) & (core.value < 0))
+        size = np.add.reduceat(keep, core.start[:-1])
+        left = size > 1  # a group with nothing but its reference is none of a core
+        keep &= left.repeat(np.diff(core.start))
+        alone = Core(
+            group=core.group[left],
+            start=np.append(0, np.cumsum(size[left])),
+            position=core.position[keep],
+            value=core.value[keep],
+            cost=core.cost[binding][:, keep],
+            reduced=core.reduced[keep],
+            slack=(core.slack[binding[0]],),
+        )
+        limit = min(self._max_states, _FIRST_STATES[False])
+        result = search_one_budget(
+            dataclasses.replace(one, price=one.price[binding], core=alone), limit, self._deadline
+        )
+        self.stats["states"] += result.states
+        if result.interrupted:
+            self.stats["interrupted"] = True
+        if result.position is not None:
+            position = core.position[is_reference]
+            position[left] = result.position
+            result, found = dataclasses.replace(result, position=position), one.expand(position)
+            if (self._problem.cost[:, found].sum(axis=1) > self._problem.budget).any():
+                return
+        if result.complete:
+            self._take(dataclasses.replace(result, states=0))
 
     def run(self) -> None:
         """Turn after turn until the core is exhausted, or time is up, or all that is left is to wait for CP-SAT."""
@@ -98,7 +141,8 @@ class _Turns:
     def _general(self, seconds: float) -> None:
         if self._general_can and not self._done():
             limit = min(seconds, self._left())
-            self._note(CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice))
+            answer = CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice)
+            self._note(dataclasses.replace(answer, exhausted_by=answer.exhausted_by or CpSat.name))
 
     def _core(self) -> tuple[Any, ...]:
         one = self._reduction
@@ -114,7 +158,7 @@ class _Turns:
         self.answer = answer
         self.stats |= {**answer.stats, "states": self.stats["states"]}
         if better and not answer.complete:
-            self._reduction = reduction = reduce(self._problem, answer.choice)
+            self._reduction = reduction = reduce(self._problem, answer.choice, self._deadline)
             self.answer = dataclasses.replace(answer, choice=reduction.incumbent, complete=reduction.closed)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.bound import farkas_price
+from ..bounds.gap import whole_unit
 from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
 from ..core_search.one_budget import search_one_budget
@@ -109,6 +110,8 @@ class Enumerate:
         resolution = 4 * problem.n_groups * EPS * float(np.abs(problem.value).max())
         if pairs is not None:
             resolution += 4 * problem.n_groups**2 * EPS * float(np.abs(pairs).max(initial=0))
+        # Sums of whole multiples of a unit are not rounded.
+        unproved = resolution if pairs is not None or not whole_unit(problem) else 0.0
         best, best_value = None, math.inf
         for head in _selections(problem, 0, tail_first):
             if time.perf_counter() > deadline:
@@ -126,7 +129,7 @@ class Enumerate:
                 exact = math.fsum(problem.terms(selection))
                 if exact < best_value:
                     best, best_value = selection, exact
-        return Answer(best, complete=True, resolution=resolution)
+        return Answer(best, complete=True, resolution=unproved)
 
 
 def _split(problem: Problem, block: int = 4096) -> int:

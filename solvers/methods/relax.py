@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..answer import Answer
-from ..bounds.bound import best_price
+from ..bounds.bound import best_price, minimised
 from ..bounds.hull import lower_hull, multiplier, undominated
 from ..bounds.lagrangian import lagrangian_bound
 from ..bounds.normal_form import fitting
@@ -110,7 +110,7 @@ def _one_budget(problem: Problem) -> _Mixture:
 
 def _several_budgets(problem: Problem, deadline: float) -> _Mixture:
     """By complementary slackness only choices whose reduced cost is zero mix: a linear programme over those is left."""
-    price = best_price(problem)
+    price = best_price(problem, deadline=deadline)
     begin = problem.start[:-1]
     relative = problem.value - np.repeat(np.minimum.reduceat(problem.value, begin), problem.size)
     fits = fitting(problem)
@@ -144,7 +144,6 @@ def _vertex(
 
     At a vertex, where the simplex method ends, at most as many groups mix as there are budgets.
     """
-    optimize = require("scipy.optimize", None)
     sparse = require("scipy.sparse", None)
     unit = np.maximum(problem.cost.max(axis=1), 1).astype(np.float64)
     first = np.flatnonzero(np.diff(problem.group[taken], prepend=-1))
@@ -152,17 +151,15 @@ def _vertex(
         (np.ones(len(taken)), np.arange(len(taken)), np.append(first, len(taken))),
         shape=(problem.n_groups, len(taken)),
     )
-    result = optimize.linprog(
+    result = minimised(
+        deadline,
         value[taken],
         A_ub=sparse.csr_array(problem.cost[:, taken] / unit[:, None]),
         b_ub=problem.budget / unit,
         A_eq=one,
         b_eq=np.ones(problem.n_groups),
-        bounds=(0, None),
-        method="highs-ds",
-        options={"time_limit": max(deadline - time.perf_counter(), 1e-3)},
     )
-    if result.status != 0:
+    if result is None:
         return None
     return np.asarray(result.x), np.maximum(-np.asarray(result.ineqlin.marginals), 0.0) / unit
 

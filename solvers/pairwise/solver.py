@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..answer import Answer
+from ..bounds.gap import TOLERANCE
 from ..bounds.lagrangian import lagrangian_bound
 from ..bounds.normal_form import fitting
 from ..certify import total_value
@@ -17,7 +18,6 @@ from ..core.reduction import reduce
 from ..methods.exact import Exact
 from ..problem.arguments import check_whole
 from ..problem.supports import refusal
-from ..solution import TOLERANCE
 from .bound import Grid, ascend
 from .moves import descend
 from .search import Excess, Outcome, exhaust

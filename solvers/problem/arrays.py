@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +17,75 @@ INT64_MAX = 2**63 - 1
 LARGEST_EXACT_FLOAT = 2**53
 
 
-def as_array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """An array of numbers of whatever type they have."""
+def as_array(name: str, values: ArrayLike, *, gaps: bool = False) -> NDArray[Any]:
+    """An array of numbers of whatever type they have.
+
+    Parameters
+    ----------
+    name
+        What the caller calls it.
+    values
+        The numbers.
+    gaps
+        Whether entries may be missing: masked by NumPy, None, or NA of pandas. They come back as nan, beside which
+        whole numbers stay what they are, in an array of objects. Without it such an entry is refused.
+
+    Returns
+    -------
+    array
+        Of numbers.
+
+    Raises
+    ------
+    InvalidProblem
+        When the array is not rectangular or an entry is no number.
+    """
     try:
-        array = np.asarray(values)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a masked entry in a list: it is found below
+            array = np.asarray(values)
+    except (ValueError, TypeError) as error:
         raise InvalidProblem(f"{name} is not a rectangular array: {error}") from error
+    masked = _mask_of(values, array.shape)
     if array.dtype.kind not in "biuf":
         array = np.array(values, dtype=object)  # NumPy may have turned every entry into text because of one
         for flat, entry in enumerate(array.ravel()):
-            if not isinstance(entry, (int, float, np.integer, np.floating)):
+            if _is_missing(entry):
+                masked.flat[flat] = True
+            elif not masked.flat[flat] and not isinstance(entry, (int, float, np.integer, np.floating)):
                 raise InvalidProblem(f"{place(name, array, flat)} is {entry!r}: every entry must be a number")
+    if not masked.any():
+        return array
+    if not gaps:
+        flat = int(np.argmax(masked))
+        entry = array.flat[flat]
+        shown = repr(entry) if array.dtype == object and _is_missing(entry) else "masked"
+        raise InvalidProblem(f"{place(name, array, flat)} is {shown}: every entry must be a number")
+    array = array.astype(np.float64 if array.dtype.kind == "f" else object)
+    array[masked] = math.nan
     return array
+
+
+def _mask_of(values: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which entries NumPy's masks hide; of a list, those of its members."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.broadcast_to(np.ma.getmaskarray(values), shape).copy()
+    masked = np.zeros(shape, dtype=bool)
+    if isinstance(values, (list, tuple)) and len(shape) > 1 and len(values) == shape[0]:
+        for index, each in enumerate(values):
+            if isinstance(each, (list, tuple, np.ma.MaskedArray)):
+                masked[index] = _mask_of(each, shape[1:])
+    elif isinstance(values, (list, tuple)) and len(shape) == 1:
+        masked[:] = [each is np.ma.masked for each in values]
+    return masked
+
+
+def _is_missing(entry: object) -> bool:
+    """Whether an entry is None, NumPy's masked, or NA (or NaT) of pandas, which is not imported for that."""
+    if entry is None or entry is np.ma.masked:
+        return True
+    kind = type(entry)
+    return kind.__name__ in ("NAType", "NaTType") and kind.__module__.partition(".")[0] == "pandas"
 
 
 def at_least_1d(name: str, values: Any) -> NDArray[Any]:
@@ -38,7 +97,7 @@ def at_least_1d(name: str, values: Any) -> NDArray[Any]:
 
 def floats(name: str, values: ArrayLike, *, nan: bool = False) -> NDArray[np.float64]:
     """A float64 copy, finite; `nan` lets nan pass."""
-    array = as_array(name, values)
+    array = as_array(name, values, gaps=nan)
     try:
         numbers = np.array(array, dtype=np.float64)
     except OverflowError as error:
@@ -57,6 +116,8 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
         raise InvalidProblem(f"{name} has {array.ndim} dimensions: it must have {ndim}")
     if array.dtype.kind in "bi":
         return np.array(array, dtype=np.int64)
+    if _are_whole(array):
+        return np.array(array, dtype=np.int64)
     for flat, entry in enumerate(array.ravel()):
         if entry != entry or entry in (float("inf"), float("-inf")) or entry != int(entry):
             raise InvalidProblem(
@@ -72,6 +133,16 @@ def integers(name: str, values: ArrayLike, ndim: int) -> NDArray[np.int64]:
                 "numbers, so give integers"
             )
     return np.array(array, dtype=np.int64)
+
+
+def _are_whole(array: NDArray[Any]) -> bool:
+    """Whether an array of unsigned or floating numbers converts as it stands; else its entries are looked at."""
+    if array.dtype.kind == "u":
+        return int(array.max(initial=0)) <= INT64_MAX
+    if array.dtype.kind != "f":
+        return False
+    # nan and infinity are not within the limit.
+    return bool((np.abs(array) <= LARGEST_EXACT_FLOAT).all() and (array == np.trunc(array)).all())
 
 
 def run_bounds(entries: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidProblem
+from ..system.reading import read_json
+from ..system.writing import writing
 from .arrays import INT64_MAX
 from .pairs import Pairs
 from .problem import Problem
@@ -41,22 +42,16 @@ def write_problem(problem: Problem, path: str | os.PathLike[str]) -> None:
     ------
     InvalidProblem
         When the ending is none of these, or the problem has pairwise terms and it is not ``.json``.
+    OSError
+        When the file cannot be written, with its name.
     """
     kind = Path(path).suffix.casefold()
     if kind not in _WRITERS:
         raise InvalidProblem(f"{os.fspath(path)!r} has the ending {kind!r}: known are {', '.join(_WRITERS)}")
     if problem.pairs is not None and kind != ".json":
         raise InvalidProblem(f"{os.fspath(path)!r} cannot hold pairwise terms: write the problem as .json")
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in _WRITERS[kind](problem))
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with writing(path) as file:
+        file.writelines(f"{line}\n".encode() for line in _WRITERS[kind](problem))
 
 
 def read_problem(path: str | os.PathLike[str]) -> Problem:
@@ -78,14 +73,7 @@ def read_problem(path: str | os.PathLike[str]) -> Problem:
         When the file is missing, truncated, something else, or its arrays make no problem.
     """
     source = os.fspath(path)
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidProblem(f"cannot read the problem {source!r}: {error}") from error
-    except json.JSONDecodeError as error:
-        raise InvalidProblem(
-            f"{source!r} is not whole JSON (line {error.lineno}, column {error.colno}: {error.msg})"
-        ) from error
+    document = read_json(path, "problem", InvalidProblem)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise InvalidProblem(f"{source!r} has the schema {schema!r}: expected {SCHEMA!r}")
@@ -96,10 +84,13 @@ def read_problem(path: str | os.PathLike[str]) -> Problem:
         pairs = document.get("pairs")
         terms = None if pairs is None else Pairs(**{name: pairs[name] for name in _PAIRS})
         return Problem(**arrays, rows=further, pairs=terms)
-    except (KeyError, TypeError) as error:
-        raise InvalidProblem(f"{source!r} lacks an array, or one of them is no array: {error}") from error
     except InvalidProblem as error:
         raise InvalidProblem(f"{source!r}: {error}") from error
+    except Exception as error:
+        raise InvalidProblem(
+            f"{source!r} lacks an array, or one of them is no array ({type(error).__name__}: {error}): it is damaged "
+            "or was edited by hand; write the problem again"
+        ) from error
 
 
 def _json(problem: Problem) -> Iterator[str]:

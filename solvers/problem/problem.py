@@ -86,9 +86,11 @@ class Problem:
         Parameters
         ----------
         value
-            ``(n_groups, n_columns)`` float; nan marks a choice that is not allowed and is left out.
+            ``(n_groups, n_columns)`` float; nan marks a choice that is not allowed and is left out, and so does an
+            entry that is masked by NumPy, None, or NA of pandas.
         cost
-            ``(n_groups, n_columns)`` or ``(n_resources, n_groups, n_columns)``, integers.
+            ``(n_groups, n_columns)`` or ``(n_resources, n_groups, n_columns)``, integers; one that is missing in any
+            of these ways marks a choice that is not allowed, too.
         budget
             ``(n_resources,)`` integers, or one integer.
 
@@ -102,23 +104,27 @@ class Problem:
         InvalidProblem
             When a shape or an entry is wrong; a row that is nan throughout is an empty group.
         """
-        values = as_array("value", value)
+        values = as_array("value", value, gaps=True)
         if values.ndim != 2:
             raise InvalidProblem(f"value has {values.ndim} dimensions: from_table takes (n_groups, n_columns)")
-        costs = as_array("cost", cost)
+        costs = as_array("cost", cost, gaps=True)
         if costs.ndim not in (2, 3) or costs.shape[-2:] != values.shape:
             raise InvalidProblem(
                 f"cost has shape {np.shape(cost)}: for a value of shape {values.shape} it must be {values.shape} "
                 f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
             )
         numbers = floats("value", values, nan=True)
-        allowed = ~np.isnan(numbers)
+        unknown = costs != costs  # nan, also in an array of objects
+        allowed = ~np.isnan(numbers) & ~(unknown if unknown.ndim == 2 else unknown.any(axis=0))
         costs = integers("cost", np.where(allowed, costs, 0), costs.ndim)
         check_not_negative(costs)
         counts = allowed.sum(axis=1)
         if len(counts) and not counts.all():
             group = int(np.argmin(counts > 0))
-            raise InvalidProblem(f"group {group} is empty: every entry of value[{group}] is nan, so nothing is allowed")
+            raise InvalidProblem(
+                f"group {group} is empty: every entry of value[{group}] is nan, or has a cost that is, so nothing is "
+                "allowed"
+            )
         columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
         return cls(
             value=numbers[allowed],

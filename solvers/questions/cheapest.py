@@ -11,11 +11,13 @@ import numpy as np
 
 from ..answer import Status
 from ..errors import InvalidProblem, NoSolution
-from ..front_door import solve
+from ..front_door import solve, unproved
 from ..problem.arguments import check_seconds, is_finite
 from .pareto import check_resource
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..answer import Solver
     from ..problem.problem import Problem
     from ..solution import Solution
@@ -41,6 +43,8 @@ class LeastCost:
         The answer under a budget of one unit less: infeasible, or above the limit.
     solves
         How many problems were solved on the way.
+    interrupted
+        The user stopped it, and the cost is the least that was found.
     """
 
     max_value: float
@@ -49,6 +53,7 @@ class LeastCost:
     solution: Solution
     below: Solution
     solves: int
+    interrupted: bool = False
 
     @property
     def proved(self) -> bool:
@@ -93,6 +98,9 @@ def least_cost(
         When an argument makes no sense.
     NoSolution
         When no selection stays within the limit; the message gives the least value there is.
+    KeyboardInterrupt
+        When the user interrupts before a selection within the limit is known; later the least cost that was found is
+        the answer.
     """
     check_resource(problem, resource)
     check_seconds(seconds)
@@ -103,6 +111,8 @@ def least_cost(
     search = _Search(problem, resource, solver, time.perf_counter() + seconds)
     cost = problem.cost[resource]
     reached = search.under(sum(np.maximum.reduceat(cost, problem.start[:-1]).tolist())).require()
+    if reached.value > max_value and search.interrupted:
+        raise KeyboardInterrupt
     if reached.value > max_value:
         raise NoSolution(
             f"no selection has a value of at most {max_value}: the least is {reached.value}"
@@ -112,36 +122,67 @@ def least_cost(
         )
     base, unit = problem.least_cost[resource], _unit(problem, resource)
     low, last = base - unit, reached  # budgets below low + unit are not enough
-    while (high := reached.cost[resource]) - low > unit and time.perf_counter() < search.deadline:
+    while (high := reached.cost[resource]) - low > unit and not search.is_over():
         middle = low + (high - low) // (2 * unit) * unit
         guesses = [] if search.solves % _BISECT_EVERY == 0 else _guesses(last, resource, max_value)
         guess = next((each for each in guesses if low < each < high), middle)
         last = search.under(min(base - (base - guess) // unit * unit, high - unit))  # rounded up to the grid of costs
+        if last.choice is None and search.is_over():
+            break
         if last.value <= max_value:
             reached = last
         else:
             low = last.budget[resource]
-    solution = search.under(high, warm=reached)
-    return LeastCost(max_value, resource, high, solution, search.under(high - 1), search.solves)
+    solution, below = search.last(high, reached), search.last(high - 1)
+    return LeastCost(max_value, resource, high, solution, below, search.solves, search.interrupted)
 
 
 @dataclasses.dataclass
 class _Search:
-    """One problem under one budget after another."""
+    """One problem under one budget after another.
+
+    An interrupt ends the solve that it falls in, and with it the search; one that falls between solves does so, too.
+    """
 
     problem: Problem
     resource: int
     solver: Solver | str
     deadline: float
     solves: int = 0
+    interrupted: bool = False
+    price: NDArray[np.float64] | None = None
 
-    def under(self, limit: int, warm: Solution | None = None) -> Solution:
-        self.solves += 1
+    def is_over(self) -> bool:
+        """Whether time is up or the user interrupted."""
+        return self.interrupted or time.perf_counter() >= self.deadline
+
+    def within(self, limit: int) -> Problem:
+        """The problem under this budget."""
         budget = self.problem.budget.tolist()
         budget[self.resource] = limit
-        left = max(self.deadline - time.perf_counter(), 0.01)
-        choice = None if warm is None else warm.choice
-        return solve(self.problem.with_budget(budget), self.solver, seconds=left, warm=choice)
+        return self.problem.with_budget(budget)
+
+    def under(self, limit: int, warm: Solution | None = None) -> Solution:
+        """The answer under this budget."""
+        self.solves += 1
+        problem, left = self.within(limit), max(self.deadline - time.perf_counter(), 0.01)
+        try:
+            found = solve(problem, self.solver, seconds=left, warm=None if warm is None else warm.choice)
+        except KeyboardInterrupt:
+            if self.price is None:
+                raise
+            found = unproved(problem, None, self.price)
+            self.interrupted = True
+        self.interrupted |= bool(found.stats.get("interrupted"))
+        if found.status is not Status.INFEASIBLE:
+            self.price = found.certificate.price
+        return found
+
+    def last(self, limit: int, known: Solution | None = None) -> Solution:
+        """The answer under this budget; once time is up, what is known, with what the last price proves."""
+        if not self.is_over() or self.price is None:
+            return self.under(limit, known)
+        return unproved(self.within(limit), None if known is None else known.choice, self.price)
 
 
 def _unit(problem: Problem, resource: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from ..answer import Status
 from ..bounds.bound import best_price
 from ..errors import InvalidProblem, NoSolution
+from ..front_door import least_budgets
 from ..problem.arguments import check_seconds
 from .cheapest import least_cost
 from .shortfall import Shortfall, least_factor, shortfall_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ..answer import Solver
     from ..problem.problem import Problem
     from ..solution import Solution
+
+_SHARE_OF_LEAST = 0.5  # of the time: for the least budgets of an infeasible problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Explanation:
         One per budget; empty without a selection.
     shortfalls
         One per budget of an infeasible problem; empty otherwise.
+    interrupted
+        The user stopped it: the next useful budgets and the least factor are what was known by then.
     least_factor
         The least number by which all budgets of an infeasible problem must be multiplied together (and rounded down)
         for a selection to fit; None where no factor does, and for other problems.
@@ -94,6 +99,7 @@ class Explanation:
     worths: tuple[Worth, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
     least_factor: Fraction | None = None
+    interrupted: bool = False
 
     def sentences(self, resources: Sequence[str] | None = None, groups: Sequence[str] | None = None) -> list[str]:
         """Readable lines with numbers.
@@ -117,10 +123,12 @@ class Explanation:
             lines += shortfall.sentences(_name(resources, index), groups)
         if self.shortfalls:
             lines.append(
-                "No common factor makes the budgets work."
+                f"No common factor {'is known to make' if self.interrupted else 'makes'} the budgets work."
                 if self.least_factor is None
                 else f"Together, all budgets would have to be {_rounded_up(self.least_factor)} times as large."
             )
+        if self.interrupted:
+            lines.append("Stopped by the user before everything was known.")
         return lines
 
     def _numbers(self) -> str:
@@ -153,6 +161,8 @@ def explain(
     explanation
         The numbers, and `Explanation.sentences`.
 
+    On Ctrl-C the explanation says what is known by then (`Explanation.interrupted`).
+
     Raises
     ------
     InvalidProblem
@@ -168,34 +178,45 @@ def explain(
     deadline = time.perf_counter() + seconds
     basics = Explanation(solution.status, solution.value, solution.bound)
     if solution.status is Status.INFEASIBLE:
-        shortfalls = tuple(shortfall_of(problem, solution, resource) for resource in range(problem.n_resources))
-        return dataclasses.replace(basics, shortfalls=shortfalls, least_factor=least_factor(problem, solver, deadline))
+        least = least_budgets(problem, _SHARE_OF_LEAST * seconds)
+        shortfalls = tuple(shortfall_of(problem, least, resource) for resource in range(problem.n_resources))
+        basics = dataclasses.replace(basics, shortfalls=shortfalls, interrupted=least.interrupted)
+        if least.interrupted:
+            return basics
+        factor, interrupted = least_factor(problem, solver, deadline)
+        return dataclasses.replace(basics, least_factor=factor, interrupted=interrupted)
     if solution.choice is None:
         return basics
     problem.position(solution.choice)
     # Not the certificate's prices: those leave out choices that a larger budget would let in.
-    prices = best_price(problem, np.ones(problem.n_choices, dtype=bool))
-    worths = tuple(
-        _worth(problem, solution, each, float(prices[each]), solver, deadline) for each in range(len(prices))
-    )
-    return dataclasses.replace(basics, worths=worths)
+    prices = best_price(problem, np.ones(problem.n_choices, dtype=bool), deadline)
+    worths = [Worth(*each) for each in zip(solution.budget, solution.cost, prices.tolist(), strict=True)]
+    interrupted = False
+    try:
+        for resource, worth in enumerate(worths):
+            worths[resource], interrupted = _next(problem, solution, resource, worth, solver, deadline)
+            if interrupted:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    return dataclasses.replace(basics, worths=tuple(worths), interrupted=interrupted)
 
 
-def _worth(
-    problem: Problem, solution: Solution, resource: int, price: float, solver: Solver | str, deadline: float
-) -> Worth:
-    worth = Worth(solution.budget[resource], solution.cost[resource], price)
+def _next(
+    problem: Problem, solution: Solution, resource: int, worth: Worth, solver: Solver | str, deadline: float
+) -> tuple[Worth, bool]:
+    """With the next budget that helps, and whether the user interrupted."""
     if solution.status is not Status.OPTIMAL or time.perf_counter() > deadline:
-        return worth
+        return worth, False
     below = math.nextafter(solution.value - solution.certificate.tolerance, -math.inf)
     left = max(deadline - time.perf_counter(), 0.01)
     try:
         least = least_cost(problem, below, resource=resource, solver=solver, seconds=left)
     except NoSolution:
-        return worth
-    if least.cost <= worth.budget:  # a difference that the certificate counts as rounding
-        return worth
-    return dataclasses.replace(worth, next_budget=least.cost, saving=solution.value - least.solution.value)
+        return worth, False
+    if least.cost > worth.budget:  # otherwise a difference that the certificate counts as rounding
+        worth = dataclasses.replace(worth, next_budget=least.cost, saving=solution.value - least.solution.value)
+    return worth, least.interrupted
 
 
 def _name(resources: Sequence[str] | None, index: int) -> str:

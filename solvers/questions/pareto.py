@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..bounds.hull import undominated
 from ..errors import InvalidProblem
-from ..problem.arguments import check_whole, is_finite, is_whole
+from ..problem.arguments import check_seconds, check_whole, is_finite, is_whole
 from .states import States, entry_order, merge
 from .thinning import thin_to_count, thin_to_ratio
 
@@ -28,6 +29,9 @@ _MOST_STATES = 4 * 10**7  # over all groups, 16 bytes each
 # Losses multiply from group to group: lists are cut to the points asked for only at the end.
 _LONGER_ON_THE_WAY = 8
 _SHORT_ANYWAY = 20_000
+_PACE_FROM = 10**5  # states made by a merge, above which its pace foretells the next one's
+_END_WITHIN = 0.7  # seconds after an interrupt
+_LATE = 200  # states kept of each list once time is up or the user interrupted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +110,14 @@ class Front:
         return self.problem.label[selection]
 
 
-def front(problem: Problem, *, resource: int = 0, max_points: int | None = None, epsilon: float | None = None) -> Front:
+def front(
+    problem: Problem,
+    *,
+    resource: int = 0,
+    max_points: int | None = None,
+    epsilon: float | None = None,
+    seconds: float = 60.0,
+) -> Front:
     """Every nondominated pair of cost and value, each with its selection on demand.
 
     Parameters
@@ -121,19 +132,26 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
     epsilon
         What thinning may cost, relative to the regret: see `Front.error`. Where `max_points` asks for more thinning,
         `max_points` wins, and `Front.error` says what it took.
+    seconds
+        Wall time. When it is up, or the user interrupts, the groups that are left are merged into short lists, and
+        `Front.error` says what that took.
 
     Returns
     -------
     front
-        The front: exact, to the rounding of sums, unless `max_points` or `epsilon` is given.
+        The front: exact, to the rounding of sums, unless `max_points` or `epsilon` is given, or time ran out.
 
     Raises
     ------
+    KeyboardInterrupt
+        When the user interrupts, and so many groups are left that they take longer than a second.
     InvalidProblem
         When an argument makes no sense, another budget may bind, there are further rows, or the front is too long to
         keep.
     """
     _check(problem, resource, max_points, epsilon)
+    check_seconds(seconds)
+    deadline = time.perf_counter() + seconds
     cost, room = problem.cost[resource], int(problem.budget[resource]) - problem.least_cost[resource]
     position = undominated(problem.value, cost, problem.start)
     group = problem.group[position]
@@ -142,13 +160,27 @@ def front(problem: Problem, *, resource: int = 0, max_points: int | None = None,
     above, regret = cost[position] - cost[cheapest][group], problem.value[position] - problem.value[best][group]
     floor = math.fsum(problem.value[best].tolist())
     stages: list[_Stage] = []
-    states, error, kept = States.empty_selection(), 0.0, 0
+    states, error, kept, pace, give_up = States.empty_selection(), 0.0, 0, 0.0, math.inf
     order, unit = entry_order(above, bounds)
     longest = _longest(max_points or 2, len(order))
     for rank, entering in enumerate(order.tolist() if room >= 0 else []):
         own = slice(bounds[entering], bounds[entering + 1])
+        began, made = time.perf_counter(), len(states) * (own.stop - own.start)
+        merged = None
+        if began + pace * made <= deadline:
+            try:
+                merged = merge(states, above[own], regret[own], room=room, unit=int(unit[rank]))
+            except KeyboardInterrupt:
+                deadline, give_up = -math.inf, time.perf_counter() + _END_WITHIN
+        if merged is None:
+            if began > give_up:
+                raise KeyboardInterrupt
+            states, lost = thin_to_count(states, _LATE)
+            error = (1 + error) * (1 + lost) - 1
         stages.append(_Stage(entering, position[own], above[own], regret[own], states))
-        states = merge(states, above[own], regret[own], room=room, unit=int(unit[rank]))
+        if merged is None:
+            merged = merge(states, above[own], regret[own], room=room, unit=int(unit[rank]))
+        states, pace = merged, (time.perf_counter() - began) / made if made > _PACE_FROM else 0.0
         if epsilon is not None:
             states, lost = thin_to_ratio(states, ((1 + epsilon) / (1 + error)) ** (1 / (len(order) - rank)) - 1)
             error = (1 + error) * (1 + lost) - 1

@@ -75,12 +75,20 @@ def rank_by_partition(
     queue: list[tuple[float, int, _Part, NDArray[np.int64] | None]] = [(bound, 0, root, None)]
     ranked: list[NDArray[np.int64]] = []
     serial, solves, certain, n_proved = 0, 0, True, 0
-    while queue and len(ranked) < k and (time.perf_counter() < deadline or not ranked):
+    interrupted = False
+    while queue and len(ranked) < k and not interrupted and (time.perf_counter() < deadline or not ranked):
         _, _, part, choice = heapq.heappop(queue)
         if choice is None:
             solves += 1
             left = max(deadline - time.perf_counter(), _LEAST_SECONDS)
-            solution = solve(part.problem(problem), seconds=left)
+            try:
+                solution = solve(part.problem(problem), seconds=left)
+            except KeyboardInterrupt:
+                if serial == 0:
+                    raise
+                certain, interrupted = False, True
+                continue
+            interrupted = bool(solution.stats.get("interrupted"))
             certain &= solution.status in (Status.OPTIMAL, Status.INFEASIBLE)
             if solution.choice is not None:
                 serial += 1

@@ -20,13 +20,14 @@ import numpy as np
 
 from ..answer import Status
 from ..bounds.bound import best_price
-from ..bounds.lagrangian import lagrangian_bound
-from ..bounds.normal_form import normalise
+from ..bounds.gap import dual_gap, rounding_of
+from ..bounds.lagrangian import cheapest_at
+from ..bounds.normal_form import fitting, normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
 from ..problem.arguments import check_seconds, check_whole
-from ..solution import GROUND_DUAL, GROUND_NONE, GROUND_SEARCH, TOLERANCE, Certificate, Solution
+from ..solution import GROUND_DUAL, GROUND_NONE, Certificate, Solution, is_search_ground, search_ground
 from .partition import rank_by_partition
 from .regrets import Regrets, first_limit, highest_regret, noise_of, regrets_of
 from .states import States, nondominated
@@ -34,6 +35,7 @@ from .states import States, nondominated
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..bounds.lagrangian import Cheapest
     from ..problem.problem import Problem
 
 # After a pass that kept so many states at most, the limit grows by so much: the lists grow many times as fast.
@@ -91,6 +93,8 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
         When k or another number makes no sense, or the problem has further rows or pairwise terms.
     NoSolution
         When a limit was hit before any selection was found, although there may be some.
+    KeyboardInterrupt
+        When the user interrupts before any selection is known; later the list holds those that were found.
     """
     started = time.perf_counter()
     check_whole("k", k, 1)
@@ -103,10 +107,10 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return []
     normal = normalise(problem)
-    normal_price = best_price(normal.problem)
+    normal_price = best_price(normal.problem, deadline=started + seconds)
     price, noise = normal.price(normal_price), 0.0
     if problem.n_resources > 1:
-        found, proved, steps = rank_by_partition(problem, k, price, started + seconds)
+        found, proved, steps = rank_by_partition(normal.problem, k, normal_price, started + seconds)
     else:
         relative = regrets_of(normal.problem, normal_price)
         found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
@@ -114,11 +118,11 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if not len(found):
         found, proved = _any(problem, started + seconds)
     certain = {choice.tobytes() for choice in proved}
-    bound = lagrangian_bound(problem, price)
+    cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
     solutions = []
     for place, choice in enumerate(sorted(found, key=lambda choice: _rank(problem, choice))[:k], start=1):
         status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
-        certificate = _certificate(problem, choice, status, price, bound, noise)
+        certificate = _certificate(problem, choice, status, price, cheapest, noise)
         stats = {"rank": place, "states" if problem.n_resources == 1 else "solves": steps}
         solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
     return solutions
@@ -146,8 +150,13 @@ def _search(
     while True:
         if limit >= highest:
             limit = math.inf
-        done = _forward(problem, relative, limit + noise, max_states, deadline)
-        found = _backward(relative, done.stages, k, limit + noise)
+        try:
+            done = _forward(problem, relative, limit + noise, max_states, deadline)
+            found = _backward(relative, done.stages, k, limit + noise)
+        except KeyboardInterrupt:
+            if not len(proved):
+                raise
+            return proved, proved, states
         states += done.states
         if not done.complete:
             return np.unique(np.concatenate([proved, found]), axis=0), proved, states
@@ -242,15 +251,22 @@ def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, list[int]
 
 
 def _certificate(
-    problem: Problem, choice: NDArray[np.int64], status: Status, price: NDArray[np.float64], bound: float, noise: float
+    problem: Problem,
+    choice: NDArray[np.int64],
+    status: Status,
+    price: NDArray[np.float64],
+    cheapest: Cheapest | None,
+    noise: float,
 ) -> Certificate:
     value = total_value(problem, choice)
-    tolerance = TOLERANCE * math.fsum(np.abs(problem.value[choice]).tolist())
+    gap = dual_gap(problem, choice, price, cheapest=cheapest)
+    tolerance = gap.tolerance + rounding_of(value)
+    bound = min(gap.bound, value)
     if status is Status.FEASIBLE:
         return Certificate(status, GROUND_NONE, price, bound, tolerance, value)
-    if value - bound <= tolerance:
+    if gap.closed and value - bound <= tolerance:
         return Certificate(status, GROUND_DUAL, price, bound, tolerance, value)
-    return Certificate(status, GROUND_SEARCH, price, bound, max(tolerance, noise), value)
+    return Certificate(status, search_ground("k_best"), price, bound, max(tolerance, noise), value)
 
 
 def _solution(
@@ -263,7 +279,7 @@ def _solution(
         cost=tuple(problem.cost[:, choice].sum(axis=1).tolist()),
         budget=tuple(problem.budget.tolist()),
         status=certificate.status,
-        bound=value if certificate.ground == GROUND_SEARCH else certificate.bound,
+        bound=value if is_search_ground(certificate.ground) else certificate.bound,
         certificate=certificate,
         solver=f"k_best(k={k})",
         seed=0,

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..front_door import solve
-from ..solution import UNPROVED_LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..answer import Solver
     from ..problem.problem import Problem
-    from ..solution import Solution
+    from ..solution import LeastBudgets
 
 _CHECK_EVERY = 4  # of so many trials one asks whether the best factor so far is the least; the others bisect
 _NAMED = 3  # groups named in a sentence
@@ -78,49 +77,54 @@ class Shortfall:
         return lines
 
 
-def shortfall_of(problem: Problem, solution: Solution, resource: int) -> Shortfall:
+def shortfall_of(problem: Problem, least: LeastBudgets, resource: int) -> Shortfall:
     """The shortfall of one budget of an infeasible problem."""
     single = np.flatnonzero(problem.size == 1)
     cost = problem.cost[resource, problem.start[single]]
     dearest = np.argsort(-cost, kind="stable")[: np.count_nonzero(cost)]
     return Shortfall(
-        budget=solution.budget[resource],
+        budget=int(problem.budget[resource]),
         least=problem.least_cost[resource],
-        least_budget=solution.least_budget[resource],
+        least_budget=least.budget[resource],
         pinned=tuple(single[dearest].tolist()),
         pinned_cost=sum(cost.tolist()),
-        proved=resource not in solution.stats.get(UNPROVED_LEAST, ()),
+        proved=resource not in least.unproved,
     )
 
 
-def least_factor(problem: Problem, solver: Solver | str, deadline: float) -> Fraction | None:
-    """The least factor by which all budgets must grow together, by bisection; None where no factor is found to work.
+def least_factor(problem: Problem, solver: Solver | str, deadline: float) -> tuple[Fraction | None, bool]:
+    """The least factor by which all budgets must grow together, by bisection, and whether the user interrupted.
 
-    A factor is the least when budgets one unit short of it do not work.
+    None where no factor is found to work. A factor is the least when budgets one unit short of it do not work; once
+    time is up or the user interrupts it is the least that was found.
     """
     budget = problem.budget.tolist()
     most = np.maximum.reduceat(problem.cost, problem.start[:-1], axis=1).sum(axis=1).tolist()
     positive = [resource for resource, limit in enumerate(budget) if limit > 0]
     if any(least > limit for least, limit in zip(problem.least_cost, budget, strict=True) if limit <= 0):
-        return None
+        return None, False
     share = np.zeros(problem.n_choices)
     for resource in positive:
         share += problem.cost[resource] / budget[resource]
-    guide = dataclasses.replace(problem, value=share)
+    guide, interrupted = dataclasses.replace(problem, value=share), False
 
     def factor_of(limits: dict[int, int]) -> Fraction | None:
         grown = [min(limits.get(resource, limit), most[resource]) for resource, limit in enumerate(budget)]
-        found = solve(guide.with_budget(grown), solver, seconds=max(deadline - time.perf_counter(), 0.01))
+        nonlocal interrupted
+        try:
+            found = solve(guide.with_budget(grown), solver, seconds=max(deadline - time.perf_counter(), 0.01))
+        except KeyboardInterrupt:
+            interrupted = True
+            return None
+        interrupted |= bool(found.stats.get("interrupted"))
         if found.choice is None:
             return None
         return max(Fraction(found.cost[resource], budget[resource]) for resource in positive)
 
     high = factor_of({resource: most[resource] for resource in positive}) if positive else None
     low = max((Fraction(problem.least_cost[each], budget[each]) for each in positive), default=Fraction(0))
-    if high is None:
-        return None
     step = 0
-    while high > low:
+    while high is not None and high > low and not interrupted and time.perf_counter() < deadline:
         trial = (low + high) / 2 if step else low
         if step % _CHECK_EVERY == _CHECK_EVERY - 1:
             found = factor_of({each: math.ceil(high * budget[each]) - 1 for each in positive})
@@ -131,4 +135,4 @@ def least_factor(problem: Problem, solver: Solver | str, deadline: float) -> Fra
             found = factor_of({each: math.floor(trial * budget[each]) for each in positive})
             low, high = (trial, high) if found is None else (low, found)
         step += 1
-    return high
+    return high, interrupted

@@ -16,6 +16,7 @@ from mckp_quant.allocation.allocating import as_policy
 from mckp_quant.allocation.explanation import why_none
 from mckp_quant.costs.costs import RESOURCES, as_budget
 from mckp_quant.solvers import Enumerate, Greedy, InvalidProblem, Monotone, NoSolution, Status, solve
+from mckp_quant.solvers.solution import LeastBudgets
 
 from ..drawn_tables import make_table, tables
 
@@ -123,7 +124,7 @@ def test_reasons_for_no_selection_name_every_case() -> None:
     problem, index = build(table_of_opposites(), {"weight_bytes": 25, "bops": 1})
     solution = solve(problem)
     assert solution.status is Status.INFEASIBLE
-    stuck = dataclasses.replace(solution, least_budget=(None, 512_000))
+    stuck = dataclasses.replace(solution, least=lambda: LeastBudgets((None, 512_000)))
     assert "weight_bytes = 25: no amount works while the others stay as they are" in why_none(stuck, index)
     unknown = dataclasses.replace(solution, status=Status.UNKNOWN, solver="Slow()", seconds=1.25)
     words = "Slow() stopped before any feasible selection was found after 1.2 seconds: give it more seconds, or use"

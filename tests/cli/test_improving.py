@@ -77,7 +77,18 @@ def test_refine_writes_a_policy_within_the_budget(
 ) -> None:
     capsys.readouterr()
     arguments = ["refine", "table.json", "--budget", "weight_bytes=50%", "--model", "net.py:model"]
-    arguments += ["--data", "data.npz", "--evaluations", "12", "--batch-size", "8", "-o", "better.json", *extra]
+    arguments += [
+        "--data",
+        "data.npz",
+        "--evaluations",
+        "12",
+        "--batch-size",
+        "8",
+        "-o",
+        "better.json",
+        "--force",
+        *extra,
+    ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "stopped: " in text

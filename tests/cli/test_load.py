@@ -164,7 +164,7 @@ def test_arrays_are_cut_into_batches_in_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"images": np.zeros(3)}, "lacks the array 'inputs': it has images"),
+        ({"images": np.zeros(3)}, "lacks the array 'inputs': it has 'images'"),
         ({}, "lacks the array 'inputs': it has no arrays"),
         ({"inputs": np.zeros((3, 2)), "targets": np.zeros(2)}, "has 3 inputs and 2 targets: give one each"),
         ({"inputs": np.array(3.0)}, r"inputs in .* has the type float64 and the shape \(\)"),
@@ -185,7 +185,9 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise AssertionError("something was unpickled")
 
     monkeypatch.setattr(pickle, "load", refuse)
-    with pytest.raises(InvalidInput, match=r"data '.*data.npz' cannot be read: .*allow_pickle"):
+    with pytest.raises(
+        InvalidInput, match=r"the data '.*data.npz', array 'inputs': it holds object, .*; nothing is unpickled"
+    ):
         load_batches(str(tmp_path / "data.npz"), 2)
 
 
@@ -194,14 +196,18 @@ def test_files_that_are_no_npz_are_refused(tmp_path: Path, content: bytes | None
     path = tmp_path / "data.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"data '.*data.npz' cannot be read"):
+    with pytest.raises(
+        InvalidInput, match=r"data '.*data.npz'.*(No such file|has an entry that cannot be read .BadZipFile)"
+    ):
         load_batches(str(path), 2)
 
 
 def test_plain_array_under_the_name_of_an_archive_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "data.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(InvalidInput, match=r"data '.*data.npz' cannot be read"):
+    with pytest.raises(
+        InvalidInput, match=r"data '.*data.npz'.*(No such file|has an entry that cannot be read .BadZipFile)"
+    ):
         load_batches(str(tmp_path / "data.npz"), 2)
 
 

@@ -42,7 +42,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def measured(*more: str) -> SensitivityTable:
-    assert main(["measure", "net.py:model", "--data", "data.npz", "--formats", "w2,w4,w8", "-o", "t.json", *more]) == 0
+    assert (
+        main(
+            ["measure", "net.py:model", "--data", "data.npz", "--formats", "w2,w4,w8", "-o", "t.json", "--force", *more]
+        )
+        == 0
+    )
     return SensitivityTable.load("t.json")
 
 
@@ -100,7 +105,8 @@ def test_prediction_that_does_not_hold_is_exit_code_1(here: Path, capsys: pytest
         assert "measured KL" in captured.out
         if code is not None:
             assert found == code
-            assert captured.err.startswith("mckp-quant: the prediction fails, off by")
+            assert "the prediction fails, off by" in captured.out
+            assert captured.err == ""
 
 
 def test_uniform_policies_that_the_table_forbids_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +142,10 @@ def test_uniform_policies_that_the_table_forbids_are_left_out(here: Path, capsys
         (["measure", "net.py:model", "--data", "net.py:nothing", "-o", "t.json"], "there are zero batches"),
         (["measure", "net.py:model", "--data", "net.py:narrow", "-o", "t.json"], "the model fails on batch 0"),
         (["measure", "net.py:modle", "--data", "data.npz", "-o", "t.json"], "did you mean 'model'"),
-        (["measure", "net.py:model", "--data", "nothing.npz", "-o", "t.json"], "data 'nothing.npz' cannot be read"),
+        (
+            ["measure", "net.py:model", "--data", "nothing.npz", "-o", "t.json"],
+            "cannot read the data 'nothing.npz': No such file",
+        ),
         (["validate", "nothing.json", "--model", "net.py:model", "--data", "data.npz"], "cannot read the policy"),
         (["demo", "-o", "net.py"], "is no folder that can be written to"),
     ],

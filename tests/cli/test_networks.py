@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> SensitivityTable:
-    assert main(["measure", *arguments, "--formats", "w2,w4", "-o", "t.json"]) == 0
+    assert main(["measure", *arguments, "--formats", "w2,w4", "-o", "t.json", "--force"]) == 0
     return SensitivityTable.load("t.json")
 
 
@@ -141,7 +141,7 @@ def test_a_dry_run_of_a_function_counts_one_batch_of_its_data(here: Path, capsys
         (["hf:x", "--calibration", "x", "--data", "y"], "--data and --calibration are both given"),
         (["hf:nowhere", "--calibration", "x"], "'nowhere' is no checkpoint"),
         (["net.py:model", "--data", "data.npz", "--dtype", "float31"], "did you mean 'float32'"),
-        (["net.py:model", "--data", "data.npz", "--device", "nowhere"], "--device 'nowhere' cannot be used"),
+        (["net.py:model", "--data", "data.npz", "--device", "nowhere"], "--device 'nowhere' is no device"),
         (["net.py:model", "--data", "data.npz", "--memory-limit", "1kX"], "memory_limit = '1kX'"),
         (["net.py:model", "--data", "net.py:breaking"], "failed: ZeroDivisionError: no more (net.py, line"),
         (["net.py:model", "--data", "data.npz", "--seed", "99999999999999999999"], "seed is 99999999999999999999"),

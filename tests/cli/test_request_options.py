@@ -40,8 +40,8 @@ COMMANDS = {
     "solve": ["--json"],
     "compare": ["--json", "--solver", "exact,highs"],
     "stability": ["--json", "--draws", "2"],
-    "refine": ["--json", *RUNNING, "--evaluations", "1", "-o", "out.json"],
-    "search": ["--json", *RUNNING, "--method", "random", "--evaluations", "2", "-o", "out.json"],
+    "refine": ["--json", *RUNNING, "--evaluations", "1", "-o", "out.json", "--force"],
+    "search": ["--json", *RUNNING, "--method", "random", "--evaluations", "2", "-o", "out.json", "--force"],
     "compete": ["--json", *RUNNING, "--methods", "exact", "--held-out", "data.npz"],
 }
 LOOSE = ["--budget", "weight_bytes=100%"]

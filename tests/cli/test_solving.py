@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,6 +210,35 @@ def test_interrupt_is_not_an_error_of_the_program(
     monkeypatch.setattr(SensitivityTable, "load", interrupt)
     assert main(["solve", table, "--budget", "bops=50%"]) == 130
     assert lines(capsys) == ["mckp-quant: interrupted"]
+
+
+@pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_sigterm_is_heard_as_an_interrupt(
+    table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, on_interrupt: Any
+) -> None:
+    def terminate(*_: Any, **__: Any) -> SensitivityTable:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("the signal was not heard")
+
+    monkeypatch.setattr(SensitivityTable, "load", terminate)
+    before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        assert main(["solve", table, "--budget", "bops=50%"]) == 143
+        assert signal.getsignal(signal.SIGTERM) is before[0]
+    finally:
+        signal.signal(signal.SIGINT, before[1])
+    assert lines(capsys) == ["mckp-quant: interrupted"]
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(
+    table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    assert main(["solve", table, "--budget", "bops=50%", "-o", "p\x1b.json"]) == 2
+    assert "No space left on device" in "".join(lines(capsys))
 
 
 def test_constraints_and_activations_reach_the_solver(

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import InvalidInput
-from mckp_quant.common.documents import entries, field, plain, read_document, write_document, write_text
+from mckp_quant.common.documents import entries, field, plain, read_document, write_document
+from mckp_quant.common.files import write_text
 
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

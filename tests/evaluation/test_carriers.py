@@ -12,9 +12,8 @@ from torch import nn
 import mckp_quant as mq
 from mckp_quant import demo
 from mckp_quant.errors import InvalidInput
-from mckp_quant.evaluation.carriers import Carrier, Carriers, uniform_of_size
+from mckp_quant.evaluation.carriers import Carrier, Carriers
 from mckp_quant.evaluation.evaluator import evaluate
-from mckp_quant.evaluation.simulation import Simulator
 from mckp_quant.sensitivity import GaussNewton
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -123,42 +122,6 @@ def test_words_say_what_matters_most(differences: tuple[float, ...], together: f
         Carrier(name, "w2", 0.1, 0.1 + difference, 0.0) for name, difference in zip("ab", differences, strict=True)
     )
     assert words in Carriers(layers, together).words
-
-
-def test_uniform_of_the_same_size_is_the_widest_that_fits() -> None:
-    simulator = Simulator(MODEL)
-    found = uniform_of_size(policy("w2", "w4", "w8"), simulator)
-    assert found is not None
-    assert {entry.name for entry in found.formats} == {"w4"}
-    limit = simulator.weight_bytes(policy("w2", "w4", "w8"))
-    assert (
-        simulator.weight_bytes(found)
-        <= limit
-        < simulator.weight_bytes(mq.Policy(found.layer_names, (mq.Format.named("w5"),) * 3))
-    )
-    assert uniform_of_size(policy("w4", "w4", "w4"), simulator) is None
-
-
-def test_uniform_format_keeps_what_the_formats_have_in_common() -> None:
-    simulator = Simulator(MODEL)
-
-    def found(*names: str) -> set[str] | None:
-        uniform = uniform_of_size(mq.Policy(("0", "2", "4"), tuple(map(mq.Format.named, names))), simulator)
-        return None if uniform is None else {entry.name for entry in uniform.formats}
-
-    assert found("w2a8", "w4a8", "w8a8") == {"w4a8"}
-    assert found("w2", "w4a8", "w8") is None
-    assert found("w2", "w4", "float") is None
-
-
-def test_uniform_of_the_same_size_is_compared_with_by_default() -> None:
-    got = mq.validate(MODEL, policy("w2", "w4", "w8"), BATCHES)
-    assert [row.name for row in got.rows] == ["float", "uniform w4", "policy"]
-    assert [row.name for row in mq.validate(MODEL, policy("w4", "w4", "w4"), BATCHES).rows] == ["float", "policy"]
-    assert [row.name for row in mq.validate(MODEL, policy("w2", "w4", "w8"), BATCHES, against=()).rows] == [
-        "float",
-        "policy",
-    ]
 
 
 def test_table_that_does_not_fit_is_refused() -> None:

@@ -72,6 +72,18 @@ def test_fused_layers_with_different_formats_are_refused(tmp_path: Path, needs: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_fused_layer_that_the_policy_leaves_out_stays_in_float_and_is_refused(
+    tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs("vllm")
+    network = llama()
+    names = [layer.name for layer in network.layers if layer.kind == "linear" and "up_proj" not in layer.name]
+    policy = Policy(tuple(names), (Format.named("w8"),) * len(names))
+    with pytest.raises(InvalidInput, match=r"gate_proj' has the format 'w8' and .*up_proj' is not in the policy and"):
+        export(policy, "vllm", model=network.model, output=tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_formats_of_a_users_own_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
     needs("torchao")
     own = Format("mine", 4, quantize=lambda weight: weight, stored_bits=lambda layer: 4 * layer.elements)
@@ -186,7 +198,7 @@ class Liar(Json):
 
 def lies() -> list[tuple[dict[str, Any], str]]:
     own = next(layer for layer in mixed().layers if layer.name == "fc")
-    good = Stored(Format.named("w4"), own.elements + 5 * own.channels, "fc.weight")
+    good = Stored(Format.named("w4"), own.elements + 5 * own.known_channels, "fc.weight")
     other = torch.zeros(own.shape)
     return [
         ({}, "layer 'fc' was asked in 'w4', but the artefact has it in 'float'"),

@@ -329,7 +329,10 @@ def stored(document: dict[str, Any], **arrays: Any) -> dict[str, Any]:
         (stored({}, parts=np.full((1, 2, 2), np.nan)), "array 'parts' of float64 that is not all finite numbers"),
         (stored({}, parts=np.zeros((1, 3, 3))), "parts have the shape (1, 3, 3)"),
         (stored({}, weights=np.array(2.0), parts=np.array(1.0)), "parts have the shape (1,)"),
-        (stored({}, parts=np.array([{}], dtype=object)), "cannot be read|Object arrays cannot be loaded"),
+        (
+            stored({}, parts=np.array([{}], dtype=object)),
+            "array 'parts': it holds object, give numbers or text; nothing is unpickled",
+        ),
     ],
 )
 def test_file_that_is_not_what_was_saved_is_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:
@@ -342,6 +345,9 @@ def test_file_that_was_cut_off_or_is_missing_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "terms.npz", **stored({}))
     whole = (tmp_path / "terms.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    for name in ("cut.npz", "none.npz"):
-        with pytest.raises(InvalidInput, match=f"cannot read the matrix '.*{name}'"):
-            Interactions.load(tmp_path / name)
+    with pytest.raises(
+        InvalidInput, match=r"the matrix '.*cut\.npz' has an entry that cannot be read \(BadZipFile: .*\)"
+    ):
+        Interactions.load(tmp_path / "cut.npz")
+    with pytest.raises(InvalidInput, match=r"cannot read the matrix '.*none\.npz': .*No such file"):
+        Interactions.load(tmp_path / "none.npz")

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mckp_quant import InvalidInput, Layer
+from mckp_quant import InvalidInput, Layer, Policy, apply, measure
+from mckp_quant.evaluation.evaluator import evaluate
 from mckp_quant.network.discovery import discover, modules
 from mckp_quant.network.weight_uses import check_usable, uses_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...], str, int]] = {
     "conv1d": (nn.Conv1d(4, 6, 3, stride=2), (4, 11), "conv1d", 6),
@@ -112,7 +117,104 @@ def test_a_batch_of_the_wrong_shape_is_refused() -> None:
 
 def test_a_computed_weight_is_refused() -> None:
     model = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
-    with pytest.raises(InvalidInput, match="the weight of a ParametrizedLinear is a Tensor, not a parameter"):
+    with pytest.raises(InvalidInput, match=r"layer '' .ParametrizedLinear. is a Tensor, not a parameter: remove param"):
+        discover(model, torch.zeros(2, 3))
+
+
+class Stored(nn.Linear):
+    """A linear layer whose weight is stored in few bits, with a scale, as checkpoints of quantised networks are."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__(6, 6)
+        self.scale = 0.01
+        self.weight = nn.Parameter((self.weight.detach() / self.scale).to(dtype), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight.float() * self.scale, self.bias)
+
+
+class Packed(nn.Linear):
+    """What is left of a linear layer when a checkpoint in compressed-tensors' format is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 6)
+        del self.weight
+        self.register_buffer("weight_packed", torch.ones(6, 6, dtype=torch.int32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.get_buffer("weight_packed").float() / 8, self.bias)
+
+
+class Last(nn.Module):
+    """The last state of a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.LSTM(6, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last: Tensor = self.recurrent(x[:, None])[0][:, -1]
+        return last
+
+
+class Missing(nn.Linear):
+    """A linear layer that makes its weight when it is called."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 6)
+        del self.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+ODD: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "recurrent": (Last, "'0.recurrent' is a LSTM: recurrent layers cannot be quantised yet"),
+    "weight norm": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
+        r"the weight of layer '0' \(ParametrizedLinear\) is a Tensor, not a parameter: remove parametrisations",
+    ),
+    "weight norm by hooks": (
+        lambda: nn.utils.weight_norm(nn.Linear(6, 6)),
+        r"the weight of layer '0' \(Linear\) is a Tensor, not a parameter",
+    ),
+    "fp8": (lambda: Stored(torch.float8_e4m3fn), r"layer '0' \(Stored\) is already quantised \(stored as torch.float8"),
+    "int8": (lambda: Stored(torch.int8), r"already quantised \(stored as torch.int8\): load the float checkpoint"),
+    "packed": (Packed, r"'0' \(Packed\) is already quantised \(compressed-tensors\): load the float checkpoint, or de"),
+    "missing": (Missing, r"the weight of layer '0' \(Missing\) is missing: give the module its weight"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
+@pytest.mark.parametrize("case", ODD)
+def test_what_cannot_be_quantised_is_named_and_can_be_left_out(case: str) -> None:
+    make, message = ODD[case]
+    model, inputs = nn.Sequential(make(), nn.Linear(6, 3)), torch.randn(4, 6)
+    with pytest.raises(InvalidInput, match=message):
+        discover(model, inputs)
+    assert [layer.name for layer in discover(model, inputs, {"1"})][-1] == "1"
+    name = "0.recurrent" if case == "recurrent" else "0"
+    with pytest.raises(InvalidInput, match=message):
+        discover(model, inputs, {name})
+    if case != "recurrent":
+        with pytest.raises(InvalidInput, match=r"the weight of layer '0' .*:"):
+            modules(model, [Layer("0", "linear", (6, 6), 6, 36)])
+    table = measure(model, [inputs], formats="w2,w8", layers=["1"])
+    assert table.layer_names == ("1",)
+    assert table.loss[0, 0] > table.loss[0, 1] > 0
+    if case != "weight norm by hooks":  # such a module cannot be copied
+        policy = Policy(("1",), (table.formats[0],))
+        assert evaluate(apply(model, policy), model, [inputs]).kl > 0
+
+
+def test_a_tensor_of_a_quantising_package_is_no_float_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Codes(Tensor):
+        pass
+
+    monkeypatch.setattr(Codes, "__module__", "torchao.dtypes")
+    model = nn.Linear(3, 2)
+    model.weight = nn.Parameter(torch.randn(2, 3).as_subclass(Codes))
+    with pytest.raises(InvalidInput, match=r"layer '' \(Linear\) is already quantised \(torchao, Codes\)"):
         discover(model, torch.zeros(2, 3))
 
 
@@ -264,5 +366,5 @@ def test_measuring_in_inference_mode_is_refused() -> None:
 
 
 def test_a_lazy_layer_has_no_shape_to_discover() -> None:
-    with pytest.raises(InvalidInput, match="the weight of a LazyLinear has no shape yet"):
+    with pytest.raises(InvalidInput, match=r"the weight of layer '0' \(LazyLinear\) has no shape yet"):
         discover(nn.Sequential(nn.LazyLinear(2)), torch.zeros(1, 3))

@@ -76,7 +76,7 @@ def test_the_tokenizer_of_a_checkpoint_puts_its_mark_before_every_window(folder:
         (8, 0, "abc", "batch_size is 0: it must be a whole number, at least 1"),
         (2, 1, "abc", "tokens is 2: it must be a whole number, at least 3"),
         (8, 1, "abc", "has 3 tokens, fewer than one window of 8"),
-        (8, 1, None, "cannot be read: .*No such file"),
+        (8, 1, None, "cannot read the text .*No such file"),
     ],
 )
 def test_a_text_that_gives_no_window_is_refused(

@@ -84,7 +84,22 @@ def test_a_table_that_misleads_is_overcome() -> None:
     ]
     assert np.median([each.kl / each.start_kl for each in found]) < 0.75
     for each in found:
-        assert each.policy.status == "improved by measuring, predicted loss not optimal" or each.policy == each.start
+        changed = "improved by measuring; predicted by the table as these measurements correct it"
+        assert each.policy.status == changed or each.policy == each.start
+
+
+def test_prediction_of_what_was_refined_is_that_of_the_corrected_table() -> None:
+    """The old table's would be stale: what was measured contradicts it."""
+    table = misled(0)
+    found = refine(MODEL, table, BUDGET, BATCHES, evaluations=30)
+    assert found.policy != found.start
+    stale = mq.Policy.on_table(table, found.policy.formats).predicted
+    corrected = mq.Policy.on_table(found.corrected, found.policy.formats).predicted
+    assert found.policy.predicted == pytest.approx(corrected)
+    assert found.policy.predicted != stale
+    assert found.policy.table == found.corrected.digest != table.digest
+    assert math.isnan(found.policy.bound)
+    assert found.start.predicted == mq.allocate(table, BUDGET).policy.predicted
 
 
 def test_record_tells_the_whole_search() -> None:

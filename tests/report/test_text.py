@@ -23,6 +23,17 @@ def test_numbers_are_rounded_and_missing_ones_are_dashes() -> None:
     assert with_error(1.23456, math.nan) == "1.235"
 
 
+def test_names_are_shown_escaped_and_in_line() -> None:
+    rows = [("a\x1b[31m\u202egnp\n", "1"), ("b\u2028", "2")]
+    text = as_text(table_of(("layer\r", "bytes"), rows), "x\x1b[0m\u2066y")
+    assert [line.split() for line in text.splitlines() if "--" not in line] == [
+        [r"layer\r", "bytes"],
+        [r"a\x1b[31m\u202egnp\n", "1"],
+        [r"b\u2028", "2"],
+        [r"x\x1b[0m\u2066y"],
+    ]
+
+
 def test_tables_are_plain_ascii_and_cut_nothing() -> None:
     rows = [(f"layer{'.block' * 20}", "1"), ("b", "22,222")]
     lines = as_text(table_of(("layer", "bytes"), rows)).splitlines()

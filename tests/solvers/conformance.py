@@ -81,7 +81,7 @@ def tampered_certificate_is_refused(solver: Solver | str, problem: Problem) -> N
         return
     own = solution.certificate
     if own.status is Status.INFEASIBLE:
-        if own.ground != "search exhausted":
+        if not own.ground.startswith("search exhausted"):
             assert not dataclasses.replace(own, price=0 * own.price).holds(problem)
         return
     proved = oracle.dual(problem, own.price)

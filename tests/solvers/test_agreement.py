@@ -115,7 +115,7 @@ def test_least_budgets_that_time_ran_out_on_are_not_called_the_least() -> None:
     budget[0] = least[0] - 1
     solution = solve(Problem.from_table(rng.random((100, 10)), cost, budget), seconds=0.2)
     assert solution.status is Status.INFEASIBLE
-    assert solution.stats["least_budget_not_proved"] == [0]
+    assert solution.least_budgets.unproved == (0,)
     assert solution.least_budget[1:] == (None,) * 4
     assert solution.seconds < 10  # a limit of its own would be a minute
     with pytest.raises(NoSolution, match=r"budget\[0\] = \d+: the least found in time is \d+; budget\[1\]"):
@@ -241,3 +241,15 @@ def test_large_integers_beside_an_objective_that_runs_along_them_lose_nothing(so
     start = np.cumsum([0, *map(len, groups)])
     problem = Problem(-cost.astype(np.float64), cost[None], np.array([254971153062524111]), start, np.arange(len(cost)))
     agrees(problem, solved(problem, solver), oracle.optimum(problem))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_least_budgets_near_the_end_of_int64_are_the_least(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost = np.stack([2**59 + rng.integers(0, 2**58, (4, 3)), rng.integers(0, 100, (4, 3))])
+    least = cost.min(axis=2).sum(axis=1)
+    problem = Problem.from_table(np.zeros((4, 3)), cost, [int(least[0]), int(least[1]) + 5])
+    solution = solve(problem)
+    if solution.status is Status.INFEASIBLE:
+        assert "least_budget_not_proved" not in solution.stats
+        assert solution.least_budget == oracle.least_budgets(problem)

@@ -10,19 +10,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 
-from mckp_quant.solvers import (
-    CpSat,
-    Enumerate,
-    Exact,
-    Greedy,
-    Highs,
-    Problem,
-    Pulp,
-    Solver,
-    Status,
-    available,
-    solve,
-)
+from mckp_quant.solvers import CpSat, Enumerate, Exact, Greedy, Highs, Problem, Pulp, Solver, Status, available, solve
 from mckp_quant.solvers.errors import missing
 
 from . import conformance, oracle
@@ -118,7 +106,7 @@ def test_raw_backend_is_believed_only_where_the_bound_agrees(solver: Solver, pro
     solution = solved_or_refused(problem, solver)
     assert solution is not None
     best = oracle.optimum(problem)
-    assert solution.certificate.ground != "search exhausted"
+    assert not solution.certificate.ground.startswith("search exhausted")
     if solution.status is Status.OPTIMAL:
         agrees(problem, solution, best)
     if solution.choice is not None:

@@ -95,13 +95,18 @@ def labels(solution: Solution) -> list[int] | None:
     return None if solution.choice is None else solution.choice.tolist()
 
 
+def ground(solution: Solution) -> str:
+    """What the proof rests on; not whose search it was."""
+    return solution.certificate.ground.partition(" (")[0]
+
+
 @functools.cache
 def solved(name: str) -> Solution:
     return solve(PROBLEMS[name])
 
 
 def of_solution(solution: Solution) -> str:
-    return digest(labels(solution), solution.status.name, solution.certificate.ground, solution.least_budget)
+    return digest(labels(solution), solution.status.name, ground(solution), solution.least_budget)
 
 
 def of_solver(solver: str) -> dict[str, str]:
@@ -128,7 +133,7 @@ def of_front(name: str) -> str:
 
 
 def of_ranking(name: str) -> str:
-    return digest([[labels(each), each.status.name, each.certificate.ground] for each in k_best(PROBLEMS[name], 4)])
+    return digest([[labels(each), each.status.name, ground(each)] for each in k_best(PROBLEMS[name], 4)])
 
 
 def of_least_cost(name: str) -> str:

@@ -203,12 +203,13 @@ def test_interrupt_gives_the_best_selection_known() -> None:
     assert worst.value == 3.0
 
 
-def test_interrupt_of_a_problem_no_road_leads_into_is_unknown() -> None:
+def test_interrupt_before_any_selection_is_known_is_raised() -> None:
     def script(_: Problem) -> Answer:
         raise KeyboardInterrupt
 
     problem = Problem.from_table([[0.0, 0.0]], [[[2, 0]], [[0, 2]]], [1, 1])
-    assert verified(problem, solve(problem, Scripted(script))).status is Status.UNKNOWN
+    with pytest.raises(KeyboardInterrupt):
+        solve(problem, Scripted(script))
 
 
 def test_refusal_is_given_as_the_reason() -> None:

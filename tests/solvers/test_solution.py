@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mckp_quant.solvers import Certificate, NoSolution, Problem, Solution, Status, solve
 from mckp_quant.solvers.bounds.lagrangian import farkas_excess, lagrangian_bound
-from mckp_quant.solvers.solution import UNPROVED_LEAST
+from mckp_quant.solvers.solution import LeastBudgets
 
 from . import oracle
 from .drawn import problems
@@ -129,7 +129,7 @@ def test_claim_that_was_changed_does_not_hold(changed: dict[str, Any]) -> None:
     """The optimum is 7 and the bound 6.5: only a search closes the gap."""
     problem = Problem.from_table([[9.0, 4, 1], [6, 5, 0.5]], [[2, 3, 5], [2, 4, 8]], 8)
     own = solve(problem).certificate
-    assert (own.status, own.ground, own.value) == (Status.OPTIMAL, "search exhausted", 7.0)
+    assert (own.status, own.ground, own.value) == (Status.OPTIMAL, "search exhausted (exact)", 7.0)
     assert own.holds(problem)
     assert not dataclasses.replace(own, **changed).holds(problem)
     heuristic = solve(problem, "greedy").certificate
@@ -215,11 +215,11 @@ def test_require_gives_the_solution_that_has_a_choice() -> None:
             "give it more seconds, or use 'exact'",
         ),
         (
-            {"status": Status.INFEASIBLE, "budget": (6,), "least_budget": (8,)},
+            {"status": Status.INFEASIBLE, "budget": (6,), "least": lambda: LeastBudgets((8,))},
             "no selection is within every budget; budget[0] = 6: the least that works is 8",
         ),
         (
-            {"status": Status.INFEASIBLE, "budget": (6, 3), "least_budget": (8, None)},
+            {"status": Status.INFEASIBLE, "budget": (6, 3), "least": lambda: LeastBudgets((8, None))},
             "no selection is within every budget; budget[0] = 6: the least that works is 8; "
             "budget[1] = 3: no value of it works while the others stay",
         ),
@@ -227,8 +227,7 @@ def test_require_gives_the_solution_that_has_a_choice() -> None:
             {
                 "status": Status.INFEASIBLE,
                 "budget": (6, 3),
-                "least_budget": (8, None),
-                "stats": {UNPROVED_LEAST: [0, 1]},
+                "least": lambda: LeastBudgets((8, None), (0, 1)),
             },
             "no selection is within every budget; budget[0] = 6: the least found in time is 8; "
             "budget[1] = 3: no value that works was found in time",
@@ -238,6 +237,21 @@ def test_require_gives_the_solution_that_has_a_choice() -> None:
 def test_require_without_a_choice_says_why_and_what_works(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(NoSolution, match="^" + re.escape(message) + "$"):
         solution(choice=None, value=math.nan, cost=(), **changes).require()
+
+
+def test_least_budgets_are_sought_once_and_only_when_asked_for() -> None:
+    calls: list[int] = []
+
+    def least() -> LeastBudgets:
+        calls.append(1)
+        return LeastBudgets((8, None), (1,))
+
+    answer = solution(choice=None, value=math.nan, cost=(), status=Status.INFEASIBLE, budget=(6, 3), least=least)
+    assert not calls
+    assert answer.least_budget == (8, None)
+    assert answer.least_budgets.unproved == (1,)
+    assert len(calls) == 1
+    assert solution().least_budget == ()
 
 
 def test_status_reads_as_a_sentence() -> None:

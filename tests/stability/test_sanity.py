@@ -34,8 +34,24 @@ def test_negative_entry_is_listed_with_its_size() -> None:
     (doubt,) = (each for each in check_table(changed(table(), 2, 3, -0.01)) if each.kind == "negative")
     assert (doubt.layer, doubt.format, doubt.done) == ("layer2", "w8", KEPT)
     assert "the loss is -0.01, below zero, " in doubt.words
+    assert doubt.words.endswith(": it counts as a gain")
     assert str(doubt).startswith("layer 'layer2', format 'w8': ")
     assert str(doubt).endswith(" - kept as it was measured")
+
+
+def test_loss_above_that_of_a_guess_is_listed_where_the_classes_are_known() -> None:
+    given = changed(table(), 1, 0, 2.5)
+    known = dataclasses.replace(given, likelihood="categorical", classes=10)
+    (doubt,) = (each for each in check_table(known) if each.kind == "guess")
+    assert (doubt.layer, doubt.format) == ("layer1", "w2")
+    assert doubt.words.startswith("the loss is 2.5, above the 2.3 nats that a guess among 10 classes loses")
+    for silent in (
+        given,
+        dataclasses.replace(known, classes=13),
+        dataclasses.replace(known, likelihood="gaussian"),
+        dataclasses.replace(known, unit="top-1 points"),
+    ):
+        assert not any(each.kind == "guess" for each in check_table(silent))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,7 @@ TYPES: dict[str, Any] = {
 def complaints(rule: dict[str, Any], found: Any, path: str = "$") -> list[str]:
     """A reader of the part of JSON Schema that ours are written in; another keyword is a complaint too."""
     unread = set(rule) - {"$schema", "$id", "title", "description", "type", "const", "enum", "required", "properties"}
-    unread -= {"additionalProperties", "items", "minItems", "minLength", "minimum", "maximum"}
+    unread -= {"additionalProperties", "items", "minItems", "minLength", "minimum", "maximum", "pattern"}
     wrong = [f"{path}: unknown keyword {name}" for name in unread]
     kinds = rule.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
@@ -41,6 +42,8 @@ def complaints(rule: dict[str, Any], found: Any, path: str = "$") -> list[str]:
         wrong.append(f"{path}: {found!r} is not {rule['const']!r}")
     if "enum" in rule and found not in rule["enum"]:
         wrong.append(f"{path}: {found!r} is none of {rule['enum']}")
+    if "pattern" in rule and not re.search(rule["pattern"], found):
+        wrong.append(f"{path}: {found!r} does not match {rule['pattern']!r}")
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         low, high = rule.get("minimum", found), rule.get("maximum", found)
         wrong += [f"{path}: {found} is not between {low} and {high}"] if not low <= found <= high else []
@@ -130,3 +133,19 @@ def test_schemas_name_their_dialect_and_kind() -> None:
         assert schema(kind)["properties"]["schema"]["const"] == f"mckp-quant/{kind}/1"
     with pytest.raises(InvalidInput, match="unknown kind of document 'tabel': did you mean 'table'"):
         schema("tabel")
+
+
+@pytest.mark.parametrize(
+    ("ground", "fits"),
+    [
+        ("dual gap closed", True),
+        ("none", True),
+        ("search exhausted (exact)", True),
+        ("search exhausted", True),  # as files before had it
+        ("search exhausted (", False),
+        ("because", False),
+    ],
+)
+def test_ground_of_a_policy_names_whose_search_it_was_or_is_of_an_older_file(ground: str, fits: bool) -> None:
+    rule = schema("policy")["properties"]["ground"]
+    assert (complaints(rule, ground) == []) is fits

@@ -117,3 +117,15 @@ def test_what_the_network_makes_of_padding_is_no_distance() -> None:
     cut = distance(logits[:, :3], wanted[:, :3], as_batch({"input_ids": tokens[:, :3]}))
     assert distance(logits, wanted, padded).item() == pytest.approx(cut.item())
     assert distance(logits, wanted, as_batch({"input_ids": tokens})).item() != pytest.approx(cut.item())
+
+
+def test_tuned_network_is_judged_against_the_float_one_by_the_public_evaluate() -> None:
+    """`validate` would round the weights again and compare with the network that was trained, not with the original."""
+    tuned = finetune(small.network(), policy(), small.data(), steps=30, rate=3e-3)
+    got = mq.evaluate(tuned.quantized, small.network(), small.data())
+    before = mq.evaluate(mq.apply(small.network(), policy()), small.network(), small.data())
+    assert got.kl < before.kl
+    assert got.kl_difference(before)[0] == pytest.approx(got.kl - before.kl)
+    assert got.loss > 0
+    assert 0 < got.accuracy <= 1
+    assert mq.evaluate(small.network(), small.network(), small.data()).kl == 0

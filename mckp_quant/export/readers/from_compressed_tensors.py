@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...common.files import read_json
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
 from ..naming import integer_format
+from .from_safetensors import read_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,10 +85,7 @@ def _activations(inputs: Mapping[str, Any] | None) -> str:
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """The ``quantization_config`` of a ``config.json``; raises InvalidInput where there is none of this kind."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"cannot read the configuration {str(path)!r}: {error}") from error
+    document = read_json(path, "configuration")
     config = document.get("quantization_config") if isinstance(document, dict) else None
     if not isinstance(config, dict) or config.get("quant_method") != "compressed-tensors":
         raise InvalidInput(f"{str(path)!r} has no quantization_config of the method 'compressed-tensors'")
@@ -96,12 +94,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file by their names; raises InvalidInput where it cannot be read."""
-    safetensors = require("safetensors", EXTRA)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InvalidInput(f"cannot read the checkpoint {str(path)!r}: {error}") from error
+    return read_safetensors(path, "checkpoint", require("safetensors", EXTRA))[0]
 
 
 def stored_layers(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Stored]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ...common.files import check_regular, read_text, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ...formats.storage import GGUF_BLOCKS
 from ..contract import Stored
-from ..gguf_blocks import FORMATS
+from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,16 +26,19 @@ MODEL = "model.gguf"
 TYPES_FILE = "tensor_types.txt"
 PLAIN = ("F64", "F32", "F16", "BF16")  # what float weights are stored in
 
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _FLOAT = Format.named("float")
 
 
-def block_format(kind: str) -> Format:
+def block_format(kind: str, *, halves: bool = False) -> Format:
     """The format of a GGUF type: float, one of ours where it is the same, else the type under its own name.
 
     Parameters
     ----------
     kind
         Such as ``"Q8_0"`` or ``"Q4_K"``.
+    halves
+        Whether ``"F16"`` and ``"BF16"`` are formats of their own, for who chose between them and others.
 
     Returns
     -------
@@ -44,7 +50,7 @@ def block_format(kind: str) -> Format:
     InvalidInput
         When the type is not known.
     """
-    if kind in PLAIN:
+    if kind in PLAIN and not (halves and kind in HALVES):
         return _FLOAT
     if kind in FORMATS:
         return Format.named(FORMATS[kind])
@@ -53,18 +59,108 @@ def block_format(kind: str) -> Format:
     size, stored = GGUF_BLOCKS[kind]
 
     def bits(layer: Layer) -> int:
-        return layer.channels * -(-(layer.elements // layer.channels) // size) * stored * 8
+        return layer.known_channels * -(-layer.row // size) * stored * 8
 
-    return Format(kind, max(1, 8 * stored // size), stored_bits=bits)
+    rounded = functools.partial(_rounded, kind) if kind in ROUNDED_BY_GGML else None
+    return Format(kind, max(1, 8 * stored // size), quantize=rounded, stored_bits=bits)
 
 
-def open_file(path: Path) -> Any:
+def _rounded(kind: str, weight: Any) -> Any:
+    """A weight as the Python package rounds it to a type."""
+    gguf, torch = require("gguf", EXTRA), require("torch", EXTRA)
+    number = gguf.GGMLQuantizationType[kind]
+    array = weight.detach().float().cpu().numpy()
+    return torch.from_numpy(gguf.dequantize(gguf.quantize(array, number), number).reshape(array.shape).copy())
+
+
+@dataclass(frozen=True, eq=False)
+class GgufModel:
+    """A model in one GGUF file or in all parts of a split one.
+
+    Attributes
+    ----------
+    fields
+        The metadata by name, of the first part; what only says how it was split is left out.
+    tensors
+        The tensors of all parts, in order.
+    """
+
+    fields: dict[str, Any]
+    tensors: list[Any]
+
+
+def first_part(path: Path) -> Path:
+    """The first part of a split model, by the name of any part; other paths are given back."""
+    match = _PART.fullmatch(path.name)
+    return path if match is None else path.with_name(f"{match[1]}-00001-of-{match[3]}.gguf")
+
+
+def open_file(path: Path) -> GgufModel:
+    """Read a model, with all parts where it was split.
+
+    Parameters
+    ----------
+    path
+        The file, or any part.
+
+    Returns
+    -------
+    model
+        What it holds.
+
+    Raises
+    ------
+    InvalidInput
+        When a file is missing, is something else, or is not the part that its name says.
+    """
+    reader = _reader(path)
+    count = _number(reader, "split.count")
+    if count <= 1:
+        return GgufModel(_metadata(reader), list(reader.tensors))
+    match = _PART.fullmatch(path.name)
+    if match is None or int(match[3]) != count:
+        raise InvalidInput(
+            f"{str(path)!r} is part {_number(reader, 'split.no') + 1} of {count} of a model, and its name does not say "
+            f"where the others are: call the parts NAME-00001-of-{count:05d}.gguf and so on, or merge them with "
+            "llama-gguf-split --merge"
+        )
+    readers = []
+    for number in range(count):
+        part = path.with_name(f"{match[1]}-{number + 1:05d}-of-{match[3]}.gguf")
+        if not part.exists():
+            raise InvalidInput(
+                f"{str(path)!r} is one of {count} parts of a model, and part {number + 1} is missing: {str(part)!r} "
+                "does not exist; put all parts into one folder"
+            )
+        readers.append(_reader(part))
+        if (_number(readers[-1], "split.no"), _number(readers[-1], "split.count")) != (number, count):
+            raise InvalidInput(f"{str(part)!r} is not part {number + 1} of {count}, as its name says: get it again")
+    tensors = [tensor for each in readers for tensor in each.tensors]
+    whole = _number(readers[0], "split.tensors.count")
+    if whole not in (0, len(tensors)):
+        raise InvalidInput(
+            f"the {count} parts of {str(path)!r} hold {len(tensors)} tensors, but the model has {whole}: they are of "
+            "different models, get them again"
+        )
+    return GgufModel(_metadata(readers[0]), tensors)
+
+
+def _metadata(reader: Any) -> dict[str, Any]:
+    return {name: field for name, field in reader.fields.items() if not name.startswith(("GGUF.", "split."))}
+
+
+def _number(reader: Any, name: str) -> int:
+    """A number among the metadata; 0 where it is not there."""
+    field = reader.fields.get(name)
+    return 0 if field is None else int(field.contents())
+
+
+def _reader(path: Path) -> Any:
     """A ``gguf.GGUFReader``; raises InvalidInput where the file is missing or something else."""
     gguf = require("gguf", EXTRA)
-    try:
+    check_regular(path, "GGUF file")
+    with readable(f"the GGUF file {str(path)!r}"):
         return gguf.GGUFReader(path)
-    except (OSError, ValueError, LookupError, OverflowError) as error:
-        raise InvalidInput(f"cannot read the GGUF file {str(path)!r}: {error}") from error
 
 
 def weight_of(tensor: Any) -> Any:
@@ -77,7 +173,7 @@ def weight_of(tensor: Any) -> Any:
     return torch.from_numpy(array.reshape(tuple(reversed(tensor.shape.tolist()))).copy())
 
 
-def stored_tensors(path: Path, *, weights: bool = True) -> dict[str, Stored]:
+def stored_tensors(path: Path, *, weights: bool = True, halves: bool = False) -> dict[str, Stored]:
     """What a file says of its tensors of at least two dimensions.
 
     Parameters
@@ -86,6 +182,8 @@ def stored_tensors(path: Path, *, weights: bool = True) -> dict[str, Stored]:
         The file.
     weights
         Whether to dequantise the tensors too.
+    halves
+        As for `block_format`.
 
     Returns
     -------
@@ -95,17 +193,14 @@ def stored_tensors(path: Path, *, weights: bool = True) -> dict[str, Stored]:
     found = {}
     for tensor in open_file(path).tensors:
         if len(tensor.shape) > 1:
-            entry = block_format(tensor.tensor_type.name)
+            entry = block_format(tensor.tensor_type.name, halves=halves)
             found[tensor.name] = Stored(entry, int(tensor.n_bytes), tensor.name, weight_of(tensor) if weights else None)
     return found
 
 
 def read_types(path: Path) -> list[tuple[str, str]]:
     """The lines of a tensor-type file: patterns, and the names of types in capitals; raises InvalidInput."""
-    try:
-        lines = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the tensor types {str(path)!r}: {error}") from error
+    lines = read_text(path, "tensor types").split()
     pairs = []
     for line in lines:
         pattern, equals, kind = line.rpartition("=")

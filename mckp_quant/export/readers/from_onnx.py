@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.files import check_regular, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
@@ -28,14 +29,9 @@ _DIMENSIONS = 2
 def load(path: Path) -> Graph:
     """Read a graph; raises InvalidInput where the file is missing or no ONNX."""
     onnx = require("onnx", EXTRA)
-    try:
+    check_regular(path, "ONNX graph")
+    with readable(f"the ONNX graph {str(path)!r}"):
         return Graph(onnx.load(path))
-    except (OSError, onnx.onnx_cpp2py_export.checker.ValidationError) as error:
-        raise InvalidInput(f"cannot read the ONNX graph {str(path)!r}: {error}") from error
-    except Exception as error:
-        if type(error).__name__ != "DecodeError":
-            raise
-        raise InvalidInput(f"{str(path)!r} is no ONNX graph: {error}") from error
 
 
 def stored_layers(graph: Graph) -> dict[str, Stored]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ...common.files import read_json, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
 from ..naming import integer_format
+from .from_safetensors import read_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,10 +94,7 @@ def _dynamic(mapping: str) -> str:
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Read the configuration; raises InvalidInput where the file is missing or no JSON object."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInput(f"cannot read the torchao configuration {str(path)!r}: {error}") from error
+    document = read_json(path, "torchao configuration")
     if not isinstance(document, dict):
         raise InvalidInput(f"{str(path)!r} is no torchao configuration: expected a JSON object")
     return document
@@ -122,15 +120,11 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     safetensors = require("safetensors", EXTRA)
     support = require("torchao.prototype.safetensors.safetensors_support", EXTRA)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InvalidInput(f"cannot read the torchao state {str(path)!r}: {error}") from error
+    tensors, metadata = read_safetensors(path, "torchao state", safetensors)
     if "tensor_names" not in metadata:
         raise InvalidInput(f"{str(path)!r} holds no torchao tensors: its metadata lack 'tensor_names'")
-    state, others = support.unflatten_tensor_state_dict(tensors, metadata)
+    with readable(f"the torchao state {str(path)!r}"):
+        state, others = support.unflatten_tensor_state_dict(tensors, metadata)
     return {**state, **others}
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...common.documents import write_text
+from ...common.files import write_text
 from ...common.packages import require
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...common.documents import write_text
+from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
 from ...layers import Layer
 from ..contract import Job, Stored
-from ..gguf_blocks import TYPES, to_blocks
+from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, to_blocks
 from ..readers.from_gguf import (
     EXTRA,
     MODEL,
     PLAIN,
     TYPES_FILE,
+    GgufModel,
     block_format,
     open_file,
     read_types,
@@ -66,7 +67,12 @@ class Gguf:
         return "gguf"
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
-        """The policy's layers in a network or in a float GGUF file; raises InvalidInput where one is not there."""
+        """The policy's layers in a network or in a float GGUF file; raises InvalidInput where one is not there.
+
+        Formats that have ggml's names, as in tables of its tools, are what these types are.
+        """
+        formats = tuple(_meant(entry) for entry in policy.formats)
+        policy = replace(policy, formats=formats)
         if isinstance(model, (str, Path)):
             return _file_job(policy, Path(model), batches)
         from ..sources import module_job
@@ -97,7 +103,7 @@ class Gguf:
         source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
         command = f"llama-quantize --tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
         write_text(folder / "llama-quantize.txt", command + "\n")
-        others = sorted({kind for kind in kinds.values() if kind not in TYPES.values()})
+        others = sorted({kind for kind in kinds.values() if kind not in (*TYPES.values(), *ROUNDED_BY_GGML)})
         if others:
             return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
         _write_file(job, places, folder / MODEL, self.architecture)
@@ -108,10 +114,20 @@ class Gguf:
         places = self._places(job)
         types = types_of(read_types(folder / TYPES_FILE), places.values())
         if (folder / MODEL).exists():
-            tensors = stored_tensors(folder / MODEL)
-            found = {layer: tensors[place] for layer, place in places.items() if place in tensors}
+            exact = stored_tensors(folder / MODEL, halves=True)
+            # What nobody chose stays as it was, be that F32 or F16.
+            asked = {layer.name for layer, _ in job.chosen}
+            found = {
+                layer: exact[place] if layer in asked else _as_float(exact[place])
+                for layer, place in places.items()
+                if place in exact
+            }
             return {layer: each for layer, each in found.items() if _agrees(types[each.place], each)}
-        sizes = {layer.name: block_format(types[places[layer.name]] or "F32") for layer in job.layers}
+        asked = {layer.name for layer, _ in job.chosen}
+        sizes = {
+            layer.name: block_format(types[places[layer.name]] or "F32", halves=layer.name in asked)
+            for layer in job.layers
+        }
         return {
             layer.name: Stored(sizes[layer.name], sizes[layer.name].storage_bytes(layer), places[layer.name])
             for layer in job.layers
@@ -139,7 +155,19 @@ class Gguf:
 
 
 def _agrees(kind: str | None, stored: Stored) -> bool:
-    return block_format(kind or "F32").name == stored.format.name
+    return stored.format.name in {block_format(kind or "F32", halves=halves).name for halves in (True, False)}
+
+
+def _as_float(stored: Stored) -> Stored:
+    return replace(stored, format=block_format("F32")) if stored.format.name in HALVES else stored
+
+
+def _meant(entry: Format) -> Format:
+    """The format that a name of ggml's means, with its rounding where that can be done here."""
+    kind = entry.name.upper()
+    if entry.built_in or kind not in (*FORMATS, *ROUNDED_BY_GGML, "F32"):
+        return entry
+    return block_format(kind, halves=True)
 
 
 def _kind(entry: Format) -> str:
@@ -163,7 +191,7 @@ def _name_map(architecture: str | None) -> Any:
     return name
 
 
-def _architecture(reader: Any) -> str | None:
+def _architecture(reader: GgufModel) -> str | None:
     field = reader.fields.get("general.architecture")
     known = require("gguf", EXTRA).MODEL_ARCH_NAMES.values()
     return field.contents() if field is not None and field.contents() in known else None
@@ -207,9 +235,8 @@ def _write_file(job: Job, places: Mapping[str, str], path: Path, architecture: s
         reader = open_file(Path(job.model))
         writer = gguf.GGUFWriter(path, "")
         for field in reader.fields.values():
-            if not field.name.startswith("GGUF."):
-                element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-                writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=element)
+            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=element)
         plain = {tensor.name: (tensor.data, tensor.tensor_type) for tensor in reader.tensors}
     else:
         writer = gguf.GGUFWriter(path, architecture or "unknown")
@@ -239,5 +266,9 @@ def _arrays(job: Job, name: Any) -> dict[str, Any]:
 def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
     from ..codes import codes_of
 
+    if entry.name in ROUNDED_BY_GGML:
+        gguf = require("gguf", EXTRA)
+        array = job.weight(layer.name).float().cpu().numpy()
+        return gguf.quantize(array, gguf.GGMLQuantizationType[entry.name]), entry.name
     codes = codes_of(job.weight(layer.name), entry, layer)
     return to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits), _kind(entry)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.documents import entries, read_document, write_document
+from ...common.files import readable
 from ...formats.format import Format, format_document, format_from
 from ..contract import ExportMismatch, Job, Stored
 
@@ -77,7 +78,8 @@ def formats_in(path: Path) -> dict[str, Format]:
     """The formats of a ``quantization.json`` by layer; raises InvalidInput where it is missing or damaged."""
     source = f"the quantization {str(path)!r}"
     rows = entries(read_document(path, KIND, VERSION), "layers", source)
-    return {str(row["layer"]): format_from(row["format"], source) for row in rows}
+    with readable(source):
+        return {str(row["layer"]): format_from(row["format"], source) for row in rows}
 
 
 def _layer(name: str, entry: Format, bits: int | None) -> dict[str, Any]:

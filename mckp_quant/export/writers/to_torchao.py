@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...common.documents import write_text
+from ...common.files import write_text
 from ...common.packages import require
 from ..readers.from_torchao import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
@@ -159,7 +159,7 @@ def _tensor(weight: Tensor, entry: Format, layer: Layer) -> Tensor:
 
     api = require("torchao.quantization", EXTRA)
     codes = codes_of(weight, entry, layer)
-    blocks = (layer.channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
+    blocks = (layer.known_channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
     sizes = [size // count for size, count in zip(layer.shape, blocks, strict=True)]
     integers, scales = codes.integers.reshape(layer.shape), codes.scales.reshape(blocks)
     if entry.activation_scheme is not None:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...network.weight_uses import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -73,6 +75,15 @@ def has_sample_rows(module: nn.Module, inputs: Tensor, samples: int) -> bool:
     else:
         enough = inputs.ndim >= 2
     return enough and inputs.shape[0] % samples == 0
+
+
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether a module of a kind that can be quantised computes its output in a way of its own."""
+    base = next((kind for kind in KINDS if isinstance(module, kind)), None)
+    if base is None or "forward" in module.__dict__:
+        return True
+    names = ("forward", "_conv_forward")
+    return any(getattr(type(module), name, None) is not getattr(base, name, None) for name in names)
 
 
 def _embedding(inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) -> Tensor:

@@ -76,7 +76,7 @@ def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterat
                 sums.append(torch.stack([values for values, _ in judged], dim=1))
                 sizes.append(judged[0][1])
             surprise = task.likelihood.surprise(reference, batch.targets)
-        return Reading(tuple(sums), tuple(sizes), unit(reference), surprise=surprise)
+        return Reading(tuple(sums), tuple(sizes), unit(reference), surprise=surprise, measured=True)
 
     with replay.attached():
         yield read

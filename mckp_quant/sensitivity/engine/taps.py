@@ -13,7 +13,7 @@ from ...errors import InvalidInput
 from ...network.batches import forward
 from ...network.likelihood import rademacher
 from ...rounding.inputs import input_of, with_input
-from .contract import has_sample_rows, per_sample_products
+from .contract import has_own_forward, has_sample_rows, per_sample_products
 from .joint import input_products, rounded_inputs, weight_products
 from .whole_gradients import agree, summed_product
 
@@ -45,7 +45,8 @@ class Taps:
     wrong: a model may use ``embedding.weight`` directly, look positions up once for all samples, or put time first. So
     the first batch's `forward` compares with autograd on two samples, and layers that fail go to `per_batch`: for these
     the product is taken from autograd's weight gradient, summed over the batch. For all others autograd is not asked
-    for weight gradients.
+    for weight gradients. A subclass with a ``forward`` of its own may fit at one shape and not at another, so it is
+    compared again at every new one. A hook that fails, whatever it raises, gives its layer up in the same way.
 
     Parameters
     ----------
@@ -63,8 +64,12 @@ class Taps:
         self._products: list[Tensor | None] = [None] * len(task.weights)
         self._again = False  # whether another backward pass through the same graph follows
         self._under_no_grad: set[int] = set()
-        self._unordered: set[int] = set()
+        self._unfit: set[int] = set()
         self._checking = False
+        self._failure: tuple[int, Exception] | None = None  # of a layer for which nothing else can stand in
+        self._shapes: set[str] = set()
+        self._batch: Batch | None = None
+        self._logits: Tensor | None = None
 
     @property
     def per_batch(self) -> set[int]:
@@ -97,33 +102,54 @@ class Taps:
         logits
             With a graph that reaches every layer.
         """
-        if self._state.checked_samples < min(batch.size, _CHECKED_SAMPLES):
+        shape = batch.head(1).shape
+        new = shape not in self._shapes and any(
+            has_own_forward(module)
+            for row, weight in enumerate(self._weights)
+            if row not in self.per_batch
+            for module in weight.modules
+        )
+        if self._state.checked_samples < min(batch.size, _CHECKED_SAMPLES) or new:
             self._check(batch.head(_CHECKED_SAMPLES))
-        logits = self._run(batch, self.per_batch)
-        if not self._unordered <= self.per_batch:
-            self._read_per_batch(self._unordered)
-            logits = self._run(batch, self.per_batch)
-        return logits
+        self._shapes.add(shape)
+        self._batch, self._logits = batch, self._run(batch, self.per_batch)
+        if not self._unfit <= self.per_batch:
+            self._read_per_batch(self._unfit)
+            self._logits = self._run(batch, self.per_batch)
+        return self._logits
 
-    def backward(self, logits: Tensor, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
-        """Send vectors back through the network.
+    def backward(self, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
+        """Send vectors back through the network, from the logits that `forward` gave last.
 
         Parameters
         ----------
-        logits
-            What `forward` gave.
         vectors
             Of the shape of the logits: the gradient to start from.
         keep_graph
-            Whether another call with the same logits follows.
+            Whether another call from the same logits follows.
 
         Returns
         -------
         products
             For each layer ``(n_samples, n_formats)`` float64 on the CPU, or ``(1, n_formats)`` for `per_batch`.
         """
-        parameters = [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
-        gradients = self._differentiate(logits, [*self._roots, *parameters], vectors, keep_graph)
+        assert self._batch is not None
+        assert self._logits is not None
+        gradients = self._from(self._logits, vectors, keep_graph)
+        if not self._unfit <= self.per_batch:
+            self._read_per_batch(self._unfit)
+            self._logits = self._run(self._batch, self.per_batch)
+            gradients = self._from(self._logits, vectors, keep_graph)
+        if self._failure is not None:
+            row, error = self._failure
+            raise InvalidInput(
+                f"layer {self._weights[row].layer.name!r} computes its output in a way of its own, and what rounding "
+                f"its input changes cannot be followed ({type(error).__name__}: {error}): use method='measured_kl', or "
+                "measure formats of weights only"
+            ) from error
+        parameters = self._per_batch_parameters()
+        if not keep_graph:
+            self._batch = self._logits = None
         by_parameter = dict(zip(parameters, gradients[len(self._roots) :], strict=True))
         products = []
         for row, weight in enumerate(self._weights):
@@ -136,6 +162,12 @@ class Taps:
                 product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
             products.append(product)
         return products
+
+    def _per_batch_parameters(self) -> list[nn.Parameter]:
+        return [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
+
+    def _from(self, logits: Tensor, vectors: Tensor, keep_graph: bool) -> tuple[Tensor | None, ...]:
+        return self._differentiate(logits, [*self._roots, *self._per_batch_parameters()], vectors, keep_graph)
 
     def _run(self, batch: Batch, differentiated: Collection[int]) -> Tensor:
         """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
@@ -155,7 +187,7 @@ class Taps:
                 f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
                 "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
             )
-        if not logits.requires_grad:
+        if not logits.requires_grad and self._unfit <= self.per_batch:  # others get their gradients in a second run
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
                 "does the model, or what Outputs(take=...) names, detach them?"
@@ -205,7 +237,10 @@ class Taps:
             menu = None if self._checking else self._menu
             if row in self.per_batch and menu is None:
                 return None
-            alias: Tensor = args[0] if args else kwargs["input"]
+            alias = input_of(args, kwargs)
+            if alias is None:
+                self._unfit.add(row)
+                return None
             inputs = alias.detach()
             roundings = None if menu is None else menu.roundings_at(module, name)
             if row in self.per_batch:
@@ -213,7 +248,7 @@ class Taps:
                     self._follow(row, menu, module, alias, output, roundings)
                 return None
             if not has_sample_rows(module, inputs, self._samples):
-                self._unordered.add(row)
+                self._unfit.add(row)
                 return None
             if not output.requires_grad:
                 # Nothing before this layer is differentiated: the graph starts here. The clone lets the model change
@@ -225,7 +260,7 @@ class Taps:
                 self._follow(row, menu, module, alias, output, roundings)
             else:
                 held = [inputs]
-                output.register_hook(lambda gradient: self._contract(row, module, held, gradient))
+                output.register_hook(self._guarded(row, lambda gradient: self._contract(row, module, held, gradient)))
             return output
 
         return record
@@ -262,8 +297,24 @@ class Taps:
             self._add(row, input_products(gradient, held, menu, samples))
             held.clear()
 
-        output.register_hook(at_output)
-        alias.register_hook(at_input)
+        output.register_hook(self._guarded(row, at_output))
+        alias.register_hook(self._guarded(row, at_input))
+
+    def _guarded(self, row: int, hook: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+        """A hook whose failure gives up its layer; where inputs are rounded too, nothing else can stand in for it."""
+
+        def guarded(gradient: Tensor) -> None:
+            try:
+                hook(gradient)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001  a subclass may break any assumption, in any way
+                logger.debug("the hook of layer %r failed: %s", self._weights[row].layer.name, error)
+                if row in self.per_batch:
+                    self._failure = row, error
+                self._unfit.add(row)
+
+        return guarded
 
     def _add(self, row: int, product: Tensor) -> None:
         product = product.to(device="cpu", dtype=torch.float64)
@@ -287,7 +338,7 @@ class Taps:
             product = self._products[row]
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
-            if row in self._unordered or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
+            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
                 self._read_per_batch({row})
 
     def _read_per_batch(self, rows: set[int]) -> None:

@@ -92,7 +92,7 @@ class EmpiricalFisher:
             totals = [torch.zeros(()) for _ in task.weights]
             for probe in range(probes):
                 vectors = gradient * _signs(gradient, positions, task.state.generator)
-                products = taps.backward(logits, vectors, keep_graph=probe < probes - 1)
+                products = taps.backward(vectors, keep_graph=probe < probes - 1)
                 scale = 1 / (2 * positions * probes)
                 totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
             return Reading(

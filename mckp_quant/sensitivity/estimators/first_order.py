@@ -57,7 +57,7 @@ class FirstOrder:
             logits = taps.forward(batch)
             positions = task.likelihood.positions(logits)
             gradient, labelled = loss_gradient(task, logits, targets)
-            products = taps.backward(logits, gradient / positions, keep_graph=False)
+            products = taps.backward(gradient / positions, keep_graph=False)
             return Reading(
                 sums=tuple(products),
                 sizes=tuple(per_unit_sizes(labelled, positions, len(product)) for product in products),

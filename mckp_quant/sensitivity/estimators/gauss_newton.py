@@ -113,7 +113,7 @@ class GaussNewton:
             vectors = task.likelihood.curvature_probe(logits, task.state.generator)
             if not bool(counted.all()):
                 vectors = vectors * counted[:, :, None]
-            products = taps.backward(logits, vectors, keep_graph=probe < self.probes - 1)
+            products = taps.backward(vectors, keep_graph=probe < self.probes - 1)
             squares = [product.square() * scale for product in products]
             totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares
         return totals

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -10,31 +9,34 @@ from pathlib import Path
 import numpy as np
 
 from ...common.checks import check_count
+from ...common.files import read_json, readable
 from ...errors import InvalidInput, unknown
 from .. import cells
 from ..cost_table import NOT_MEASURED, CostTable
 from ..findings import Place
 from .csv_files import read_csv
 
+_UNIT = "ns"
 _MARKS = ("404",)
 _LISTS = ("layers", "formats", "cost")
 
 
 def read_costs(
-    path: str | os.PathLike[str], *, name: str = "latency", unit: str = "ns", per_unit: int = 1
+    path: str | os.PathLike[str], *, name: str = "latency", unit: str | None = None, per_unit: int = 1
 ) -> CostTable:
     """Read what every layer costs in every format, such as latencies that were measured on a device.
 
     Parameters
     ----------
     path
-        CSV with a row per layer and a column per format, or with the columns layer, format and value; or JSON with
+        CSV with a row per layer and a column per format, or with the columns layer, format and value (which may also
+        be called ``cost``, or as `name` says); or JSON with
         the lists ``layers``, ``formats`` and, layer by layer, ``cost``, and optionally ``name`` and ``unit``. Cells
         that are empty, null or not allowed were not measured.
     name
         What budgets will call it.
     unit
-        What the integers count.
+        What the integers count; by default what the file says, in a CSV as ``# unit: us``, else ``"ns"``.
     per_unit
         How many of these a number in the file stands for: 1,000,000 where the file is in milliseconds and the unit
         is ``"ns"``.
@@ -52,32 +54,33 @@ def read_costs(
     """
     check_count("per_unit", per_unit, 1)
     source = os.fspath(path)
-    kind = Path(path).suffix.casefold()
+    with readable(source):
+        return _read(source, name, unit, per_unit)
+
+
+def _read(source: str, name: str, unit: str | None, per_unit: int) -> CostTable:
+    kind = Path(source).suffix.casefold()
     if kind == ".json":
-        return _from_json(source, name, unit, per_unit)
+        return _from_json(source, name, unit or _UNIT, per_unit)
     if kind != ".csv":
         raise unknown("kind of cost table", kind or source, (".csv", ".json"))
-    raw = read_csv(path)
+    raw = read_csv(source, value=name)
     layers, formats = tuple(raw.layers), tuple(raw.formats)
     if not layers or not formats:
         raise InvalidInput(f"{source} has no {'layers' if not layers else 'formats'}")
     cost = np.full((len(layers), len(formats)), NOT_MEASURED, dtype=np.int64)
+    rows, columns = ({name: at for at, name in enumerate(names)} for names in (layers, formats))
     seen = set()
     for cell in raw.cells:
         if (cell.layer, cell.format) in seen:
             raise InvalidInput(f"{cell.place}: layer {cell.layer!r} in format {cell.format!r} stands there twice")
         seen.add((cell.layer, cell.format))
-        cost[layers.index(cell.layer), formats.index(cell.format)] = _cost(cell.loss, cell.place, per_unit)
-    return CostTable(name, unit, layers, formats, cost)
+        cost[rows[cell.layer], columns[cell.format]] = _cost(cell.loss, cell.place, per_unit)
+    return CostTable(name, unit or raw.about.get("unit") or _UNIT, layers, formats, cost)
 
 
 def _from_json(source: str, name: str, unit: str, per_unit: int) -> CostTable:
-    try:
-        document = json.loads(Path(source).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the costs {source!r}: {error}") from error
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}, row {error.lineno}, column {error.colno}: {error.msg}") from error
+    document = read_json(source, "costs")
     if not isinstance(document, dict) or not all(isinstance(document.get(key), list) for key in _LISTS):
         raise InvalidInput(f"{source} must hold the lists 'layers', 'formats' and 'cost', layer by layer")
     layers, formats = (tuple(str(each) for each in document[key]) for key in _LISTS[:2])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.files import parse_json, readable
 from ...common.npz import read_npz_arrays, write_npz_arrays
 from ...errors import InvalidInput
 from ...formats.ranges import ActivationRanges
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from ..table import SensitivityTable
 
 _LAYER = {"kind": "kind", "shape": "shape", "elements": "elements", "channels": "channels", "macs": "macs"}
+_COUNTS, _UNKNOWN = ("channels", "macs"), -1
 _FORMAT = ("weight_bits", "activation_bits")
-_ABOUT = ("unit", "method", "samples", "seed", "likelihood")
+_ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
 _TENSOR = ("elements", "first", "last")
@@ -65,6 +67,13 @@ def read_npz(
     """
     source = os.fspath(path)
     arrays = read_npz_arrays(source, "table", {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"})
+    with readable(source):
+        return _read(source, arrays)
+
+
+def _read(
+    source: str, arrays: dict[str, NDArray[Any]]
+) -> tuple[RawTable, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
     names = _names(source, arrays, "layer"), _names(source, arrays, "format")
     shape = (len(names[0]), len(names[1]))
     loss = _numbers(source, arrays, "loss", shape)
@@ -113,10 +122,11 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {
         "layer": np.array(table.layer_names),
         "kind": np.array([layer.kind for layer in table.layers]),
-        "shape": np.array(["x".join(map(str, layer.shape)) for layer in table.layers]),
-        "channels": np.array([layer.channels for layer in table.layers], dtype=np.int64),
-        "macs": np.array([layer.macs for layer in table.layers], dtype=np.int64),
-        "ties": np.array([";".join(layer.ties) for layer in table.layers]),
+        "shape": np.array(["" if each.channels is None else "x".join(map(str, each.shape)) for each in table.layers]),
+        "elements": np.array([layer.elements for layer in table.layers], dtype=np.int64),
+        "channels": _known([layer.channels for layer in table.layers]),
+        "macs": _known([layer.macs for layer in table.layers]),
+        "ties": np.array([cells.joined(layer.ties) for layer in table.layers]),
         "format": np.array(table.format_names),
         "weight_bits": np.array([entry.weight_bits for entry in table.formats], dtype=np.int64),
         "activation_bits": np.array([entry.activation_bits or 0 for entry in table.formats], dtype=np.int64),
@@ -128,7 +138,7 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
     }
     if table.activations:
         arrays |= {f"activation_{key}": np.array([getattr(each, key) for each in table.activations]) for key in _TENSOR}
-        arrays["activation_readers"] = np.array([";".join(each.readers) for each in table.activations])
+        arrays["activation_readers"] = np.array([cells.joined(each.readers) for each in table.activations])
     if table.contributions is not None and table.batch_sizes is not None:
         arrays |= {"contributions": table.contributions, "weights": table.batch_sizes}
     if table.ranges is not None:
@@ -154,10 +164,12 @@ def _names(source: str, arrays: dict[str, NDArray[Any]], name: str) -> list[str]
             "it must hold names, in one dimension"
         )
     found: list[str] = array.tolist()
+    known: set[str] = set()
     for row, entry in enumerate(found):
-        if not entry.strip() or found.index(entry) != row:
-            problem = "stands twice" if entry.strip() else "is no name"
+        if not entry or entry in known:
+            problem = "stands twice" if entry else "is no name"
             raise InvalidInput(f"{source}, row {row}, column {name!r}: {entry!r} {problem}")
+        known.add(entry)
     return found
 
 
@@ -201,10 +213,8 @@ def _activations(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[Activati
 def _ranges(source: str, arrays: dict[str, NDArray[Any]]) -> ActivationRanges | None:
     if _RANGES not in arrays:
         return None
-    try:
-        return ActivationRanges.from_document(json.loads(str(arrays[_RANGES])), source)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}, row 0, column {_RANGES!r}: {error}") from error
+    place = f"{source}, row 0, column {_RANGES!r}"
+    return ActivationRanges.from_document(parse_json(str(arrays[_RANGES]), place, "activation ranges"), place)
 
 
 def _stored(stored: NDArray[Any] | None, size: int, row: int, column: int, place: Place) -> int | None:
@@ -230,7 +240,11 @@ def _facts(source: str, arrays: dict[str, NDArray[Any]], row: int, n_rows: int) 
                 f"entry for each of the {n_rows} layers"
             )
         facts[name] = arrays[name][row].tolist()
-    return facts
+    return {name: entry for name, entry in facts.items() if not (name in _COUNTS and entry == _UNKNOWN)}
+
+
+def _known(counts: list[int | None]) -> NDArray[np.int64]:
+    return np.array([_UNKNOWN if count is None else count for count in counts], dtype=np.int64)
 
 
 def _bits(source: str, arrays: dict[str, NDArray[Any]], name: str, column: int, n_columns: int) -> int | None:

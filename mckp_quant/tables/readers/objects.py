@@ -9,6 +9,7 @@ import numpy as np
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...layers import Layer
+from ..cells import is_nothing, unmasked, whole
 from ..findings import Handling, Place
 from ..handling import Imported, apply_handling
 from ..headings import Record
@@ -42,7 +43,7 @@ def table_from_arrays(
     Parameters
     ----------
     loss
-        ``(n_layers, n_formats)`` numbers; nan or None where there is none.
+        ``(n_layers, n_formats)`` numbers; nan, None, NA or a mask where there is none.
     layers
         The rows.
     formats
@@ -159,7 +160,7 @@ def table_to_frame(table: SensitivityTable, *, long: bool = False) -> Any:
 
 def _matrix(name: str, values: object, shape: tuple[int, int]) -> list[list[Any]]:
     try:
-        array = np.array(values, dtype=object)
+        array = np.array(unmasked(values, None), dtype=object)
     except ValueError as error:
         raise InvalidInput(f"{name} is not rectangular: {error}") from error
     if array.shape[:2] != shape or array.ndim != 2:
@@ -169,6 +170,4 @@ def _matrix(name: str, values: object, shape: tuple[int, int]) -> list[list[Any]
 
 
 def _bits(size: object, place: Place) -> object:
-    from ..cells import whole
-
-    return None if size is None else 8 * whole(size, place)
+    return None if is_nothing(size) else 8 * whole(size, place)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...common.files import read_json, readable
 from ...errors import InvalidInput
 from ...formats.format import Format, RecordedBits
 from ...layers import Layer
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _SQUARES = re.compile(r"delta_weights_(\d+)bit_square")
 _FINEST = 18  # decimals that a latency may have
+_WIDEST = 300  # powers of ten, either way
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,12 +70,12 @@ def read_traces(path: str | os.PathLike[str]) -> Published:
         When the file cannot be read; with file, row (the layer, counted from 0) and column.
     """
     source = os.fspath(path)
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=Decimal, parse_constant=Decimal)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the table {source!r}: {error}") from error
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{source}, row {error.lineno}, column {error.colno}: {error.msg}") from error
+    document = read_json(path, "table", Decimal)
+    with readable(source):
+        return _published(source, document)
+
+
+def _published(source: str, document: object) -> Published:
     if not isinstance(document, dict) or not isinstance(document.get("layers"), list):
         raise InvalidInput(f"{source} lacks the list 'layers': this is no table of traces")
     names = [str(name) for name in document["layers"]]
@@ -87,11 +87,11 @@ def read_traces(path: str | os.PathLike[str]) -> Published:
         raise InvalidInput(f"{source} lacks a list 'delta_weights_4bit_square', or one for other bits")
     trace = _column(source, raw, "Hutchinson_trace", len(names))
     counts = _whole(source, raw, "parameters", len(names), least=1)
-    macs = _whole(source, raw, "bops", len(names), least=0) if "bops" in raw else [0] * len(names)
-    squares = [_column(source, raw, f"delta_weights_{each}bit_square", len(names)) for each in bits]
-    layers = tuple(
-        Layer(name, "conv2d", (count,), 1, each) for name, count, each in zip(names, counts, macs, strict=True)
+    macs: list[int] | list[None] = (
+        _whole(source, raw, "bops", len(names), least=0) if "bops" in raw else [None] * len(names)
     )
+    squares = [_column(source, raw, f"delta_weights_{each}bit_square", len(names)) for each in bits]
+    layers = tuple(Layer(name, "", (count,), None, each) for name, count, each in zip(names, counts, macs, strict=True))
     formats = tuple(
         Format(
             f"int{each}",
@@ -116,6 +116,8 @@ def _column(source: str, raw: Mapping[str, Any], name: str, count: int) -> list[
     for row, entry in enumerate(entries):
         if isinstance(entry, bool) or not isinstance(entry, (int, Decimal)) or not Decimal(entry).is_finite():
             raise InvalidInput(f"{Place(source, row, name)}: {entry!r} is no number")
+        if entry and abs(Decimal(entry).adjusted()) > _WIDEST:
+            raise InvalidInput(f"{Place(source, row, name)}: {entry} is beyond what a number in 64 bits can say")
     return [Decimal(entry) for entry in entries]
 
 
@@ -142,8 +144,11 @@ def _latency(source: str, raw: Mapping[str, Any], names: list[str], bits: list[i
 
 def _ties(source: str, document: Mapping[str, Any], names: list[str]) -> tuple[tuple[str, ...], ...]:
     found = []
-    for row, tie in enumerate(document.get("ties", ())):
-        if not isinstance(tie, list) or not all(name in names for name in tie):
+    known, ties = set(names), document.get("ties", ())
+    if not isinstance(ties, (list, tuple)):
+        raise InvalidInput(f"{source} has ties = {ties!r}: it must be a list of lists of layers")
+    for row, tie in enumerate(ties):
+        if not isinstance(tie, list) or not all(isinstance(name, str) and name in known for name in tie):
             raise InvalidInput(f"{Place(source, row, 'ties')}: {tie!r} must name layers of the table")
         found.append(tuple(tie))
     return tuple(found)

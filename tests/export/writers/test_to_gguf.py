@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Policy
-from mckp_quant.export import Gguf, export, read_policy
+from mckp_quant import Format, InvalidInput, Policy, allocate
+from mckp_quant.export import Gguf, audit, export, read_policy
 from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
 from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
 from mckp_quant.formats.storage import GGUF_BLOCKS
+from mckp_quant.tables import read_table
 
 from ..networks import llama, mixed
 
@@ -124,3 +125,103 @@ def test_files_of_others_are_read_with_types_of_their_own(tmp_path: Path, needs:
         "k": "Q4_K",
         "f": "float",
     }
+
+
+def float_file(folder: Path, shapes: dict[str, tuple[int, int]]) -> Path:
+    gguf = __import__("gguf")
+    writer = gguf.GGUFWriter(folder / "float.gguf", "llama")
+    writer.add_block_count(1)
+    for seed, (name, shape) in enumerate(shapes.items()):
+        writer.add_tensor(f"{name}.weight", np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+    finish(writer)
+    return folder / "float.gguf"
+
+
+def finish(writer: Any) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+NAMED = ("Q8_0", "Q4_0", "Q5_0", "Q4_1", "Q5_1", "F16", "BF16", "F32", "q8_0")
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_tables_in_ggmls_names_are_solved_and_exported(kind: str, tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    shapes = {"blk.0.attn_q": (4, 64), "blk.0.ffn_down": (4, 32)}
+    source = float_file(tmp_path, shapes)
+    size, stored = GGUF_BLOCKS[kind.upper()]
+    rows = [f"{name},{kind},0.1,{4 * n // size * stored},4x{n}" for name, (_, n) in shapes.items()]
+    (tmp_path / "t.csv").write_text("\n".join(["tensor,qtype,kld,bytes,shape", *rows]))
+    table = read_table(tmp_path / "t.csv").table
+    policy = allocate(table, {"weight_bytes": "100%"}, target="gguf").policy
+    report = export(policy, "gguf", model=source, output=tmp_path / "out")
+    assert report.stored_bytes == policy.costs["weight_bytes"]
+    number = gguf.GGMLQuantizationType[kind.upper()]
+    tensors = gguf.GGUFReader(tmp_path / "out" / "model.gguf").tensors
+    assert {tensor.tensor_type for tensor in tensors} == {number}
+    for tensor in tensors:
+        weight = np.random.default_rng(list(shapes).index(tensor.name.removesuffix(".weight"))).normal(
+            size=shapes[tensor.name.removesuffix(".weight")]
+        )
+        off = np.abs(gguf.dequantize(tensor.data, number) - weight)
+        assert off.max() <= {"Q4": 0.4, "Q5": 0.2}.get(kind.upper()[:2], 0.03)
+    # What was written is found in the table again.
+    if kind.upper() not in ("F16", "BF16"):
+        assert audit(read_policy(tmp_path / "out"), table).policy.costs["weight_bytes"] == report.stored_bytes
+
+
+def split(folder: Path, count: int = 3) -> list[Path]:
+    gguf = __import__("gguf")
+    made = []
+    for number in range(count):
+        path = folder / f"m-{number + 1:05d}-of-{count:05d}.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", count)
+        writer.add_int32("split.tensors.count", count)
+        writer.add_tensor(f"t{number}.weight", np.full((4, 32), number + 1, np.float32))
+        finish(writer)
+        made.append(path)
+    return made
+
+
+def test_all_parts_of_a_split_model_are_read(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf = __import__("gguf")
+    parts = split(tmp_path)
+    for place in (*parts, tmp_path):
+        assert read_policy(place).layer_names == ("t0", "t1", "t2")
+    policy = Policy(("t0", "t2"), (Format.named("w8g32"), Format.named("w4g32")))
+    export(policy, "gguf", model=parts[0], output=tmp_path / "out")
+    whole = gguf.GGUFReader(tmp_path / "out" / "model.gguf")
+    assert [tensor.name for tensor in whole.tensors] == ["t0.weight", "t1.weight", "t2.weight"]
+    assert not any(name.startswith("split.") for name in whole.fields)
+
+
+def test_parts_of_a_split_model_that_do_not_fit_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    parts = split(tmp_path)
+    (tmp_path / "alone.gguf").write_bytes(parts[1].read_bytes())
+    with pytest.raises(InvalidInput, match=r"is part 2 of 3 of a model, and its name does not say .*llama-gguf-split"):
+        read_policy(tmp_path / "alone.gguf")
+    kept = parts[1].read_bytes()
+    parts[1].write_bytes(parts[2].read_bytes())
+    with pytest.raises(InvalidInput, match=r"m-00002-of-00003.gguf' is not part 2 of 3, as its name says"):
+        read_policy(parts[0])
+    parts[1].unlink()
+    with pytest.raises(InvalidInput, match=r"is one of 3 parts of a model, and part 2 is missing: .* into one folder"):
+        read_policy(parts[0])
+    parts[1].write_bytes(kept)
+    gguf = __import__("gguf")
+    writer = gguf.GGUFWriter(parts[2], "llama")
+    writer.add_uint16("split.no", 2)
+    writer.add_uint16("split.count", 3)
+    writer.add_tensor("t2.weight", np.zeros((4, 32), np.float32))
+    writer.add_tensor("t3.weight", np.zeros((4, 32), np.float32))
+    finish(writer)
+    with pytest.raises(InvalidInput, match=r"the 3 parts of .* hold 4 tensors, but the model has 3"):
+        read_policy(parts[0])

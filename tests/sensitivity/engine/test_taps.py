@@ -38,8 +38,8 @@ def task_of(model: nn.Module, inputs: Tensor) -> Task:
 def products_of(task: Task, inputs: Tensor, vectors: Tensor) -> tuple[list[Tensor], set[int]]:
     taps = Taps(task)
     with evaluating(task.model), taps.attached():
-        logits = taps.forward(as_batch(inputs))
-        return taps.backward(logits, vectors, keep_graph=False), taps.per_batch
+        taps.forward(as_batch(inputs))
+        return taps.backward(vectors, keep_graph=False), taps.per_batch
 
 
 def expected_of(task: Task, inputs: Tensor, vectors: Tensor) -> list[Tensor]:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,12 @@ import pytest
 
 from mckp_quant.solvers import Problem, Rows, Status, available, solve
 from mckp_quant.solvers.backends.backend_model import BackendModel, Outcome
-from mckp_quant.solvers.backends.interrupt import interruptible
 from mckp_quant.solvers.backends.row_model import solve_general
 from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.system.interrupt import OutOfTime, interruptible
 
 from ..checks import here, verified
 from ..families import with_share
@@ -86,10 +87,10 @@ def test_interrupted_with_rows_the_warm_start_is_left() -> None:
     lightest = np.array(
         [low + int(problem.cost[:, low:high].sum(axis=0)[1:].argmin()) + 1 for low, high in _spans(problem)]
     )
-    nothing = solve_general(problem, stops, 30.0, None, reduced=True)
+    nothing = solve_general(problem, stops, 30.0, None, reduced=True, floating=True)
     assert nothing.choice is None
     assert nothing.stats["interrupted"] is True
-    kept = solve_general(problem, stops, 30.0, lightest, reduced=True)
+    kept = solve_general(problem, stops, 30.0, lightest, reduced=True, floating=True)
     assert kept.choice is not None
     assert kept.choice.tolist() == lightest.tolist()
 
@@ -155,7 +156,7 @@ def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypa
 
 
 IN_ANOTHER_PROCESS = """
-import json, sys
+import json, os, sys
 import numpy as np
 from mckp_quant.solvers import Problem, solve
 import {package}
@@ -166,9 +167,10 @@ least, most = cost.min(axis=2).sum(axis=1), cost.max(axis=2).sum(axis=1)
 problem = Problem.from_table(value.astype(float), cost, [int(a) + int(0.5 * int(b - a)) for a, b in zip(least, most)])
 from mckp_quant.solvers.backends import {module} as adapter
 before = adapter.{hook}
-def hooked(*arguments):
-    print("searching", file=sys.stderr, flush=True)
-    return before(*arguments)
+errors = os.fdopen(os.dup(2), "w")
+def hooked(*arguments, **named):
+    print("searching", file=errors, flush=True)
+    return before(*arguments, **named)
 adapter.{hook} = hooked
 solution = solve(problem, "{solver}", seconds=30)
 print(json.dumps([solution.status.name, solution.stats["interrupted"], solution.value, solution.bound]))
@@ -220,18 +222,12 @@ def test_result_error_and_thread_of_a_call_are_the_callers() -> None:
 
 
 def interrupting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first wait for a call is interrupted, as by Ctrl-C; later ones are not."""
-    wait = threading.Event.wait
-    calls: list[int] = []
+    """The wait for a call is interrupted, as by Ctrl-C; waits of anybody else are left alone."""
 
-    def interrupted(event: threading.Event, timeout: float | None = None) -> bool:
-        if threading.current_thread() is threading.main_thread() and timeout == 0.2:
-            calls.append(1)
-            if len(calls) == 1:
-                raise KeyboardInterrupt
-        return wait(event, timeout)
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(threading.Event, "wait", interrupted)
+    monkeypatch.setattr("mckp_quant.solvers.system.interrupt._waited", interrupted)
 
 
 def test_call_that_can_be_stopped_is_stopped_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,13 +246,14 @@ def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPa
 
 PRINTS = """
 import ctypes, os, sys, threading
-from mckp_quant.solvers.backends.interrupt import output_to_errors
+from mckp_quant.solvers.system.interrupt import silenced
 print("before")
 other = threading.Event()
 if len(sys.argv) > 1:
     threading.Thread(target=other.wait, daemon=True).start()
-with output_to_errors():
+with silenced():
     os.write(1, b"written\\n")
+    os.write(2, b"complained\\n")
     ctypes.CDLL(None).puts(b"buffered")
 print("after")
 other.set()
@@ -264,23 +261,23 @@ other.set()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the C library goes by another name")
-def test_what_compiled_code_prints_goes_to_the_standard_error() -> None:
+def test_what_compiled_code_prints_goes_nowhere() -> None:
     done = subprocess.run([sys.executable, "-c", PRINTS], capture_output=True, text=True, check=True)
     assert done.stdout == "before\nafter\n"
-    assert done.stderr == "written\nbuffered\n"
+    assert done.stderr == ""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the C library goes by another name")
-def test_beside_other_threads_the_standard_output_is_left_alone() -> None:
+def test_beside_other_threads_the_descriptors_are_left_alone() -> None:
     done = subprocess.run([sys.executable, "-c", PRINTS, "thread"], capture_output=True, text=True, check=True)
     assert sorted(done.stdout.split()) == ["after", "before", "buffered", "written"]
-    assert done.stderr == ""
+    assert done.stderr == "complained\n"
 
 
 def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
     script = (
-        "import os\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
-        "try:\n    with output_to_errors():\n        raise KeyboardInterrupt\n"
+        "import os\nfrom mckp_quant.solvers.system.interrupt import silenced\n"
+        "try:\n    with silenced():\n        raise KeyboardInterrupt\n"
         "except KeyboardInterrupt:\n    os.write(1, b'here')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
@@ -289,8 +286,76 @@ def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
 
 def test_closed_standard_output_is_no_error() -> None:
     script = (
-        "import os, sys\nfrom mckp_quant.solvers.backends.interrupt import output_to_errors\n"
-        "os.close(1)\nwith output_to_errors():\n    print('here', file=sys.stderr)\n"
+        "import os, sys\nfrom mckp_quant.solvers.system.interrupt import silenced\n"
+        "os.close(1)\nwith silenced():\n    pass\nprint('here', file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.startswith("here")
+
+
+def test_call_that_outlives_its_deadline_is_told_and_then_left_behind() -> None:
+    told, free = threading.Event(), threading.Event()
+    assert interruptible(lambda: told.wait(30), told.set, deadline=time.perf_counter()) == (True, False)
+    with pytest.raises(OutOfTime, match="a backend goes on after its time limit"):
+        interruptible(lambda: free.wait(30), deadline=time.perf_counter())
+    free.set()
+
+
+def late(model: BackendModel, seconds: float) -> Outcome:
+    raise OutOfTime("the model takes longer to build than there is time")
+
+
+def test_backend_that_runs_out_of_time_leaves_the_reductions_selection() -> None:
+    problem = hard(20, 5, 3)
+    answer = solve_reduced(problem, late, 30.0, None)
+    assert answer.choice is not None
+    assert answer.stats["claimed"] == "no answer in time: the model takes longer to build than there is time"
+    assert not answer.complete
+    assert solve_raw(problem, late, 30.0, None).choice is None
+
+
+QUESTIONS = {
+    "solve": "solve(problem, seconds=120)",
+    "k_best": "k_best(problem, 5, seconds=120)",
+    "least_cost": "least_cost(problem, 0.999 * known.value, seconds=120)",
+    "explain": "explain(tight, fail, seconds=120)",
+    "resolve": "resolve(problem, known, seconds=120)",
+}
+QUESTION = """
+import os, sys, time
+import numpy as np
+from mckp_quant.solvers import Certificate, Status, explain, instances, k_best, least_cost, resolve, solve
+from mckp_quant.solvers.core_search import lists
+from mckp_quant.solvers.front_door import least_budgets
+from functools import partial
+import dataclasses
+problem = instances.several_budgets(60, 10, 10, seed=0)
+known = solve(problem, "relax")
+tight = problem.with_budget([problem.least_cost[0] - 1, *problem.budget[1:].tolist()])
+fail = dataclasses.replace(solve(tight), least=partial(least_budgets, tight, 120.0))
+before = lists.search_lists
+from mckp_quant.solvers.core_search import several_budgets
+def searching(*arguments):
+    several_budgets.search_lists = before
+    os.write(2, b"searching\\n")
+    return before(*arguments)
+several_budgets.search_lists = searching
+{question}
+print("ended")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to one process")
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_ctrl_c_ends_every_question_with_what_it_has(question: str) -> None:
+    script = QUESTION.format(question=QUESTIONS[question]).replace("\\\\n", "\\n")
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe, text=True) as child:
+        try:
+            assert child.stderr is not None
+            assert child.stderr.readline() == "searching\n"
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=30)  # a quarter of what it would take
+        finally:
+            child.kill()
+    assert (child.returncode, out) == (0, "ended\n"), err

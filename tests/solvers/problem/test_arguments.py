@@ -14,6 +14,7 @@ import pytest
 from mckp_quant import solvers
 from mckp_quant.solvers import InvalidProblem, Problem, Rows, instances
 from mckp_quant.solvers.problem.arguments import is_finite, is_number, is_whole
+from mckp_quant.solvers.problem.arrays import integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +105,8 @@ def test_wrong_count(name: str, call: Callable[..., Any]) -> None:
 def test_all_functions_with_such_an_argument_are_found() -> None:
     found = {kind: {case.id for case in cases(kind)} for kind in ("seed", "seconds", "count")}
     assert found["seed"] >= {"solve seed", "resolve seed", "lognormal seed", "zigzag seed"}
-    assert found["seconds"] == {f"{name} seconds" for name in ("solve", "explain", "k_best", "least_cost", "resolve")}
+    timed = ("solve", "explain", "front", "k_best", "least_cost", "resolve")
+    assert found["seconds"] == {f"{name} seconds" for name in timed}
     assert found["count"] >= {"k_best k", "front max_points", "Exact max_states", "CpSat threads", "llm n_groups"}
 
 
@@ -117,3 +119,24 @@ def test_truth_values_are_no_numbers_and_numpys_are() -> None:
     assert [is_finite(each) for each in (*whole, *broken, *others)] == [True] * 5 + [False] * 5
     assert [is_number(each) for each in (math.inf, math.nan, 10**400)] == [True, True, True]
     assert [is_finite(each) for each in (math.inf, math.nan, 10**400)] == [False, False, True]
+
+
+@pytest.mark.parametrize("kind", [np.uint64, np.uint8, np.float64, np.float32])
+def test_whole_numbers_of_any_type_convert_alike_and_without_a_look_at_each(
+    kind: type[np.generic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = np.arange(200).reshape(2, 100)
+    monkeypatch.setattr("mckp_quant.solvers.problem.arrays.place", None)
+    monkeypatch.setattr("mckp_quant.solvers.problem.arrays.enumerate", None, raising=False)
+    found = integers("cost", given.astype(kind), 2)
+    assert found.dtype == np.int64
+    assert (found == given).all()
+
+
+def test_first_entry_that_does_not_convert_is_named() -> None:
+    with pytest.raises(InvalidProblem, match=r"cost\[1\] is 9223372036854775808: it does not fit in 64 bits"):
+        integers("cost", np.array([1, 2**63], dtype=np.uint64), 1)
+    with pytest.raises(InvalidProblem, match=r"cost\[1\] is 0.5: it must be a whole number"):
+        integers("cost", np.array([1, 0.5]), 1)
+    with pytest.raises(InvalidProblem, match=r"cost\[0\] is nan: it must be a whole number"):
+        integers("cost", np.array([np.nan]), 1)

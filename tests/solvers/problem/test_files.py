@@ -169,7 +169,10 @@ def test_variables_say_group_and_label(tmp_path: Path) -> None:
         ('{"schema": "mckp-quant/problem/1", ', "is not whole JSON .line 1, column"),
         ("[]", "has the schema None: expected 'mckp-quant/problem/1'"),
         ('{"schema": "mckp-quant/table/1"}', "has the schema 'mckp-quant/table/1'"),
-        ('{"schema": "mckp-quant/problem/1", "value": [1]}', "lacks an array, or one of them is no array: 'cost'"),
+        (
+            '{"schema": "mckp-quant/problem/1", "value": [1]}',
+            "lacks an array, or one of them is no array .KeyError: 'cost'.: it is damaged",
+        ),
     ],
 )
 def test_files_that_are_no_problem_are_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -166,7 +166,7 @@ def test_dominated_choice_is_taken_where_a_row_asks_for_it(solver: str) -> None:
     solution = checked(problem, solve(problem, solver))
     assert solution.value == 6.0
     assert solution.status is Status.OPTIMAL
-    assert solution.certificate.ground == "search exhausted"
+    assert solution.certificate.ground.startswith("search exhausted (")
 
 
 @pytest.mark.parametrize("solver", TAKE_ROWS)
@@ -184,7 +184,7 @@ def test_rows_that_nothing_satisfies_are_proved_infeasible(solver: str, rows: Ro
     problem = dataclasses.replace(one_of_each(4), rows=rows)
     solution = checked(problem, solve(problem, solver))
     assert solution.status is Status.INFEASIBLE
-    assert solution.certificate.ground == "search exhausted"
+    assert solution.certificate.ground.startswith("search exhausted (")
     assert solution.least_budget == (None,)
     with pytest.raises(NoSolution, match="no value of it works while the others stay"):
         solution.require()
@@ -304,8 +304,9 @@ def test_front_door_checks_rows_in_exact_integers() -> None:
 
 def test_interrupted_with_rows_only_the_warm_start_is_known() -> None:
     barred = dataclasses.replace(one_of_each(2), rows=rows_of(({1: 1}, 0, 0)))
-    assert solve(barred, Scripted(None)).status is Status.UNKNOWN
-    assert solve(barred, Scripted(None), warm=[1, 0]).status is Status.UNKNOWN
+    for warm in (None, [1, 0]):
+        with pytest.raises(KeyboardInterrupt):
+            solve(barred, Scripted(None), warm=warm)
     solution = checked(barred, solve(barred, Scripted(None), warm=[2, 0]))
     assert solution.value == 2.0
     assert solution.stats["interrupted"] is True

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Front, InvalidProblem, Problem, Rows, front, solve
-from mckp_quant.solvers.questions import pareto
+from mckp_quant.solvers.questions import pareto, states
 
 from .. import oracle
 from ..checks import tolerance
@@ -210,3 +210,35 @@ def test_front_too_long_to_keep_is_refused_and_can_be_thinned(monkeypatch: pytes
     assert len(front(problem, max_points=20)) <= 20
     with pytest.raises(InvalidProblem, match="too many to keep: give a smaller max_points"):
         front(problem, max_points=1000)
+
+
+def test_front_without_time_is_short_and_says_what_that_took() -> None:
+    problem = quantisation(12, tuple(range(1, 9)), share=0.8, seed=1)
+    whole, late = front(problem), front(problem, seconds=1e-9)
+    is_sound(problem, late)
+    assert whole.error == 0.0
+    assert late.error > 0
+    assert len(late) < len(whole)
+    for cost, value in zip(whole.cost.tolist(), whole.value.tolist(), strict=True):
+        best = late.value[np.searchsorted(late.cost, cost, side="right") - 1]
+        assert best - late.floor <= (1 + late.error) * (value - late.floor) + tolerance(problem)
+
+
+def test_interrupted_front_ends_with_short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(12, tuple(range(1, 9)), share=0.8, seed=1)
+    merge, calls = states.merge, []
+
+    def interrupted(*arguments: object, **named: object) -> object:
+        calls.append(1)
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return merge(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pareto, "merge", interrupted)
+    found = front(problem)
+    is_sound(problem, found)
+    assert found.error > 0
+    monkeypatch.setattr(pareto, "_END_WITHIN", -1.0)
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        front(problem)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[", "row 1, column 2: Expecting value"),
+        ("[", "line 1, column 2: Expecting value"),
         ("{}", "must hold a list of activation tensors"),
         ("[3]", "row 0: 3 must hold elements, first, last"),
         ('[{"elements": 1, "first": 0}]', "must hold elements, first, last"),

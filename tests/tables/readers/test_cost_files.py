@@ -38,7 +38,7 @@ def test_files_of_every_shape_give_the_same_costs(tmp_path: Path) -> None:
         ("c.csv", "layer,w2\na,5\na,5\n", "row 3, column 'w2': layer 'a' in format 'w2' stands there twice"),
         ("c.csv", "layer,w2\na,5ms\n", "row 2, column 'w2': '5ms' is no number"),
         ("c.csv", "layer,w2\na,1e30\n", "row 2, column 'w2': '1e30' does not fit in 64 bits"),
-        ("c.json", "{", r"c.json, row 1, column 2: "),
+        ("c.json", "{", r"c.json' is not whole JSON .line 1, column 2: "),
         ("c.json", "[]", "must hold the lists 'layers', 'formats' and 'cost'"),
         ("c.json", '{"layers": ["a"], "formats": ["w2"], "cost": []}', "cost has 0 rows for 1 layers"),
         (

@@ -151,7 +151,7 @@ def test_command_line_gives_one_line_for_them(tmp_path: Path, capsys: pytest.Cap
         ("layer,tensor,w4\n", "row 1, column 'tensor': there are two columns for the layer"),
         ("who,shape,w4\n", "row 1, column 1: there is no column for the layer"),
         ("layer,format,w4\n", "row 1: there is a column for the format but none for the loss"),
-        ("layer,shape,w4\n ,2x3,1\n", "row 2, column 'layer': ' ' is no name of a layer"),
+        ("layer,shape,w4\n ,2x3,1\n", "row 2, column 'layer': '' is no name of a layer"),
         ("layer,shape,w4\na,2x3\n", "row 2, column 'w4': the row has 2 cells, the heading has 3"),
         ('layer,shape,w4\na,2x3,"1\n', "row 2, column 1: unexpected end of data"),
         ("layer,w4\na,1\n", "row 2, column 'shape': nothing says how many weights layer 'a' has"),

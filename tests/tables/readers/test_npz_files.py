@@ -49,6 +49,6 @@ def test_ranges_in_an_array_that_are_damaged_are_refused(tmp_path: Path, text: s
         arrays = {name: archive[name] for name in archive.files}
     np.savez(tmp_path / "broken.npz", **arrays, activation_ranges=np.array(text))
     with pytest.raises(
-        InvalidInput, match=r"broken\.npz.* (column 'activation_ranges': Expecting|lacks the field 'ran)"
+        InvalidInput, match=r"broken\.npz.* (column 'activation_ranges' is not whole JSON|lacks the field 'ran)"
     ):
         read_table(tmp_path / "broken.npz")

@@ -107,7 +107,7 @@ def test_damaged_traces_are_named_by_row_and_column(tmp_path: Path, changes: dic
 
 def test_files_that_are_no_json_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text('{"layers": [')
-    with pytest.raises(InvalidInput, match=r"cut.json, row 1, column \d+: "):
+    with pytest.raises(InvalidInput, match=r"cut.json' is not whole JSON \(line 1, column \d+: "):
         read_traces(tmp_path / "cut.json")
     with pytest.raises(InvalidInput, match="cannot read the table"):
         read_traces(tmp_path / "nothing.json")
