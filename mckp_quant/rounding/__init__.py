@@ -6,11 +6,13 @@ Here numbers change; how much a network suffers from it is measured elsewhere. P
 from __future__ import annotations
 
 from .calibration import calibrate_ranges
-from .weights import EncodedWeight, encode_weight, quantize
+from .encoded import EncodedWeight, decode_weight
+from .weights import encode_weight, quantize
 
 __all__ = [
     "EncodedWeight",
     "calibrate_ranges",
+    "decode_weight",
     "encode_weight",
     "quantize",
 ]

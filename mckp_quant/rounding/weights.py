@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,41 +9,14 @@ from torch import Tensor
 
 from ..errors import InvalidInput
 from .arithmetic import encode, tensor_scale_of
+from .encoded import EncodedWeight
+from .rows import chunks, computed_in, from_channel_rows, joined, scale_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..formats.format import Format
-    from ..formats.schemes import WeightScheme
     from ..layers import Layer
-
-_CHUNK_ELEMENTS = 2**17  # scales are searched in chunks of about this size, which bounds memory and stays in cache
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedWeight:
-    """A weight as a built-in format stores it, for programs that write it down.
-
-    Row ``c`` is output channel ``c``, see `schemes.WeightScheme`. Element ``(c, i)`` stands for
-    ``(elements[c, i] - zero_points[c, g]) * (scales[c, g] * tensor_scale)``, where ``g = i // group_size`` or, without
-    groups, 0; for ``"tensor"`` granularity there is one scale for all rows.
-
-    Attributes
-    ----------
-    elements
-        ``(channels, row)`` floating point: whole numbers, or numbers of the format's small floating-point type.
-    scales
-        ``(channels, groups)`` or ``(1, 1)``, rounded to what they are stored as.
-    zero_points
-        Whole numbers of the shape of `scales`; None for symmetric formats.
-    tensor_scale
-        The scale above the others, 1 where the format has none.
-    """
-
-    elements: Tensor
-    scales: Tensor
-    zero_points: Tensor | None
-    tensor_scale: float
 
 
 def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
@@ -78,7 +50,7 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
         When the weight has another shape than the layer, is not floating point or not finite; when the format has no
         quantizer; or when a user's quantizer returns anything but a finite tensor of the same shape.
     """
-    _check_weight(weight, layer)
+    check_weight(weight, layer)
     if format.quantize is not None:
         return _user_quantized(weight, format.quantize, format.name, layer)
     if not format.built_in:
@@ -88,13 +60,13 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
         )
     if format.weight_scheme is None:
         return weight.detach().clone()
-    rows, units = _units(weight, format.weight_scheme, layer)
+    rows, units = scale_rows(weight, format.weight_scheme, layer)
     tensor_scale = tensor_scale_of(rows) if format.weight_scheme.tensor_scale else None
     values = [
-        torch.cat([encode(chunk, format.weight_scheme, tensor_scale).values for chunk in _chunks(unit)])
+        torch.cat([encode(chunk, format.weight_scheme, tensor_scale).values for chunk in chunks(unit)])
         for unit in units
     ]
-    return _from_channel_rows(_joined(values, rows), layer).to(weight.dtype)
+    return from_channel_rows(joined(values, rows), layer).to(weight.dtype)
 
 
 def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
@@ -115,13 +87,13 @@ def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight
     InvalidInput
         When the weight does not fit, as for `quantize`, or the format is not built in or leaves weights float.
     """
-    _check_weight(weight, layer)
+    check_weight(weight, layer)
     scheme = format.weight_scheme
     if scheme is None:
         raise InvalidInput(f"format {format.name!r} has no codes: it leaves weights float, or is a user's own")
-    rows, units = _units(weight, scheme, layer)
+    rows, units = scale_rows(weight, scheme, layer)
     above = tensor_scale_of(rows) if scheme.tensor_scale else None
-    parts = [[encode(chunk, scheme, above) for chunk in _chunks(unit)] for unit in units]
+    parts = [[encode(chunk, scheme, above) for chunk in chunks(unit)] for unit in units]
     count = 1 if scheme.granularity == "tensor" else layer.known_channels
     zeros = [
         torch.cat([each.zero_point for each in part if each.zero_point is not None])
@@ -129,9 +101,9 @@ def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight
         if not scheme.symmetric
     ]
     return EncodedWeight(
-        elements=_joined([torch.cat([each.elements for each in part]) for part in parts], rows),
-        scales=_joined([torch.cat([each.scale for each in part]) for part in parts], rows, count),
-        zero_points=_joined(zeros, rows, count) if zeros else None,
+        elements=joined([torch.cat([each.elements for each in part]) for part in parts], rows),
+        scales=joined([torch.cat([each.scale for each in part]) for part in parts], rows, count),
+        zero_points=joined(zeros, rows, count) if zeros else None,
         tensor_scale=1.0 if above is None else float(above),
     )
 
@@ -160,15 +132,12 @@ def perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Te
         As for `quantize`.
     """
     weight = weight.detach()
-    dtype = _computed_in(weight.dtype) if weight.is_floating_point() else weight.dtype
+    dtype = computed_in(weight.dtype) if weight.is_floating_point() else weight.dtype
     return torch.stack([quantize(weight, entry, layer).to(dtype) - weight.to(dtype) for entry in formats])
 
 
-def _computed_in(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype in {torch.float32, torch.float64} else torch.float32
-
-
-def _check_weight(weight: Tensor, layer: Layer) -> None:
+def check_weight(weight: Tensor, layer: Layer) -> None:
+    """Refuse a weight of another shape than the layer's, of whole numbers, or with nan; raises InvalidInput."""
     if tuple(weight.shape) != layer.shape:
         raise InvalidInput(f"the weight of layer {layer.name!r} has the shape {tuple(weight.shape)}, not {layer.shape}")
     if not weight.is_floating_point():
@@ -190,45 +159,3 @@ def _user_quantized(weight: Tensor, quantizer: Callable[[Tensor], object], name:
     if not bool(torch.isfinite(made).all()):
         raise InvalidInput(f"{who} returned {int((~torch.isfinite(made)).sum())} entries that are nan or infinite")
     return made
-
-
-def _channel_rows(weight: Tensor, layer: Layer) -> Tensor:
-    """``(channels, elements per channel)``: one row for everything that shares a scale."""
-    if layer.kind.startswith("conv_transpose"):
-        groups = layer.known_channels // weight.shape[1]
-        weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
-    return weight.reshape(layer.known_channels, -1)
-
-
-def _from_channel_rows(rows: Tensor, layer: Layer) -> Tensor:
-    if not layer.kind.startswith("conv_transpose"):
-        return rows.reshape(layer.shape)
-    inputs, outputs, *kernel = layer.shape
-    groups = layer.known_channels // outputs
-    grouped = rows.reshape(groups, outputs, inputs // groups, *kernel)
-    return grouped.transpose(1, 2).reshape(layer.shape)
-
-
-def _units(weight: Tensor, scheme: WeightScheme, layer: Layer) -> tuple[Tensor, list[Tensor]]:
-    """The weight as ``(channels, row)``, and as matrices whose rows have one scale each.
-
-    There are two where groups do not divide the row: the whole groups, and the shorter ones at the ends of the rows.
-    """
-    weight = weight.detach()
-    rows = _channel_rows(weight.to(_computed_in(weight.dtype)), layer)
-    if scheme.granularity == "tensor":
-        return rows, [rows.reshape(1, -1)]
-    if scheme.group_size is None:
-        return rows, [rows]
-    whole = rows.shape[1] - rows.shape[1] % scheme.group_size
-    parts = [rows[:, :whole].reshape(-1, scheme.group_size), rows[:, whole:]]
-    return rows, [part for part in parts if part.numel()]
-
-
-def _chunks(unit: Tensor) -> Sequence[Tensor]:
-    return torch.split(unit, max(1, _CHUNK_ELEMENTS // unit.shape[1]))
-
-
-def _joined(parts: Sequence[Tensor], rows: Tensor, count: int | None = None) -> Tensor:
-    """Bring matrices with a row for each scale back to a row for each channel."""
-    return torch.cat([part.reshape(count or len(rows), -1) for part in parts], dim=1).reshape(count or len(rows), -1)

@@ -1,0 +1,137 @@
+"""A weight as a format stores it: codes with scales and zero points, or the values that a user's own format made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import InvalidInput
+from .rows import from_channel_rows, per_element
+
+if TYPE_CHECKING:
+    from ..formats.format import Format
+    from ..formats.schemes import WeightScheme
+    from ..layers import Layer
+
+_SCALES = {"float32": torch.float32, "float16": torch.float16}
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedWeight:
+    """A weight as a format stores it, for programs that write it down.
+
+    Row ``c`` is output channel ``c``, see `schemes.WeightScheme`. Element ``(c, i)`` stands for
+    ``(elements[c, i] - zero_points[c, g]) * (scales[c, g] * tensor_scale)``, where ``g = i // group_size`` or, without
+    groups, 0; for ``"tensor"`` granularity there is one scale for all rows.
+
+    A format that is not built in, or leaves weights float, has no codes: then `scales` is None, and the elements are
+    the values themselves. They can be applied, and not packed.
+
+    Attributes
+    ----------
+    elements
+        ``(channels, row)``: whole numbers, or numbers of the format's small floating-point type, in any dtype that
+        holds them.
+    scales
+        ``(channels, groups)`` or ``(1, 1)``, rounded to what they are stored as; None where the elements are values.
+    zero_points
+        Whole numbers of the shape of `scales`; None for symmetric formats.
+    tensor_scale
+        The scale above the others, 1 where the format has none.
+    """
+
+    elements: Tensor
+    scales: Tensor | None
+    zero_points: Tensor | None = None
+    tensor_scale: float = 1.0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take in memory."""
+        held = (self.elements, self.scales, self.zero_points)
+        return sum(each.numel() * each.element_size() for each in held if each is not None)
+
+    def compact(self, entry: Format) -> EncodedWeight:
+        """The same numbers in the smallest dtypes that hold them exactly: what a bank keeps.
+
+        Parameters
+        ----------
+        entry
+            The format.
+
+        Returns
+        -------
+        encoded
+            Codes as int8, or uint8 where they have a zero point; small floating-point numbers as float16; scales as the
+            format stores them. Values stay as they are.
+        """
+        scheme = entry.weight_scheme
+        if self.scales is None or scheme is None:
+            return self
+        codes = torch.float16
+        if scheme.family == "integer":
+            codes = torch.int8 if scheme.symmetric else torch.uint8
+        scale = _SCALES.get(scheme.scale, torch.float32)
+        return EncodedWeight(
+            self.elements.to(codes).contiguous(),
+            self.scales.to(scale).contiguous(),
+            None if self.zero_points is None else self.zero_points.to(torch.uint8).contiguous(),
+            self.tensor_scale,
+        )
+
+
+def decode_weight(encoded: EncodedWeight, entry: Format, layer: Layer, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Give the weight that a runtime computes with.
+
+    Parameters
+    ----------
+    encoded
+        The weight in the format.
+    entry, layer
+        The format, and the facts about the weight.
+    dtype
+        Of the result; the product of code and scale is taken in float32, or float64 for float64.
+
+    Returns
+    -------
+    weight
+        ``layer.shape``.
+
+    Raises
+    ------
+    InvalidInput
+        When the codes are not of this layer and format.
+    """
+    scheme = entry.weight_scheme
+    row = layer.elements // layer.known_channels
+    if tuple(encoded.elements.shape) != (layer.known_channels, row):
+        raise InvalidInput(
+            f"the codes of layer {layer.name!r} in {entry.name!r} have the shape {tuple(encoded.elements.shape)}, not "
+            f"{(layer.known_channels, row)}: they are another layer's"
+        )
+    if encoded.scales is None or scheme is None:
+        return from_channel_rows(encoded.elements.to(dtype), layer)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    _check_scales(encoded, scheme, entry, layer)
+    elements = encoded.elements.to(wide)
+    if encoded.zero_points is not None:
+        elements = elements - per_element(encoded.zero_points.to(wide), scheme, layer)
+    scales = per_element(encoded.scales.to(wide), scheme, layer)
+    if scheme.tensor_scale:
+        scales = scales * encoded.tensor_scale
+    limit = torch.finfo(wide).max
+    return from_channel_rows((elements * scales).clamp_(-limit, limit), layer).to(dtype)
+
+
+def _check_scales(encoded: EncodedWeight, scheme: WeightScheme, entry: Format, layer: Layer) -> None:
+    assert encoded.scales is not None
+    count = scheme.scales(layer)
+    if encoded.scales.numel() != count or (encoded.zero_points is None) != scheme.symmetric:
+        found = "no zero points" if encoded.zero_points is None else "zero points"
+        raise InvalidInput(
+            f"the codes of layer {layer.name!r} have {encoded.scales.numel()} scales and {found}, but {entry.name!r} "
+            f"has {count} and {'none' if scheme.symmetric else 'zero points'}: they are another format's"
+        )
