@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .network import Outputs
     from .policy import Policy
     from .refinement import Refinement, refine
-    from .rounding import calibrate_ranges
+    from .rounding import Gptq, Nearest, WeightBank, calibrate_ranges, round_weights
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
@@ -46,6 +46,9 @@ _HOMES = {
     "Evaluation": ".evaluation",
     "Index": ".allocation",
     "Interactions": ".interactions",
+    "Gptq": ".rounding",
+    "Nearest": ".rounding",
+    "WeightBank": ".rounding",
     "Outputs": ".network",
     "Plan": ".sensitivity",
     "Policy": ".policy",
@@ -70,6 +73,7 @@ _HOMES = {
     "plan": ".sensitivity",
     "read_table": ".tables",
     "refine": ".refinement",
+    "round_weights": ".rounding",
     "validate": ".evaluation",
     "write_table": ".tables",
 }
@@ -91,10 +95,12 @@ __all__ = [
     "CostTable",
     "Evaluation",
     "Format",
+    "Gptq",
     "Index",
     "Interactions",
     "InvalidInput",
     "Layer",
+    "Nearest",
     "Outputs",
     "Plan",
     "Policy",
@@ -104,6 +110,7 @@ __all__ = [
     "SensitivityTable",
     "Stability",
     "Validation",
+    "WeightBank",
     "__version__",
     "allocate",
     "allocate_each",
@@ -121,6 +128,7 @@ __all__ = [
     "plan",
     "read_table",
     "refine",
+    "round_weights",
     "validate",
     "write_table",
 ]

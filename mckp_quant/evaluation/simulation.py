@@ -10,10 +10,12 @@ from torch import nn
 
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
+from ..formats.format import FLOAT
 from ..formats.storage import packed_bytes
 from ..layers import Layer
 from ..network.weight_uses import EXPERTS, uses_in
 from ..policy.policy import Policy
+from ..rounding.bank import check_rounder
 from ..rounding.inputs import InputRounding
 from ..rounding.weights import quantize
 
@@ -22,11 +24,19 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..formats.ranges import ActivationRanges
+    from ..rounding.bank import WeightBank
 
 Place = tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
-def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
+def apply(
+    model: nn.Module,
+    policy: Policy,
+    ranges: ActivationRanges | None = None,
+    *,
+    bank: WeightBank | None = None,
+    other_rounder: bool = False,
+) -> nn.Module:
     """Make a fake-quantised copy of a network.
 
     Weights are rounded to what the formats can store and kept in their own floating-point type. Where a format stores
@@ -42,6 +52,10 @@ def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = No
         of them the policy names.
     ranges
         The ranges of the layers' inputs, such as `calibrate_ranges` gives; by default those of the policy.
+    bank
+        The weights in every format, such as `round_weights` makes; by default they are rounded to nearest.
+    other_rounder
+        Whether the policy may come from a table of another rounder, whose prediction then does not hold.
 
     Returns
     -------
@@ -52,9 +66,10 @@ def apply(model: nn.Module, policy: Policy, ranges: ActivationRanges | None = No
     ------
     InvalidInput
         When the policy names a layer that the network does not have or that cannot be quantised, gives two formats to
-        one weight, or holds a format without a quantizer; or when a range that a format needs is not known.
+        one weight, or holds a format without a quantizer; when a range that a format needs is not known; or when the
+        bank is another network's, lacks a format, or comes from another rounder than the policy's table.
     """
-    return Simulator(model).apply(policy, ranges)
+    return Simulator(model, bank, other_rounder=other_rounder).apply(policy, ranges)
 
 
 def check_policy(policy: object) -> None:
@@ -76,10 +91,17 @@ class Simulator:
     ----------
     model
         The network; it is untouched.
+    bank
+        The weights in every format; by default they are rounded to nearest.
+    other_rounder
+        Whether policies may come from a table of another rounder.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, bank: WeightBank | None = None, *, other_rounder: bool = False) -> None:
         self._model = model
+        self._bank = bank
+        self._other_rounder = other_rounder
+        self._checked: set[str] = set()
         self._modules = dict(model.named_modules(remove_duplicate=False))
         self._uses = uses_in(model)
         self._rounded: dict[tuple[str, Format], Tensor] = {}
@@ -87,6 +109,7 @@ class Simulator:
     def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
         check_policy(policy)
+        check_rounder("the policy", policy.rounder, self._bank, self._other_rounder)
         made = copy.deepcopy(self._model)
         ranges = policy.ranges if ranges is None else ranges
         copied = uses_in(made)
@@ -95,7 +118,7 @@ class Simulator:
             rounded: set[nn.Module] = set()
             for name, entry in self._distinct(policy).items():
                 weight = copied[name].weight
-                weight.copy_(self.rounded(name, entry.weights_only))
+                weight.copy_(self.rounded(name, entry))
                 # A deep copy keeps a shared parameter shared, but not two parameters that lie in the same memory.
                 for user in users[self._place(name)]:
                     copied[user].module.register_parameter(copied[user].attribute, weight)
@@ -157,10 +180,19 @@ class Simulator:
         return self._uses[name].weight
 
     def rounded(self, name: str, entry: Format) -> Tensor:
-        """The weight of a layer in a format of weights; raises InvalidInput where `layer` or the quantizer does."""
-        key = (name, entry)
+        """The weight of a layer in a format; raises InvalidInput where `layer`, the quantizer or the bank does."""
+        stored = entry.weights_only
+        bank = self._bank if stored != FLOAT else None
+        key = (name, stored if bank is None else entry)
         if key not in self._rounded:
-            self._rounded[key] = quantize(self.weight(name).detach(), entry, self.layer(name))
+            weight = self.weight(name).detach()
+            if bank is None:
+                self._rounded[key] = quantize(weight, stored, self.layer(name))
+            else:
+                if name not in self._checked:
+                    bank.check(self._model, [name])
+                    self._checked.add(name)
+                self._rounded[key] = bank.weight(name, entry, weight.dtype).to(weight.device)
         return self._rounded[key]
 
     def weight_bytes(self, policy: Policy) -> int:

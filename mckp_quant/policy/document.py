@@ -58,6 +58,7 @@ def policy_document(policy: Mapping[str, Any]) -> dict[str, Any]:
         "budgets": [_budget(each) for each in policy["budgets"]],
         "target": policy["target"],
         "table": policy["table"],
+        **({"rounder": policy["rounder"]} if policy["rounder"] else {}),
         **({} if policy["ranges"] is None else {"activation_ranges": policy["ranges"].document()}),
         "ties": [list(tied) for tied in policy["ties"]],
         "pinned": [{"layer": layer, "format": name} for layer, name in policy["pinned"]],
@@ -139,6 +140,7 @@ def policy_arguments(document: dict[str, Any], source: str) -> dict[str, Any]:
             ranges=None
             if document.get("activation_ranges") is None
             else ActivationRanges.from_document(document["activation_ranges"], source),
+            rounder=str(document.get("rounder", "")),
             made_by=str(field(document, "made_by", source)),
         )
 

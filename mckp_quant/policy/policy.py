@@ -81,6 +81,8 @@ class Policy:
         The digest of the table that it was made from.
     ranges
         The ranges of the inputs that its formats quantise; None where none has to be fixed, or they are not known.
+    rounder
+        What the weights are rounded by that its prediction is about; empty where nothing is predicted.
     made_by
         The program and its version.
 
@@ -110,6 +112,7 @@ class Policy:
     target: str = ""
     table: str = ""
     ranges: ActivationRanges | None = None
+    rounder: str = ""
     made_by: str = MADE_BY
 
     def __post_init__(self) -> None:
@@ -189,6 +192,7 @@ class Policy:
             unit=table.unit,
             table=table.digest,
             ranges=_ranges(table, formats),
+            rounder=table.rounder,
         )
         return policy._with_costs(table.layers)
 

@@ -5,14 +5,22 @@ Here numbers change; how much a network suffers from it is measured elsewhere. P
 
 from __future__ import annotations
 
+from .bank import WeightBank
+from .banking import round_weights
 from .calibration import calibrate_ranges
 from .encoded import EncodedWeight, decode_weight
+from .rounders import ROUNDERS, Gptq, Nearest
 from .weights import encode_weight, quantize
 
 __all__ = [
+    "ROUNDERS",
     "EncodedWeight",
+    "Gptq",
+    "Nearest",
+    "WeightBank",
     "calibrate_ranges",
     "decode_weight",
     "encode_weight",
     "quantize",
+    "round_weights",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -27,16 +27,13 @@ class EncodedWeight:
     ``(elements[c, i] - zero_points[c, g]) * (scales[c, g] * tensor_scale)``, where ``g = i // group_size`` or, without
     groups, 0; for ``"tensor"`` granularity there is one scale for all rows.
 
-    A format that is not built in, or leaves weights float, has no codes: then `scales` is None, and the elements are
-    the values themselves. They can be applied, and not packed.
-
     Attributes
     ----------
     elements
         ``(channels, row)``: whole numbers, or numbers of the format's small floating-point type, in any dtype that
         holds them.
     scales
-        ``(channels, groups)`` or ``(1, 1)``, rounded to what they are stored as; None where the elements are values.
+        ``(channels, groups)`` or ``(1, 1)``, rounded to what they are stored as.
     zero_points
         Whole numbers of the shape of `scales`; None for symmetric formats.
     tensor_scale
@@ -44,7 +41,7 @@ class EncodedWeight:
     """
 
     elements: Tensor
-    scales: Tensor | None
+    scales: Tensor
     zero_points: Tensor | None = None
     tensor_scale: float = 1.0
 
@@ -66,10 +63,10 @@ class EncodedWeight:
         -------
         encoded
             Codes as int8, or uint8 where they have a zero point; small floating-point numbers as float16; scales as the
-            format stores them. Values stay as they are.
+            format stores them.
         """
         scheme = entry.weight_scheme
-        if self.scales is None or scheme is None:
+        if scheme is None:
             return self
         codes = torch.float16
         if scheme.family == "integer":
@@ -83,7 +80,32 @@ class EncodedWeight:
         )
 
 
-def decode_weight(encoded: EncodedWeight, entry: Format, layer: Layer, dtype: torch.dtype = torch.float32) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class OpaqueWeight:
+    """A weight in a format that has no codes here: a user's own. It can be applied, and not packed.
+
+    Attributes
+    ----------
+    values
+        ``(channels, row)``, in the order of `channel_rows`.
+    """
+
+    values: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the values take in memory."""
+        return self.values.numel() * self.values.element_size()
+
+    def compact(self, entry: Format) -> OpaqueWeight:
+        """Itself: nothing is known of how the values could be stored."""
+        return self
+
+
+StoredWeight: TypeAlias = EncodedWeight | OpaqueWeight
+
+
+def decode_weight(encoded: StoredWeight, entry: Format, layer: Layer, dtype: torch.dtype = torch.float32) -> Tensor:
     """Give the weight that a runtime computes with.
 
     Parameters
@@ -107,16 +129,21 @@ def decode_weight(encoded: EncodedWeight, entry: Format, layer: Layer, dtype: to
     """
     scheme = entry.weight_scheme
     row = layer.elements // layer.known_channels
-    if tuple(encoded.elements.shape) != (layer.known_channels, row):
+    numbers = encoded.values if isinstance(encoded, OpaqueWeight) else encoded.elements
+    if tuple(numbers.shape) != (layer.known_channels, row):
         raise InvalidInput(
-            f"the codes of layer {layer.name!r} in {entry.name!r} have the shape {tuple(encoded.elements.shape)}, not "
+            f"the codes of layer {layer.name!r} in {entry.name!r} have the shape {tuple(numbers.shape)}, not "
             f"{(layer.known_channels, row)}: they are another layer's"
         )
-    if encoded.scales is None or scheme is None:
-        return from_channel_rows(encoded.elements.to(dtype), layer)
+    if isinstance(encoded, OpaqueWeight):
+        return from_channel_rows(numbers.to(dtype), layer)
+    if scheme is None:
+        raise InvalidInput(
+            f"layer {layer.name!r} has codes, but {entry.name!r} is no format that has any: they are another format's"
+        )
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     _check_scales(encoded, scheme, entry, layer)
-    elements = encoded.elements.to(wide)
+    elements = numbers.to(wide)
     if encoded.zero_points is not None:
         elements = elements - per_element(encoded.zero_points.to(wide), scheme, layer)
     scales = per_element(encoded.scales.to(wide), scheme, layer)
@@ -127,7 +154,6 @@ def decode_weight(encoded: EncodedWeight, entry: Format, layer: Layer, dtype: to
 
 
 def _check_scales(encoded: EncodedWeight, scheme: WeightScheme, entry: Format, layer: Layer) -> None:
-    assert encoded.scales is not None
     count = scheme.scales(layer)
     if encoded.scales.numel() != count or (encoded.zero_points is None) != scheme.symmetric:
         found = "no zero points" if encoded.zero_points is None else "zero points"

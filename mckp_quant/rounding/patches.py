@@ -101,7 +101,7 @@ def _spread(inputs: Tensor, strides: Sequence[int]) -> Tensor:
     """The input with zeros between its entries."""
     shape = [(size - 1) * step + 1 for size, step in zip(inputs.shape[2:], strides, strict=True)]
     spread = inputs.new_zeros(*inputs.shape[:2], *shape)
-    spread[(..., *(slice(None, None, step) for step in strides))] = inputs
+    spread[(slice(None), slice(None), *(slice(None, None, step) for step in strides))] = inputs
     return spread
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
-    from .encoded import EncodedWeight
+    from .encoded import StoredWeight
 
 NOTHING, INPUTS = "nothing", "inputs"  # what a rounder may need besides the weight
 
@@ -59,7 +59,7 @@ class Rounder(Protocol):
 
     def encode(
         self, weight: Tensor, layer: Layer, formats: Sequence[Format], inputs: InputStatistics | None
-    ) -> list[EncodedWeight]:
+    ) -> list[StoredWeight]:
         """Round a weight to formats.
 
         Parameters

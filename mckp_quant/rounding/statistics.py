@@ -112,7 +112,7 @@ _DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilat
 
 def _arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """Input, weight, and what comes after the bias."""
-    names = _LINEAR_NAMES
+    names: tuple[str, ...] = _LINEAR_NAMES
     if function is not LINEAR:
         names = _TRANSPOSED_NAMES if function in TRANSPOSED else _CONVOLUTION_NAMES
     given = {**_DEFAULTS, **dict(zip(names, args, strict=False)), **kwargs}

@@ -68,6 +68,9 @@ class SensitivityTable:
     classes
         How many classes the outputs tell apart, so that a loss can be set beside that of a guess; 0 where that is not
         known, or there are none.
+    rounder
+        What rounded the weights that the losses are about, with its options, such as ``"nearest"``; empty where that is
+        not known.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class SensitivityTable:
     ranges: ActivationRanges | None = None
     likelihood: str = ""
     classes: int = 0
+    rounder: str = ""
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -243,6 +247,7 @@ class SensitivityTable:
             "seed": self.seed,
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"classes": self.classes} if self.classes else {}),
+            **({"rounder": self.rounder} if self.rounder else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
@@ -289,6 +294,7 @@ class SensitivityTable:
             seed=seed,
             likelihood=str(document.get("likelihood", "")),
             classes=classes,
+            rounder=str(document.get("rounder", "")),
             activations=_activations(document, source),
             ranges=None
             if document.get("activation_ranges") is None

@@ -15,7 +15,7 @@ from ...errors import InvalidInput
 from ..arithmetic import SMALL_FLOATS
 from ..rounder import INPUTS
 from ..rows import channel_rows, computed_in, from_channel_rows
-from ..weights import check_weight
+from ..weights import check_weight, encode_weight
 from .columns import descend, inverse_factor, output_error, round_columns
 from .grids import FloatGrid, IntegerGrid, SignGrid
 from .nearest import nearest
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...formats.format import Format
     from ...formats.schemes import WeightScheme
     from ...layers import Layer
-    from ..encoded import EncodedWeight
+    from ..encoded import EncodedWeight, StoredWeight
     from ..rounder import InputStatistics
     from .grids import Grid
 
@@ -83,7 +83,7 @@ class Gptq:
 
     def encode(
         self, weight: Tensor, layer: Layer, formats: Sequence[Format], inputs: InputStatistics | None
-    ) -> list[EncodedWeight]:
+    ) -> list[StoredWeight]:
         """Round a weight to formats, see `Rounder.encode`.
 
         Without inputs, and for formats that have no codes, this is round-to-nearest.
@@ -94,7 +94,7 @@ class Gptq:
             As `quantize` does, and when the statistics are not of this layer.
         """
         check_weight(weight, layer)
-        made: list[EncodedWeight | None] = [None] * len(formats)
+        made: list[StoredWeight | None] = [None] * len(formats)
         coded = [at for at, entry in enumerate(formats) if entry.weight_scheme is not None]
         seen = inputs is not None and bool((inputs.rows > 0).any())
         if inputs is None or not seen:
@@ -168,7 +168,7 @@ class _Work:
 
     def encode(self, formats: Sequence[Format]) -> list[EncodedWeight]:
         """Round to formats of one kind."""
-        begun = [nearest(self.plain, entry, self.layer) for entry in formats]
+        begun = [encode_weight(self.plain, entry, self.layer) for entry in formats]
         tries = [_candidates(entry, self.options.scales) for entry in formats]
         groups, n, rows = self.weight.shape
         step = max(1, _CHUNK // (groups * n * sum(map(len, tries))))
@@ -177,7 +177,6 @@ class _Work:
         ]
         made = []
         for at, encoded in enumerate(begun):
-            assert encoded.scales is not None
             elements = torch.cat([piece[at][0] for piece in pieces], dim=1).reshape(encoded.elements.shape)
             scales = encoded.scales
             if scales.numel() > 1 or rows * groups == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..encoded import EncodedWeight
+from ..encoded import OpaqueWeight
 from ..rounder import NOTHING
 from ..rows import channel_rows
 from ..weights import encode_weight, quantize
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ...formats.format import Format
     from ...layers import Layer
+    from ..encoded import StoredWeight
     from ..rounder import InputStatistics
 
 
@@ -30,13 +31,13 @@ class Nearest:
 
     def encode(
         self, weight: Tensor, layer: Layer, formats: Sequence[Format], inputs: InputStatistics | None
-    ) -> list[EncodedWeight]:
+    ) -> list[StoredWeight]:
         """Round a weight to formats, see `Rounder.encode`; raises InvalidInput as `quantize` does."""
         return [nearest(weight, entry, layer) for entry in formats]
 
 
-def nearest(weight: Tensor, entry: Format, layer: Layer) -> EncodedWeight:
+def nearest(weight: Tensor, entry: Format, layer: Layer) -> StoredWeight:
     """The codes of `quantize`; its values where the format has no codes."""
     if entry.weight_scheme is not None:
         return encode_weight(weight, entry, layer)
-    return EncodedWeight(channel_rows(quantize(weight, entry, layer), layer), None)
+    return OpaqueWeight(channel_rows(quantize(weight, entry, layer), layer))

@@ -1,0 +1,191 @@
+"""A weight bank: the codes of every layer in every format, so that nothing that was rounded is rounded again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from ..errors import InvalidInput, unknown
+from ..network.fingerprint import tensor_digest
+from ..network.weight_uses import uses_in
+from .encoded import decode_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from torch import Tensor, nn
+
+    from ..formats.format import Format
+    from ..layers import Layer
+    from .encoded import StoredWeight
+
+
+class Store(Protocol):
+    """Where the codes of a bank are: in memory, or in a folder from which they are read when they are needed."""
+
+    def read(self, layer: Layer, entry: Format) -> StoredWeight:
+        """The codes of one of the bank's layers in one of its formats."""
+
+
+@dataclass(eq=False)
+class Memory:
+    """Codes in memory, by the names of layer and format."""
+
+    codes: dict[tuple[str, str], StoredWeight] = field(default_factory=dict)
+
+    def read(self, layer: Layer, entry: Format) -> StoredWeight:
+        """The codes of a layer in a format."""
+        return self.codes[layer.name, entry.name]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightBank:
+    """The weights of a network in every format of a menu, as one rounder made them.
+
+    A format is kept under its whole name: in ``w4a8`` weights were rounded for inputs of eight bits, and in ``w4`` for
+    others. Formats that leave weights float, such as ``a8``, need no codes and are not here.
+
+    Attributes
+    ----------
+    layers
+        The layers.
+    formats
+        The formats of their weights.
+    rounder
+        The rounder with its options, such as ``"gptq(damping=0.01)"``.
+    target
+        The export target whose storage the scales have; empty for the formats' own.
+    weights
+        From the name of a layer to the digest of its float weight.
+    data
+        The digest of the batches that the inputs come from; empty where none were used.
+    samples
+        How many samples that were.
+    as_nearest
+        The layers that were rounded to nearest, because no input of theirs was seen.
+    store
+        Where the codes are.
+    """
+
+    layers: tuple[Layer, ...]
+    formats: tuple[Format, ...]
+    rounder: str
+    target: str
+    weights: Mapping[str, str]
+    data: str
+    samples: int
+    as_nearest: tuple[str, ...]
+    store: Store = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Forty hexadecimal digits that tell this bank from any other: rounder, target, weights, data, formats."""
+        parts = (self.rounder, self.target, self.data, self.as_nearest, sorted(self.weights.items()))
+        names = [entry.name for entry in self.formats]
+        return hashlib.sha256(repr((parts, names)).encode()).hexdigest()[:40]
+
+    def layer(self, name: str) -> Layer:
+        """The layer of this name, or whose weight the module of this name shares; raises InvalidInput for another."""
+        found = next((layer for layer in self.layers if name in (layer.name, *layer.ties)), None)
+        if found is None:
+            raise unknown("layer of the bank", name, [layer.name for layer in self.layers])
+        return found
+
+    def holds(self, name: str, entry: Format) -> bool:
+        """Whether there are codes for a layer in a format."""
+        known = any(name in (layer.name, *layer.ties) for layer in self.layers)
+        return known and any(entry.name == own.name for own in self.formats)
+
+    def encoded(self, name: str, entry: Format) -> StoredWeight:
+        """Give the codes of a layer in a format.
+
+        Parameters
+        ----------
+        name
+            The layer's name, or that of another module with the same weight.
+        entry
+            The format.
+
+        Returns
+        -------
+        encoded
+            Codes, scales and zero points.
+
+        Raises
+        ------
+        InvalidInput
+            When the bank lacks the layer or the format.
+        """
+        layer = self.layer(name)
+        if all(entry.name != own.name for own in self.formats):
+            raise InvalidInput(
+                f"the bank holds no weights in {entry.name!r}, but in {', '.join(own.name for own in self.formats)}: "
+                "round the network to this format too"
+            )
+        return self.store.read(layer, entry)
+
+    def weight(self, name: str, entry: Format, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The weight of a layer in a format, ``layer.shape``; raises InvalidInput as `encoded` does."""
+        return decode_weight(self.encoded(name, entry), entry, self.layer(name), dtype)
+
+    def check(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
+        """Refuse a network whose weights are not those that were rounded.
+
+        Parameters
+        ----------
+        model
+            The float network.
+        names
+            The layers that matter; None for all of the bank's.
+
+        Raises
+        ------
+        InvalidInput
+            When a layer is missing, or its weight differs.
+        """
+        uses = uses_in(model)
+        for layer in self.layers if names is None else [self.layer(name) for name in names]:
+            if layer.name not in uses:
+                raise InvalidInput(f"the bank has a layer {layer.name!r}, which the network lacks: it is another's")
+            if tensor_digest(uses[layer.name].weight) != self.weights[layer.name]:
+                raise InvalidInput(
+                    f"the weight of layer {layer.name!r} is not the one that the bank was rounded from: round this "
+                    "network's weights, with round_weights"
+                )
+
+
+def rounder_of_bank(bank: WeightBank | None) -> str:
+    """What weights are rounded by: the bank's rounder, round-to-nearest without a bank."""
+    return "nearest" if bank is None else bank.rounder
+
+
+def check_rounder(what: str, rounder: str, bank: WeightBank | None, other_rounder: bool) -> None:
+    """Refuse weights of one rounder for what was predicted with another.
+
+    Parameters
+    ----------
+    what
+        What was predicted, such as ``"the policy"``.
+    rounder
+        The rounder that its prediction is about; empty where there is none.
+    bank
+        The weights; None for round-to-nearest.
+    other_rounder
+        Whether the user wants it nevertheless.
+
+    Raises
+    ------
+    InvalidInput
+        When they differ.
+    """
+    own = rounder_of_bank(bank)
+    if not rounder or rounder == own or other_rounder:
+        return
+    cure = "give the bank that its table was measured with" if bank is None else "give its own bank"
+    raise InvalidInput(
+        f"{what} is about weights rounded by {rounder}, but these are rounded by {own}: {cure} (bank=), or say "
+        "other_rounder=True, and the prediction does not hold"
+    )
