@@ -108,8 +108,7 @@ def readable(source: str) -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         reason = reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]} ..."
         raise InvalidInput(
-            f"{source} has an entry that cannot be read ({reason}): it is damaged, was edited by hand or is something "
-            "else; make it again"
+            f"{source} cannot be read ({reason}): it is damaged, was edited by hand or is something else; make it again"
         ) from error
 
 

@@ -98,7 +98,7 @@ def test_the_current_folder_is_an_output_like_any_other(tmp_path: Path, monkeypa
 )
 def test_damaged_artefacts_are_named(name: str, document: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / name).write_text(json.dumps(document))
-    with pytest.raises(InvalidInput, match=r"cannot be read \((Key|Type|Attribute)Error: .*\): it is damaged, or of a"):
+    with pytest.raises(InvalidInput, match=rf"{name}' cannot be read \(.*\): it is damaged, was edited by hand"):
         read_policy(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_gguf_files_that_were_cut_off_are_refused(tmp_path: Path, needs: Callabl
     whole = (tmp_path / "made" / "model.gguf").read_bytes()
     for size in (*range(0, len(whole), 13), len(whole) - 1):
         (tmp_path / "cut.gguf").write_bytes(whole[:size])
-        with pytest.raises(InvalidInput, match="cannot read the GGUF file"):
+        with pytest.raises(InvalidInput, match=r"^the GGUF file '.*cut.gguf' cannot be read \(.*make it again$"):
             read_policy(tmp_path / "cut.gguf")
 
 
@@ -125,7 +125,7 @@ def test_places_without_an_artefact_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="holds no JSON object"):
         read_policy(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(InvalidInput, match=r"cannot read '.*a.json': Expecting"):
+    with pytest.raises(InvalidInput, match=r"'.*a.json' is not whole JSON \(line 1, column 2: Expecting"):
         read_policy(tmp_path / "a.json")
 
 
@@ -136,5 +136,5 @@ def test_files_of_another_kind_are_refused(
     needs(target)
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(b"this is a letter to a friend, and no network at all")
-    with pytest.raises(InvalidInput, match=r"cannot read the GGUF file|is no ONNX graph|holds no weight"):
+    with pytest.raises(InvalidInput, match=rf"^the (GGUF file|ONNX graph) '.*a.{suffix}' cannot be read"):
         read_policy(path)
