@@ -44,6 +44,7 @@ EXPORTERS: dict[str, Exporter] = {
     "json": Json(),
     "onnxruntime": OnnxRuntime(),
     "onnxruntime_nbits": OnnxRuntimeNBits(),
+    "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),
 }

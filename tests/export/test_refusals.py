@@ -59,16 +59,19 @@ def test_what_a_target_cannot_take_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fused_layers_with_different_formats_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
-    needs("vllm")
+@pytest.mark.parametrize("target", ["vllm", "sglang"])
+def test_fused_layers_with_different_formats_are_refused(
+    target: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
     network = llama()
     names = [layer.name for layer in network.layers if layer.kind == "linear"]
     formats = ["w8" if "k_proj" in name else "w4" for name in names]
     policy = Policy(tuple(names), tuple(map(Format.named, formats)))
     with pytest.raises(
-        InvalidInput, match=r"vllm fuses the layers .*q_proj, .*k_proj, .*v_proj, but .*'w4' and .*'w8'"
+        InvalidInput, match=rf"{target} fuses the layers .*q_proj, .*k_proj, .*v_proj, but .*'w4' and .*'w8'"
     ):
-        export(policy, "vllm", model=network.model, output=tmp_path / "made")
+        export(policy, target, model=network.model, output=tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
 
