@@ -101,7 +101,9 @@ def readable(source: str) -> Iterator[None]:
     except PackageMissing:
         raise
     except InvalidInput as error:
-        if source in str(error):
+        if source in str(error) or f"{source.removesuffix(chr(39))}{os.sep}" in str(
+            error
+        ):  # the folder, or what is in it
             raise
         raise InvalidInput(f"{source} does not fit together: {error}") from error
     except Exception as error:

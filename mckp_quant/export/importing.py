@@ -79,8 +79,7 @@ def _in_folder(folder: Path) -> Mapping[str, Format]:
     if (folder / from_torchao.CONFIG).exists():
         return _torchao(folder, from_torchao.read_config(folder / from_torchao.CONFIG))
     if (folder / "config.json").exists():
-        with readable(f"the configuration {str(folder / 'config.json')!r}"):
-            found_formats = _checkpoint(folder, _json(folder / "config.json").get("quantization_config") or {})
+        found_formats = _checkpoint(folder, _json(folder / "config.json"))
         if found_formats is not None:
             return found_formats
     raise InvalidInput(
@@ -89,14 +88,18 @@ def _in_folder(folder: Path) -> Mapping[str, Format]:
     )
 
 
-def _checkpoint(folder: Path, said: Mapping[str, Any]) -> Mapping[str, Format] | None:
-    if said.get("quant_method") == "torchao":
-        return _torchao(folder, said["quant_type"]["default"])
-    if said.get("quant_method") == "compressed-tensors":
+def _checkpoint(folder: Path, document: Mapping[str, Any]) -> Mapping[str, Format] | None:
+    with readable(f"the configuration {str(folder / 'config.json')!r}"):
+        said = document.get("quantization_config") or {}
+        method = said.get("quant_method")
+        config = said["quant_type"]["default"] if method == "torchao" else said
+    if method == "torchao":
+        return _torchao(folder, config)
+    if method == "compressed-tensors":
         state: dict[str, Any] = {}
         for file in sorted(folder.glob("*.safetensors")):
             state |= from_compressed_tensors.read_state(file)
-        return _formats(from_compressed_tensors.stored_layers(state, said))
+        return _formats(from_compressed_tensors.stored_layers(state, config))
     return None
 
 
