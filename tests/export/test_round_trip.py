@@ -110,7 +110,10 @@ def test_gguf_files_that_were_cut_off_are_refused(tmp_path: Path, needs: Callabl
     whole = (tmp_path / "made" / "model.gguf").read_bytes()
     for size in (*range(0, len(whole), 13), len(whole) - 1):
         (tmp_path / "cut.gguf").write_bytes(whole[:size])
-        with pytest.raises(InvalidInput, match=r"^the GGUF file '.*cut.gguf' (cannot be read \(.*make|does not fit together: .*get) it again$"):
+        with pytest.raises(
+            InvalidInput,
+            match=r"^the GGUF file '.*cut.gguf' (cannot be read \(.*make|does not fit together: .*get) it again$",
+        ):
             read_policy(tmp_path / "cut.gguf")
 
 

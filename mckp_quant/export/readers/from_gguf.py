@@ -190,7 +190,9 @@ def _check_metadata(file: BinaryIO) -> None:
 
     def skip(count: int) -> None:
         if file.tell() + count > size:
-            raise InvalidInput(f"its metadata say that {count:,} bytes follow at byte {file.tell():,} of {size:,}; {_CURE}")
+            raise InvalidInput(
+                f"its metadata say that {count:,} bytes follow at byte {file.tell():,} of {size:,}; {_CURE}"
+            )
         file.seek(count, os.SEEK_CUR)
 
     def value(kind: int, depth: int) -> None:
