@@ -60,6 +60,8 @@ _PLAIN = (
     (re.compile(r"('[^']*' is not a valid float( range)?|Input should be a valid number.*)\.?"), "give a number"),
     (re.compile(r"('[^']*' is not a valid bool(ean)?|Input should be a valid boolean.*)\.?"), "give true or false"),
 )
+_SUBJECT = re.compile(r"(\w+) is (?=['\d-]|nan|inf|None)")  # of an error about one argument
+_KEYWORD = re.compile(r"(?<![\w'\"-])([a-z_]+)=(?:'([\w./:-]*)'|(?=[\s,;:.)]|$))")  # method='measured_kl', layers=
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LISTED = re.compile(r"\n- ")  # of errors, a list keeps its lines; whatever else is in one becomes one line
 # Options that have another name now, or are another command's.
@@ -174,7 +176,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
     except (InvalidInput, InvalidProblem, PackageMissing) as error:
-        return _say(error, WRONG_INPUT)
+        return _say(in_options(str(error)), WRONG_INPUT)
     except OSError as error:
         return _say(error.strerror if error.strerror and error.filename is None else error, WRONG_INPUT)
     except _UsageError as error:
@@ -188,6 +190,23 @@ def _run(arguments: Sequence[str] | None) -> int:
     if code == INTERRUPTED:  # newer typers turn Ctrl-C into this code and say nothing
         return _say("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else DONE
+
+
+def in_options(words: str) -> str:
+    """An error of the library as the command line says it: ``--max-batches`` for ``max_batches``, and so on."""
+    commands: Any = typer.main.get_command(application)
+    names: dict[str, str] = {}
+    for each in commands.commands.values():
+        for parameter in each.params:
+            option = max(parameter.opts, key=len)
+            if option.startswith("--"):
+                names.setdefault(parameter.name, option)
+    first = _SUBJECT.match(words)
+    if first is not None and first[1] in names:
+        words = names[first[1]] + words[first.end(1) :]
+    return _KEYWORD.sub(
+        lambda found: " ".join(filter(None, (names[found[1]], found[2]))) if found[1] in names else found[0], words
+    )
 
 
 def _say(error: object, code: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..common.documents import PREFIX, write_document
+from ..common.files import temporary_folder
 from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
@@ -116,8 +116,8 @@ def _in_place_of(output: Path) -> Iterator[Path]:
     if not (output / REPORT).is_file():
         yield output
         return
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.resolve().parent) as temporary:
-        made, earlier = Path(temporary) / "made", Path(temporary) / "earlier"
+    with temporary_folder(output.resolve().parent) as temporary:
+        made, earlier = temporary / "made", temporary / "earlier"
         yield made
         output.rename(earlier)
         made.rename(output)

@@ -101,15 +101,16 @@ def readable(source: str) -> Iterator[None]:
     except PackageMissing:
         raise
     except InvalidInput as error:
-        if source in str(error):
+        if source in str(error) or f"{source.removesuffix(chr(39))}{os.sep}" in str(
+            error
+        ):  # the folder, or what is in it
             raise
         raise InvalidInput(f"{source} does not fit together: {error}") from error
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         reason = reason if len(reason) <= _SHOWN else f"{reason[:_SHOWN]} ..."
         raise InvalidInput(
-            f"{source} has an entry that cannot be read ({reason}): it is damaged, was edited by hand or is something "
-            "else; make it again"
+            f"{source} cannot be read ({reason}): it is damaged, was edited by hand or is something else; make it again"
         ) from error
 
 

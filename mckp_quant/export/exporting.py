@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.metadata
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +32,7 @@ from .writers.to_onnxruntime_nbits import OnnxRuntimeNBits
 from .writers.to_torchao import Torchao
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..formats.format import Format
     from ..policy.policy import Policy
@@ -44,12 +47,14 @@ EXPORTERS: dict[str, Exporter] = {
     "json": Json(),
     "onnxruntime": OnnxRuntime(),
     "onnxruntime_nbits": OnnxRuntimeNBits(),
+    "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),
 }
 
 REPORT = "export.json"
 POLICY = "policy.json"
+_OF_THE_SYSTEM = re.compile(r"I/O error: (.*) \(os error (\d+)\)")  # as safetensors says it
 _NAMED = 4  # fused layers that an error names
 
 
@@ -113,7 +118,8 @@ def export(
     with temporary_folder(folder.parent) as temporary:
         made = temporary / folder.name
         made.mkdir()
-        notes = exporter.write(job, made)
+        with _saying_where(output):
+            notes = exporter.write(job, made)
         report = ExportReport(
             target=exporter.name,
             output=Path(output),
@@ -132,6 +138,21 @@ def export(
             folder.rmdir()
         shutil.move(made, folder)
     return report
+
+
+@contextlib.contextmanager
+def _saying_where(output: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an error of the disk the name of what is written: the libraries that write say little, each its own way."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or f"the disk is full, or files may not be so large ({error})"
+        raise OSError(error.errno or errno.ENOSPC, f"cannot write {os.fspath(output)!r}: {reason}") from error
+    except Exception as error:
+        found = _OF_THE_SYSTEM.search(str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[2]), f"cannot write {os.fspath(output)!r}: {found[1]}") from error
 
 
 def _with_bits(job: Job) -> Policy:

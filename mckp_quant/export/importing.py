@@ -78,19 +78,29 @@ def _in_folder(folder: Path) -> Mapping[str, Format]:
         return formats_in(folder / DOCUMENT)
     if (folder / from_torchao.CONFIG).exists():
         return _torchao(folder, from_torchao.read_config(folder / from_torchao.CONFIG))
-    config = _json(folder / "config.json") if (folder / "config.json").exists() else {}
-    said = config.get("quantization_config") or {}
-    if said.get("quant_method") == "torchao":
-        return _torchao(folder, said["quant_type"]["default"])
-    if said.get("quant_method") == "compressed-tensors":
-        state: dict[str, Any] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            state |= from_compressed_tensors.read_state(file)
-        return _formats(from_compressed_tensors.stored_layers(state, said))
+    if (folder / "config.json").exists():
+        found_formats = _checkpoint(folder, _json(folder / "config.json"))
+        if found_formats is not None:
+            return found_formats
     raise InvalidInput(
         f"the folder {str(folder)!r} holds no artefact that can be read: one .onnx, one .gguf, {DOCUMENT}, "
         f"{from_torchao.CONFIG}, or a config.json with a quantization_config of torchao or compressed-tensors"
     )
+
+
+def _checkpoint(folder: Path, document: Mapping[str, Any]) -> Mapping[str, Format] | None:
+    with readable(f"the configuration {str(folder / 'config.json')!r}"):
+        said = document.get("quantization_config") or {}
+        method = said.get("quant_method")
+        config = said["quant_type"]["default"] if method == "torchao" else said
+    if method == "torchao":
+        return _torchao(folder, config)
+    if method == "compressed-tensors":
+        state: dict[str, Any] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            state |= from_compressed_tensors.read_state(file)
+        return _formats(from_compressed_tensors.stored_layers(state, config))
+    return None
 
 
 def _torchao(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Format]:

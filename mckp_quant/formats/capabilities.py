@@ -224,6 +224,8 @@ TARGETS: dict[str, Capability] = {
     # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.
     "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
     "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("vllm",)),
+    # SGLang takes packed integers without zero points only.
+    "sglang": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), symmetric=True, ties=("sglang",)),
     "modelopt": _MODELOPT,
     "tensorrt_llm": replace(_MODELOPT, ties=("tensorrt_llm",)),
     "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),

@@ -77,7 +77,7 @@ def discover(model: nn.Module, batch: object, names: Collection[str] | None = No
     for first, *ties in groups:
         users = {uses[name] for name in (first, *ties)}
         if not any(use.module in called or isinstance(use.module, nn.Embedding) for use in users):
-            logger.warning("layer %r is never called as a module: its operations are counted as 0", first)
+            logger.warning("the first sample never calls layer %r as a module: its operations there count as 0", first)
         layers.append(
             Layer(
                 name=first,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -238,8 +239,11 @@ def _split(text: str) -> list[object]:
 def quoted(text: str) -> str:
     """Text for a cell of a CSV file, such that `unquoted` gives it back and no spreadsheet takes it for a formula.
 
-    Text that begins like a formula, has blanks at an end, or begins with a quote is put between single quotes.
+    Text that begins like a formula, has blanks at an end, or begins with a quote is put between single quotes. Text
+    with what cannot be seen, or what turns the direction of writing, is put there as JSON, which escapes it.
     """
+    if not text.isprintable():
+        return f"{_QUOTE}{json.dumps(text)}{_QUOTE}"
     odd = text[:1] in _FORMULA or text != text.strip() or text.startswith(_QUOTE)
     return f"{_QUOTE}{text}{_QUOTE}" if odd and text else text
 
@@ -249,4 +253,9 @@ def unquoted(raw: object) -> object:
     if not isinstance(raw, str):
         return raw
     text = raw.strip()
-    return text[1:-1] if len(text) > 2 and text[0] == text[-1] == _QUOTE else text
+    if len(text) <= 2 or not text[0] == text[-1] == _QUOTE:
+        return text
+    if text[1] == text[-2] == '"' and "\\" in text:
+        with contextlib.suppress(ValueError):
+            return str(json.loads(text[1:-1]))
+    return text[1:-1]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from .raw import Cell, RawTable
 
+UNKNOWN_UNIT = "(unit not given)"  # stands behind a number in reports, where a unit would
+
 logger = logging.getLogger(__name__)
 
 
@@ -192,6 +194,7 @@ def _handle_rises(
 
 def _about(raw: RawTable) -> dict[str, Any]:
     about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
+    about.setdefault("unit", UNKNOWN_UNIT)  # what a foreign file counts need not be nats; files of our own say it
     for key in ("samples", "seed", "classes"):
         if raw.about.get(key):
             about[key] = cells.whole(raw.about[key], Place(raw.source, "of the heading", key))

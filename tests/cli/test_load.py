@@ -196,18 +196,14 @@ def test_files_that_are_no_npz_are_refused(tmp_path: Path, content: bytes | None
     path = tmp_path / "data.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(
-        InvalidInput, match=r"data '.*data.npz'.*(No such file|has an entry that cannot be read .BadZipFile)"
-    ):
+    with pytest.raises(InvalidInput, match=r"data '.*data.npz'.*(No such file|cannot be read .BadZipFile)"):
         load_batches(str(path), 2)
 
 
 def test_plain_array_under_the_name_of_an_archive_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "data.npz").open("wb") as file:
         np.save(file, np.zeros(3))
-    with pytest.raises(
-        InvalidInput, match=r"data '.*data.npz'.*(No such file|has an entry that cannot be read .BadZipFile)"
-    ):
+    with pytest.raises(InvalidInput, match=r"data '.*data.npz'.*(No such file|cannot be read .BadZipFile)"):
         load_batches(str(tmp_path / "data.npz"), 2)
 
 

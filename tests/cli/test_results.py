@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,11 @@ def test_an_export_may_run_again_and_other_folders_are_kept(here: Path, capsys: 
     assert main(command) == 2
     assert "-o 'out/export.json' exists already and was made from other inputs" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
+    stray = here / ".mckp-quant-00000000-1-0123456789abcdef.tmp"
+    (stray / "made").mkdir(parents=True)
+    os.utime(stray, (0, 0))
+    assert main([*command, "--force"]) == 0
+    assert not stray.exists()  # of a run that was killed while it replaced an export
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
     assert main(["export", "policy.json", "--to", "json", "-o", "mine", "--force"]) == 2

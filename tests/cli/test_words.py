@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mckp_quant.cli import main
+from mckp_quant.cli.entry import in_options
 from mckp_quant.cli.networks import Source
 from mckp_quant.tables import read_costs
 
@@ -145,6 +146,32 @@ def test_a_target_that_takes_no_cheap_format_says_so(here: Path, capsys: pytest.
         "the target 'vllm' leaves out w4g128 for 'l0', 'l1', 'l2' and 2 more layers: rows of 1420 weights are no "
         "multiple of 128"
     ) in err
+
+
+def test_losses_without_a_unit_are_not_called_nats(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "layer,kind,shape,w2,w8\nl0,linear,8x16,1,0.1\nl1,linear,8x16,3,0.1\n"
+    for head, words in (("", "(unit not given)"), ("# unit: perplexity\n", "perplexity")):
+        Path("own.csv").write_text(head + rows)
+        assert main(["solve", "own.csv", "--budget", "weight_bytes=60%"]) == 0
+        out = capsys.readouterr().out
+        assert words in out
+        assert "nats" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said_as"),
+    [
+        ("max_batches is 0: it must be at least 1", "--max-batches is 0: it must be at least 1"),
+        ("seed is -1: it must be", "--seed is -1: it must be"),
+        ("seconds is nan: give", "--seconds is nan: give"),
+        ("use method='measured_kl', or layers=, or", "use --method measured_kl, or --layers, or"),
+        ("name the other layers with layers=", "name the other layers with --layers"),
+        ("seed is a word", "seed is a word"),
+        ("layer 'method=a' has my_seed='x' and unheard='y'", "layer 'method=a' has my_seed='x' and unheard='y'"),
+    ],
+)
+def test_errors_of_the_library_name_the_options_of_the_command_line(words: str, said_as: str) -> None:
+    assert in_options(words) == said_as
 
 
 def test_help_says_which_output_is_needed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,10 +57,10 @@ def test_plain_arrays_come_back_as_they_were(tmp_path_factory: Any, array: np.nd
         (npy("[('a', '<f8')]", "(1,)", b"12345678"), "give numbers or text"),
         (npy("'<U1'", "(1,)", struct.pack("<I", 0x110000)), "its text holds what is no character"),
         (npy("'<U1'", "(1,)", struct.pack("<I", 0xD800)), "its text holds what is no character"),
-        (npy("'<f8'", "(1,", b"12345678"), "has an entry that cannot be read"),
+        (npy("'<f8'", "(1,", b"12345678"), "cannot be read"),
         (npy("'<f8'", "()", b"", b"\x03\x00"), r"its form is \(3, 0\)"),
-        (b"hello", "has an entry that cannot be read"),
-        (b"", "has an entry that cannot be read"),
+        (b"hello", "cannot be read"),
+        (b"", "cannot be read"),
     ],
 )
 def test_members_that_are_no_plain_array_are_named(tmp_path: Path, content: bytes, words: str) -> None:
@@ -102,8 +102,8 @@ def test_archives_of_other_kinds_are_refused(tmp_path: Path) -> None:
     at = content.find(struct.pack("<d", 2.0))
     content[at] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"t.npz', array 'loss' has an entry .*BadZipFile: Bad CRC-32"):
+    with pytest.raises(InvalidInput, match=r"t.npz', array 'loss' cannot be read .BadZipFile: Bad CRC-32"):
         read_npz_arrays(path, "table")
     path.write_bytes(b"PK")
-    with pytest.raises(InvalidInput, match=r"t.npz' has an entry .*BadZipFile: File is not a zip file"):
+    with pytest.raises(InvalidInput, match=r"t.npz' cannot be read .BadZipFile: File is not a zip file"):
         npz_names(path, "table")

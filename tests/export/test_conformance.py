@@ -115,7 +115,7 @@ def test_targets_refuse_what_their_row_of_capabilities_does_not_take(
     check_refusals(EXPORTERS[target], NETWORKS["mixed"](), tmp_path)
 
 
-@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf"])
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "sglang", "gguf"])
 def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that_were_budgeted(
     target: str, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:
@@ -128,7 +128,7 @@ def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that
     table = SensitivityTable(network.layers, formats, loss, np.full(loss.shape, np.nan))
     policy = allocate(table, {"weight_bytes": "40%"}, target=target).policy
     assert len({entry.name for entry in policy.formats}) > 1
-    if target == "vllm":
+    if target in ("vllm", "sglang"):
         assert any("q_proj" in name for names in policy.ties for name in names)
     policy = network.with_ranges(policy)
     to, folder = _exporter(target), tmp_path / "made"

@@ -59,16 +59,19 @@ def test_what_a_target_cannot_take_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fused_layers_with_different_formats_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
-    needs("vllm")
+@pytest.mark.parametrize("target", ["vllm", "sglang"])
+def test_fused_layers_with_different_formats_are_refused(
+    target: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
     network = llama()
     names = [layer.name for layer in network.layers if layer.kind == "linear"]
     formats = ["w8" if "k_proj" in name else "w4" for name in names]
     policy = Policy(tuple(names), tuple(map(Format.named, formats)))
     with pytest.raises(
-        InvalidInput, match=r"vllm fuses the layers .*q_proj, .*k_proj, .*v_proj, but .*'w4' and .*'w8'"
+        InvalidInput, match=rf"{target} fuses the layers .*q_proj, .*k_proj, .*v_proj, but .*'w4' and .*'w8'"
     ):
-        export(policy, "vllm", model=network.model, output=tmp_path / "made")
+        export(policy, target, model=network.model, output=tmp_path / "made")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,3 +264,33 @@ def test_bias_or_norm_that_was_changed_or_lost_is_seen(tmp_path: Path, target: s
     safetensors.torch.save_file(lost, path, metadata=metadata)
     with pytest.raises(ExportMismatch, match=f"{target}: the tensor '1.bias' of the network is not in the artefact"):
         exporter.read(tmp_path / "made", job)
+
+
+class Full(Json):
+    """Fails to write as the libraries do where a disk is full."""
+
+    def __init__(self, error: Exception) -> None:
+        object.__setattr__(self, "error", error)
+
+    def write(self, job: Job, folder: Path) -> tuple[str, ...]:
+        raise self.error  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("error", "number", "words"),
+    [
+        (OSError(28, "No space left on device"), 28, "No space left on device"),
+        (OSError("589824 requested and 19360 written"), 28, r"the disk is full, or files may not be so large \(589824"),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), 27, "File too large"),
+    ],
+)
+def test_a_full_disk_is_said_with_the_name_of_the_output(
+    error: Exception, number: int, words: str, tmp_path: Path
+) -> None:
+    policy = Policy(("a",), (Format.named("w4"),))
+    with pytest.raises(OSError, match=rf"cannot write '.*made': {words}") as raised:
+        export(policy, Full(error), output=tmp_path / "made")
+    assert raised.value.errno == number
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError, match="odd"):
+        export(policy, Full(ZeroDivisionError("odd")), output=tmp_path / "made")

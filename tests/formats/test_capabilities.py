@@ -57,6 +57,9 @@ OWN = {name: Format(name, 4, stored_bits=lambda layer: 4 * layer.elements) for n
         ("torchao", SHARED, "w8a8d", "it shares its weight with twin, which would be stored twice"),
         ("torchao", SHARED, "float", ""),
         ("onnxruntime_nbits", SHARED, "w4g32", "it shares its weight with twin, which would be stored twice"),
+        ("vllm", LINEAR, "w4g32z", ""),
+        ("sglang", LINEAR, "w4g32", ""),
+        ("sglang", LINEAR, "w4g32z", "no zero points of weights"),
         ("vllm", SHARED, "w4", "it shares its weight with twin, which would be stored twice"),
     ],
 )

@@ -78,7 +78,7 @@ def test_shared_weights_are_one_layer_with_the_operations_of_all_calls(caplog: p
         Layer("special", "linear", (4, 4), 4, 5 * 16),
         Layer("idle", "linear", (5, 4), 5, 0),
     )
-    assert "layer 'idle' is never called as a module" in caplog.text
+    assert "the first sample never calls layer 'idle' as a module" in caplog.text
 
 
 def test_embeddings_cost_no_operations_and_are_not_reported_as_idle(caplog: pytest.LogCaptureFixture) -> None:

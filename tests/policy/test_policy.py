@@ -232,11 +232,11 @@ def spoil(document: dict[str, Any], change: str) -> dict[str, Any]:
         ("missing", r"the policy '.*policy.json' lacks the field 'costs'"),
         ("format", "does not fit together: unknown format 'w7'"),
         ("layers", r"has layers = {}: it must be a list"),
-        ("entry", "has an entry that cannot be read"),
-        ("number", r"has an entry that cannot be read \(ValueError: could not convert"),
+        ("entry", "cannot be read"),
+        ("number", r"cannot be read \(ValueError: could not convert"),
         ("bits", r"has stored_bits = .ten.: it must be a whole number"),
         ("twice", "does not fit together: layer 'a' stands twice"),
-        ("budget", r"has an entry that cannot be read \(KeyError: 'asked'"),
+        ("budget", r"cannot be read \(KeyError: 'asked'"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, change: str, words: str) -> None:

@@ -191,7 +191,7 @@ def test_ranges_survive_their_file_and_damaged_files_are_refused(tmp_path: Path)
     assert ActivationRanges.load(file) == ranges
     for entry, words in [
         ({"layer": "0", "scheme": "a4", "low": 3, "high": 1}, "for a4 is 3.0 to 1.0"),
-        ({"layer": "0", "scheme": "a4", "low": 3}, "has activation ranges that cannot be read .KeyError: 'high'"),
+        ({"layer": "0", "scheme": "a4", "low": 3}, "the file cannot be read .KeyError: 'high'"),
     ]:
         with pytest.raises(InvalidInput, match=words):
             ActivationRanges.from_document({**ranges.document(), "ranges": [entry]}, "the file")

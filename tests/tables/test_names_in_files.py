@@ -105,3 +105,13 @@ def test_joined_names_are_plain_where_they_can_be() -> None:
 def test_names_that_no_file_can_hold_are_refused_at_once(name: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be written: it holds half a character, or zero"):
         Layer(name, "linear", (2, 2), 2, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u202eb", "\u2066x\u2069", "\x1b[31m", "a\nb", "\u200b", "b\u2028", "\ufeff", "=\u202e"]
+)
+def test_what_cannot_be_seen_stands_escaped_in_a_csv(name: str) -> None:
+    cell = cells.quoted(name)
+    assert cell.isprintable()
+    assert cells.unquoted(cell) == name
+    assert cells.unquoted("'\"a\\q\"'") == '"a\\q"'  # no JSON: as it stands between the quotes

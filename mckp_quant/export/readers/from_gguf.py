@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...common.files import check_regular, read_text, readable
+from ...common.files import check_regular, opened, read_text, readable
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
@@ -18,6 +20,7 @@ from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
     from ...layers import Layer
 
@@ -28,6 +31,12 @@ PLAIN = ("F64", "F32", "F16", "BF16")  # what float weights are stored in
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _FLOAT = Format.named("float")
+
+_START = 24  # bytes before the metadata: four letters, the version, the numbers of tensors and of entries
+_WIDTH = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of a value, by its kind
+_STRING, _ARRAY = 8, 9
+_MOST_LEVELS = 8
+_CURE = "the file was cut off or is damaged, get it again"
 
 
 def block_format(kind: str, *, halves: bool = False) -> Format:
@@ -160,7 +169,50 @@ def _reader(path: Path) -> Any:
     gguf = require("gguf", EXTRA)
     check_regular(path, "GGUF file")
     with readable(f"the GGUF file {str(path)!r}"):
+        with opened(path, "GGUF file") as file:
+            _check_metadata(file)
         return gguf.GGUFReader(path)
+
+
+def _check_metadata(file: BinaryIO) -> None:
+    """Refuse metadata that are longer than the file: the package would count through them without an end."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(_START)
+    if len(start) < _START or not start.startswith(b"GGUF"):
+        return  # the package says what it is not
+    order = "<" if start[4:6] != b"\0\0" else ">"
+    (entries,) = struct.unpack_from(f"{order}Q", start, 16)
+
+    def number(code: str) -> int:
+        (found,) = struct.unpack(order + code, file.read(struct.calcsize(code)))
+        return int(found)
+
+    def skip(count: int) -> None:
+        if file.tell() + count > size:
+            raise InvalidInput(
+                f"its metadata say that {count:,} bytes follow at byte {file.tell():,} of {size:,}; {_CURE}"
+            )
+        file.seek(count, os.SEEK_CUR)
+
+    def value(kind: int, depth: int) -> None:
+        if kind == _STRING:
+            skip(number("Q"))
+        elif kind == _ARRAY and depth < _MOST_LEVELS:
+            inner, count = number("I"), number("Q")
+            if inner in _WIDTH:
+                skip(count * _WIDTH[inner])
+            else:
+                for _ in range(count):  # each takes bytes, so the file ends before a false count does
+                    value(inner, depth + 1)
+        elif kind in _WIDTH:
+            skip(_WIDTH[kind])
+        else:
+            raise InvalidInput(f"its metadata hold a value of kind {kind} in {depth} lists; {_CURE}")
+
+    for _ in range(entries):
+        skip(number("Q"))
+        value(number("I"), 0)
 
 
 def weight_of(tensor: Any) -> Any:

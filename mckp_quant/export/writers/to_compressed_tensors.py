@@ -30,7 +30,8 @@ class CompressedTensors:
     Attributes
     ----------
     capability
-        The row of `capabilities.TARGETS` that the policy must keep: ``"vllm"`` fuses layers and takes zero points.
+        The row of `capabilities.TARGETS` that the policy must keep: ``"vllm"`` and ``"sglang"`` fuse
+        layers, and vLLM takes zero points.
     """
 
     capability: str = "compressed_tensors"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LAYER = {"kind": "kind", "shape": "shape", "elements": "elements", "channels": "channels", "macs": "macs"}
 _COUNTS, _UNKNOWN = ("channels", "macs"), -1
 _FORMAT = ("weight_bits", "activation_bits")
+_WORDS = ("kind", "ties")
 _ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
@@ -238,6 +239,10 @@ def _facts(source: str, arrays: dict[str, NDArray[Any]], row: int, n_rows: int) 
             raise InvalidInput(
                 f"{source}, row 0, column {name!r}: the array has the shape {arrays[name].shape}: it must have an "
                 f"entry for each of the {n_rows} layers"
+            )
+        if name in _WORDS and arrays[name].dtype.kind != "U":
+            raise InvalidInput(
+                f"{source}, row 0, column {name!r}: the array has the type {arrays[name].dtype}: it must hold text"
             )
         facts[name] = arrays[name][row].tolist()
     return {name: entry for name, entry in facts.items() if not (name in _COUNTS and entry == _UNKNOWN)}

@@ -157,7 +157,7 @@ def test_configurations_of_torchao_that_say_something_else_are_refused(
     needs("torchao")
     from safetensors.torch import save_file
 
-    with pytest.raises(InvalidInput, match="cannot read the torchao state"):
+    with pytest.raises(InvalidInput, match=r"the torchao state '.*list.json' cannot be read \(SafetensorError"):
         read_state(tmp_path / "list.json")
     save_file({"a": torch.zeros(1)}, tmp_path / "plain.safetensors")
     with pytest.raises(InvalidInput, match="holds no torchao tensors: its metadata lack 'tensor_names'"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ("macs", 1.5, "row 0, column 'macs': 1.5 is no whole number"),
         ("channels", 2.5, "row 0, column 'channels': 2.5 is no whole number"),
         ("stored_bits", 64.5, "row 0, column 'stored bits of w2': 64.5 is no whole number"),
+        ("kind", 1.0, "row 0, column 'kind': the array has the type float64: it must hold text"),
         ("activation_first", 0.5, "row 0, column 'activation_first': 0.5 is no whole number"),
         ("activation_elements", 0.0, "row 0, column 'activation_elements': elements of an activation is 0"),
         ("activation_readers", 3.0, "row 0, column 'activation_readers': the array has the type float64"),
