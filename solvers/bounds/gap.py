@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lagrangian import bound_from, cheapest_at, lagrangian_bound
+from .lagrangian import EPS, bound_from, cheapest_at, lagrangian_bound
 from .normal_form import fitting, is_exact_difference
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def same_to_rounding(problem: Problem) -> float:
     -------
     tolerance
         `TOLERANCE` of the sum over groups of how far their values lie apart, and of the pairwise terms; less than the
-        unit where all values are whole multiples of one that add up exactly.
+        unit where all values are whole multiples of one that add up exactly: a gap below the unit then hides nothing.
     """
     spread = _spread(problem)
     if problem.pairs is not None:
@@ -185,8 +185,9 @@ def unit_of(value: NDArray[np.float64]) -> float:
 
 
 def _told_apart(problem: Problem, tolerance: float) -> float:
+    """The tolerance, kept below the unit of whole values by more than the rounding of the gap beside it."""
     unit = whole_unit(problem) if tolerance else 0.0
-    return min(tolerance, unit / 2) if unit else tolerance
+    return min(tolerance, unit * (1 - 4 * EPS)) if unit else tolerance
 
 
 def _spread(problem: Problem) -> NDArray[np.float64]:
