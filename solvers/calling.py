@@ -105,6 +105,8 @@ def _within_budget(
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
+    if answer.stats.get("interrupted"):
+        return dataclasses.replace(_known(problem, warm), stats=answer.stats)
     tighter = np.maximum(problem.budget - excess, 0)
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
