@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
 _LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint
-# Presolving lost optima and called the rest optimal (9.15, found at random, once in some 1,000 small problems with costs
-# of 2**30). The step that merges "exactly one" with linear rows does so (google/or-tools issue 5293), so it gets no
+# Presolving lost optima and called the rest optimal (9.15, found at random, once in some 1,000 small problems with
+# costs of 2**30). The step that merges "exactly one" with rows does so (google/or-tools issue 5293), so it gets no
 # work; and with costs beyond this, where more was found, there is no presolving at all.
 _PRESOLVED_BELOW = 2**30
 _INCLUSION_WORK = 0

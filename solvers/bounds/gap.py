@@ -56,6 +56,7 @@ def dual_gap(
     price: NDArray[np.float64],
     split: NDArray[np.float64] | None = None,
     cheapest: Cheapest | None = None,
+    unit: float | None = None,
 ) -> Gap:
     """The gap of a selection at a price.
 
@@ -74,6 +75,8 @@ def dual_gap(
         Of a problem with pairwise terms: see `lagrangian.reparametrise`.
     cheapest
         The cheapest selection at the price, where it is known already.
+    unit
+        `whole_unit`, where it is known already.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def dual_gap(
     decides = np.zeros(problem.n_groups)
     np.maximum.at(decides, problem.group[cheapest.near], tied)
     decides[changed] = np.maximum(decides[changed], np.abs(new - old))
-    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum())) if size > 0 else 0.0
+    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum()), unit) if size > 0 else 0.0
     return Gap(size, tolerance, bound_from(problem.value, cheapest))
 
 
@@ -184,9 +187,10 @@ def unit_of(value: NDArray[np.float64]) -> float:
     return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
-def _told_apart(problem: Problem, tolerance: float) -> float:
+def _told_apart(problem: Problem, tolerance: float, unit: float | None = None) -> float:
     """The tolerance, kept below the unit of whole values by more than the rounding of the gap beside it."""
-    unit = whole_unit(problem) if tolerance else 0.0
+    if unit is None:
+        unit = whole_unit(problem) if tolerance else 0.0
     return min(tolerance, unit * (1 - 4 * EPS)) if unit else tolerance
 
 

@@ -79,9 +79,9 @@ def interruptible(
     interrupted = False
     try:
         thread.start()
-        if not _waited(done, deadline + _LATE * (1 + max(deadline - time.perf_counter(), 0.0))):
-            if not _told(stop, done, _TOO_LATE):
-                raise OutOfTime("a backend goes on after its time limit")
+        late = deadline + _LATE * (1 + max(deadline - time.perf_counter(), 0.0))
+        if not _waited(done, late) and not _told(stop, done, _TOO_LATE):
+            raise OutOfTime("a backend goes on after its time limit")
     except KeyboardInterrupt:
         if stop is None:
             raise
