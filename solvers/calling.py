@@ -136,11 +136,11 @@ def _call_once(problem: Problem, solver: Solver, deadline: float, seed: int, war
         raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
     if not 0 <= answer.resolution < math.inf:
         raise SolverFailure(f"{solver.name} returned the resolution {answer.resolution}: it must be finite, at least 0")
-    answer = normal.restore(answer)
     if answer.choice is not None:
         _check_selection(problem, solver.name, answer.choice)
-        if problem.rows is not None:
-            return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
+    answer = normal.restore(answer)
+    if answer.choice is not None and problem.rows is not None:
+        return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
     return answer
 
 
