@@ -253,9 +253,12 @@ def _sum_below(terms: list[float]) -> float:
     """The sum, rounded down; ``-inf`` where it is not finite."""
     try:
         total = math.fsum(terms)
+        if not math.isfinite(total):
+            return -math.inf
+        # What rounding has taken away, exactly: a sum of 0 that needed no rounding must stay 0.
+        return total if math.fsum([*terms, -total]) >= 0 else math.nextafter(total, -math.inf)
     except (OverflowError, ValueError):
         return -math.inf
-    return math.nextafter(total, -math.inf) if math.isfinite(total) else -math.inf
 
 
 def reparametrise(

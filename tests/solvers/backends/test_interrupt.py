@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mckp_quant.solvers import Problem, Rows, Status, available, solve
+from mckp_quant.solvers import Answer, Problem, Rows, Status, available, solve
 from mckp_quant.solvers.backends.backend_model import BackendModel, Outcome
 from mckp_quant.solvers.backends.row_model import solve_general
 from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.methods import exact as exact_module
 from mckp_quant.solvers.system.interrupt import OutOfTime, interruptible
 
 from ..checks import here, verified
@@ -234,6 +235,70 @@ def test_call_that_can_be_stopped_is_stopped_and_waited_for(monkeypatch: pytest.
     told = threading.Event()
     interrupting(monkeypatch)
     assert interruptible(lambda: told.wait(30), told.set) == (True, True)
+
+
+def test_call_that_did_not_hear_the_first_stop_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, times = threading.Event(), itertools.count()
+
+    def stop() -> None:
+        if next(times) == 1:  # the first one came before there was anything to stop
+            told.set()
+
+    interrupting(monkeypatch)
+    assert interruptible(lambda: told.wait(30), stop) == (True, True)
+
+
+def test_interrupt_while_the_thread_starts_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, start = threading.Event(), threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    assert interruptible(lambda: told.wait(30), told.set) == (True, True)
+
+
+class OverBudget:
+    """A solver that is interrupted with a selection that is over budget."""
+
+    name, requires, reference = "over", None, "none"
+    calls = 0
+
+    def supports(self, problem: Problem) -> str | None:
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: Any) -> Answer:
+        self.calls += 1
+        return Answer(problem.start[:-1] + 1, stats={"interrupted": True})
+
+
+def test_interrupted_solver_that_is_over_budget_is_not_called_again() -> None:
+    problem, solver = Problem.from_table([[1.0, 0.0], [1.0, 0.0]], [[0, 2], [0, 2]], 3), OverBudget()
+    solution = verified(problem, solve(problem, solver))
+    assert solver.calls == 1
+    assert solution.stats["interrupted"] is True
+    assert solution.value == 1.0
+
+
+def test_interrupt_of_the_second_search_is_told_beside_the_proof_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, ordinary, calls = hard(6, 4, 3), exact_module.reduce, itertools.count()
+
+    def without_incumbent(*arguments: Any) -> Any:
+        found = ordinary(*arguments)
+        return found if next(calls) else dataclasses.replace(found, incumbent=None, gap=math.inf)
+
+    def searched(problem: Problem, reduction: Any, *_: Any) -> Answer:
+        if reduction.incumbent is None:
+            return Answer(ordinary(problem).incumbent, complete=True, price=reduction.price)
+        return Answer(reduction.incumbent, price=reduction.price, stats={"interrupted": True})
+
+    monkeypatch.setattr(exact_module, "reduce", without_incumbent)
+    monkeypatch.setattr(exact_module, "search_several_budgets", searched)
+    monkeypatch.setattr(exact_module, "farkas_price", lambda _: None)
+    answer = exact_module.Exact()(problem, seconds=9.0, seed=0, warm=None)
+    assert answer.complete
+    assert answer.stats["interrupted"] is True
 
 
 def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
