@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -55,8 +56,12 @@ def test_interrupt_during_an_import_reaches_the_caller_and_not_the_package(
 ) -> None:
     (tmp_path / "takes_interrupts.py").write_text(INTERRUPTED, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        require("takes_interrupts", None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            require("takes_interrupts", None)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert require("takes_interrupts", None).caught is False
     monkeypatch.delitem(sys.modules, "takes_interrupts")
 

@@ -156,8 +156,10 @@ def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypa
     assert solution.value == math.fsum(problem.value[reduction.incumbent].tolist())
 
 
+# Where the tests themselves run in the background, their children would ignore Ctrl-C.
 IN_ANOTHER_PROCESS = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from mckp_quant.solvers import Problem, solve
 import {package}
@@ -387,7 +389,8 @@ QUESTIONS = {
     "resolve": "resolve(problem, known, seconds=120)",
 }
 QUESTION = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from mckp_quant.solvers import Certificate, Status, explain, instances, k_best, least_cost, resolve, solve
 from mckp_quant.solvers.core_search import lists
