@@ -341,6 +341,17 @@ def test_beside_other_threads_the_descriptors_are_left_alone() -> None:
     assert done.stderr == "complained\n"
 
 
+def test_scip_writes_nothing_while_other_threads_run() -> None:
+    here("scip")
+    script = (
+        "import threading\nfrom mckp_quant.solvers import instances, solve\n"
+        "other = threading.Event()\nthreading.Thread(target=other.wait, daemon=True).start()\n"
+        "solve(instances.several_budgets(12, 5, 5, seed=2), 'scip', seconds=30)\nother.set()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
     script = (
         "import os\nfrom mckp_quant.solvers.system.interrupt import silenced\n"
