@@ -105,6 +105,8 @@ def _within_budget(
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
+    if answer.stats.get("interrupted"):
+        return dataclasses.replace(_known(problem, warm), stats=answer.stats)
     tighter = np.maximum(problem.budget - excess, 0)
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
@@ -134,11 +136,11 @@ def _call_once(problem: Problem, solver: Solver, deadline: float, seed: int, war
         raise SolverFailure(f"{solver.name} returned a {type(answer).__name__} instead of an Answer")
     if not 0 <= answer.resolution < math.inf:
         raise SolverFailure(f"{solver.name} returned the resolution {answer.resolution}: it must be finite, at least 0")
-    answer = normal.restore(answer)
     if answer.choice is not None:
         _check_selection(problem, solver.name, answer.choice)
-        if problem.rows is not None:
-            return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
+    answer = normal.restore(answer)
+    if answer.choice is not None and problem.rows is not None:
+        return dataclasses.replace(answer, auxiliary=_auxiliary(problem.rows, problem, answer, solver.name))
     return answer
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
+
+from .system.interrupt import interruptible
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -35,6 +39,9 @@ class SolverUnavailable(PackageMissing):
 def require(package: str, extra: str | None, without: str = WITHOUT) -> ModuleType:
     """Import the package that a solver needs, or say how to get it.
 
+    It is imported in a thread of its own, where Ctrl-C does not reach it: compiled modules take an interrupt for a
+    failed import, or drop it, and cannot be imported again in the same process.
+
     Parameters
     ----------
     package, extra, without
@@ -49,8 +56,11 @@ def require(package: str, extra: str | None, without: str = WITHOUT) -> ModuleTy
     ------
     SolverUnavailable
         When the package cannot be imported.
+    KeyboardInterrupt
+        When the user interrupts; the import comes to its end by itself.
     """
-    return import_package(package, extra, without, SolverUnavailable)
+    found = partial(import_package, package, extra, without, SolverUnavailable)
+    return found() if package in sys.modules else interruptible(found)[0]
 
 
 def import_package(package: str, extra: str | None, without: str, error: type[PackageMissing]) -> ModuleType:

@@ -43,7 +43,7 @@ search: tuning evaluation refinement rounding network sensitivity layers formats
 export: evaluation rounding network layers formats ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
-solvers.errors:
+solvers.errors: system
 solvers.system:
 solvers.problem: errors system
 solvers.answer: problem

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
     from .milp import Milp
 
-_TOLERANCE = 1e-9  # on rows and on integrality; SCIP's default is 1e-6
+# On rows and on integrality; SCIP tightens it by 1e-3 in its linear programmes, and below 1e-10 SoPlex writes a warning
+# to standard error each time, and takes 1e-10. Rows are scaled so that a unit of cost is above it.
+_TOLERANCE = 1e-7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lagrangian import bound_from, cheapest_at, lagrangian_bound
+from .lagrangian import EPS, bound_from, cheapest_at, lagrangian_bound
 from .normal_form import fitting, is_exact_difference
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def dual_gap(
     price: NDArray[np.float64],
     split: NDArray[np.float64] | None = None,
     cheapest: Cheapest | None = None,
+    unit: float | None = None,
 ) -> Gap:
     """The gap of a selection at a price.
 
@@ -74,6 +75,8 @@ def dual_gap(
         Of a problem with pairwise terms: see `lagrangian.reparametrise`.
     cheapest
         The cheapest selection at the price, where it is known already.
+    unit
+        `whole_unit`, where it is known already.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def dual_gap(
     decides = np.zeros(problem.n_groups)
     np.maximum.at(decides, problem.group[cheapest.near], tied)
     decides[changed] = np.maximum(decides[changed], np.abs(new - old))
-    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum())) if size > 0 else 0.0
+    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum()), unit) if size > 0 else 0.0
     return Gap(size, tolerance, bound_from(problem.value, cheapest))
 
 
@@ -113,7 +116,7 @@ def same_to_rounding(problem: Problem) -> float:
     -------
     tolerance
         `TOLERANCE` of the sum over groups of how far their values lie apart, and of the pairwise terms; less than the
-        unit where all values are whole multiples of one that add up exactly.
+        unit where all values are whole multiples of one that add up exactly: a gap below the unit then hides nothing.
     """
     spread = _spread(problem)
     if problem.pairs is not None:
@@ -184,9 +187,11 @@ def unit_of(value: NDArray[np.float64]) -> float:
     return math.ldexp(float(np.gcd.reduce(whole.astype(np.int64))), -exponent)
 
 
-def _told_apart(problem: Problem, tolerance: float) -> float:
-    unit = whole_unit(problem) if tolerance else 0.0
-    return min(tolerance, unit / 2) if unit else tolerance
+def _told_apart(problem: Problem, tolerance: float, unit: float | None = None) -> float:
+    """The tolerance, kept below the unit of whole values by more than the rounding of the gap beside it."""
+    if unit is None:
+        unit = whole_unit(problem) if tolerance else 0.0
+    return min(tolerance, unit * (1 - 4 * EPS)) if unit else tolerance
 
 
 def _spread(problem: Problem) -> NDArray[np.float64]:

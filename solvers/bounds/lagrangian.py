@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EPS = float(np.finfo(np.float64).eps)
 _LARGEST = 1.7e308  # beyond this a sum may have overflowed beside one that has not
 _LARGEST_PRICE = 1e280  # times a cost it stays far inside float64; its inverse loses no digits
-_COMPARED_EXACTLY = 20_000  # choices that are compared in rational numbers
+_COMPARED_EXACTLY = 20_000  # choices that are compared in rational numbers where a sign depends on it
+_FEW_TIES = 300  # nearly tied choices that are always compared in rational numbers: it takes a millisecond
 
 
 def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArray[np.float64] | None = None) -> float:
@@ -88,7 +89,8 @@ def cheapest_at(
     """The cheapest selection at a price.
 
     What differs is compared, so a constant in a group costs no digits: only choices that are nearly tied are short of
-    anything, by the rounding of their difference.
+    anything. A few of them are compared in rational numbers, since the rounding of their difference may be larger than
+    the last digit of the values, and then nothing would be proved; more of them are short by that rounding.
 
     Parameters
     ----------
@@ -122,9 +124,12 @@ def cheapest_at(
         near = near[near != position[problem.group[near]]]
         reference = position[problem.group[near]]
         own, change = value[reference] - value[near], above[:, reference] - above[:, near]
-        spread = np.abs(own) + charge(price, np.abs(change))
-        # A group is as short as its shortest choice; adding all of them up only lowers the bound.
-        short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
+        if len(near) <= _FEW_TIES:
+            short = _short_exactly(problem, value, price, near, reference)
+        else:
+            spread = np.abs(own) + charge(price, np.abs(change))
+            # A group is as short as its shortest choice; adding all of them up only lowers the bound.
+            short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
     rows = zip(problem.room, above[:, position], strict=True)
     unused = _priced_exactly(price, [left - sum_of(row) for left, row in rows])
     return Cheapest(position, _rounded_up(unused), near, short)
@@ -163,12 +168,41 @@ def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
         position, near, short = begin, np.flatnonzero(everything), np.array([math.inf])
     total = _priced_exactly(price, [sum_of(row) + each for row, each in zip(above[:, position], over, strict=True)])
     if len(near) <= _COMPARED_EXACTLY:
-        best: dict[int, Fraction] = {}
-        change = above[:, near] - above[:, position[problem.group[near]]]
-        for group, each in zip(problem.group[near].tolist(), change.T.tolist(), strict=True):
-            best[group] = min(best.get(group, Fraction(0)), _priced_exactly(price, each))
-        return _rounded_down(total + sum(best.values(), Fraction(0)))
+        short_of = _most_short(problem, np.zeros(problem.n_choices), price, near, position[problem.group[near]])
+        return _rounded_down(total - sum((each for _, each in short_of.values()), Fraction(0)))
     return _sum_below([_rounded_down(total), *(-short).tolist()])
+
+
+def _most_short(
+    problem: Problem,
+    value: NDArray[np.float64],
+    price: NDArray[np.float64],
+    near: NDArray[np.int64],
+    reference: NDArray[np.int64],
+) -> dict[int, tuple[int, Fraction]]:
+    """For each group with a choice that is cheaper than its reference: which place in `near`, and by how much."""
+    found: dict[int, tuple[int, Fraction]] = {}
+    change = (problem.above[:, reference] - problem.above[:, near]).T.tolist()
+    pairs = zip(problem.group[near].tolist(), value[reference].tolist(), value[near].tolist(), change, strict=True)
+    for place, (group, old, new, amount) in enumerate(pairs):
+        cheaper = Fraction(old) - Fraction(new) + _priced_exactly(price, amount)
+        if cheaper > found.get(group, (0, Fraction(0)))[1]:
+            found[group] = place, cheaper
+    return found
+
+
+def _short_exactly(
+    problem: Problem,
+    value: NDArray[np.float64],
+    price: NDArray[np.float64],
+    near: NDArray[np.int64],
+    reference: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """``(n,)`` by how much a group is short, at its shortest choice, rounded up; 0 at the others."""
+    short = np.zeros(len(near))
+    for place, cheaper in _most_short(problem, value, price, near, reference).values():
+        short[place] = _rounded_up(cheaper)
+    return short
 
 
 def sum_of(row: NDArray[np.int64]) -> int:
@@ -219,9 +253,12 @@ def _sum_below(terms: list[float]) -> float:
     """The sum, rounded down; ``-inf`` where it is not finite."""
     try:
         total = math.fsum(terms)
+        if not math.isfinite(total):
+            return -math.inf
+        # What rounding has taken away, exactly: a sum of 0 that needed no rounding must stay 0.
+        return total if math.fsum([*terms, -total]) >= 0 else math.nextafter(total, -math.inf)
     except (OverflowError, ValueError):
         return -math.inf
-    return math.nextafter(total, -math.inf) if math.isfinite(total) else -math.inf
 
 
 def reparametrise(

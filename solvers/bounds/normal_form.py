@@ -38,11 +38,14 @@ class Normal:
         The power of two that values are counted in; 0 for all values but extreme ones.
     base
         What the values of the original problem have in common and those of this one have not, over all groups.
+    original
+        The original problem, where there is a base.
     """
 
     problem: Problem
     exponent: int
     base: float = 0.0
+    original: Problem | None = None
 
     def price(self, price: NDArray[np.float64]) -> NDArray[np.float64]:
         """A price of the normal problem in the units of the original one."""
@@ -51,10 +54,9 @@ class Normal:
 
     def restore(self, answer: Answer) -> Answer:
         """An answer to the normal problem as one to the original problem."""
+        figures = {name: self._figure(each, answer) for name, each in answer.figures.items()}
         if not self.exponent:
-            return dataclasses.replace(
-                answer, figures={name: each + self.base for name, each in answer.figures.items()}
-            )
+            return dataclasses.replace(answer, figures=figures)
         price = answer.price
         if price is not None and np.asarray(price).dtype == np.float64:
             price = self.price(price)
@@ -66,9 +68,17 @@ class Normal:
             price=price,
             split=None if answer.split is None else np.ldexp(answer.split, self.exponent),
             resolution=math.ldexp(answer.resolution + lost, self.exponent),
-            figures={name: self.base + float(np.ldexp(each, self.exponent)) for name, each in answer.figures.items()},
+            figures=figures,
             differences={name: float(np.ldexp(each, self.exponent)) for name, each in answer.differences.items()},
         )
+
+    def _figure(self, figure: float, answer: Answer) -> float:
+        """A value or a bound of values; rounded down where a base rounds it, unless it is that of the selection."""
+        if self.original is None:
+            return float(np.ldexp(figure, self.exponent))
+        if answer.choice is not None and figure == math.fsum(self.problem.terms(answer.choice)):
+            return math.fsum(self.original.terms(answer.choice))
+        return math.nextafter(self.base + float(np.ldexp(figure, self.exponent)), -math.inf)
 
 
 def normalise(problem: Problem) -> Normal:
@@ -101,7 +111,7 @@ def normalise(problem: Problem) -> Normal:
     twin = problem.equivalent(value=value, cost=problem.above, budget=budget)
     if exponent and problem.pairs is not None:
         twin = twin.with_pairs(problem.pairs.scaled(-exponent))
-    return Normal(twin, exponent, base)
+    return Normal(twin, exponent, base, problem if base else None)
 
 
 def _without_constants(value: NDArray[np.float64], problem: Problem) -> tuple[NDArray[np.float64], float]:

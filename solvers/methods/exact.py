@@ -66,6 +66,8 @@ class Exact:
             # Without an incumbent nothing was fixed, and rounding is that of the largest values of all groups. Now
             # that there is one, the same search is short, and as sharp as the values that matter.
             again = search_several_budgets(problem, reduce(problem, answer.choice, deadline), self.max_states, deadline)
+            if "interrupted" in again.stats:
+                answer = dataclasses.replace(answer, stats={**answer.stats, "interrupted": True})
             return again if again.complete else answer
         return answer
 

@@ -189,7 +189,10 @@ def explain(
         return basics
     problem.position(solution.choice)
     # Not the certificate's prices: those leave out choices that a larger budget would let in.
-    prices = best_price(problem, np.ones(problem.n_choices, dtype=bool), deadline)
+    try:
+        prices = best_price(problem, np.ones(problem.n_choices, dtype=bool), deadline)
+    except KeyboardInterrupt:
+        return dataclasses.replace(basics, interrupted=True)
     worths = [Worth(*each) for each in zip(solution.budget, solution.cost, prices.tolist(), strict=True)]
     interrupted = False
     try:

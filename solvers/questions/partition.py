@@ -47,7 +47,7 @@ class _Part:
 
 def rank_by_partition(
     problem: Problem, k: int, price: NDArray[np.float64], deadline: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
     """Find the k best selections of a problem with any number of budgets.
 
     Parameters
@@ -69,6 +69,8 @@ def rank_by_partition(
         Those among them that are proved to be the best.
     solves
         How many problems were solved.
+    interrupted
+        Whether the user stopped it.
     """
     bound, reduced = _bound(problem, price)
     root = _Part(problem.start[:-1], 0, ())
@@ -108,7 +110,7 @@ def rank_by_partition(
     proved = np.array(ranked[:n_proved], dtype=np.int64).reshape(-1, problem.n_groups)
     waiting = [choice for _, _, _, choice in queue if choice is not None] if len(ranked) < k else []
     found = np.array([*ranked, *waiting], dtype=np.int64).reshape(-1, problem.n_groups)
-    return found, proved, solves
+    return found, proved, solves, interrupted
 
 
 def _bound(problem: Problem, price: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..answer import Status
 from ..bounds.bound import best_price
-from ..bounds.gap import dual_gap, rounding_of
+from ..bounds.gap import dual_gap, rounding_of, whole_unit
 from ..bounds.lagrangian import cheapest_at
 from ..bounds.normal_form import fitting, normalise
 from ..certify import total_value
@@ -35,7 +35,7 @@ from .states import States, nondominated
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..bounds.lagrangian import Cheapest
+    from ..bounds.gap import Gap
     from ..problem.problem import Problem
 
 # After a pass that kept so many states at most, the limit grows by so much: the lists grow many times as fast.
@@ -43,6 +43,7 @@ _GROWTH = ((200, 4.0), (2000, 2.0))
 _LEAST_GROWTH = 1.3
 _LATE = 1000  # states kept for each group once the time is up
 _LAST_RESORT = 0.1  # seconds for a single selection, where the lists came to nothing
+_WRITTEN_WITHIN = 0.3  # seconds past the limit, or after an interrupt, for the certificates of what was found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,21 +111,31 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     normal_price = best_price(normal.problem, deadline=started + seconds)
     price, noise = normal.price(normal_price), 0.0
     if problem.n_resources > 1:
-        found, proved, steps = rank_by_partition(normal.problem, k, normal_price, started + seconds)
+        found, proved, steps, interrupted = rank_by_partition(normal.problem, k, normal_price, started + seconds)
     else:
         relative = regrets_of(normal.problem, normal_price)
-        found, proved, steps = _search(normal.problem, relative, k, max_states, started + seconds)
+        found, proved, steps, interrupted = _search(normal.problem, relative, k, max_states, started + seconds)
         noise = math.ldexp(noise_of(normal.problem, relative), normal.exponent)
     if not len(found):
         found, proved = _any(problem, started + seconds)
     certain = {choice.tobytes() for choice in proved}
     cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
-    solutions = []
-    for place, choice in enumerate(sorted(found, key=lambda choice: _rank(problem, choice))[:k], start=1):
-        status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
-        certificate = _certificate(problem, choice, status, price, cheapest, noise)
-        stats = {"rank": place, "states" if problem.n_resources == 1 else "solves": steps}
-        solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
+    unit = whole_unit(problem)
+    until = time.perf_counter() + _WRITTEN_WITHIN
+    until = until if interrupted else max(until, started + seconds)
+    solutions: list[Solution] = []
+    try:
+        for choice in _ordered(problem, found, until)[:k]:
+            if solutions and time.perf_counter() > until:
+                break
+            status = Status.OPTIMAL if choice.tobytes() in certain else Status.FEASIBLE
+            gap = dual_gap(problem, choice, price, cheapest=cheapest, unit=unit)
+            certificate = _certificate(problem, choice, status, price, gap, noise)
+            stats = {"rank": len(solutions) + 1, "states" if problem.n_resources == 1 else "solves": steps}
+            solutions.append(_solution(problem, choice, certificate, k, time.perf_counter() - started, stats))
+    except KeyboardInterrupt:
+        if not solutions:
+            raise
     return solutions
 
 
@@ -141,8 +152,8 @@ def _any(problem: Problem, deadline: float) -> tuple[NDArray[np.int64], NDArray[
 
 def _search(
     problem: Problem, relative: Regrets, k: int, max_states: int, deadline: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Positions of good selections, of those among them that are proved to be the best, and the states it took."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
+    """Good selections, those of them that are proved the best, the states it took, and whether it was interrupted."""
     noise, highest = noise_of(problem, relative), highest_regret(problem, relative)
     limit = first_limit(problem, relative)
     proved = np.zeros((0, problem.n_groups), dtype=np.int64)
@@ -156,13 +167,13 @@ def _search(
         except KeyboardInterrupt:
             if not len(proved):
                 raise
-            return proved, proved, states
+            return proved, proved, states, True
         states += done.states
         if not done.complete:
-            return np.unique(np.concatenate([proved, found]), axis=0), proved, states
+            return np.unique(np.concatenate([proved, found]), axis=0), proved, states, False
         proved = found
         if len(found) >= k or limit == math.inf or time.perf_counter() > deadline:
-            return found, found, states
+            return found, found, states, False
         growth = next((growth for few, growth in _GROWTH if done.states < few), _LEAST_GROWTH)
         limit = limit * growth if limit > 0 else math.inf
 
@@ -246,6 +257,16 @@ def _backward(relative: Regrets, stages: list[_Stage], k: int, limit: float) -> 
     return found
 
 
+def _ordered(problem: Problem, found: NDArray[np.int64], until: float) -> list[NDArray[np.int64]]:
+    """Selections by `_rank`; where time is up on the way, only those that are best by their rounded sums."""
+    ranked: list[tuple[tuple[float, list[int], list[int]], int]] = []
+    for place in np.argsort(problem.value[found].sum(axis=1), kind="stable").tolist():
+        if ranked and time.perf_counter() > until:
+            break
+        ranked.append((_rank(problem, found[place]), place))
+    return [found[place] for _, place in sorted(ranked)]
+
+
 def _rank(problem: Problem, choice: NDArray[np.int64]) -> tuple[float, list[int], list[int]]:
     return total_value(problem, choice), problem.cost[:, choice].sum(axis=1).tolist(), problem.label[choice].tolist()
 
@@ -255,11 +276,10 @@ def _certificate(
     choice: NDArray[np.int64],
     status: Status,
     price: NDArray[np.float64],
-    cheapest: Cheapest | None,
+    gap: Gap,
     noise: float,
 ) -> Certificate:
     value = total_value(problem, choice)
-    gap = dual_gap(problem, choice, price, cheapest=cheapest)
     tolerance = gap.tolerance + rounding_of(value)
     bound = min(gap.bound, value)
     if status is Status.FEASIBLE:

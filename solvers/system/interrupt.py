@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 _GRACE = 0.4  # seconds that a backend has to come to an end once the user told it to
 _LATE = 0.05  # seconds past the deadline, and share of the time, after which a backend that keeps its own is told to
 _TOO_LATE = 0.1  # seconds that it has then: a result that comes later is not waited for
+_AGAIN = 0.05  # seconds after which a call that was told to stop is told again
 _POLL = 0.2  # seconds; waiting without a limit cannot be interrupted on every system
 _redirection = threading.Lock()
 
@@ -74,24 +75,34 @@ def interruptible(
         finally:
             done.set()
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
     interrupted = False
     try:
-        if not _waited(done, deadline + _LATE * (1 + max(deadline - time.perf_counter(), 0.0))):
-            if stop is not None:
-                stop()
-            if not done.wait(_TOO_LATE):
-                raise OutOfTime("a backend goes on after its time limit")
+        thread.start()
+        late = deadline + _LATE * (1 + max(deadline - time.perf_counter(), 0.0))
+        if not _waited(done, late) and not _told(stop, done, _TOO_LATE):
+            raise OutOfTime("a backend goes on after its time limit")
     except KeyboardInterrupt:
         if stop is None:
             raise
         interrupted = True
-        stop()
-        if not done.wait(_GRACE):
+        if not _told(stop, done, _GRACE):
             raise
     if errors:
         raise errors[0]
     return results[0], interrupted
+
+
+def _told(stop: Callable[[], None] | None, done: threading.Event, seconds: float) -> bool:
+    """Tell a call to stop, again and again, since one that has not begun does not hear it; whether it ended in time."""
+    until = time.perf_counter() + seconds
+    while True:
+        if stop is not None:
+            stop()
+        if done.wait(min(_AGAIN, max(until - time.perf_counter(), 0.0))):
+            return True
+        if time.perf_counter() >= until:
+            return False
 
 
 def _waited(done: threading.Event, until: float) -> bool:

@@ -3,13 +3,19 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mckp_quant.solvers import InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from mckp_quant.solvers.errors import missing, require
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_require_gives_the_module() -> None:
@@ -30,6 +36,34 @@ def test_require_says_what_to_type_and_what_works_without() -> None:
 def test_require_of_a_required_dependency_names_no_extra() -> None:
     with pytest.raises(SolverUnavailable, match=r"install it with: pip install mckp-quant -- "):
         require("no_such_package", None)
+
+
+INTERRUPTED = """
+import os, signal
+caught = False
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):
+        pass
+except KeyboardInterrupt:
+    caught = True
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to one process")
+def test_interrupt_during_an_import_reaches_the_caller_and_not_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "takes_interrupts.py").write_text(INTERRUPTED, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            require("takes_interrupts", None)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert require("takes_interrupts", None).caught is False
+    monkeypatch.delitem(sys.modules, "takes_interrupts")
 
 
 def test_missing_looks_without_importing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mckp_quant.solvers import Problem, Rows, Status, available, solve
+from mckp_quant.solvers import Answer, Problem, Rows, Status, available, solve
 from mckp_quant.solvers.backends.backend_model import BackendModel, Outcome
 from mckp_quant.solvers.backends.row_model import solve_general
 from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.methods import exact as exact_module
 from mckp_quant.solvers.system.interrupt import OutOfTime, interruptible
 
 from ..checks import here, verified
@@ -155,8 +156,10 @@ def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypa
     assert solution.value == math.fsum(problem.value[reduction.incumbent].tolist())
 
 
+# Where the tests themselves run in the background, their children would ignore Ctrl-C.
 IN_ANOTHER_PROCESS = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from mckp_quant.solvers import Problem, solve
 import {package}
@@ -236,6 +239,70 @@ def test_call_that_can_be_stopped_is_stopped_and_waited_for(monkeypatch: pytest.
     assert interruptible(lambda: told.wait(30), told.set) == (True, True)
 
 
+def test_call_that_did_not_hear_the_first_stop_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, times = threading.Event(), itertools.count()
+
+    def stop() -> None:
+        if next(times) == 1:  # the first one came before there was anything to stop
+            told.set()
+
+    interrupting(monkeypatch)
+    assert interruptible(lambda: told.wait(30), stop) == (True, True)
+
+
+def test_interrupt_while_the_thread_starts_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, start = threading.Event(), threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    assert interruptible(lambda: told.wait(30), told.set) == (True, True)
+
+
+class OverBudget:
+    """A solver that is interrupted with a selection that is over budget."""
+
+    name, requires, reference = "over", None, "none"
+    calls = 0
+
+    def supports(self, problem: Problem) -> str | None:
+        return None
+
+    def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: Any) -> Answer:
+        self.calls += 1
+        return Answer(problem.start[:-1] + 1, stats={"interrupted": True})
+
+
+def test_interrupted_solver_that_is_over_budget_is_not_called_again() -> None:
+    problem, solver = Problem.from_table([[1.0, 0.0], [1.0, 0.0]], [[0, 2], [0, 2]], 3), OverBudget()
+    solution = verified(problem, solve(problem, solver))
+    assert solver.calls == 1
+    assert solution.stats["interrupted"] is True
+    assert solution.value == 1.0
+
+
+def test_interrupt_of_the_second_search_is_told_beside_the_proof_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, ordinary, calls = hard(6, 4, 3), exact_module.reduce, itertools.count()
+
+    def without_incumbent(*arguments: Any) -> Any:
+        found = ordinary(*arguments)
+        return found if next(calls) else dataclasses.replace(found, incumbent=None, gap=math.inf)
+
+    def searched(problem: Problem, reduction: Any, *_: Any) -> Answer:
+        if reduction.incumbent is None:
+            return Answer(ordinary(problem).incumbent, complete=True, price=reduction.price)
+        return Answer(reduction.incumbent, price=reduction.price, stats={"interrupted": True})
+
+    monkeypatch.setattr(exact_module, "reduce", without_incumbent)
+    monkeypatch.setattr(exact_module, "search_several_budgets", searched)
+    monkeypatch.setattr(exact_module, "farkas_price", lambda _: None)
+    answer = exact_module.Exact()(problem, seconds=9.0, seed=0, warm=None)
+    assert answer.complete
+    assert answer.stats["interrupted"] is True
+
+
 def test_call_that_cannot_be_stopped_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     told = threading.Event()
     interrupting(monkeypatch)
@@ -272,6 +339,17 @@ def test_beside_other_threads_the_descriptors_are_left_alone() -> None:
     done = subprocess.run([sys.executable, "-c", PRINTS, "thread"], capture_output=True, text=True, check=True)
     assert sorted(done.stdout.split()) == ["after", "before", "buffered", "written"]
     assert done.stderr == "complained\n"
+
+
+def test_scip_writes_nothing_while_other_threads_run() -> None:
+    here("scip")
+    script = (
+        "import threading\nfrom mckp_quant.solvers import instances, solve\n"
+        "other = threading.Event()\nthreading.Thread(target=other.wait, daemon=True).start()\n"
+        "solve(instances.several_budgets(12, 5, 5, seed=2), 'scip', seconds=30)\nother.set()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_standard_output_is_restored_after_an_error(tmp_path: Path) -> None:
@@ -322,7 +400,8 @@ QUESTIONS = {
     "resolve": "resolve(problem, known, seconds=120)",
 }
 QUESTION = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 from mckp_quant.solvers import Certificate, Status, explain, instances, k_best, least_cost, resolve, solve
 from mckp_quant.solvers.core_search import lists

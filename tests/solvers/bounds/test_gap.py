@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mckp_quant.solvers import Answer, Problem, Status, front, k_best, least_cost, solve
 from mckp_quant.solvers.bounds.gap import difference, dual_gap, same_to_rounding, whole_unit
-from mckp_quant.solvers.bounds.lagrangian import farkas_excess
+from mckp_quant.solvers.bounds.lagrangian import farkas_excess, lagrangian_bound
 from mckp_quant.solvers.bounds.normal_form import normalise
 from mckp_quant.solvers.certify import certificate_of
 
@@ -84,6 +84,42 @@ def test_whole_unit_is_that_of_the_differences() -> None:
     assert whole_unit(Problem.from_table([[1e12 + 6, 1e12 + 12], [0.5, 3.5]], [[0, 1], [0, 1]], 1)) == 3.0
     assert whole_unit(Problem.from_table([[0.1, 1e12]], [[1, 0]], 1)) == 0.0
     assert whole_unit(Problem.from_table([[2.0**53, -0.3]], [[0, 1]], 1)) == 0.0
+
+
+def test_gap_below_the_unit_is_closed_and_one_of_a_unit_is_open() -> None:
+    problem = Problem.from_table([[2.0, 0.0], [1.0, 0.0]], [[0, 10**13], [0, 10**13]], 10**13)
+    best, worse = np.array([1, 2]), np.array([0, 3])
+    price = np.array([1e-13])
+    assert dual_gap(problem, best, price).closed
+    assert not dual_gap(problem, worse, price).closed
+    unit = 2.0**-52
+    tiny = dataclasses.replace(problem, value=problem.value * unit)
+    assert same_to_rounding(tiny) < unit
+    assert dual_gap(tiny, best, price * unit).closed
+    assert not dual_gap(tiny, worse, price * unit).closed
+
+
+def test_bound_of_a_sum_that_needs_no_rounding_is_the_sum() -> None:
+    problem = Problem.from_table([[0.0, 1.0], [0.5, 2.0]], [[1, 0], [1, 0]], 2)
+    assert lagrangian_bound(problem, np.zeros(1)) == 0.5
+    nothing = dataclasses.replace(problem, value=np.array([0.0, 1.0, 0.0, 2.0]))
+    assert lagrangian_bound(nothing, np.zeros(1)) == 0.0
+    assert solve(nothing, "greedy").status is Status.OPTIMAL
+    rounded = dataclasses.replace(problem, value=np.array([0.1, 1.0, 0.7, 2.0]))
+    assert Fraction(lagrangian_bound(rounded, np.zeros(1))) <= Fraction(0.1) + Fraction(0.7)
+
+
+def test_near_ties_are_compared_in_rational_numbers() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        cost = np.sort(rng.integers(0, 10**6, (4, 3)), axis=1)
+        price = rng.random(1)
+        value = 3.0 - price[0] * cost  # all tied at this price, to rounding
+        problem = Problem.from_table(value, cost, int(cost.sum(axis=0)[1]))
+        bound = lagrangian_bound(problem, price)
+        dual = oracle.dual(problem, price)
+        assert Fraction(bound) <= dual
+        assert dual - Fraction(bound) <= 2 * Fraction(math.ulp(bound))
 
 
 def test_difference_is_rounded_once() -> None:

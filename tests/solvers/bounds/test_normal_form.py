@@ -78,7 +78,8 @@ def test_normal_problem_counts_from_the_least() -> None:
     assert normal.exponent == 0
     assert normal.problem.cost.tolist() == [[0, 2, 85, 0]]
     assert normal.problem.budget.tolist() == [8]
-    assert normal.problem.value.tolist() == [1.0, 2.0, 3.0, 3.0]
+    assert normal.problem.value.tolist() == [1.0, 2.0, 0.0, 0.0]  # -9 can never fit, and what is left is a constant
+    assert normal.base == 3.0
     assert problem.value.tolist() == [1.0, 2.0, -9.0, 3.0]
 
 

@@ -77,11 +77,11 @@ def test_with_one_budget_value_and_optimum_lie_less_than_one_change_above_the_bo
     assert best <= solution.value <= solution.certificate.bound + float(spread.max()) + tolerance(problem) + 1e-300
 
 
-def whole_steps(n: int) -> Problem:
+def whole_steps(n: int, start: float = 9.0) -> Problem:
     """Every step costs one and saves less than the last one, so the relaxation is whole at every budget."""
     saved = np.sort(np.random.default_rng(3).random(3 * n))[::-1]
     steps = saved.reshape(3, n).T
-    value = np.cumsum(np.concatenate([np.full((n, 1), 9.0), -steps], axis=1), axis=1)
+    value = np.cumsum(np.concatenate([np.full((n, 1), start), -steps], axis=1), axis=1)
     return Problem.from_table(value, np.tile(np.arange(4), (n, 1)), 0)
 
 
@@ -93,6 +93,15 @@ def test_relaxation_that_is_whole_is_proved_optimal() -> None:
         assert solution.certificate.ground == "dual gap closed"
         assert solution.stats["fractional_groups"] == 0
         assert solution.cost == (budget,)
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_values_that_add_up_exactly_are_proved_to_the_last_digit(n: int) -> None:
+    # The first budget leaves a value of exactly 0, beside which no rounding is allowed for.
+    problem = whole_steps(n, 0.0)
+    problem = dataclasses.replace(problem, value=np.ldexp(np.rint(np.ldexp(problem.value / (3 * n), 52)), -52))
+    for budget in range(3 * n + 1):
+        assert solved(problem.with_budget(budget), "relax").status is Status.OPTIMAL
 
 
 FAMILIES = {

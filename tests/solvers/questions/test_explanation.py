@@ -170,3 +170,16 @@ def test_budgets_for_which_no_time_is_left_are_told_without_a_next_one(monkeypat
     ticks = iter([0.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(ticks, 1e6))
     assert explain(problem, solution, seconds=5).worths[0].next_budget is None
+
+
+def test_interrupted_before_there_are_prices_it_says_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = quantisation(10, (2, 4, 8), share=0.5, seed=1, n_budgets=2)
+    solution = solve(problem)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mckp_quant.solvers.questions.explanation.best_price", interrupted)
+    explanation = explain(problem, solution)
+    assert explanation.interrupted
+    assert (explanation.value, explanation.worths) == (solution.value, ())

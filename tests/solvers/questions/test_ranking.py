@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import InvalidProblem, Problem, Rows, Solution, Status, k_best, solve
+from mckp_quant.solvers.questions import ranking as ranking_module
 
 from .. import oracle
 from ..checks import tolerance, verified
@@ -181,3 +185,32 @@ def test_arguments_without_sense_are_refused() -> None:
     row = Rows(np.array([0, 1]), 0 * one, one, 0 * one, one)
     with pytest.raises(InvalidProblem, match="k_best takes no further rows"):
         k_best(dataclasses.replace(problem, rows=row), 1)
+
+
+def test_interrupted_it_writes_the_best_of_what_it_found_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = strongly_correlated(10, 4, seed=1)
+    everything = k_best(problem, 30)
+    ordinary = ranking_module._search
+
+    def interrupted(*arguments: Any) -> Any:
+        return *ordinary(*arguments)[:3], True
+
+    monkeypatch.setattr(ranking_module, "_search", interrupted)
+    assert labels(k_best(problem, 30)) == labels(everything)
+    monkeypatch.setattr(ranking_module, "_WRITTEN_WITHIN", -math.inf)
+    (first,) = k_best(problem, 30)
+    assert first.value == everything[0].value
+    assert first.status is Status.OPTIMAL
+
+
+def test_interrupt_while_certificates_are_written_keeps_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, ordinary, calls = strongly_correlated(10, 4, seed=1), ranking_module._certificate, itertools.count()
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return ordinary(*arguments)
+
+    everything = k_best(problem, 30)
+    monkeypatch.setattr(ranking_module, "_certificate", interrupted)
+    assert labels(k_best(problem, 30)) == labels(everything)[:3]
