@@ -161,8 +161,10 @@ def test_rounding_of_a_search_never_hides_a_whole_unit() -> None:
 
 
 def test_resolution_above_a_unit_is_no_proof_where_too_much_is_near() -> None:
-    cost = np.tile(np.arange(1, 9), (30, 1)) * 2**43
-    problem = Problem.from_table(-(cost + np.tile(np.arange(8) % 2, (30, 1))).astype(np.float64), cost, 100 * 2**43)
+    # Items of cost (2, 3) and (3, 2) under the budgets (51, 51): 20 fit and the bound says 20.4, so the gap stays open.
+    cost = np.array([[[0, 2 + group % 2] for group in range(40)], [[0, 3 - group % 2] for group in range(40)]]) * 2**43
+    value = [[0.0, -5.0 * 2**43 - group % 3] for group in range(40)]
+    problem = Problem.from_table(value, cost, [51 * 2**43] * 2)
     answer = Answer(problem.start[:-1].copy(), complete=True, resolution=8.0)
     found = verified(problem, solve(problem, Coarse(answer)))
     assert found.status is Status.FEASIBLE

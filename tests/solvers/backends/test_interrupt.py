@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -264,7 +264,9 @@ def test_interrupt_while_the_thread_starts_leaves_no_call_behind(monkeypatch: py
 class OverBudget:
     """A solver that is interrupted with a selection that is over budget."""
 
-    name, requires, reference = "over", None, "none"
+    name: ClassVar[str] = "over"
+    requires: ClassVar[str | None] = None
+    reference: ClassVar[str] = "none"
     calls = 0
 
     def supports(self, problem: Problem) -> str | None:
@@ -284,7 +286,7 @@ def test_interrupted_solver_that_is_over_budget_is_not_called_again() -> None:
 
 
 def test_interrupt_of_the_second_search_is_told_beside_the_proof_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, ordinary, calls = hard(6, 4, 3), exact_module.reduce, itertools.count()
+    problem, ordinary, calls = hard(6, 4, 3), reduce, itertools.count()
 
     def without_incumbent(*arguments: Any) -> Any:
         found = ordinary(*arguments)
