@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
+from ..formats.capabilities import capability
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
@@ -97,6 +98,8 @@ def round_weights(
     if not columns:
         raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
     chosen = rounder_of(rounder)
+    if target is not None:
+        capability(target)  # refuses a name that is none
     data = list(itertools.islice(as_batches(batches, model), run.max_batches))
     rows = _chosen(model, data[0], layers)
     weights = {name: use.weight.detach() for name, use in uses_of(model, rows).items()}

@@ -23,7 +23,7 @@ from ..encoded import EncodedWeight, OpaqueWeight
 from .document import DOCUMENT, KIND, VERSION, bank_arguments, difference, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -188,7 +188,8 @@ def open_folder(path: str | os.PathLike[str], document: Mapping[str, Any]) -> Fo
         changed = difference(document, earlier)
     if changed:
         raise InvalidInput(
-            f"the folder {os.fspath(path)!r} holds another bank: {changed}; name another folder, or delete this one"
+            f"the folder {os.fspath(path)!r} holds another bank: {changed}; name another folder, or delete this one "
+            "(on the command line --force)"
         )
     return Folder.of(path, document)
 
@@ -197,6 +198,12 @@ def described_in(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What the document in a folder says of its bank, see `bank_arguments`; None where there is none."""
     file = Path(path) / DOCUMENT
     return bank_arguments(read_document(file, KIND, VERSION), f"the bank {str(file)!r}") if file.exists() else None
+
+
+def size_of(path: str | os.PathLike[str], layers: Iterable[Layer]) -> dict[str, int]:
+    """The bytes that the codes of layers take in a folder, by the layer's name."""
+    folder = Folder(Path(path), "", {})
+    return {layer.name: folder.file(layer).stat().st_size for layer in layers}
 
 
 def clear_folder(path: str | os.PathLike[str]) -> None:
