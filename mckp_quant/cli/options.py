@@ -126,7 +126,7 @@ class RunningOptions:
         typer.Option(
             "--memory-limit",
             rich_help_panel=RUNNING,
-            help="Bytes in memory, such as 500MB, of rounding errors (the rest goes to disk) or, for round, of sums over "
+            help="Bytes in memory, such as 500MB, of rounding errors (the rest goes to disk) or, for round, of sums of "
             "inputs.",
         ),
     ] = None

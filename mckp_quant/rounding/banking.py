@@ -8,6 +8,7 @@ import itertools
 import logging
 from typing import TYPE_CHECKING
 
+from ..common.amounts import bytes_of
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
@@ -16,13 +17,14 @@ from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import batch_digest, tensor_digest
+from ..network.weight_uses import EXPERTS
 from .bank import Memory, WeightBank
 from .banks.folder import described_in, open_folder
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
 from .rounder import INPUTS
 from .rounders import Gptq, rounder_named
-from .statistics import FLOAT_INPUT, gather_statistics
+from .statistics import FLOAT_INPUT, statistics_in_waves
 
 if TYPE_CHECKING:
     import os
@@ -80,7 +82,9 @@ def round_weights(
         A folder for the bank, from which codes are read when they are needed. Where it holds the same bank already,
         or part of it, that is not made again. None to keep it in memory.
     run
-        How many batches are read at most, and progress, layer by layer.
+        How many batches are read at most, and progress, layer by layer. ``memory_limit`` is for the sums over inputs:
+        the network runs over the batches as many times as they take to gather within it, `statistics.MEMORY` bytes by
+        default.
 
     Returns
     -------
@@ -125,22 +129,34 @@ def round_weights(
     store = Memory() if output is None else open_folder(output, bank.document(finished=False))
     found = {row.name: store.seen(row, columns) for row in rows}
     left = [row for row in rows if found[row.name] is None]
-    statistics: Mapping[tuple[str, str], InputStatistics] = {}
-    if from_inputs and left:
-        statistics = gather_statistics(model, data, left, _roundings(left, columns, bank.ranges))
+    limit = None if run.memory_limit is None else bytes_of("memory_limit", run.memory_limit)
     done = len(rows) - len(left)
-    for row in left:
-        seen = not from_inputs or (row.name, FLOAT_INPUT) in statistics
-        encoded = encode_layer(chosen, weights[row.name], row, columns, statistics)
-        store.write(row, {entry: each.compact(entry) for entry, each in encoded.items()}, seen=seen)
-        found[row.name] = seen
-        done += 1
-        run.report(done, len(rows))
+    waves: Iterable[tuple[Sequence[Layer], Mapping[tuple[str, str], InputStatistics]]] = [(left, {})]
+    if from_inputs:
+        waves = statistics_in_waves(model, data, left, _roundings(left, columns, bank.ranges), limit)
+    for wave, statistics in waves:
+        for row in wave:
+            seen = not from_inputs or (row.name, FLOAT_INPUT) in statistics
+            encoded = encode_layer(chosen, weights[row.name], row, columns, statistics)
+            store.write(row, {entry: each.compact(entry) for entry, each in encoded.items()}, seen=seen)
+            _say_unseen_experts(row, statistics)
+            found[row.name] = seen
+            done += 1
+            run.report(done, len(rows))
     unseen = tuple(row.name for row in rows if not found[row.name])
     if unseen:
         logger.warning("no input of %s was seen: rounded to nearest", ", ".join(map(repr, unseen)))
     bank = dataclasses.replace(bank, as_nearest=unseen, store=store)
     return bank if isinstance(store, Memory) else bank.finished_in(store)
+
+
+def _say_unseen_experts(layer: Layer, statistics: Mapping[tuple[str, str], InputStatistics]) -> None:
+    seen = statistics.get((layer.name, FLOAT_INPUT))
+    if layer.kind == EXPERTS and seen is not None and bool((seen.rows <= 0).any()):
+        experts = (seen.rows <= 0).nonzero().flatten().tolist()
+        logger.warning(
+            "no token reached expert %s of %r: rounded to nearest there", ", ".join(map(str, experts)), layer.name
+        )
 
 
 def encode_layer(

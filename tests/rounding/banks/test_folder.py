@@ -13,7 +13,7 @@ from torch import nn
 import mckp_quant as mq
 from mckp_quant import Format, InvalidInput, WeightBank
 from mckp_quant.common.files import writing
-from mckp_quant.rounding import Gptq, Nearest, banking
+from mckp_quant.rounding import Gptq, Nearest, banking, statistics
 from mckp_quant.rounding.banks import folder as folders
 from mckp_quant.rounding.encoded import EncodedWeight, OpaqueWeight
 from mckp_quant.tables import schema
@@ -90,7 +90,7 @@ def test_layers_that_are_there_are_not_rounded_again_nor_their_inputs_looked_at(
         raise AssertionError("everything was there already")
 
     with monkeypatch.context() as patched:
-        patched.setattr(banking, "gather_statistics", refuse)
+        patched.setattr(statistics, "gather_statistics", refuse)
         patched.setattr(banking, "calibrate_ranges", refuse)
         again = mq.round_weights(model, BATCHES, "w3,w4a8", output=tmp_path)
     assert again.digest == whole.digest
