@@ -191,7 +191,8 @@ def _handle_rises(
 
 
 def _about(raw: RawTable) -> dict[str, Any]:
-    about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
+    texts = ("unit", "method", "likelihood", "rounder")
+    about: dict[str, Any] = {key: raw.about[key] for key in texts if raw.about.get(key)}
     for key in ("samples", "seed", "classes"):
         if raw.about.get(key):
             about[key] = cells.whole(raw.about[key], Place(raw.source, "of the heading", key))

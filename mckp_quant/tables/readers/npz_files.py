@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LAYER = {"kind": "kind", "shape": "shape", "elements": "elements", "channels": "channels", "macs": "macs"}
 _COUNTS, _UNKNOWN = ("channels", "macs"), -1
 _FORMAT = ("weight_bits", "activation_bits")
-_ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes")
+_ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes", "rounder")
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
 _TENSOR = ("elements", "first", "last")
