@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
+from ..formats import menus
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
@@ -65,6 +66,7 @@ def round_weights(
         the same ones the table promises too little loss.
     formats
         Names or `Format` objects. Where a format also stores the layer's input, the weight is rounded for that.
+        ``"auto"`` takes what `formats.menu` gives for the layers and the target.
     rounder
         A rounder or its name; ``"auto"`` is `Gptq`, which rounds layers whose inputs are not seen to nearest.
     target
@@ -91,12 +93,13 @@ def round_weights(
         folder holds another bank.
     """
     run.only("round_weights", "max_batches", "progress")
-    columns = tuple(entry for entry in as_formats(formats) if entry.weights_only.name != "float")
-    if not columns:
-        raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
+    asked = formats if formats == menus.AUTO else as_formats(formats)
     chosen = rounder_of(rounder)
     data = list(itertools.islice(as_batches(batches, model), run.max_batches))
     rows = _chosen(model, data[0], layers)
+    columns = tuple(each for each in menus.formats_for(asked, rows, target) if each.weights_only.name != "float")
+    if not columns:
+        raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
     schemes = {
         entry.activation_scheme.name: entry.activation_scheme
         for entry in columns

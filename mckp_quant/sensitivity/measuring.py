@@ -16,6 +16,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
+from ..formats.menus import AUTO, formats_for
 from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
 from ..network.discovery import uses_of
@@ -97,7 +98,8 @@ def measure(
         the first dimension.
     formats
         Names or `Format` objects, such as ``"w2,w4"``. Formats that also store the layer's input, such as ``"w4a8"``,
-        are measured jointly, by the estimators that read inputs.
+        are measured jointly, by the estimators that read inputs. ``"auto"`` takes the bank's; without one what
+        `formats.menu` gives, some 36 formats of weights.
     method
         An estimator of `mckp_quant.sensitivity`, such as ``Hutchinson(probes=4)``, or its name for its default options.
         It says what is predicted or measured, in nats unless said otherwise:
@@ -137,7 +139,7 @@ def measure(
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
         - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
-          not with a bank, which holds them itself.
+          not for a bank, which holds them itself.
         - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
           temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
           largest layer in all formats has to fit.
@@ -161,13 +163,12 @@ def measure(
         batches, no gradient reaches a layer on which the outputs depend, or the bank is of other weights, or lacks a
         layer or a format. The message names what was wrong.
     """
-    columns = as_formats(formats)
+    asked = formats if formats == AUTO else as_formats(formats)
+    if asked == AUTO and isinstance(bank, WeightBank):
+        asked = bank.formats
     estimator = estimator_of(method)
-    check_formats(columns, estimator, activation_range)
-    rounder = rounder_asked(bank, columns)
-    banked = rounder is not None or isinstance(bank, WeightBank)
-    menu = Menu.of(columns, banked=banked)
-    if banked and run.cache is not None:
+    check_formats(() if isinstance(asked, str) else asked, estimator, activation_range)
+    if isinstance(bank, WeightBank) and run.cache is not None:
         raise InvalidInput(
             f"run has cache={str(run.cache)!r}, which keeps weights that are rounded to nearest, and bank= holds "
             "others: leave one of them out"
@@ -179,6 +180,9 @@ def measure(
     stream = outputs.batches(batches, model)
     first = next(stream)
     rows = chosen_layers(model, first, layers)
+    columns = formats_for(asked, rows)
+    rounder = rounder_asked(bank, columns)
+    menu = Menu.of(columns, banked=rounder is not None or isinstance(bank, WeightBank))
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)

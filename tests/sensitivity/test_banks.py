@@ -13,6 +13,7 @@ from torch import Tensor
 
 import mckp_quant as mq
 from mckp_quant import InvalidInput
+from mckp_quant.formats import menu
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.fingerprint import tensor_digest
 from mckp_quant.network.weight_uses import uses_in
@@ -196,3 +197,16 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     changed = dataclasses.replace(bank, weights={**bank.weights, "inner": "0" * 40})
     with pytest.raises(InvalidInput, match="the weight of layer 'inner' is not the one that the bank was rounded from"):
         mq.measure(model, [inputs], formats=FORMATS, bank=changed)
+
+
+def test_auto_takes_the_banks_formats_or_those_of_the_menu() -> None:
+    model, inputs = conv_net()
+    bank = mq.round_weights(model, [inputs], "w3,w2z", rounder="gptq")
+    table = mq.measure(model, [inputs[1:]], formats="auto", bank=bank, method="sqnr")
+    assert table.formats == bank.formats
+    alone = mq.measure(model, [inputs], formats="auto", method="sqnr")
+    assert alone.formats == menu(alone.layers)
+    rounded = mq.round_weights(model, [inputs], "auto", rounder="nearest", target="onnxruntime")
+    assert rounded.formats == menu(rounded.layers, "onnxruntime")
+    with pytest.raises(InvalidInput, match="none of the formats stores weights"):
+        mq.round_weights(model, [inputs], "a8")
