@@ -238,7 +238,7 @@ def measure(
         unit=totals.unit,
         contributions=np.where(blank, np.nan, torch.stack(totals.contributions).numpy()),
         batch_sizes=np.array(totals.sizes),
-        method=estimator.name,
+        method=f"{estimator.name}, matched" if getattr(estimator, "matched", False) else estimator.name,
         samples=sum(totals.samples),
         seed=run.seed,
         ranges=ranges,
