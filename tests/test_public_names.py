@@ -29,7 +29,7 @@ evaluation: Evaluation Evaluator Validation apply evaluate validate
 export: Audit CompressedTensors ExportMismatch ExportReport Exporter Gguf HuggingFace Job Json LayerRecord
     OnnxRuntime OnnxRuntimeNBits Stored Torchao audit available export read_policy
 formats: ActivationRanges ActivationScheme Capability Format Grid Scheme TARGETS WeightScheme as_formats grid_of
-    scheme_of
+    menu scheme_of
 interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations

@@ -13,6 +13,7 @@ from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
+from ..formats.menus import AUTO
 from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..formats.format import Format
+    from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
 
 ActivationRangeOption = Annotated[
@@ -126,11 +128,25 @@ def measure(
     running: RunningOptions,
     result: TableResultOptions,
     inputs: Inputs,
-    formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
+    formats: Annotated[
+        str, typer.Option(help="The formats to measure; auto for the bank's, or some 36 of weights.")
+    ] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
     activation_range: ActivationRangeOption = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
     layers: LayersOption = None,
+    rounder: Annotated[
+        str | None,
+        typer.Option(
+            "--rounder",
+            metavar="NAME",
+            help="What rounds the weights: nearest, gptq or auto, on every other batch; by default nearest.",
+        ),
+    ] = None,
+    bank: Annotated[
+        Path | None,
+        typer.Option("--bank", metavar="FOLDER", help="The weights that are measured, as 'round' writes them."),
+    ] = None,
     precision: Annotated[
         float | None,
         typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),
@@ -146,10 +162,13 @@ def measure(
     if not dry_run:
         result.check(inputs)
     running.run()  # refuses what cannot be used, before the network is loaded
-    wanted = as_formats(formats)
+    if rounder is not None and bank is not None:
+        raise InvalidInput(f"--rounder {rounder} and --bank {str(bank)!r}: the bank says what rounded it, give one")
+    wanted = formats if formats == AUTO else as_formats(formats)
+    weights = rounder if bank is None else _bank_from(bank)
     network = source.network(weights=not dry_run)
     if dry_run:
-        _show_plan(source, network, wanted, method, outputs, running, json)
+        _show_plan(source, network, wanted, method, weights, outputs, running, json)
         return
     batches = source.batches(network)
 
@@ -166,6 +185,7 @@ def measure(
             layers=None if layers is None else names(layers),
             precision=precision,
             activation_range=activation_range,
+            bank=weights,
             run=running.run(report),
         )
     written = result.write(KIND, VERSION, table.document(), inputs)
@@ -175,11 +195,18 @@ def measure(
         show(sensitivity_report(table))
 
 
+def _bank_from(folder: Path) -> WeightBank:
+    from ..rounding.bank import WeightBank
+
+    return WeightBank.load(folder)
+
+
 def _show_plan(
     source: Source,
     network: nn.Module,
-    formats: tuple[Format, ...],
+    formats: str | tuple[Format, ...],
     method: str,
+    weights: str | WeightBank | None,
     outputs: OutputsOptions,
     running: RunningOptions,
     json: bool,
@@ -191,6 +218,7 @@ def _show_plan(
         source.first_batch(network),
         formats=formats,
         method=method,
+        bank=weights,
         outputs=outputs.read(),
         batches=running.max_batches,
         run=RunOptions(memory_limit=running.memory_limit),

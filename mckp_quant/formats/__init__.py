@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .capabilities import TARGETS, Capability
 from .format import Format, as_formats
+from .menus import menu
 from .ranges import ActivationRanges, Grid, grid_of
 from .schemes import ActivationScheme, Scheme, WeightScheme, scheme_of
 
@@ -21,5 +22,6 @@ __all__ = [
     "WeightScheme",
     "as_formats",
     "grid_of",
+    "menu",
     "scheme_of",
 ]

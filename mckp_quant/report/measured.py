@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from .text import BLANK, number, percent, table_of, with_error
+from .text import BLANK, number, percent, rounder_line, table_of, with_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,8 @@ def sensitivity_report(table: SensitivityTable) -> Group:
         for layer, losses in zip(table.layers, table.loss, strict=True)
     ]
     head = f"predicted loss increase, {table.unit}, by {table.method} on {table.samples} samples, seed {table.seed}"
-    return Group(Text(head), BLANK, table_of(("layer", "weights", *table.format_names), rows))
+    lines = [head, rounder_line(table.rounder)] if table.rounder else [head]
+    return Group(Text("\n".join(lines)), BLANK, table_of(("layer", "weights", *table.format_names), rows))
 
 
 def validation_report(validation: Validation) -> Group:

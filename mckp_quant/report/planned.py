@@ -34,6 +34,7 @@ def plan_report(plan: Plan) -> Group:
         ("weight gradients, once, to check the hooks", plan.gradients),
         (f"activations and logits of a batch of {plan.samples}", plan.activations),
         (f"rounding errors in {len(plan.formats)} formats, held in memory", plan.held),
+        *([("codes of the bank, and sums over inputs", plan.banked)] if plan.banked else []),
         ("together", plan.peak),
         ("rounding errors on disk", plan.errors - plan.held),
         ("smallest --memory-limit, for the largest layer", plan.largest),

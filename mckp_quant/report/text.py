@@ -81,6 +81,11 @@ def with_error(amount: float, stderr: float) -> str:
     return number(amount, 4) if math.isnan(stderr) else f"{number(amount, 4)} +- {number(stderr, 2)}"
 
 
+def rounder_line(rounder: str) -> str:
+    """What rounded the weights that a table or a policy is about."""
+    return "weights rounded to nearest" if rounder == "nearest" else f"weights rounded by {rounder}"
+
+
 def policy_summary(policy: Policy) -> Text:
     """What a policy predicts and costs, and what is proved of it, one fact a line."""
     lines = [f"{policy.status} (ground: {policy.ground})" if policy.ground != "none" else policy.status]
@@ -99,6 +104,8 @@ def policy_summary(policy: Policy) -> Text:
         for name, total in policy.costs.items():
             if name not in _LISTED:
                 lines.append(f"{name:<24} {total:,} {units.get(name, '')}".rstrip())
+    if policy.rounder:
+        lines.append(f"rounded                  {'to' if policy.rounder == 'nearest' else 'by'} {policy.rounder}")
     if policy.target:
         lines.append(f"stored as by             {policy.target}")
     lines += [f"budget                   {budget}" for budget in policy.budgets]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import logging
 from typing import TYPE_CHECKING
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 from ..common.amounts import bytes_of
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
+from ..formats import menus
 from ..formats.capabilities import capability
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
-from ..network.fingerprint import batch_digest, tensor_digest
+from ..network.fingerprint import DataDigest, tensor_digest
 from ..network.weight_uses import EXPERTS
 from .bank import Memory, WeightBank
 from .banks.folder import described_in, open_folder
@@ -70,6 +70,7 @@ def round_weights(
         the same ones the table promises too little loss.
     formats
         Names or `Format` objects. Where a format also stores the layer's input, the weight is rounded for that.
+        ``"auto"`` takes what `formats.menu` gives for the layers and the target.
     rounder
         A rounder or its name; ``"auto"`` is `Gptq`, which rounds layers whose inputs are not seen to nearest.
     target
@@ -98,14 +99,15 @@ def round_weights(
         folder holds another bank.
     """
     run.only("round_weights", "max_batches", "memory_limit", "progress")
-    columns = tuple(entry for entry in as_formats(formats) if entry.weights_only.name != "float")
-    if not columns:
-        raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
+    asked = formats if formats == menus.AUTO else as_formats(formats)
     chosen = rounder_of(rounder)
     if target is not None:
         capability(target)  # refuses a name that is none
     data = list(itertools.islice(as_batches(batches, model), run.max_batches))
     rows = _chosen(model, data[0], layers)
+    columns = tuple(each for each in menus.formats_for(asked, rows, target) if each.weights_only.name != "float")
+    if not columns:
+        raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
     weights = {name: use.weight.detach() for name, use in uses_of(model, rows).items()}
     from_inputs = chosen.needs == INPUTS
     digest = _digest(data) if from_inputs else ""
@@ -241,4 +243,7 @@ def _roundings(
 
 
 def _digest(data: Sequence[Batch]) -> str:
-    return hashlib.sha256("".join(batch_digest(batch) for batch in data).encode()).hexdigest()[:40]
+    digest, found = DataDigest(), ""
+    for batch in data:
+        found = digest.add(batch)
+    return found

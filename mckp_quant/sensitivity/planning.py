@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..common.renamed import OUTPUTS, renamed_fields, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.format import as_formats
+from ..formats.menus import AUTO, formats_for
 from ..network.batches import call, evaluating, forward
 from ..network.discovery import discover, uses_of
 from ..network.outputs import Outputs
-from ..rounding.weights import quantize
-from .arguments import check_formats, facts_of
-from .columns import Menu
+from ..network.weight_uses import EXPERTS
+from ..rounding.bank import WeightBank
+from ..rounding.rounder import INPUTS
+from .arguments import check_formats, facts_of, rounder_asked
+from .columns import Menu, stores_weights
+from .engine.rates import Rates, measured_rates
 from .streaming import check_limit, errors_bytes, limit_of
 
 if TYPE_CHECKING:
@@ -29,28 +32,10 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
+    from ..rounding.rounder import Rounder
     from .estimator import AnyEstimator
 
-_MATMUL = 512  # rows and columns of the matrices that are multiplied to time the machine
-_SECONDS, _REPETITIONS = 0.2, 4  # that each timing takes at least; the first one warms up
-_CHANNELS, _LENGTH = 64, 1024  # of the weight that is rounded to time a format
 _PASSES = 3  # a gradient evaluation in forward passes: one forward, two for the backward
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How fast this machine is.
-
-    Attributes
-    ----------
-    flops
-        Floating-point operations per second of a matrix product.
-    rounded
-        For each format of weights, seconds to round one weight.
-    """
-
-    flops: float
-    rounded: tuple[float, ...]
 
 
 @renamed_fields(weights="weight_bytes")
@@ -80,6 +65,9 @@ class Plan:
         What one batch leaves for its backward pass, with four copies of the logits for the probes.
     errors
         What the rounding errors of all layers take.
+    banked
+        What the codes of a bank take, and of a rounder that makes them the sums over its inputs; 0 where weights are
+        rounded to nearest.
     held
         How much of it is in memory at any time under the limit; the rest is read from disk.
     largest
@@ -103,6 +91,7 @@ class Plan:
     gradients: int
     activations: int
     errors: int
+    banked: int
     held: int
     largest: int
     flops: int
@@ -112,12 +101,14 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes at the peak, without what Python and its packages take."""
-        return self.weight_bytes + self.held + self.gradients + self.activations
+        return self.weight_bytes + self.banked + self.held + self.gradients + self.activations
 
     @property
     def seconds_to_round(self) -> float:
         """Seconds to round all weights to all formats, once."""
-        return sum(layer.elements for layer in self.layers) * sum(self.rates.rounded)
+        row = self.rates.row
+        weights = sum(layer.elements * (layer.row / row if row else 1) for layer in self.layers)
+        return weights * sum(self.rates.rounded)
 
     @property
     def seconds_per_batch(self) -> float:
@@ -135,6 +126,7 @@ class Plan:
             "gradients",
             "activations",
             "errors",
+            "banked",
             "held",
         )
         more = ("largest", "peak", "flops", "evaluations", "seconds_to_round", "seconds_per_batch", "seconds")
@@ -161,6 +153,7 @@ def plan(
     outputs: Outputs = Outputs(),
     batches: int | None = None,
     rates: Rates | None = None,
+    bank: WeightBank | str | Rounder | None = None,
     run: RunOptions = RunOptions(),
 ) -> Plan:
     """Estimate what `measure` will take, from one forward pass.
@@ -171,8 +164,9 @@ def plan(
         The network. On the meta device it takes no memory, and the forward pass no time.
     batch
         A batch as for `measure`, of the size that is planned.
-    formats, method, outputs
-        As for `measure`; the figures for a method are those of its default options.
+    formats, method, outputs, bank
+        As for `measure`; the figures for a method are those of its default options. The codes of a bank count as if
+        they were in memory. Batches that only a rounder sees, which run forward, count like the others.
     batches
         How many batches there will be, if that is known.
     rates
@@ -192,14 +186,20 @@ def plan(
         When an argument is not understood, or the model has nothing to quantise or fails on the batch.
     """
     run.only("plan", "memory_limit")
-    columns = as_formats(formats)
+    asked = formats if formats == AUTO else as_formats(formats)
+    if asked == AUTO and isinstance(bank, WeightBank):
+        asked = bank.formats
     facts = facts_of(method)
-    check_formats(columns, facts, "mse")
+    check_formats(() if isinstance(asked, str) else asked, facts, "mse")
     limit = limit_of(run)
     entry = next(outputs.batches([batch], model))
     rows = discover(model, entry)
-    dtypes = {name: use.weight.dtype for name, use in uses_of(model, rows).items()}
-    menu = Menu.of(columns)
+    columns = formats_for(asked, rows)
+    uses = uses_of(model, rows)
+    dtypes = {name: use.weight.dtype for name, use in uses.items()}
+    rounder = rounder_asked(bank, columns)
+    banked = rounder is not None or isinstance(bank, WeightBank)
+    menu = Menu.of(columns, banked=banked)
     stored = menu.weights
     sizes = [errors_bytes(layer, len(stored), dtypes[layer.name]) for layer in rows]
     check_limit(limit, sizes, len(stored))
@@ -219,54 +219,39 @@ def plan(
         gradients=sum(layer.elements * dtypes[layer.name].itemsize for layer in rows),
         activations=activations + 4 * logits.numel() * max(4, logits.element_size()),
         errors=sum(sizes),
+        banked=sum(
+            _codes(layer, stored, dtypes[layer.name]) + _sums(layer, uses[layer.name].module, rounder, menu)
+            for layer in rows
+        )
+        if banked
+        else 0,
         held=sum(sizes) if limit is None else min(limit, sum(sizes)),
         largest=max(sizes),
         flops=_PASSES * counter.get_total_flops(),
         evaluations=facts.passes.of(len(rows), len(columns), len(menu.schemes)),
-        rates=measured_rates(next(model.parameters()), rows[0], stored) if rates is None else rates,
+        rates=rates or measured_rates(next(model.parameters()), rows[0], stored, bank if rounder is None else rounder),
     )
 
 
-def measured_rates(like: Tensor, layer: Layer, formats: tuple[Format, ...]) -> Rates:
-    """Time a matrix product, and the rounding of a weight to each format.
-
-    Parameters
-    ----------
-    like
-        Whose dtype and device count; for the meta device the CPU.
-    layer
-        A layer, for the formats.
-    formats
-        The formats.
-
-    Returns
-    -------
-    rates
-        The fastest of a few repetitions: what else runs on the machine slows it down.
-    """
-    device = torch.device("cpu") if like.is_meta else like.device
-    generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(_MATMUL, _MATMUL, generator=generator).to(device=device, dtype=like.dtype)
-    weight = torch.randn(_CHANNELS, _LENGTH, generator=generator).to(device)
-    sample = type(layer)("timed", "linear", (_CHANNELS, _LENGTH), _CHANNELS, 0)
-    return Rates(
-        flops=2 * _MATMUL**3 / _fastest(lambda: float((matrix @ matrix)[0, 0])),
-        rounded=tuple(
-            _fastest(lambda entry=entry: float(quantize(weight, entry, sample)[0, 0])) / weight.numel()  # type: ignore[misc]
-            for entry in formats
-        ),
-    )
+def _codes(layer: Layer, formats: Iterable[Format], dtype: torch.dtype) -> int:
+    """Bytes of a layer's codes in a bank: a byte for each, or two for small floats; values of a user's own formats."""
+    found = 0
+    for entry in filter(stores_weights, formats):
+        scheme = entry.weight_scheme
+        if scheme is None:
+            found += layer.elements * dtype.itemsize
+            continue
+        found += layer.elements * (1 if scheme.family == "integer" else 2)
+        found += scheme.scales(layer) * ((2 if scheme.scale == "float16" else 4) + (0 if scheme.symmetric else 1))
+    return found
 
 
-def _fastest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest run, out of those that a short time allows and at least a few."""
-    times: list[float] = []
-    begun = time.perf_counter()
-    while len(times) <= _REPETITIONS or time.perf_counter() - begun <= _SECONDS:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _sums(layer: Layer, module: nn.Module, rounder: Rounder | None, menu: Menu) -> int:
+    """Bytes of what a rounder sums over a layer's inputs: products of their entries, for every way of storing them."""
+    if rounder is None or rounder.needs != INPUTS or (layer.kind == "embedding" and not layer.ties):
+        return 0
+    groups = layer.shape[0] if layer.kind == EXPERTS else int(getattr(module, "groups", 1))
+    return 8 * groups * layer.row**2 * (1 + len(menu.schemes))
 
 
 def _activations(model: nn.Module, run: Callable[[], Tensor]) -> tuple[int, Tensor]:

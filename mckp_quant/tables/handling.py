@@ -193,7 +193,8 @@ def _handle_rises(
 
 
 def _about(raw: RawTable) -> dict[str, Any]:
-    about: dict[str, Any] = {key: raw.about[key] for key in ("unit", "method", "likelihood") if raw.about.get(key)}
+    texts = ("unit", "method", "likelihood", "rounder")
+    about: dict[str, Any] = {key: raw.about[key] for key in texts if raw.about.get(key)}
     about.setdefault("unit", UNKNOWN_UNIT)  # what a foreign file counts need not be nats; files of our own say it
     for key in ("samples", "seed", "classes"):
         if raw.about.get(key):

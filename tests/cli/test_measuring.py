@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from mckp_quant import Policy, SensitivityTable, apply
+from mckp_quant import Policy, SensitivityTable, apply, round_weights
 from mckp_quant.cli import main
 from mckp_quant.cli.load import load_model
+from mckp_quant.formats import menu
+from mckp_quant.rounding import WeightBank
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,3 +192,23 @@ def test_numbers_that_are_not_there_are_dashes(here: Path, capsys: pytest.Captur
     assert main(["validate", "p.json", "--model", "net.py:model", "--data", "data.npz"]) == 0
     last = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("policy"))
     assert last.split()[-1] == "-"
+
+
+def test_measure_takes_a_rounder_a_bank_or_the_menu(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = measured("--batch-size", "16", "--rounder", "gptq")
+    assert table.rounder.startswith("gptq(")
+    assert table.samples == 32
+    model, inputs = load_model("net.py:model"), torch.from_numpy(np.load("data.npz")["inputs"]).float()
+    bank = round_weights(model, [inputs[:8]], "w2,w4z", rounder="gptq")
+    monkeypatch.setattr(WeightBank, "load", lambda folder: bank if str(folder) == "bank" else None, raising=False)
+    table = measured("--bank", "bank", "--formats", "auto")
+    assert table.format_names == ("w2", "w4z")
+    assert table.rounder == bank.rounder
+    assert measured("--formats", "auto", "--method", "sqnr").format_names == tuple(e.name for e in menu(bank.layers))
+    capsys.readouterr()
+    assert main(["measure", "net.py:model", "--data", "data.npz", "--dry-run", "--json", "--bank", "bank"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds_to_round"] == 0
+    assert main(["measure", "net.py:model", "--data", "data.npz", "-o", "x", "--bank", "b", "--rounder", "gptq"]) == 2
+    assert "--rounder gptq and --bank 'b': the bank says what rounded it, give one" in capsys.readouterr().err

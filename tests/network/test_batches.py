@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from mckp_quant import InvalidInput
 from mckp_quant.network.batch import Batch
 from mckp_quant.network.batches import as_batch, as_batches, evaluating, forward
+from mckp_quant.network.fingerprint import DataDigest
 from mckp_quant.network.labels import IGNORED_TARGET, with_targets
 
 X = torch.arange(12.0).reshape(4, 3)
@@ -45,6 +47,38 @@ def test_the_head_of_a_batch_cuts_everything_with_a_sample_dimension() -> None:
     assert batch.targets.equal(Y[:2])
     assert batch.size == 2
     assert as_batch(X).head(9).size == 4
+
+
+def test_a_batch_is_cut_into_the_samples_at_even_and_at_odd_places() -> None:
+    inputs, targets = torch.arange(10.0).reshape(5, 2), torch.arange(5)
+    halves = as_batch((inputs, targets), 3).cut()
+    assert halves is not None
+    for begin, half in enumerate(halves):
+        assert isinstance(half.inputs, Tensor)
+        assert half.targets is not None
+        assert half.inputs.equal(inputs[begin::2])
+        assert half.targets.equal(targets[begin::2])
+        assert (half.size, half.index) == (len(half.inputs), 3)
+    named = as_batch({"input_ids": inputs, "attention_mask": targets, "scale": torch.ones(1)}, 0).cut()
+    assert named is not None
+    assert [half.shape for half in named] == [
+        "input_ids (3, 2), attention_mask (3,), scale (1,)",
+        "input_ids (2, 2), attention_mask (2,), scale (1,)",
+    ]
+    assert as_batch(inputs[:1], 0).cut() is None
+    assert as_batch({"x": inputs, "unknown": targets}, 0).cut() is None
+
+
+def test_the_digest_of_data_counts_inputs_and_their_order_and_no_targets() -> None:
+    batches = [as_batch((torch.full((2, 2), float(value)), torch.arange(2)), value) for value in range(3)]
+
+    def digests(*chosen: Batch) -> list[str]:
+        digest = DataDigest()
+        return [digest.add(batch) for batch in chosen]
+
+    assert digests(*batches)[:2] == digests(*batches[:2])
+    assert len({*digests(*batches), *digests(*batches[::-1])}) == 6
+    assert digests(*batches) == digests(*(replace(batch, targets=None) for batch in batches))
 
 
 def test_a_dict_with_a_keyword_that_may_or_may_not_have_rows_for_samples_is_not_cut() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mckp_quant import Format, InvalidInput, Policy, Request, SensitivityTable, allocate
 from mckp_quant.costs.costs import RESOURCES
 from mckp_quant.policy.prediction import predict, totals
-from mckp_quant.policy.repricing import price
+from mckp_quant.policy.repricing import predicted_by, price
 
 from ..drawn_tables import OWN, make_table, tables
 
@@ -245,3 +245,12 @@ def test_damaged_files_are_refused(tmp_path: Path, change: str, words: str) -> N
     path.write_text(json.dumps(spoil(json.loads(path.read_text()), change)))
     with pytest.raises(InvalidInput, match=words):
         Policy.load(path)
+
+
+def test_a_prediction_of_another_table_is_about_that_tables_rounder() -> None:
+    table = dataclasses.replace(make_table([[3.0, 2.0, 1.0]]), rounder="nearest")
+    other = dataclasses.replace(make_table([[6.0, 4.0, 2.0]]), rounder="gptq(damping=0.01)")
+    policy = Policy.on_table(table, table.formats[:1])
+    assert predicted_by(table, policy) is policy
+    found = predicted_by(other, policy)
+    assert (found.predicted, found.rounder) == (6.0, other.rounder)

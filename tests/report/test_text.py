@@ -5,6 +5,7 @@ import math
 
 from mckp_quant import Format, Policy, Request, allocate
 from mckp_quant.allocation.constraints.peak_memory import chain
+from mckp_quant.report.measured import sensitivity_report
 from mckp_quant.report.text import as_text, number, percent, policy_report, table_of, with_error
 
 from ..drawn_tables import make_table
@@ -81,3 +82,13 @@ def test_policy_report_lists_every_other_cost_the_target_and_how_exact_the_proof
     assert f"total_bytes              {found.costs['total_bytes']:,} bytes" in shown
     assert "stored as by             torchao" in shown
     assert "to within" not in as_text(policy_report(dataclasses.replace(found, tolerance=0.0)))
+
+
+def test_reports_name_what_rounded_the_weights() -> None:
+    table = make_table([[3.0, 2.0, 1.0]])
+    for rounder, line in (("nearest", "to nearest"), ("gptq(damping=0.01)", "by gptq(damping=0.01)")):
+        known = dataclasses.replace(table, rounder=rounder)
+        assert f"weights rounded {line}" in as_text(sensitivity_report(known)).splitlines()
+        policy = Policy.on_table(known, known.formats[:1])
+        assert f"rounded                  {line}" in as_text(policy_report(policy)).splitlines()
+    assert "rounded" not in as_text(sensitivity_report(table), policy_report(Policy.on_table(table, table.formats[:1])))

@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mckp_quant import InvalidInput, Outputs, RunOptions, plan
+from mckp_quant import InvalidInput, Layer, Outputs, RunOptions, plan, round_weights
+from mckp_quant.formats.format import as_formats
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
+from mckp_quant.rounding import Gptq
 from mckp_quant.sensitivity import ESTIMATORS
-from mckp_quant.sensitivity.planning import Rates, measured_rates
+from mckp_quant.sensitivity.engine.rates import Rates, measured_rates
 
 RATES = Rates(flops=1e9, rounded=(2e-9, 3e-9))
 
@@ -166,3 +168,37 @@ def test_rates_of_this_machine_are_positive_and_one_for_each_format() -> None:
 )
 def test_times_are_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_rounder_counts_its_codes_its_sums_and_longer_rows_as_slower() -> None:
+    model, rates = perceptron(), Rates(1e9, (2e-9, 3e-9), row=5)
+    planned = plan(model, torch.zeros(4, 10), formats="w2,w4z", bank="gptq", rates=rates)
+    codes = 2 * 300 + 4 * 25 + (4 + 1) * 25  # a byte for each code; scales in float32, zero points in a byte
+    assert planned.banked == codes + 8 * (10**2 + 20**2)
+    plain = plan(model, torch.zeros(4, 10), formats="w2,w4z", rates=rates)
+    assert plain.banked == 0
+    assert planned.peak == plain.peak + planned.banked
+    assert planned.seconds_to_round == pytest.approx((200 * 10 / 5 + 100 * 20 / 5) * 5e-9)
+    joint = plan(model, torch.zeros(4, 10), formats="w2,w2a8", bank="gptq", rates=rates)
+    assert joint.banked == 2 * (300 + 4 * 25) + 2 * 8 * (10**2 + 20**2)
+    assert joint.errors == 2 * 4 * 300
+    assert f"{planned.banked:,}" in as_text(plan_report(planned))
+
+
+def test_a_bank_has_been_rounded_and_takes_what_its_codes_take() -> None:
+    model, inputs = perceptron(), torch.randn(4, 10)
+    bank = round_weights(model, [inputs], "w2,w4z", rounder="nearest")
+    planned = plan(model, inputs, formats="auto", bank=bank)
+    assert planned.formats == bank.formats
+    assert planned.seconds_to_round == 0
+    held = [bank.encoded(layer.name, entry).nbytes for layer in bank.layers for entry in bank.formats]
+    assert planned.banked == sum(held)
+
+
+def test_the_time_of_a_rounder_is_measured_with_all_formats_together() -> None:
+    rates = measured_rates(torch.zeros(1), Layer("x", "linear", (2, 2), 2, None), as_formats("w2,w4"), Gptq(sweeps=0))
+    assert rates.row > 0
+    assert len(set(rates.rounded)) == 1
+    assert rates.rounded[0] > 0
+    nearest = measured_rates(torch.zeros(1), Layer("x", "linear", (2, 2), 2, None), as_formats("w2,w4"))
+    assert nearest.row == 0

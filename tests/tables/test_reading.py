@@ -127,3 +127,11 @@ def test_what_the_outputs_were_taken_for_is_kept(tmp_path: Path, name: str, like
     table = dataclasses.replace(make_table([[3.0, 2.0, 1.0]]), likelihood=likelihood)
     write_table(table, tmp_path / name)
     assert read_table(tmp_path / name).table.likelihood == likelihood
+
+
+@pytest.mark.parametrize("name", ["table.json", "table.csv", "table.npz"])
+@pytest.mark.parametrize("rounder", ["gptq(damping=0.01, scales=(0.8, 1.0), ordered=True)", "nearest", ""])
+def test_what_rounded_the_weights_is_kept(tmp_path: Path, name: str, rounder: str) -> None:
+    table = dataclasses.replace(make_table([[3.0, 2.0, 1.0]]), rounder=rounder)
+    write_table(table, tmp_path / name)
+    assert read_table(tmp_path / name).table.rounder == rounder

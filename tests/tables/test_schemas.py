@@ -64,7 +64,7 @@ def complaints(rule: dict[str, Any], found: Any, path: str = "$") -> list[str]:
 def documents(folder: Path) -> dict[str, Any]:
     """One document of each kind, with everything in it that there can be."""
     table = make_table([[3.0, 2.0, 1.0], [float("nan"), 2.0, -1.0]])
-    dataclasses.replace(table, likelihood="gaussian").save(folder / "table.json")
+    dataclasses.replace(table, likelihood="gaussian", rounder="nearest").save(folder / "table.json")
     mine = make_table([[3.0]], "w2")
     mine = type(mine)(mine.layers, (OWN,), mine.loss, mine.stderr, contributions=mine.loss[None], batch_sizes=[4.0])  # type: ignore[arg-type]
     mine.save(folder / "own.json")

@@ -11,7 +11,7 @@ errors on every run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ...network.weight_uses import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Per-sample gradients are formed for so many samples at a time that they hold about this many elements: few enough to
 # stay in cache and to add little to the memory of a gradient.
@@ -66,6 +66,41 @@ def per_sample_products(
     return _linear(inputs, gradient, directions, samples)
 
 
+def mean_outputs(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:
+    """What each direction, in place of the weight, gives in each output channel, on average.
+
+    Parameters
+    ----------
+    module, inputs, gradient, directions
+        As for `per_sample_products`; of the gradient only the shape counts. Embeddings have no such mean.
+
+    Returns
+    -------
+    means
+        ``(n_directions, channels)``: over rows of the input, and over positions of the output.
+    """
+    if not isinstance(module, nn.modules.conv._ConvNd):
+        return directions @ inputs.reshape(-1, inputs.shape[-1]).to(directions.dtype).mean(dim=0)
+    # The layer is linear: the mean over rows can be taken first.
+    mean, padding = _padded(module, inputs.to(directions.dtype).mean(dim=0, keepdim=True))
+    spatial = inputs.ndim - 2
+    options: list[Any] = [module.stride, padding, module.dilation, module.groups]
+    convolve: Callable[..., Tensor] = (F.conv1d, F.conv2d, F.conv3d)[spatial - 1]
+    if module.transposed:
+        convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[spatial - 1]
+        least = convolve(mean, directions[0], None, module.stride, padding, 0, module.groups, module.dilation)
+        more = [own - found for own, found in zip(gradient.shape[2:], least.shape[2:], strict=True)]
+        options = [module.stride, padding, more, module.groups, module.dilation]
+    return torch.cat([convolve(mean, each, None, *options).flatten(2).mean(dim=2) for each in directions])
+
+
+def summed_over_positions(module: nn.Module, gradient: Tensor, samples: int) -> Tensor:
+    """``(samples, channels)``: the gradient of an output, summed over all positions of a sample."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return gradient.flatten(2).sum(dim=2).reshape(samples, -1, gradient.shape[1]).sum(dim=1)
+    return gradient.reshape(samples, -1, gradient.shape[-1]).sum(dim=1)
+
+
 def has_sample_rows(module: nn.Module, inputs: Tensor, samples: int) -> bool:
     """Whether the input has a first dimension that can be split evenly among the samples."""
     if isinstance(module, nn.Embedding):
@@ -105,13 +140,7 @@ def _linear(inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) 
 
 def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:
     """``(rows, n_directions)`` for an input of as many rows."""
-    spatial = inputs.ndim - 2
-    padding: Sequence[int] = [0] * spatial
-    if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        inputs = F.pad(inputs, _padding_of(module), mode=mode)
-    else:
-        padding = module.padding
+    inputs, padding = _padded(module, inputs)
     if module.transposed:
         # A transposed convolution is the adjoint of a convolution with the same weight: input and gradient swap roles.
         inputs, gradient = gradient, inputs
@@ -125,6 +154,14 @@ def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tens
     pieces = zip(torch.split(inputs, step), torch.split(gradient, step), strict=True)
     shape = directions.shape[1:]
     return torch.cat([form(xn, dn, shape, module, padding).flatten(1) @ flat.T for xn, dn in pieces])
+
+
+def _padded(module: nn.modules.conv._ConvNd, inputs: Tensor) -> tuple[Tensor, Sequence[int]]:
+    """The input with the padding that a convolution cannot do itself, and the padding that is left to it."""
+    if module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        return inputs, module.padding
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    return F.pad(inputs, _padding_of(module), mode=mode), [0] * (inputs.ndim - 2)
 
 
 def _padding_of(module: nn.modules.conv._ConvNd) -> list[int]:

@@ -15,6 +15,7 @@ from ...network.likelihood import rademacher
 from ...rounding.inputs import input_of, with_input
 from .contract import has_own_forward, has_sample_rows, per_sample_products
 from .joint import input_products, rounded_inputs, weight_products
+from .means import MeanChanges
 from .whole_gradients import agree, summed_product
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ class Taps:
     ----------
     task
         The model, its layers, and what is known of them from earlier batches.
+    matched
+        Whether the mean change of every output channel over the batch is taken away, as a bias takes it, see
+        `MeanChanges`. Layers in `per_batch` and embeddings keep it.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, matched: bool = False) -> None:
+        self._means = MeanChanges() if matched else None
         self._task = task
         self._menu = task.menu
         self._state = task.state
@@ -161,7 +166,11 @@ class Taps:
                 summed = summed_product(weight, by_parameter)
                 product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
             products.append(product)
-        return products
+        if self._means is None:
+            return products
+        split = {row: product for row, product in enumerate(products) if row not in self.per_batch}
+        split = self._means.without(split)
+        return [split.get(row, product) for row, product in enumerate(products)]
 
     def _per_batch_parameters(self) -> list[nn.Parameter]:
         return [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
@@ -200,6 +209,8 @@ class Taps:
         self, logits: Tensor, inputs: Sequence[Tensor], vectors: Tensor, keep_graph: bool
     ) -> tuple[Tensor | None, ...]:
         self._products = [None] * len(self._weights)
+        if self._means is not None:
+            self._means.found.clear()
         self._again = keep_graph
         try:
             return torch.autograd.grad(logits, inputs, vectors, retain_graph=keep_graph, allow_unused=True)
@@ -271,6 +282,8 @@ class Taps:
         directions = self._weights[row].perturbations
         if self._menu is None or self._checking:
             self._add(row, per_sample_products(module, inputs, gradient, directions, self._samples))
+            if self._means is not None and not self._checking:
+                self._means.add(row, module, inputs, gradient, directions, self._samples)
         else:
             # The input of an embedding is stored as it is in every scheme.
             given = [inputs] * (1 + len(self._menu.schemes))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from ...common.checks import check_count
+from ...errors import InvalidInput
 from ...network.likelihood import unit
 from ..engine.labelled import counted_positions, per_unit_sizes, surprise_of
 from ..engine.taps import Taps
@@ -47,6 +48,12 @@ class GaussNewton:
     ----------
     probes
         Random vectors for each batch. More batches are nearly always worth more than more probes.
+    matched
+        Whether each output channel of the layer has the float network's mean restored, as a bias or the norm behind it
+        restores it when `finish` is done: where a layer has few inputs to an output, as in depthwise convolutions,
+        most of what rounding does is to move means. Spreads are not restored. The means are those of the batch: they
+        fit it too well, by up to one part in its samples, so batches should be large. Embeddings, and layers that are
+        only known as sums over a batch, keep their means.
 
     Raises
     ------
@@ -55,6 +62,7 @@ class GaussNewton:
     """
 
     probes: int = 1
+    matched: bool = False
     name: ClassVar[str] = "gauss_newton"
     reference: ClassVar[str] = (
         "Hutchinson (1990), A stochastic estimator of the trace of the influence matrix for Laplacian smoothing "
@@ -85,9 +93,19 @@ class GaussNewton:
             InvalidInput when the model fails on the batch or its logits cannot be differentiated or do not fit the
             likelihood.
         """
-        taps = Taps(task)
+        if self.matched and task.menu is not None and task.menu.schemes:
+            raise InvalidInput(
+                "GaussNewton(matched=True) knows formats of weights only, and a format also stores activations: leave "
+                "it out, or use formats of weights"
+            )
+        taps = Taps(task, matched=self.matched)
 
         def read(batch: Batch) -> Reading:
+            if self.matched and batch.size == 1:
+                raise InvalidInput(
+                    f"batch {batch.index} has one sample, and GaussNewton(matched=True) takes means over a batch: give "
+                    "larger batches"
+                )
             logits = taps.forward(batch)
             counted = counted_positions(task, logits, batch)
             positions = task.likelihood.positions(logits)

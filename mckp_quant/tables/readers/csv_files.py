@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..raw import RawTable
     from ..table import SensitivityTable
 
-_ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood|classes)\s*:\s*(.*)")
+_ABOUT = re.compile(r"#\s*(unit|method|samples|seed|likelihood|classes|rounder)\s*:\s*(.*)")
 _FORMAT = re.compile(
     r"#\s*format\s*:\s*(\"(?:[^\"\\]|\\.)*\"|\S+)\s+weight_bits\s*=\s*(\S+)(?:\s+activation_bits\s*=\s*(\S+))?\s*"
 )
@@ -147,6 +147,8 @@ def as_csv(table: SensitivityTable, *, long: bool = False) -> str:
     file = io.StringIO()
     for key in ("unit", "method", "samples", "seed"):
         file.write(f"# {key}: {_telling(str(getattr(table, key)))}\n")
+    if table.rounder:
+        file.write(f"# rounder: {_telling(table.rounder)}\n")
     if table.likelihood:
         file.write(f"# likelihood: {_telling(table.likelihood)}\n")
     if table.classes:

@@ -18,7 +18,7 @@ import torch
 import mckp_quant as mq
 from mckp_quant.sensitivity import ESTIMATORS, DataFreeEstimator, Estimator, Metric, Passes
 from mckp_quant.sensitivity.arguments import estimator_of
-from mckp_quant.sensitivity.planning import Rates
+from mckp_quant.sensitivity.engine.rates import Rates
 
 from ..odd_state import assert_same, in_odd_state, state_of
 from ..tiny import CLASSES, perceptron, transformer
