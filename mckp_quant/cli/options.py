@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..common.run_options import Progress
     from ..network.outputs import Outputs
+    from ..rounding.bank import Weights
     from ..tables.table import SensitivityTable
     from .option_groups import Inputs
 
@@ -143,6 +144,33 @@ class RunningOptions:
             max_batches=self.max_batches,
             progress=progress,
         )
+
+
+@dataclass(frozen=True)
+class BankOptions:
+    """What weights are rounded to: the options of every command that runs the network under policies."""
+
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FOLDER",
+            help="The weights in every format, as round wrote them; by default they are rounded to nearest.",
+        ),
+    ] = None
+    other_rounder: Annotated[
+        bool,
+        typer.Option(
+            "--other-rounder",
+            help="Take a table or policy of another rounder, whose prediction does not hold.",
+        ),
+    ] = False
+
+    def read(self) -> Weights:
+        """Open the bank; raises InvalidInput where the folder holds none."""
+        from ..rounding.bank import WeightBank, Weights
+
+        return Weights(None if self.bank is None else WeightBank.load(self.bank), self.other_rounder)
 
 
 @dataclass(frozen=True)

@@ -83,4 +83,5 @@ def predicted_by(table: SensitivityTable, policy: Policy) -> Policy:
         status="predicted by another table than it was made from" if policy.table else policy.status,
         ground="none",
         table=table.digest,
+        rounder=table.rounder,
     )

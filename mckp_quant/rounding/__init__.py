@@ -5,7 +5,7 @@ Here numbers change; how much a network suffers from it is measured elsewhere. P
 
 from __future__ import annotations
 
-from .bank import WeightBank
+from .bank import WeightBank, Weights
 from .banking import round_weights
 from .calibration import calibrate_ranges
 from .encoded import EncodedWeight, decode_weight
@@ -18,6 +18,7 @@ __all__ = [
     "Gptq",
     "Nearest",
     "WeightBank",
+    "Weights",
     "calibrate_ranges",
     "decode_weight",
     "encode_weight",
