@@ -39,18 +39,24 @@ class Batch:
 
     def head(self, count: int) -> Batch:
         """Only the first `count` samples, or all where a keyword may or may not have a row for every sample."""
-        if count >= self.size:
-            return self
+        return self if count >= self.size else self._rows(slice(count)) or self
+
+    def cut(self) -> tuple[Batch, Batch] | None:
+        """The samples at even and at odd places, or None where it has one sample or cannot be taken apart."""
+        even, odd = (None, None) if self.size < 2 else (self._rows(slice(0, None, 2)), self._rows(slice(1, None, 2)))
+        return None if even is None or odd is None else (even, odd)
+
+    def _rows(self, rows: slice) -> Batch | None:
         if isinstance(self.inputs, Tensor):
-            inputs: Tensor | Mapping[str, Tensor] = self.inputs[:count]
+            inputs: Tensor | Mapping[str, Tensor] = self.inputs[rows]
         else:
             first = next(iter(self.inputs))
             sampled = {name for name, value in self.inputs.items() if leading_size(value) == self.size}
             if not sampled <= {first, *_PER_SAMPLE}:
-                return self
-            inputs = {name: value[:count] if name in sampled else value for name, value in self.inputs.items()}
-        targets = None if self.targets is None else self.targets[:count]
-        return replace(self, inputs=inputs, targets=targets, size=count)
+                return None
+            inputs = {name: value[rows] if name in sampled else value for name, value in self.inputs.items()}
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, inputs=inputs, targets=targets, size=len(range(self.size)[rows]))
 
     def counted(self, logits: Tensor) -> Tensor | None:
         """Which positions are no padding, by the keyword ``attention_mask``.

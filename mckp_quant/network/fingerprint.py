@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -107,6 +107,18 @@ def tensor_digest(tensor: Tensor) -> str:
     plain = tensor.detach().cpu().contiguous().flatten()
     content.update(plain.view(torch.uint8).numpy().data if plain.numel() else b"")
     return content.hexdigest()[:40]
+
+
+class DataDigest:
+    """A digest of batches that are added one after another; their targets do not count."""
+
+    def __init__(self) -> None:
+        self._content = hashlib.sha256()
+
+    def add(self, batch: Batch) -> str:
+        """Forty hexadecimal digits that change with any input of this batch or of one that was added before."""
+        self._content.update(batch_digest(replace(batch, targets=None)).encode())
+        return self._content.hexdigest()[:40]
 
 
 def batch_digest(batch: Batch) -> str:

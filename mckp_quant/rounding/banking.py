@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import logging
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
-from ..network.fingerprint import batch_digest, tensor_digest
+from ..network.fingerprint import DataDigest, tensor_digest
 from .bank import Memory, WeightBank
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
@@ -207,4 +206,5 @@ def _roundings(
 
 
 def _digest(data: Sequence[Batch]) -> str:
-    return hashlib.sha256("".join(batch_digest(batch) for batch in data).encode()).hexdigest()[:40]
+    digest = DataDigest()
+    return [digest.add(batch) for batch in data][-1]

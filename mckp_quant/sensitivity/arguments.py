@@ -1,16 +1,22 @@
-"""Reads what `measure` and `plan` are asked: which estimator, which layers, how many batches, which ranges."""
+"""Reads what `measure` and `plan` are asked: estimator, layers, number of batches, ranges, bank."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
 from ..formats.ranges import ActivationRanges
 from ..network.discovery import discover
+from ..network.fingerprint import DataDigest
+from ..rounding.bank import WeightBank
+from ..rounding.banking import described, round_weights, rounder_of
 from ..rounding.calibration import RULES, calibrate_ranges
+from ..rounding.rounder import INPUTS
+from .columns import stores_weights
 from .estimator import DataFreeEstimator, Estimator
 from .estimators import ESTIMATORS
 
@@ -22,8 +28,11 @@ if TYPE_CHECKING:
     from ..formats.format import Format
     from ..layers import Layer
     from ..network.batch import Batch
+    from ..rounding.rounder import Rounder
     from .columns import Menu
     from .estimator import AnyEstimator
+
+logger = logging.getLogger(__name__)
 
 RANGE_BATCHES = 8  # ranges of inputs are calibrated on so many batches, which are held in memory meanwhile
 
@@ -149,3 +158,84 @@ def ranges_for(
         return activation_range, batches
     held = list(itertools.islice(batches, min(RANGE_BATCHES, most or RANGE_BATCHES)))
     return calibrate_ranges(model, held, formats, rule=activation_range), itertools.chain(held, batches)
+
+
+def rounder_asked(bank: WeightBank | Rounder | str | None, formats: Sequence[Format]) -> Rounder | None:
+    """The rounder that a bank has to be made with; None where there is a bank, or rounding to nearest needs none."""
+    if bank is None or isinstance(bank, WeightBank):
+        return None
+    rounder = rounder_of(bank)
+    needless = described(rounder) == "nearest" or not any(map(stores_weights, formats))
+    return None if needless else rounder
+
+
+def bank_for(
+    rounder: Rounder,
+    formats: Sequence[Format],
+    ranges: ActivationRanges | None,
+    model: nn.Module,
+    layers: Sequence[Layer],
+    batches: Sequence[Batch],
+    *,
+    read: bool,
+) -> tuple[WeightBank, list[Batch]]:
+    """Make a bank from some of the batches, and leave the others to measure on.
+
+    On the samples that a rounder has seen the losses of its weights are too low, by a half and more where layers are
+    small.
+
+    Parameters
+    ----------
+    rounder
+        The rounder.
+    formats
+        The formats.
+    ranges
+        The ranges of inputs; None where no format needs any.
+    model
+        The network.
+    layers
+        The layers.
+    batches
+        All batches.
+    read
+        Whether the table is measured on batches at all.
+
+    Returns
+    -------
+    bank, batches
+        The bank is made from every other batch, beginning with the first; of a single batch from every other sample.
+        It is made from all, and all are given back, where the rounder or the table needs none.
+
+    Raises
+    ------
+    InvalidInput
+        When there is a single sample, or a single batch that cannot be taken apart.
+    """
+    seen, others = list(batches), list(batches)
+    if read and rounder.needs == INPUTS:
+        seen, others = seen[::2], seen[1::2]
+        if not others:
+            halves = batches[0].cut()
+            if halves is None:
+                raise InvalidInput(
+                    f"{rounder.name} and the table need samples of their own, and there is one batch (inputs "
+                    f"{batches[0].shape}) that cannot be cut in two: give more batches, or bank=round_weights(...)"
+                )
+            seen, others = [halves[0]], [halves[1]]
+    rule = "mse" if ranges is None else ranges
+    names = [layer.name for layer in layers]
+    bank = round_weights(model, seen, formats, rounder=rounder, layers=names, activation_range=rule)
+    return bank, others
+
+
+def told_of_shared(batches: Iterable[Batch], bank: WeightBank) -> Iterator[Batch]:
+    """The same batches, with a warning where all that a bank was made from is among them."""
+    digest = DataDigest()
+    for batch in batches:
+        if bank.data and digest.add(batch) == bank.data:
+            logger.warning(
+                "the weights were rounded on the data that the table is measured on: its losses, and whatever is "
+                "predicted from them, are too low; measure on other batches"
+            )
+        yield batch

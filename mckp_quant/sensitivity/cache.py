@@ -1,4 +1,7 @@
-"""Keeps rounding errors of weights on disk for later measurements, since searching their scales can take longer."""
+"""Where rounding errors of weights come from: a bank, a folder that holds those of before, or rounding to nearest.
+
+They are kept on disk for later measurements, since searching their scales can take longer.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from ..common.files import writing
 from ..common.npz import read_npy_array
 from ..errors import InvalidInput
 from ..network.fingerprint import tensor_digest
+from ..rounding.rows import computed_in
 from ..rounding.weights import perturbations
+from .columns import stores_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
+    from ..rounding.bank import WeightBank
 
 
 def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
@@ -63,6 +69,41 @@ def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format]
 def uncached_perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
     """Give what `perturbations` gives, format by format to spare memory."""
     return format_by_format(lambda entry: perturbations(weight, [entry], layer)[0], formats)
+
+
+def banked_perturbations(bank: WeightBank, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
+    """Give what `perturbations` gives for the codes of a bank, of which one format at a time is decoded.
+
+    Parameters
+    ----------
+    bank
+        The bank.
+    weight
+        The float weight.
+    formats
+        Formats, under the names that the bank has them; those that leave weights float need no codes.
+    layer
+        The layer.
+
+    Returns
+    -------
+    perturbations
+        ``(n_formats, *layer.shape)``, on the weight's device.
+
+    Raises
+    ------
+    InvalidInput
+        When the bank lacks the layer or a format.
+    """
+    plain = weight.detach()
+    dtype = computed_in(plain.dtype)
+
+    def error(entry: Format) -> Tensor:
+        if not stores_weights(entry):
+            return torch.zeros_like(plain, dtype=dtype)
+        return bank.weight(layer.name, entry, plain.dtype).to(plain.device, dtype) - plain.to(dtype)
+
+    return format_by_format(error, formats)
 
 
 def format_by_format(error: Callable[[Format], Tensor], formats: Sequence[Format]) -> Tensor:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..formats.ranges import ActivationRanges
     from ..network.batch import Batch
     from ..network.outputs import Outputs
+    from ..rounding.bank import WeightBank
     from .estimator import Estimator
     from .reach import Reach
     from .task import Task
@@ -33,7 +34,12 @@ VERSION = 2
 
 
 def options_of(
-    estimator: Estimator, outputs: Outputs, seed: int, formats: Sequence[Format], ranges: ActivationRanges | None
+    estimator: Estimator,
+    outputs: Outputs,
+    seed: int,
+    formats: Sequence[Format],
+    ranges: ActivationRanges | None,
+    bank: WeightBank | None = None,
 ) -> dict[str, str]:
     """All that a measurement depends on besides the network and the batches, as text that is the same in any process.
 
@@ -52,6 +58,7 @@ def options_of(
             for name, each in own.items()
         },
         "activation ranges": "None" if ranges is None else repr(ranges.document()),
+        **({} if bank is None else {"bank": f"{bank.digest} ({bank.rounder})"}),
     }
 
 

@@ -28,7 +28,8 @@ class Menu:
     Attributes
     ----------
     weights
-        The distinct formats of weights: rounding errors of weights are known for these, in this order.
+        The distinct formats of weights: rounding errors of weights are known for these, in this order. Where a bank
+        holds the weights, a format that stores both halves stands here whole, because its weights are its own.
     schemes
         The distinct schemes of inputs.
     columns
@@ -43,18 +44,19 @@ class Menu:
     roundings: Mapping[nn.Module, tuple[InputRounding, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, formats: Sequence[Format]) -> Menu:
-        """Take formats apart."""
-        weights = tuple(dict.fromkeys(entry.weights_only for entry in formats))
+    def of(cls, formats: Sequence[Format], *, banked: bool = False) -> Menu:
+        """Take formats apart; `banked` says that the weights come from a bank."""
+        stored = [entry if banked and stores_weights(entry) else entry.weights_only for entry in formats]
+        weights = tuple(dict.fromkeys(stored))
         schemes = tuple(
             dict.fromkeys(entry.activation_scheme for entry in formats if entry.activation_scheme is not None)
         )
         columns = tuple(
             (
-                weights.index(entry.weights_only),
+                weights.index(own),
                 None if entry.activation_scheme is None else schemes.index(entry.activation_scheme),
             )
-            for entry in formats
+            for own, entry in zip(stored, formats, strict=True)
         )
         return cls(weights, schemes, columns)
 
@@ -140,6 +142,11 @@ class Menu:
                 "measure(..., activation_range=ranges)"
             )
         return self.roundings[module]
+
+
+def stores_weights(entry: Format) -> bool:
+    """Whether a format does anything to weights."""
+    return entry.weights_only != FLOAT
 
 
 def _rounding(name: str, scheme: ActivationScheme, ranges: ActivationRanges | None) -> InputRounding:

@@ -14,6 +14,7 @@ import torch
 
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
+from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
@@ -22,10 +23,20 @@ from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
 from ..network.weight_uses import check_usable
+from ..rounding.bank import WeightBank, rounder_of_bank
 from ..tables.repair import negative_words
 from ..tables.table import SensitivityTable
-from .arguments import check_formats, chosen_layers, estimator_of, length_of, ranges_for
-from .cache import cached_perturbations, uncached_perturbations
+from .arguments import (
+    bank_for,
+    check_formats,
+    chosen_layers,
+    estimator_of,
+    length_of,
+    ranges_for,
+    rounder_asked,
+    told_of_shared,
+)
+from .cache import banked_perturbations, cached_perturbations, uncached_perturbations
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
@@ -43,8 +54,9 @@ if TYPE_CHECKING:
     from ..formats.ranges import ActivationRanges
     from ..layers import Activation, Layer
     from ..network.batch import Batch
+    from ..rounding.rounder import Rounder
     from .estimator import AnyEstimator
-    from .streaming import Disk
+    from .streaming import Compute, Disk
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +78,7 @@ def measure(
     layers: Iterable[str] | None = None,
     precision: float | None = None,
     activation_range: str | ActivationRanges = "mse",
+    bank: WeightBank | str | Rounder | None = None,
     run: RunOptions = RunOptions(),
 ) -> SensitivityTable:
     """Predict how much the loss rises when one layer is stored in one format, for all layers and formats.
@@ -111,6 +124,11 @@ def measure(
     activation_range
         How the ranges of inputs are chosen, on the first eight batches: see `calibrate_ranges`; or the
         ranges themselves. The table keeps them, for the policies that are made from it.
+    bank
+        The weights in the formats, from `round_weights`; make it on other batches than these, because on the same ones
+        the losses come out too low. Or a rounder, or its name, such as ``"gptq"``, for which a bank is made in memory:
+        it sees every other batch, the table is measured on those between, and of a single batch both get every other
+        sample. All batches are held in memory then. None rounds to nearest.
     run
         How the measurement is run:
 
@@ -118,7 +136,8 @@ def measure(
           meet other samples, and the table differs within its standard errors.
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
-        - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again.
+        - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
+          not with a bank, which holds them itself.
         - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
           temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
           largest layer in all formats has to fit.
@@ -132,18 +151,27 @@ def measure(
         ``loss`` and ``stderr`` in nats per sample, or per token for sequences, and each batch's contribution.
         Operations are counted over all batches that were read. A layer that no sample reaches, or on which nothing
         that `outputs` takes depends, has an unknown loss: it is named in a warning, its losses are nan, and only its
-        widest format is allowed, at a loss of 0 that leaves it out of predictions.
+        widest format is allowed, at a loss of 0 that leaves it out of predictions. ``rounder`` says what rounded the
+        weights.
 
     Raises
     ------
     InvalidInput
         When an argument is not understood, the model has nothing to quantise or fails on a batch, there are no
-        batches, or no gradient reaches a layer on which the outputs depend. The message names what was wrong.
+        batches, no gradient reaches a layer on which the outputs depend, or the bank is of other weights, or lacks a
+        layer or a format. The message names what was wrong.
     """
     columns = as_formats(formats)
     estimator = estimator_of(method)
     check_formats(columns, estimator, activation_range)
-    menu = Menu.of(columns)
+    rounder = rounder_asked(bank, columns)
+    banked = rounder is not None or isinstance(bank, WeightBank)
+    menu = Menu.of(columns, banked=banked)
+    if banked and run.cache is not None:
+        raise InvalidInput(
+            f"run has cache={str(run.cache)!r}, which keeps weights that are rounded to nearest, and bank= holds "
+            "others: leave one of them out"
+        )
     limit = limit_of(run)
     check_usable(model)
     stop = Stop(precision, run.max_batches)
@@ -154,9 +182,19 @@ def measure(
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
     ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
+    found = bank if isinstance(bank, WeightBank) else None
+    if rounder is not None:
+        held = list(itertools.islice(whole, run.max_batches))
+        read = not isinstance(estimator, DataFreeEstimator)
+        found, others = bank_for(rounder, columns, ranges, model, rows, held, read=read)
+        whole, total = iter(others), len(others)
+    elif found is not None:
+        found.check(model, [row.name for row in rows])
+        whole = told_of_shared(whole, found)
     with evaluating(model), temporary_disk(limit) as disk:
         stored = menu.weights if menu.schemes else columns
-        weights = layer_weights(model, rows, stored, None if run.cache is None else Path(run.cache), limit, disk)
+        cache = None if run.cache is None else Path(run.cache)
+        weights = layer_weights(model, rows, stored, cache, limit, disk, found)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
         counted = _Counted(outputs.logits)
@@ -172,10 +210,11 @@ def measure(
                 method=estimator.name,
                 seed=run.seed,
                 activations=tensors,
+                rounder=rounder_of_bank(found),
             )
         checkpoint = None
         if run.checkpoint is not None:
-            options = options_of(estimator, outputs, run.seed, columns, ranges)
+            options = options_of(estimator, outputs, run.seed, columns, ranges, found)
             checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, counted, options))
         totals, reach = read_all(
             task,
@@ -202,6 +241,7 @@ def measure(
         activations=tensors,
         likelihood=outputs.likelihood,
         classes=counted.classes if outputs.likelihood == "categorical" else 0,
+        rounder=rounder_of_bank(found),
     )
     negative = negative_words(table, table.loss < 0)
     if negative:
@@ -249,11 +289,37 @@ def layer_weights(
     cache: Path | None = None,
     limit: int | None = None,
     disk: Disk | None = None,
+    bank: WeightBank | None = None,
 ) -> tuple[LayerWeight, ...]:
-    """Find the modules and parameters of each layer in the model, and what each format adds to its weight."""
+    """Find the modules and parameters of each layer in the model, and what each format adds to its weight.
+
+    Parameters
+    ----------
+    model
+        The network.
+    layers
+        The layers.
+    formats
+        What is stored of weights; with a bank under the names that it has there.
+    cache
+        A folder for what rounding to nearest adds; None for none.
+    limit, disk
+        As for `Rounding`.
+    bank
+        The weights; None to round to nearest.
+
+    Returns
+    -------
+    weights
+        One for each layer.
+    """
     found = uses_of(model, layers)
     places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
-    compute = uncached_perturbations if cache is None else functools.partial(cached_perturbations, cache)
+    compute: Compute = uncached_perturbations
+    if bank is not None:
+        compute = functools.partial(banked_perturbations, bank)
+    elif cache is not None:
+        compute = functools.partial(cached_perturbations, cache)
     parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
     sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
     rounding = Rounding(compute, formats, sizes, limit, disk)
