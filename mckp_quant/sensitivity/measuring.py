@@ -161,6 +161,7 @@ def measure(
         batches, no gradient reaches a layer on which the outputs depend, or the bank is of other weights, or lacks a
         layer or a format. The message names what was wrong.
     """
+    run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress")
     columns = as_formats(formats)
     estimator = estimator_of(method)
     check_formats(columns, estimator, activation_range)
