@@ -85,8 +85,11 @@ def test_what_the_bank_does_not_hold_is_refused() -> None:
             found_by(name, banks.table(), banks.bank(formats="w8"))
 
 
-def chosen(name: str, table: mq.SensitivityTable, bank: WeightBank | Weights | None = None) -> MethodResult:
-    return run_method(name, small.network(), table, BUDGET, small.data(), evaluations=20, bank=bank)
+def chosen(
+    name: str, table: mq.SensitivityTable, bank: WeightBank | Weights | None = None, budget: str = "45%"
+) -> MethodResult:
+    asked = {"weight_bytes": budget}
+    return run_method(name, small.network(), table, asked, small.data(), evaluations=20, bank=bank)
 
 
 @PAIRS
@@ -106,14 +109,14 @@ def test_uniform_is_the_best_measured_format_of_the_bank_within_the_budgets() ->
     menu = "w2,w2z,w3,w3z,w3g32,w4"
     bank = banks.bank("nearest", menu)
     table = mq.measure(small.network(), small.data(), formats=menu, bank=bank)
-    result = chosen("uniform", table, bank)
-    space = Space(table, *mq.build(table, BUDGET))
+    result = chosen("uniform", table, bank, "90%")
+    space = Space(table, *mq.build(table, {"weight_bytes": "90%"}))
     judge = Evaluator(small.network(), small.data(), bank=bank)
     kls = {policy: judge.evaluate(policy).kl for policy in map(space.policy, space.uniform())}
     assert len(kls) > 2
     assert result.policy == min(kls, key=kls.__getitem__)
     assert result.evaluations == len(kls)
-    assert chosen("uniform", mq.measure(small.network(), small.data(), formats=menu)).evaluations == 0
+    assert chosen("uniform", mq.measure(small.network(), small.data(), formats=menu), None, "90%").evaluations == 0
 
 
 def test_a_method_refuses_tables_of_another_rounder() -> None:
