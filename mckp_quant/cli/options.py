@@ -52,7 +52,12 @@ _MADE_FROM, _HEAD = re.compile(rb'"made_from": "([0-9a-f]{32})"'), 4096
 DEMO_FOLDER = Path("demo-output")
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
 MaybeTableOption = Annotated[
-    Path | None, typer.Option("--table", metavar="TABLE", help="Run the uniform policies of this table too.")
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="TABLE",
+        help="The table that predicts; its uniform policies run too, with --bank the best uniform one of the bank.",
+    ),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
