@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def truncate(weight: Tensor, bits: int) -> Tensor:
     """Cut towards zero on one scale: another network than round-to-nearest gives."""
     step = weight.abs().max() / 2 ** (bits - 1)
-    return (weight / step).trunc() * step
+    cut: Tensor = (weight / step).trunc() * step
+    return cut
 
 
 @dataclass(frozen=True)

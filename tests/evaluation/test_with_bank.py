@@ -88,7 +88,7 @@ def test_what_a_bank_does_not_hold_is_refused() -> None:
         mq.validate(MODEL, on(banks.table()), DATA, bank=banks.bank(formats="w2,w4,w8"))
     other = small.network()
     with torch.no_grad():
-        other[3].weight.add_(0.1)
+        other.get_parameter("3.weight").add_(0.1)
     with pytest.raises(mq.InvalidInput, match="the weight of layer '3' is not the one that the bank was rounded from"):
         mq.validate(other, on(banks.table()), DATA, bank=banks.bank())
     for call in (Simulator, lambda model, bank: Evaluator(model, DATA, bank=bank)):

@@ -58,7 +58,7 @@ def test_a_bank_of_other_weights_or_formats_or_beside_a_cache_is_refused(tmp_pat
         measure_interactions(small.network(), small.data(), formats="w4,w5", bank=banks.bank())
     other = small.network()
     with torch.no_grad():
-        other[3].weight.add_(0.1)
+        other.get_parameter("3.weight").add_(0.1)
     with pytest.raises(mq.InvalidInput, match="the weight of layer '3' is not the one that the bank was rounded from"):
         measure_interactions(other, small.data(), formats="w4", bank=banks.bank())
     with pytest.raises(mq.InvalidInput, match="which keeps weights that are rounded to nearest, and bank= holds"):
