@@ -41,7 +41,7 @@ demo: common network
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
-report: export search refinement tuning evaluation interactions stability sensitivity layers formats ALLOCATING
+report: export search refinement tuning evaluation interactions stability sensitivity rounding layers formats ALLOCATING
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors:
 solvers.system:

@@ -20,7 +20,7 @@ from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note
 from .exporting import audit, export
 from .improving import refine, stability
-from .measuring import demo, measure, validate
+from .measuring import demo, measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
 
@@ -40,6 +40,7 @@ application = typer.Typer(
 )
 _SHORT = {
     "demo": "Do all of it with a small network that comes along.",
+    "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
@@ -107,7 +108,7 @@ class _Command(TyperCommand):
             raise
 
 
-for command in (demo, measure, solve, validate, compare, stability, refine, search, compete, export, audit):
+for command in (demo, round, measure, solve, validate, compare, stability, refine, search, compete, export, audit):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 
 

@@ -1,7 +1,8 @@
-"""The commands that run the network, with torch: measure, validate and demo. They import it when they are called."""
+"""The commands that run the network, with torch: round, measure, validate and demo; they import it when called."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from ..formats.format import as_formats
 from ..policy.policy import Policy
 from ..report.measured import sensitivity_report, validation_report
 from ..report.planned import plan_report
+from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
 from .networks import NamedFirst, Source
@@ -43,6 +45,14 @@ if TYPE_CHECKING:
     from ..formats.format import Format
     from ..tables.table import SensitivityTable
 
+ActivationRangeOption = Annotated[
+    str,
+    typer.Option(
+        "--activation-range", metavar="RULE", help="How ranges of activations are chosen: minmax, percentile or mse."
+    ),
+]
+LayersOption = Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")]
+
 
 @dataclass(frozen=True)
 class TableResultOptions(MaybeResultOptions):
@@ -55,6 +65,62 @@ class TableResultOptions(MaybeResultOptions):
 
 
 @with_groups
+def round(  # the command's name; the function of Python has no use here
+    source: NamedFirst,
+    running: Annotated[RunningOptions, Only(("memory_limit", "max_batches"))],
+    output: FolderOption,
+    formats: Annotated[str, typer.Option(help="The formats to round to.")] = "w2,w3,w4,w5,w6,w8",
+    rounder: Annotated[
+        str, typer.Option(help="gptq, nearest, ...; auto is gptq where a layer's inputs are seen.")
+    ] = "auto",
+    target: Annotated[
+        str | None, typer.Option("--target", help="The export target that scales are to be held for.")
+    ] = None,
+    activation_range: ActivationRangeOption = "mse",
+    layers: LayersOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Round every layer's weight to every format, as well as a rounder can, into a folder: a weight bank.
+
+    Where the folder holds part of the same bank, only what is missing is made.
+    """
+    check_output(output / "bank.json")
+    running.run()  # refuses what cannot be used, before the network is loaded
+    wanted = as_formats(formats)
+    network = source.network()
+    batches = source.batches(network)
+
+    from ..rounding.banking import round_weights
+    from ..rounding.banks.folder import clear_folder, size_of
+    from ..rounding.rounders import rounder_named
+
+    chosen = rounder if rounder == "auto" else rounder_named(rounder)
+    if force:
+        clear_folder(output)
+    begun = time.perf_counter()
+    with progress("rounding") as report:
+        bank = round_weights(
+            network,
+            batches,
+            wanted,
+            rounder=chosen,
+            target=target,
+            layers=None if layers is None else names(layers),
+            activation_range=activation_range,
+            output=output,
+            run=running.run(report),
+        )
+    seconds, sizes = time.perf_counter() - begun, size_of(output, bank.layers)
+    note(f"wrote {output}")
+    if json:
+        facts = {"seconds": seconds, "bytes": sizes}
+        show_json({"schema": f"{PREFIX}/rounded/1", "output": str(output), **bank.document(), **facts})
+    else:
+        show(bank_report(bank, sizes, seconds))
+
+
+@with_groups
 def measure(
     source: NamedFirst,
     outputs: OutputsOptions,
@@ -63,16 +129,9 @@ def measure(
     inputs: Inputs,
     formats: Annotated[str, typer.Option(help="The formats to measure.")] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
-    activation_range: Annotated[
-        str,
-        typer.Option(
-            "--activation-range",
-            metavar="RULE",
-            help="How ranges of activations are chosen: minmax, percentile or mse.",
-        ),
-    ] = "mse",
+    activation_range: ActivationRangeOption = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
-    layers: Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")] = None,
+    layers: LayersOption = None,
     precision: Annotated[
         float | None,
         typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),

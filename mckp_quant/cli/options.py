@@ -132,7 +132,8 @@ class RunningOptions:
         typer.Option(
             "--memory-limit",
             rich_help_panel=RUNNING,
-            help="Bytes of rounding errors held in memory, such as 500MB; the rest on disk.",
+            help="Bytes in memory, such as 500MB, of rounding errors (the rest goes to disk) or, for round, of sums over "
+            "inputs.",
         ),
     ] = None
     max_batches: Annotated[

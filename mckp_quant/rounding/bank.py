@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from ..common.documents import read_document, write_document
 from ..errors import InvalidInput, unknown
 from ..network.fingerprint import tensor_digest
 from ..network.weight_uses import uses_in
+from .banks.document import DOCUMENT, KIND, VERSION, bank_arguments, bank_document
+from .banks.folder import Folder, open_folder
 from .encoded import decode_weight
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
     from ..formats.format import Format
+    from ..formats.ranges import ActivationRanges
     from ..layers import Layer
     from .encoded import StoredWeight
 
@@ -39,6 +46,14 @@ class Memory:
     def read(self, layer: Layer, entry: Format) -> StoredWeight:
         """The codes of a layer in a format."""
         return self.codes[layer.name, entry.name]
+
+    def write(self, layer: Layer, codes: Mapping[Format, StoredWeight], *, seen: bool) -> None:
+        """Keep the codes of a layer."""
+        self.codes.update({(layer.name, entry.name): each for entry, each in codes.items()})
+
+    def seen(self, layer: Layer, formats: tuple[Format, ...]) -> bool | None:
+        """What `Folder.seen` says; nothing is kept from an earlier run."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +83,8 @@ class WeightBank:
         The layers that were rounded to nearest, because no input of theirs was seen.
     store
         Where the codes are.
+    ranges
+        Of the inputs for which weights were rounded; None where no format stores inputs in a fixed range.
     """
 
     layers: tuple[Layer, ...]
@@ -79,6 +96,7 @@ class WeightBank:
     samples: int
     as_nearest: tuple[str, ...]
     store: Store = field(repr=False)
+    ranges: ActivationRanges | None = None
 
     @property
     def digest(self) -> str:
@@ -130,6 +148,76 @@ class WeightBank:
     def weight(self, name: str, entry: Format, dtype: torch.dtype = torch.float32) -> Tensor:
         """The weight of a layer in a format, ``layer.shape``; raises InvalidInput as `encoded` does."""
         return decode_weight(self.encoded(name, entry), entry, self.layer(name), dtype)
+
+    def document(self, *, finished: bool = True) -> dict[str, Any]:
+        """The bank in plain types, without its codes; `finished` says whether these are all there."""
+        return bank_document(
+            {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}, finished=finished
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> WeightBank:
+        """Write the bank: a document, and a file of codes for every layer; each file whole or not at all.
+
+        Parameters
+        ----------
+        folder
+            Where to write; folders that are missing are made.
+
+        Returns
+        -------
+        bank
+            The same, which reads its codes from the folder.
+
+        Raises
+        ------
+        InvalidInput
+            When the folder holds another bank.
+        OSError
+            When a file cannot be written.
+        """
+        held = open_folder(folder, self.document(finished=False))
+        for layer in self.layers:
+            codes = {entry: self.store.read(layer, entry) for entry in self.formats}
+            held.write(layer, codes, seen=layer.name not in self.as_nearest)
+        return self.finished_in(held)
+
+    def finished_in(self, folder: Folder) -> WeightBank:
+        """The bank with its codes in a folder that holds all of them, which its document says from now on."""
+        write_document(folder.path / DOCUMENT, KIND, VERSION, self.document())
+        return dataclasses.replace(self, store=folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> WeightBank:
+        """Read a bank that `save` or `round_weights` wrote; its codes are read when they are asked for.
+
+        Parameters
+        ----------
+        folder
+            The folder.
+
+        Returns
+        -------
+        bank
+            The bank. A user's own format keeps its stored bits, but not its quantizer.
+
+        Raises
+        ------
+        InvalidInput
+            When there is none, its document is damaged, or the codes of a layer are missing.
+        """
+        path = Path(folder) / DOCUMENT
+        document = read_document(path, KIND, VERSION)
+        source = f"the bank {str(path)!r}"
+        fields = bank_arguments(document, source)
+        held = Folder.of(folder, document)
+        missing = next((layer.name for layer in fields["layers"] if not held.file(layer).exists()), None)
+        if missing is not None or document.get("finished") is not True:
+            what = "it was not finished" if missing is None else f"the codes of layer {missing!r} are missing"
+            raise InvalidInput(
+                f"{source} is not whole: {what}; call round_weights once more with the same arguments, which makes "
+                "only what is missing"
+            )
+        return cls(store=held, **fields)
 
     def check(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
         """Refuse a network whose weights are not those that were rounded.

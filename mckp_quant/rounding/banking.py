@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
+from ..formats.capabilities import capability
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import DataDigest, tensor_digest
 from .bank import Memory, WeightBank
+from .banks.folder import described_in, open_folder
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
 from .rounder import INPUTS
@@ -90,43 +92,54 @@ def round_weights(
         When an argument is not understood, the model fails on a batch, or the input of a layer holds nan; when the
         folder holds another bank.
     """
-    run.only("round_weights", "max_batches", "progress")
+    run.only("round_weights", "max_batches", "memory_limit", "progress")
     columns = tuple(entry for entry in as_formats(formats) if entry.weights_only.name != "float")
     if not columns:
         raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
     chosen = rounder_of(rounder)
+    if target is not None:
+        capability(target)  # refuses a name that is none
     data = list(itertools.islice(as_batches(batches, model), run.max_batches))
     rows = _chosen(model, data[0], layers)
-    schemes = {
-        entry.activation_scheme.name: entry.activation_scheme
-        for entry in columns
-        if entry.activation_scheme is not None
-    }
-    statistics: Mapping[tuple[str, str], InputStatistics] = {}
-    if chosen.needs == INPUTS:
-        roundings = _roundings(model, data, rows, columns, schemes, activation_range)
-        statistics = gather_statistics(model, data, rows, roundings)
-    unseen = [row.name for row in rows if chosen.needs == INPUTS and (row.name, FLOAT_INPUT) not in statistics]
-    if unseen:
-        logger.warning("no input of %s was seen: rounded to nearest", ", ".join(map(repr, unseen)))
     weights = {name: use.weight.detach() for name, use in uses_of(model, rows).items()}
+    from_inputs = chosen.needs == INPUTS
+    digest = _digest(data) if from_inputs else ""
+    ranges = None
+    if from_inputs and any(scheme.calibrated for scheme in _schemes(columns)):
+        ranges = activation_range if isinstance(activation_range, ActivationRanges) else None
+        ranges = ranges or _earlier_ranges(output, digest, columns, str(activation_range))
+        ranges = ranges or calibrate_ranges(model, data, columns, rule=str(activation_range))
     bank = WeightBank(
         layers=rows,
         formats=columns,
         rounder=described(chosen),
         target=target or "",
         weights={row.name: tensor_digest(weights[row.name]) for row in rows},
-        data=_digest(data) if chosen.needs == INPUTS else "",
-        samples=sum(batch.size for batch in data) if chosen.needs == INPUTS else 0,
-        as_nearest=tuple(unseen),
+        data=digest,
+        samples=sum(batch.size for batch in data) if from_inputs else 0,
+        as_nearest=(),
         store=Memory(),
+        ranges=ranges,
     )
-    codes: dict[tuple[str, str], StoredWeight] = {}
-    for done, row in enumerate(rows):
-        for entry, encoded in encode_layer(chosen, weights[row.name], row, columns, statistics).items():
-            codes[row.name, entry.name] = encoded.compact(entry)
-        run.report(done + 1, len(rows))
-    return dataclasses.replace(bank, store=Memory(codes))
+    store = Memory() if output is None else open_folder(output, bank.document(finished=False))
+    found = {row.name: store.seen(row, columns) for row in rows}
+    left = [row for row in rows if found[row.name] is None]
+    statistics: Mapping[tuple[str, str], InputStatistics] = {}
+    if from_inputs and left:
+        statistics = gather_statistics(model, data, left, _roundings(left, columns, bank.ranges))
+    done = len(rows) - len(left)
+    for row in left:
+        seen = not from_inputs or (row.name, FLOAT_INPUT) in statistics
+        encoded = encode_layer(chosen, weights[row.name], row, columns, statistics)
+        store.write(row, {entry: each.compact(entry) for entry, each in encoded.items()}, seen=seen)
+        found[row.name] = seen
+        done += 1
+        run.report(done, len(rows))
+    unseen = tuple(row.name for row in rows if not found[row.name])
+    if unseen:
+        logger.warning("no input of %s was seen: rounded to nearest", ", ".join(map(repr, unseen)))
+    bank = dataclasses.replace(bank, as_nearest=unseen, store=store)
+    return bank if isinstance(store, Memory) else bank.finished_in(store)
 
 
 def encode_layer(
@@ -176,32 +189,37 @@ def _chosen(model: nn.Module, batch: Batch, names: Iterable[str] | None) -> tupl
     return tuple(layer for layer in found if layer.name in set(wanted))
 
 
+def _earlier_ranges(
+    output: str | os.PathLike[str] | None, data: str, formats: Sequence[Format], rule: str
+) -> ActivationRanges | None:
+    """The ranges of a bank that was begun in the folder, where they are the same."""
+    found = None if output is None else described_in(output)
+    if found is None or found["ranges"] is None or found["data"] != data or found["formats"] != tuple(formats):
+        return None
+    ranges: ActivationRanges = found["ranges"]
+    return ranges if ranges.rule == rule else None
+
+
+def _schemes(formats: Sequence[Format]) -> list[ActivationScheme]:
+    found = [entry.activation_scheme for entry in formats if entry.activation_scheme is not None]
+    return list(dict.fromkeys(found))
+
+
 def _roundings(
-    model: nn.Module,
-    data: Sequence[Batch],
-    layers: Sequence[Layer],
-    formats: Sequence[Format],
-    schemes: Mapping[str, ActivationScheme],
-    activation_range: str | ActivationRanges,
+    layers: Sequence[Layer], formats: Sequence[Format], ranges: ActivationRanges | None
 ) -> dict[str, dict[str, InputRounding]]:
-    ranges: ActivationRanges | None = None
-    if any(scheme.calibrated for scheme in schemes.values()):
-        if isinstance(activation_range, ActivationRanges):
-            ranges = activation_range
-        else:
-            ranges = calibrate_ranges(model, data, formats, rule=activation_range)
+    """From the names of activation schemes and layers to what rounds the layer's input, as far as ranges are known."""
     found: dict[str, dict[str, InputRounding]] = {}
-    for name, scheme in schemes.items():
-        own = found.setdefault(name, {})
+    for scheme in _schemes(formats):
+        own = found.setdefault(scheme.name, {})
         for layer in layers:
-            known = next(
-                (each for each in (layer.name, *layer.ties) if ranges is not None and (each, name) in ranges.ranges),
-                None,
-            )
             if not scheme.calibrated:
                 own[layer.name] = InputRounding(scheme)
-            elif ranges is not None and known is not None:
-                own[layer.name] = InputRounding(scheme, *ranges.of(known, scheme))
+                continue
+            known = {} if ranges is None else ranges.ranges
+            name = next((each for each in (layer.name, *layer.ties) if (each, scheme.name) in known), None)
+            if name is not None:
+                own[layer.name] = InputRounding(scheme, *known[name, scheme.name])
     return found
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...common.files import read_json, readable
 from ...common.packages import require
+from ...common.tensor_files import read_safetensors
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
 from ..naming import integer_format
-from .from_safetensors import read_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -131,6 +131,7 @@ class _Work:
     gram: Tensor
     matrix: Tensor
     factor: Tensor
+    unseen: Tensor  # (groups,): those that keep nearest's codes
 
     @classmethod
     def of(cls, options: Gptq, weight: Tensor, layer: Layer, inputs: InputStatistics) -> _Work:
@@ -142,8 +143,18 @@ class _Work:
                 f"the inputs of layer {layer.name!r} have a Gram matrix of shape {tuple(gram.shape)}, but its weight "
                 f"has {len(rows)} rows of {rows.shape[1]}: they are another layer's"
             )
-        # A group that has seen nothing is rounded to nearest: the identity says nothing of its inputs.
-        unseen = inputs.rows.to(gram.device) <= 0
+        # A group that has seen nothing, or zeros only, is rounded to nearest; the identity is there to be factorised.
+        counts = inputs.rows.to(gram.device)
+        unseen = (counts <= 0) | (gram.diagonal(dim1=1, dim2=2).amax(dim=1) <= 0)
+        fewest = int(torch.where(unseen, torch.inf, counts).amin().nan_to_num(posinf=n))
+        if fewest < n:
+            logger.warning(
+                "the input of layer %r was seen in %d rows, fewer than its %d columns: give more calibration data, or "
+                "its weights fit this data alone",
+                layer.name,
+                fewest,
+                n,
+            )
         gram = torch.where(unseen[:, None, None], torch.eye(n, dtype=gram.dtype, device=gram.device), gram)
         target = rows.reshape(groups, -1, n)
         if inputs.cross is not None:
@@ -164,7 +175,7 @@ class _Work:
             )
         columns = target.gather(2, order[:, None, :].expand_as(target)).transpose(1, 2).contiguous()
         plain = from_channel_rows(target.reshape(rows.shape), layer).to(computed_in(weight.dtype))
-        return cls(options, layer, weight.dtype, columns, plain, order, moved, matrix, factor)
+        return cls(options, layer, weight.dtype, columns, plain, order, moved, matrix, factor, unseen)
 
     def encode(self, formats: Sequence[Format]) -> list[EncodedWeight]:
         """Round to formats of one kind."""
@@ -222,7 +233,7 @@ class _Work:
     ) -> tuple[Tensor, Tensor]:
         """The codes that were found, or nearest's in rows where they have more output error."""
         nearest_error = output_error(start.steps * self._columns(start) - weight, self.gram)
-        worse = nearest_error < error
+        worse = (nearest_error < error) | self.unseen[:, None]
         steps = torch.where(worse[:, None], start.steps, steps).transpose(1, 2)
         back = torch.empty_like(steps).scatter_(2, self.order[:, None, :].expand_as(steps), steps)
         elements = back if start.zero is None else back + _spread(start.zero, start.scheme, back.shape[2])

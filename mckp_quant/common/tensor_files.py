@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...common.files import check_regular, readable
+from .files import check_regular, readable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_safetensors(path: Path, what: str, safetensors: ModuleType) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_safetensors(
+    path: Path, what: str, safetensors: ModuleType, prefix: str = ""
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a file.
 
     Parameters
@@ -24,6 +26,8 @@ def read_safetensors(path: Path, what: str, safetensors: ModuleType) -> tuple[di
         What it is thought to be, for errors.
     safetensors
         The package, which the caller's extra brings.
+    prefix
+        Only the tensors whose names begin with this are read.
 
     Returns
     -------
@@ -41,4 +45,5 @@ def read_safetensors(path: Path, what: str, safetensors: ModuleType) -> tuple[di
     with readable(f"the {what} {str(path)!r}"):
         opened: Any = safetensors.safe_open(path, framework="pt")
         with opened as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}, dict(file.metadata() or {})
+            names = [name for name in sorted(file.keys()) if name.startswith(prefix)]
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
