@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..allocation.allocating import Allocation
     from ..interactions.form import Interactions
     from ..refinement.result import Refinement
-    from ..rounding.bank import Weights
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
 
 

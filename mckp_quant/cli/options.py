@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..common.run_options import Progress
     from ..network.outputs import Outputs
-    from ..rounding.bank import Weights
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .option_groups import Inputs
 
@@ -174,7 +174,8 @@ class BankOptions:
 
     def read(self) -> Weights:
         """Open the bank; raises InvalidInput where the folder holds none."""
-        from ..rounding.bank import WeightBank, Weights
+        from ..rounding.bank import WeightBank
+        from ..rounding.chosen_weights import Weights
 
         return Weights(None if self.bank is None else WeightBank.load(self.bank), self.other_rounder)
 

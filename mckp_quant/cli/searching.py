@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..allocation.request import Request
     from ..evaluation.evaluator import Evaluation
-    from ..rounding.bank import Weights
+    from ..rounding.chosen_weights import Weights
     from ..search.all_methods import MethodResult
     from ..tables.table import SensitivityTable
 

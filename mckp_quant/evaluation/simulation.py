@@ -15,7 +15,8 @@ from ..formats.storage import packed_bytes
 from ..layers import Layer
 from ..network.weight_uses import EXPERTS, uses_in
 from ..policy.policy import Policy
-from ..rounding.bank import check_bank, check_rounder
+from ..rounding.bank import check_rounder
+from ..rounding.chosen_weights import check_bank
 from ..rounding.inputs import InputRounding
 from ..rounding.weights import quantize
 

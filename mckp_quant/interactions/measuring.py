@@ -23,7 +23,8 @@ from ..network.batches import evaluating
 from ..network.likelihood import unit
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
-from ..rounding.bank import check_bank, rounder_of_bank
+from ..rounding.bank import rounder_of_bank
+from ..rounding.chosen_weights import check_bank
 from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps

@@ -19,7 +19,7 @@ from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
-from ..rounding.bank import as_weights
+from ..rounding.chosen_weights import as_weights
 from .correction import Correction
 from .expansion import Expander
 from .measurements import Measurements
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from ..common.amounts import Amount
     from ..interactions.form import Interactions
-    from ..rounding.bank import WeightBank, Weights
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .result import Step
 

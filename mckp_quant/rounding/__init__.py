@@ -5,9 +5,10 @@ Here numbers change; how much a network suffers from it is measured elsewhere. P
 
 from __future__ import annotations
 
-from .bank import WeightBank, Weights
+from .bank import WeightBank
 from .banking import round_weights
 from .calibration import calibrate_ranges
+from .chosen_weights import Weights
 from .encoded import EncodedWeight, decode_weight
 from .rounders import ROUNDERS, Gptq, Nearest
 from .weights import encode_weight, quantize

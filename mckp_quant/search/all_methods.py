@@ -20,7 +20,7 @@ from ..evaluation.uniform import best_measured
 from ..network.outputs import Outputs
 from ..policy.repricing import predicted_by, price
 from ..refinement.refining import refine
-from ..rounding.bank import as_weights
+from ..rounding.chosen_weights import as_weights
 from ..sensitivity.estimators import ESTIMATORS, Hutchinson
 from ..sensitivity.measuring import measure
 from ..solvers import solve
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from ..common.amounts import Amount
     from ..network.batch import Batch
     from ..policy.policy import Policy
-    from ..rounding.bank import WeightBank, Weights
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .task import Method
 

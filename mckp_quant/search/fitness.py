@@ -8,7 +8,7 @@ from ..errors import unknown
 from ..evaluation.evaluator import Evaluator
 from ..network.batches import as_batch
 from ..network.outputs import Outputs
-from ..rounding.bank import Weights
+from ..rounding.chosen_weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..network.outputs import Outputs
-from ..rounding.bank import as_weights
+from ..rounding.chosen_weights import as_weights
 from .fitness import NetworkFitness
 from .methods.differentiable import Differentiable
 from .methods.emq import EMQ
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from ..common.amounts import Amount
     from ..network.batch import Batch
     from ..policy.policy import Policy
-    from ..rounding.bank import WeightBank, Weights
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
 
 # The published searches: a name and a class for each.

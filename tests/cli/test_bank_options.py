@@ -11,7 +11,6 @@ import pytest
 import mckp_quant as mq
 from mckp_quant.cli import main
 from mckp_quant.policy.document import policy_arguments
-from mckp_quant.rounding import WeightBank
 
 from ..evaluation import banks
 from ..search import small
@@ -33,20 +32,14 @@ COMMANDS = {
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the network, data, a table and a policy of truncated weights, and a place where the bank is."""
+    """A folder with the network, data, the bank, and a table and a policy of truncated weights."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(NET)
     inputs = np.concatenate([own.numpy() for own, _ in small.data()])
     np.savez(tmp_path / "data.npz", inputs=inputs)
     banks.table().save(tmp_path / "table.json")
     mq.Policy.uniform(banks.table(), "w4").save(tmp_path / "policy.json")
-    (tmp_path / "bank").mkdir()
-
-    def opened(folder: Path) -> WeightBank:
-        assert folder == Path("bank")
-        return banks.bank()
-
-    monkeypatch.setattr(WeightBank, "load", staticmethod(opened), raising=False)
+    mq.round_weights(small.network(), small.data(), small.FORMATS, rounder=banks.Truncation(), output=tmp_path / "bank")
     return tmp_path
 
 
@@ -85,3 +78,8 @@ def test_the_rival_of_validate_is_the_banks_best_uniform_format(here: Path, caps
     assert names[0] == "float"
     assert names[-1] == "policy"
     assert [name.endswith(", same rounder") for name in names[1:-1]] == [True]
+
+
+def test_a_folder_without_a_bank_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*COMMANDS["validate"], "--bank", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err

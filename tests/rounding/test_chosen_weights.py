@@ -6,7 +6,7 @@ import pytest
 
 from mckp_quant import InvalidInput
 from mckp_quant.rounding import Weights
-from mckp_quant.rounding.bank import as_weights
+from mckp_quant.rounding.chosen_weights import as_weights
 
 from ..evaluation import banks
 
