@@ -35,7 +35,7 @@ policy: _version common costs errors formats layers tables
 allocation: common costs errors formats layers policy tables solvers
 evaluation: common errors formats layers network policy rounding tables
 stability: allocation common errors policy tables solvers
-interactions: allocation common errors formats network sensitivity tables solvers
+interactions: allocation common errors formats network rounding sensitivity tables solvers
 tuning: common errors evaluation formats layers network policy rounding
 demo: common network
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING

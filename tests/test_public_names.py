@@ -35,7 +35,8 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
     trace_activations
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
-rounding: EncodedWeight calibrate_ranges encode_weight quantize
+rounding: EncodedWeight Gptq Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight quantize
+    round_weights
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search
 sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm

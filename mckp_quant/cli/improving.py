@@ -19,6 +19,7 @@ from .console import progress, show, show_json
 from .networks import Source
 from .option_groups import Inputs, Only, with_groups
 from .options import (
+    BankOptions,
     JsonOption,
     MaybeResultOptions,
     OutputsOptions,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ..allocation.allocating import Allocation
     from ..interactions.form import Interactions
     from ..refinement.result import Refinement
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
 
 
@@ -75,6 +77,7 @@ def refine(
     asked: RequestOptions,
     source: Source,
     outputs: OutputsOptions,
+    bank: BankOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
     result: ResultOptions,
     inputs: Inputs,
@@ -97,8 +100,9 @@ def refine(
     allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
-    terms = _measured_terms(network, batches, measured, outputs, running) if with_interactions else None
-    found = _refined(network, batches, measured, allocation, terms, evaluations, held_back, outputs, running)
+    weights = bank.read()
+    terms = _measured_terms(network, batches, measured, weights, outputs, running) if with_interactions else None
+    found = _refined(network, batches, measured, allocation, terms, evaluations, held_back, weights, outputs, running)
     result.write(KIND, VERSION, found.policy.document(), inputs)
     if json:
         show_json({"schema": f"{PREFIX}/refinement/1", "request": request.document(), **found.document()})
@@ -110,6 +114,7 @@ def _measured_terms(
     network: nn.Module,
     batches: list[object],
     table: SensitivityTable,
+    weights: Weights,
     outputs: OutputsOptions,
     running: RunningOptions,
 ) -> Interactions:
@@ -122,6 +127,7 @@ def _measured_terms(
             batches,
             formats=table.formats,
             layers=table.layer_names,
+            bank=weights.bank,
             outputs=outputs.read(),
             run=RunOptions(seed=running.seed),
         )
@@ -135,11 +141,13 @@ def _refined(
     terms: Interactions | None,
     evaluations: float,
     held_back: float,
+    weights: Weights,
     outputs: OutputsOptions,
     running: RunningOptions,
 ) -> Refinement:
     """What refining makes of the allocation."""
     from ..refinement.refining import refine as refine_policy
+    from ..refinement.rounds import Rounds
 
     with progress("refining") as report:
         return refine_policy(
@@ -149,7 +157,8 @@ def _refined(
             batches,
             evaluations=evaluations,
             interactions=terms,
-            held_back=held_back,
+            rounds=Rounds(held_back=held_back),
+            bank=weights,
             outputs=outputs.read(),
             run=running.run(report),
         )

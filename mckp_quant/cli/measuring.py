@@ -24,6 +24,7 @@ from .networks import NamedFirst, Source
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     DEMO_FOLDER,
+    BankOptions,
     FolderOption,
     ForceOption,
     JsonOption,
@@ -234,6 +235,7 @@ def validate(
     policy: PolicyArgument,
     source: Source,
     outputs: OutputsOptions,
+    bank: BankOptions,
     running: Annotated[RunningOptions, Only(("max_batches",))],
     table: MaybeTableOption = None,
     json: JsonOption = False,
@@ -241,9 +243,10 @@ def validate(
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
     measured = None if table is None else table_from(table, None)
-    against = None if measured is None else _uniform(measured)
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
+    weights = bank.read()
+    against = None if measured is None or weights.bank is not None else _uniform(measured)
 
     from ..evaluation.validation import validate as validate_policy
 
@@ -255,6 +258,8 @@ def validate(
             outputs=outputs.read(),
             against=against,
             table=measured,
+            bank=weights.bank,
+            other_rounder=weights.other_rounder,
         )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..common.run_options import Progress
     from ..network.outputs import Outputs
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .option_groups import Inputs
 
@@ -51,7 +52,12 @@ _MADE_FROM, _HEAD = re.compile(rb'"made_from": "([0-9a-f]{32})"'), 4096
 DEMO_FOLDER = Path("demo-output")
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
 MaybeTableOption = Annotated[
-    Path | None, typer.Option("--table", metavar="TABLE", help="Run the uniform policies of this table too.")
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="TABLE",
+        help="The table that predicts; its uniform policies run too, with --bank the best uniform one of the bank.",
+    ),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
@@ -144,6 +150,34 @@ class RunningOptions:
             max_batches=self.max_batches,
             progress=progress,
         )
+
+
+@dataclass(frozen=True)
+class BankOptions:
+    """What weights are rounded to: the options of every command that runs the network under policies."""
+
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FOLDER",
+            help="The weights in every format, as round wrote them; by default they are rounded to nearest.",
+        ),
+    ] = None
+    other_rounder: Annotated[
+        bool,
+        typer.Option(
+            "--other-rounder",
+            help="Take a table or policy of another rounder, whose prediction does not hold.",
+        ),
+    ] = False
+
+    def read(self) -> Weights:
+        """Open the bank; raises InvalidInput where the folder holds none."""
+        from ..rounding.bank import WeightBank
+        from ..rounding.chosen_weights import Weights
+
+        return Weights(None if self.bank is None else WeightBank.load(self.bank), self.other_rounder)
 
 
 @dataclass(frozen=True)

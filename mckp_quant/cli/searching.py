@@ -18,7 +18,7 @@ from ..solvers import NoSolution
 from .console import note, progress, show, show_json
 from .networks import Source
 from .option_groups import Inputs, Only, with_groups
-from .options import JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
+from .options import BankOptions, JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
 from .request_options import RequestOptions, refuse_constraints
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..allocation.request import Request
     from ..evaluation.evaluator import Evaluation
+    from ..rounding.chosen_weights import Weights
     from ..search.all_methods import MethodResult
     from ..tables.table import SensitivityTable
 
@@ -40,6 +41,7 @@ def search(
     asked: RequestOptions,
     source: Source,
     outputs: OutputsOptions,
+    bank: BankOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
     result: ResultOptions,
     inputs: Inputs,
@@ -67,6 +69,7 @@ def search(
     measured = table.read()
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
+    weights = bank.read()
 
     from ..search import search as run_search
 
@@ -79,9 +82,9 @@ def search(
             method=method,
             fitness=fitness,
             evaluations=evaluations,
-            seconds=seconds,
+            bank=weights,
             outputs=outputs.read(),
-            run=running.run(report),
+            run=dataclasses.replace(running.run(report), seconds=seconds),
         )
     result.write(KIND, VERSION, found.policy.document(), inputs)
     if json:
@@ -98,6 +101,7 @@ def compete(
     asked: RequestOptions,
     source: Source,
     outputs: OutputsOptions,
+    bank: BankOptions,
     running: Annotated[RunningOptions, Only(("seed", "max_batches"))],
     held_out: Annotated[
         str | None,
@@ -130,11 +134,14 @@ def compete(
 
     from ..evaluation.evaluator import Evaluator
 
-    judge = Evaluator(network, judged_on, outputs=outputs.read())
+    weights = bank.read()
+    judge = Evaluator(
+        network, judged_on, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
+    )
     chosen = None if methods is None else names(methods)
     rows = [
         (standing, None if standing.policy is None else judge.evaluate(standing.policy))
-        for standing in _standings(network, batches, measured, request, chosen, evaluations, outputs, running)
+        for standing in _standings(network, batches, measured, request, chosen, evaluations, weights, outputs, running)
     ]
     if json:
         documents = [_row(standing, evaluation) for standing, evaluation in rows]
@@ -150,6 +157,7 @@ def _standings(
     request: Request,
     methods: list[str] | None,
     evaluations: int,
+    weights: Weights,
     outputs: OutputsOptions,
     running: RunningOptions,
 ) -> Iterator[MethodResult]:
@@ -169,6 +177,7 @@ def _standings(
                     batches,
                     evaluations=evaluations,
                     tables=tables,
+                    bank=weights,
                     outputs=outputs.read(),
                     run=running.run(report),
                 )

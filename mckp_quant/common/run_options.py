@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InvalidInput
 from .amounts import bytes_of
-from .checks import check_count, check_seed
+from .checks import check_count, check_seconds, check_seed
 
 if TYPE_CHECKING:
     import os
@@ -35,6 +35,8 @@ class RunOptions:
         temporary folder.
     max_batches
         How many batches are read at most; None for all.
+    seconds
+        Wall time after which to stop with the best so far; None for no limit.
     progress
         Called with the steps done and their total, or None where that is not known.
 
@@ -49,6 +51,7 @@ class RunOptions:
     cache: str | os.PathLike[str] | None = None
     memory_limit: int | str | None = None
     max_batches: int | None = None
+    seconds: float | None = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +61,8 @@ class RunOptions:
             bytes_of("memory_limit", self.memory_limit)
         if self.max_batches is not None:
             check_count("max_batches", self.max_batches, 1)
+        if self.seconds is not None:
+            check_seconds(self.seconds)
         if self.progress is not None and not callable(self.progress):
             raise InvalidInput(
                 f"progress is {self.progress!r}: give a function of the steps done and their total, or None"

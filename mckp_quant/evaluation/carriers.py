@@ -85,7 +85,7 @@ def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable,
     Parameters
     ----------
     evaluator
-        The evaluator of the network.
+        The evaluator of the network; its bank holds the weights, where it has one.
     policy
         The policy.
     table
@@ -101,8 +101,9 @@ def find_carriers(evaluator: Evaluator, policy: Policy, table: SensitivityTable,
     Raises
     ------
     InvalidInput
-        When the table lacks a layer or format of the policy, or has no number for it.
+        When the table lacks a layer or format of the policy, has no number for it, or is about another rounder.
     """
+    evaluator.simulator.check_rounder("the table", table.rounder)
     found = []
     for layer, entry in zip(policy.layer_names, policy.formats, strict=True):
         predicted = float(table.loss[table.row(layer), table.column(entry.name)])

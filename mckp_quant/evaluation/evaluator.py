@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..network.batch import Batch
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,8 @@ class Evaluator:
         The float network; it must not change while the evaluator is in use.
     batches, outputs
         As for `evaluate`; the batches are kept.
+    bank, other_rounder
+        As for `apply`: what policies round the weights to.
 
     Attributes
     ----------
@@ -150,9 +153,17 @@ class Evaluator:
     """
 
     @renamed_keywords(**OUTPUTS)
-    def __init__(self, model: nn.Module, batches: Iterable[object], *, outputs: Outputs = Outputs()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Iterable[object],
+        *,
+        outputs: Outputs = Outputs(),
+        bank: WeightBank | None = None,
+        other_rounder: bool = False,
+    ) -> None:
         self.passes = 0
-        self.simulator = Simulator(model)
+        self.simulator = Simulator(model, bank, other_rounder=other_rounder)
         self.outputs = outputs
         self._take = outputs.logits
         self._batches: list[Batch] = list(outputs.batches(batches, model))

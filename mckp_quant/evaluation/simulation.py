@@ -16,6 +16,7 @@ from ..layers import Layer
 from ..network.weight_uses import EXPERTS, uses_in
 from ..policy.policy import Policy
 from ..rounding.bank import check_rounder
+from ..rounding.chosen_weights import check_bank
 from ..rounding.inputs import InputRounding
 from ..rounding.weights import quantize
 
@@ -95,11 +96,17 @@ class Simulator:
         The weights in every format; by default they are rounded to nearest.
     other_rounder
         Whether policies may come from a table of another rounder.
+
+    Attributes
+    ----------
+    bank
+        The bank, or None.
     """
 
     def __init__(self, model: nn.Module, bank: WeightBank | None = None, *, other_rounder: bool = False) -> None:
         self._model = model
-        self._bank = bank
+        check_bank(bank)
+        self.bank = bank
         self._other_rounder = other_rounder
         self._checked: set[str] = set()
         self._modules = dict(model.named_modules(remove_duplicate=False))
@@ -109,7 +116,7 @@ class Simulator:
     def apply(self, policy: Policy, ranges: ActivationRanges | None = None) -> nn.Module:
         """Make a fake-quantised copy of the network, see `apply`."""
         check_policy(policy)
-        check_rounder("the policy", policy.rounder, self._bank, self._other_rounder)
+        self.check_rounder("the policy", policy.rounder)
         made = copy.deepcopy(self._model)
         ranges = policy.ranges if ranges is None else ranges
         copied = uses_in(made)
@@ -126,6 +133,10 @@ class Simulator:
                         self._round_input(copied[user].module, user, entry, ranges)
                         rounded.add(copied[user].module)
         return made
+
+    def check_rounder(self, what: str, rounder: str) -> None:
+        """Refuse what was predicted with another rounder than this network's weights have; raises InvalidInput."""
+        check_rounder(what, rounder, self.bank, self._other_rounder)
 
     def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
         if entry.activation_scheme is None or isinstance(module, nn.Embedding):
@@ -182,7 +193,7 @@ class Simulator:
     def rounded(self, name: str, entry: Format) -> Tensor:
         """The weight of a layer in a format; raises InvalidInput where `layer`, the quantizer or the bank does."""
         stored = entry.weights_only
-        bank = self._bank if stored != FLOAT else None
+        bank = self.bank if stored != FLOAT else None
         key = (name, stored if bank is None else entry)
         if key not in self._rounded:
             weight = self.weight(name).detach()

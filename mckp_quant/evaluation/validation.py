@@ -17,7 +17,7 @@ from ..policy.repricing import predicted_by
 from .carriers import find_carriers
 from .evaluator import Evaluator
 from .simulation import check_policy
-from .uniform import uniforms_of_size
+from .uniform import best_measured, uniforms_of_size
 from .verdict import judge, ratio_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
     from .carriers import Carriers
     from .evaluator import Evaluation
@@ -38,7 +39,8 @@ class Row:
     Attributes
     ----------
     name
-        ``"float"``, ``"uniform w4"``, the name given, or ``"policy"`` for the policy that is validated.
+        ``"float"``, ``"uniform w4"`` (with a bank ``"uniform w4, same rounder"``), the name given, or ``"policy"`` for
+        the policy that is validated.
     policy
         What the network was put under; None for the float network.
     weight_bytes
@@ -147,6 +149,8 @@ def validate(
     factor: float = 2.0,
     table: SensitivityTable | None = None,
     by_layer: bool | None = None,
+    bank: WeightBank | None = None,
+    other_rounder: bool = False,
 ) -> Validation:
     """Run the network under a policy and set the predicted loss beside the measured one.
 
@@ -165,7 +169,8 @@ def validate(
         What the network returns, and what its numbers mean.
     against
         Other policies to run for comparison, with a mapping under these names; by default the widest uniform format
-        within the policy's budget and, where that leaves room, the next wider one.
+        within the policy's budget and, where that leaves room, the next wider one. With a bank it is the best of the
+        bank's formats that are within the budget, as measured here, which flatters it: one pass for each of them.
     factor
         By what factor a prediction may be off, either way, and still count as holding where it is outside its error. A
         quadratic form of single layers is good to half or double, and choosing formats needs no more.
@@ -175,6 +180,9 @@ def validate(
         them each layer is run alone: one pass over the batches for each.
     by_layer
         Whether to run each layer alone; by default where there is a table and the prediction fails.
+    bank, other_rounder
+        As for `apply`: the weights in every format, which all policies here are rounded to; and whether policy and
+        table may be about another rounder.
 
     Returns
     -------
@@ -184,7 +192,8 @@ def validate(
     Raises
     ------
     InvalidInput
-        When the policies, the table or the batches do not fit the model, or `factor` is below 1.
+        When the policies, the table, the bank or the batches do not fit the model, the prediction is about another
+        rounder, or `factor` is below 1.
     """
     check_least("factor", factor, 1)
     if by_layer and table is None:
@@ -193,7 +202,7 @@ def validate(
         table.check_likelihood(outputs.likelihood)
     check_policy(policy)
     theirs, policy = policy, policy if table is None else predicted_by(table, policy)
-    evaluator = Evaluator(model, batches, outputs=outputs)
+    evaluator = Evaluator(model, batches, outputs=outputs, bank=bank, other_rounder=other_rounder)
     own = evaluator.evaluate(policy)
 
     def row(name: str, other: Policy | None, measured: Evaluation) -> Row:
@@ -212,11 +221,12 @@ def validate(
             kl_difference_stderr=stderr,
         )
 
-    if against is None:
-        against = uniforms_of_size(policy, evaluator.simulator)
-    others = against if isinstance(against, Mapping) else {_name(other, i): other for i, other in enumerate(against)}
     rows = [row("float", None, evaluator.reference)]
-    rows += [row(name, other, evaluator.evaluate(other)) for name, other in others.items()]
+    if against is None:
+        rows += [row(name, *rival) for name, rival in _rivals(policy, evaluator).items()]
+    else:
+        named = against if isinstance(against, Mapping) else {_name(each, i): each for i, each in enumerate(against)}
+        rows += [row(name, other, evaluator.evaluate(other)) for name, other in named.items()]
     rows.append(row("policy", policy, own))
     verdict, holds, useless = judge(policy, own, evaluator, factor)
     if policy is not theirs and not math.isnan(theirs.predicted):
@@ -227,6 +237,15 @@ def validate(
         if holds is False:
             verdict = f"{verdict}; {carriers.words}"
     return Validation(tuple(rows), verdict, holds, ratio_of(rows[-1].predicted, own.kl), own.unit, carriers, useless)
+
+
+def _rivals(policy: Policy, evaluator: Evaluator) -> dict[str, tuple[Policy, Evaluation]]:
+    """The uniform formats that a policy has to beat, by name, and what was measured of them."""
+    uniforms = uniforms_of_size(policy, evaluator.simulator)
+    if evaluator.simulator.bank is None:
+        return {_name(each, 0): (each, evaluator.evaluate(each)) for each in uniforms}
+    best = best_measured(uniforms, evaluator)
+    return {} if best is None else {f"{_name(best[0], 0)}, same rounder": best}
 
 
 def _name(policy: Policy, index: int) -> str:

@@ -54,6 +54,8 @@ class Interactions:
         How many samples were seen.
     seed
         Of the random probes.
+    rounder
+        What weights were rounded by, as a table says it; empty where that is not known.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Interactions:
     unit: str = "nats per sample"
     samples: int = 0
     seed: int = 0
+    rounder: str = ""
 
     def __post_init__(self) -> None:
         """Check and freeze."""
@@ -86,7 +89,8 @@ class Interactions:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write them as one npz file, whole or not at all."""
         about = {name: getattr(self, name) for name in ("formats", "unit", "samples", "seed")} | {
-            "layers": self.layer_names
+            "layers": self.layer_names,
+            **({"rounder": self.rounder} if self.rounder else {}),
         }
         write_arrays(path, KIND, VERSION, about, {"parts": self.parts, "weights": self.batch_sizes})
 
@@ -105,6 +109,7 @@ class Interactions:
                 unit=str(field(document, "unit", source)),
                 samples=samples,
                 seed=seed,
+                rounder=str(document.get("rounder", "")),
             )
 
     @property
@@ -240,7 +245,8 @@ def allocate_with_interactions(
     Raises
     ------
     InvalidInput
-        When the factor is not from 0 to 1, the allocation is of another table, or layers, formats or units differ.
+        When the factor is not from 0 to 1, the allocation is of another table, or layers, formats, units or rounders
+        differ.
     """
     if factor is None:
         factor = interactions.shrinkage()
@@ -250,6 +256,11 @@ def allocate_with_interactions(
         raise InvalidInput(
             f"the interactions are in {interactions.unit!r} and the table in {table.unit!r}, which do not add up: "
             "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    if interactions.rounder and table.rounder and interactions.rounder != table.rounder:
+        raise InvalidInput(
+            f"the interactions are of weights rounded by {interactions.rounder}, the table of weights rounded by "
+            f"{table.rounder}: measure both with the same bank"
         )
     if allocation.problem.rows is not None:
         raise InvalidInput(

@@ -23,6 +23,8 @@ from ..network.batches import evaluating
 from ..network.likelihood import unit
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
+from ..rounding.bank import rounder_of_bank
+from ..rounding.chosen_weights import check_bank
 from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..network.batch import Batch
+    from ..rounding.bank import WeightBank
 
 _MOST_PARTS = 16  # of the matrix that are kept apart
 
@@ -51,6 +54,7 @@ def measure_interactions(
     formats: str | Iterable[str | Format],
     probes: int = 1,
     layers: Iterable[str] | None = None,
+    bank: WeightBank | None = None,
     outputs: Outputs = Outputs(),
     run: RunOptions = RunOptions(),
 ) -> Interactions:
@@ -67,9 +71,11 @@ def measure_interactions(
         As for `measure`; at least 2 batches, or nothing can be held out to find the shrinkage.
     formats, probes, layers, outputs
         As for `measure`.
+    bank
+        The weights in these formats; by default they are rounded to nearest.
     run
-        The seed of the probes, the cache of rounding errors, how many batches are read at most, and progress, batch by
-        batch.
+        The seed of the probes, the cache of rounding errors (not with a bank, which holds them itself), how many
+        batches are read at most, and progress, batch by batch.
 
     Returns
     -------
@@ -79,7 +85,8 @@ def measure_interactions(
     Raises
     ------
     InvalidInput
-        When an argument is not understood, the model fails on a batch, or no gradient reaches a layer.
+        When an argument is not understood, the model fails on a batch, no gradient reaches a layer, or the bank is of
+        other weights or lacks a format.
     """
     run.only("measure_interactions", "seed", "cache", "max_batches", "progress")
     columns = as_formats(formats)
@@ -91,12 +98,20 @@ def measure_interactions(
             f"interactions are of weights only, and format {joint[0]!r} rounds activations too: there are none for "
             "a table with such formats; refine it without them"
         )
+    check_bank(bank)
+    if bank is not None and run.cache is not None:
+        raise InvalidInput(
+            f"run has cache={str(run.cache)!r}, which keeps weights that are rounded to nearest, and bank= holds "
+            "others: leave one of them out"
+        )
     stream = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     rows = chosen_layers(model, stream[0], layers)
+    if bank is not None:
+        bank.check(model, [row.name for row in rows])
     parts: list[NDArray[np.float64]] = []
     weights: list[float] = []
     with evaluating(model):
-        found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache))
+        found = layer_weights(model, rows, columns, None if run.cache is None else Path(run.cache), bank=bank)
         task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
         taps, reach = Taps(task), Reach(task)
         with reach.attached(), taps.attached():
@@ -121,6 +136,7 @@ def measure_interactions(
         unit=measured_in,
         samples=sum(batch.size for batch in stream),
         seed=run.seed,
+        rounder=rounder_of_bank(bank),
     )
 
 

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from ..allocation.index import Index
     from ..evaluation.evaluator import Evaluator
-    from ..formats.format import Format
     from ..solvers import Problem
     from ..tables.table import SensitivityTable
 
@@ -187,7 +186,7 @@ class Expander:
     def _weights(self, choice: NDArray[np.int64], quantised: nn.Module) -> tuple[LayerWeight, ...]:
         """Every layer in the quantised network, with what other formats would change, and its present error last."""
         uses, simulator = uses_in(quantised), self._evaluator.simulator
-        columns: list[Format] = [entry.weights_only for entry in self._index.formats]
+        columns = self._index.formats  # whole: a bank rounds weights for the inputs that they meet
         allowed: dict[int, set[int]] = {}
         for group, rows in enumerate(self._index.groups):
             own = self._problem.label[self._problem.start[group] : self._problem.start[group + 1]]

@@ -12,13 +12,14 @@ import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
 from ..allocation.request import Request
-from ..common.checks import check_fraction, check_least
+from ..common.checks import check_least
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
+from ..rounding.chosen_weights import as_weights
 from .correction import Correction
 from .expansion import Expander
 from .measurements import Measurements
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from ..common.amounts import Amount
     from ..interactions.form import Interactions
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .result import Step
 
@@ -45,7 +48,8 @@ _WORTH_ANOTHER = 20.0  # evaluations that have to be left
 
 @renamed_keywords(
     budgets="request=...",
-    confirm="held_back=...",
+    confirm="rounds=Rounds(held_back=...)",
+    held_back="rounds=Rounds(held_back=...)",
     candidates="rounds=Rounds(candidates=...)",
     patience="rounds=Rounds(patience=...)",
     expand="rounds=Rounds(expand=...)",
@@ -60,8 +64,8 @@ def refine(
     *,
     evaluations: float = 200,
     interactions: Interactions | None = None,
-    held_back: float = 0.125,
     rounds: Rounds = Rounds(),
+    bank: WeightBank | Weights | None = None,
     outputs: Outputs = Outputs(),
     run: RunOptions = RunOptions(),
 ) -> Refinement:
@@ -89,11 +93,14 @@ def refine(
     interactions
         Terms between layers; how much they count is corrected too. They say what two changes add to each other, which
         an expansion leaves out.
-    held_back
-        The share of the batches that is held back from the search.
     rounds
-        How many candidates are raced in a round, when to stop, and whether to expand the loss: a
-        `mckp_quant.refinement.Rounds`.
+        How many candidates are raced in a round, when to stop, whether to expand the loss, and which share of the
+        batches is held back from the search: a `mckp_quant.refinement.Rounds`.
+    bank
+        The weights in every format, by the rounder of the table; by default they are rounded to nearest. All networks
+        that are tried, and the expansion, have these weights; their biases and norms are the float network's, since
+        matching them would take several passes for each candidate. ``Weights(bank, other_rounder=True)`` takes a table
+        of another rounder, which is only where the search begins.
     outputs
         What the network returns, and what its numbers mean.
     run
@@ -110,24 +117,34 @@ def refine(
     Raises
     ------
     InvalidInput
-        When an argument cannot be used, or there are too few batches to hold some back.
+        When an argument cannot be used, there are too few batches to hold some back, or the table, the interactions,
+        the bank and the checkpoint are not all about one rounder.
     NoSolution
         When no policy is within the budgets.
     """
     run.only("refine", "seed", "checkpoint", "max_batches", "progress")
     check_least("evaluations", evaluations, 1)
-    check_fraction("held_back", held_back)
+    weights = as_weights(bank)
+    weights.check("the table", table.rounder)
+    if interactions is not None:
+        weights.check("the matrix of interactions", interactions.rounder)
     check_usable(model)
     allocation = allocate(table, request) if isinstance(request, Request | Mapping) else check_origin(request, table)
     read = itertools.islice(outputs.batches(batches, model), run.max_batches)
-    evaluator = Evaluator(model, (dataclasses.replace(batch, targets=None) for batch in read), outputs=outputs)
+    evaluator = Evaluator(
+        model,
+        (dataclasses.replace(batch, targets=None) for batch in read),
+        outputs=outputs,
+        bank=weights.bank,
+        other_rounder=weights.other_rounder,
+    )
     unit = evaluator.reference.unit
     _check_fit(table, allocation, unit, outputs.likelihood, interactions)
-    order, search = _split(len(evaluator.sizes), held_back, run.seed)
+    order, search = _split(len(evaluator.sizes), rounds.held_back, run.seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
     begun = _labels(allocation).tolist()  # the measurements of the start decide how much each sample counts
-    how = (held_back, rounds.expand, run.seed, outputs.likelihood)
+    how = (rounds.held_back, rounds.expand, run.seed, outputs.likelihood, *weights.digest)
     settings = repr((*asked, begun, *how, evaluator.sizes, evaluator.digest))
     measured = Measurements(evaluator, table, allocation, search, run.checkpoint, settings)
     whole = problem if interactions is None else interactions.on(problem, index, 1.0)
@@ -153,7 +170,7 @@ def refine(
     if place == 0 and len(going.incumbents) > 1:
         logger.warning("no improvement held on the batches held back: the policy stays as it was")
     spent, chosen = going.spent, going.incumbents[place]
-    corrected = _corrected(table, going.correction, allocation)
+    corrected = _corrected(table, going.correction, allocation, weights.rounder)
     return Refinement(
         policy=going.policy(corrected, chosen) if place else allocation.policy,
         start=allocation.policy,
@@ -206,8 +223,13 @@ def _split(batches: int, held_back: float, seed: int) -> tuple[NDArray[np.int64]
     return np.random.default_rng([seed, 1]).permutation(batches), batches - held
 
 
-def _corrected(table: SensitivityTable, correction: Correction, allocation: Allocation) -> SensitivityTable:
-    """The table with every entry scaled as the correction scales it; the contributions of batches are dropped."""
+def _corrected(
+    table: SensitivityTable, correction: Correction, allocation: Allocation, rounder: str
+) -> SensitivityTable:
+    """The table with every entry scaled as the correction scales it; the contributions of batches are dropped.
+
+    It is about the rounder of what was measured, whatever it was about before.
+    """
     problem, index = correction.problem, allocation.index
     value = correction.posterior().value
     ratio = np.divide(value, problem.value, out=np.ones_like(value), where=problem.value != 0)
@@ -223,4 +245,5 @@ def _corrected(table: SensitivityTable, correction: Correction, allocation: Allo
         contributions=None,
         batch_sizes=None,
         method=f"{table.method}, corrected by measuring policies",
+        rounder=rounder,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allocation.allocating import as_policy
-from ..common.checks import check_count
+from ..common.checks import check_count, check_fraction
 from ..errors import InvalidInput
 from ..interactions.form import between_moves
 from ..solvers import Status
@@ -48,21 +48,25 @@ class Rounds:
     expand
         Whether to expand the loss around the incumbent; without, and where the network cannot be differentiated, the
         search goes by the table. An expansion counts as seven evaluations, about what it takes.
+    held_back
+        The share of the batches that is held back from the search.
 
     Raises
     ------
     InvalidInput
-        When a number is below 1.
+        When a count is below 1, or the share is not between 0 and 1.
     """
 
     candidates: int = 6
     patience: int = 10
     expand: bool = True
+    held_back: float = 0.125
 
     def __post_init__(self) -> None:
         """Refuse rounds in which nothing happens."""
         check_count("candidates", self.candidates, 1)
         check_count("patience", self.patience, 1)
+        check_fraction("held_back", self.held_back)
 
 
 class Search:

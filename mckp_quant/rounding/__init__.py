@@ -8,6 +8,7 @@ from __future__ import annotations
 from .bank import WeightBank
 from .banking import round_weights
 from .calibration import calibrate_ranges
+from .chosen_weights import Weights
 from .encoded import EncodedWeight, decode_weight
 from .rounders import ROUNDERS, Gptq, Nearest
 from .weights import encode_weight, quantize
@@ -18,6 +19,7 @@ __all__ = [
     "Gptq",
     "Nearest",
     "WeightBank",
+    "Weights",
     "calibrate_ranges",
     "decode_weight",
     "encode_weight",

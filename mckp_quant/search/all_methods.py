@@ -15,9 +15,12 @@ from ..common.checks import check_count
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import unknown
+from ..evaluation.evaluator import Evaluator
+from ..evaluation.uniform import best_measured
 from ..network.outputs import Outputs
 from ..policy.repricing import predicted_by, price
 from ..refinement.refining import refine
+from ..rounding.chosen_weights import as_weights
 from ..sensitivity.estimators import ESTIMATORS, Hutchinson
 from ..sensitivity.measuring import measure
 from ..solvers import solve
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from ..common.amounts import Amount
     from ..network.batch import Batch
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from .task import Method
 
@@ -125,6 +130,7 @@ def run_method(
     *,
     evaluations: int = 200,
     tables: dict[str, SensitivityTable] | None = None,
+    bank: WeightBank | Weights | None = None,
     outputs: Outputs = Outputs(),
     run: RunOptions = RunOptions(),
 ) -> MethodResult:
@@ -146,7 +152,10 @@ def run_method(
     evaluations
         How many passes over the calibration data a search may make.
     tables
-        Tables of other estimators by name, so that several calls measure each once; the missing ones are added.
+        Tables of other estimators by name, so that several calls measure each once; the missing ones are added, as the
+        bank rounds.
+    bank
+        As for `search`. ``"uniform"`` is then the best uniform format, as measured, of all that are within the budgets.
     outputs
         What the network returns, and what its numbers mean.
     run
@@ -161,27 +170,36 @@ def run_method(
     Raises
     ------
     InvalidInput
-        When the method is unknown, or an argument cannot be used.
+        When the method is unknown, an argument cannot be used, or a table is about another rounder.
     NoSolution
         When no policy is within the budgets.
     """
     run.only("run_method", "seed", "checkpoint", "max_batches", "progress")
     check_count("evaluations", evaluations, 1)
+    weights = as_weights(bank)
+    for each in (table, *({} if tables is None else tables).values()):
+        weights.check("the table", each.rounder)
     asked = as_request(request)
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     began = time.monotonic()
     if name in SEARCHES:
         method = sized_search(name, evaluations)
         sample = first_samples(data, _EVOQ_SAMPLES) if isinstance(method, EvoQ) else data
-        found = search(model, table, asked, sample, method=method, evaluations=evaluations, outputs=outputs, run=run)
+        found = search(
+            model, table, asked, sample, method=method, evaluations=evaluations, bank=weights, outputs=outputs, run=run
+        )
         return MethodResult(name, found.policy, found.evaluations, found.seconds, found.stopped, found.history)
     if name == UNIFORM:
         space = Space(table, *build_request(table, asked, tight=False))
-        uniform = space.uniform()
-        policy = space.policy(uniform[0]) if uniform else None
-        return MethodResult(name, policy, 0, time.monotonic() - began, "" if uniform else "no format fits everywhere")
+        policies = [space.policy(genome) for genome in space.uniform()]
+        status = "" if policies else "no format fits everywhere"
+        if weights.bank is None:
+            return MethodResult(name, next(iter(policies), None), 0, time.monotonic() - began, status)
+        judge = Evaluator(model, data, outputs=outputs, bank=weights.bank, other_rounder=weights.other_rounder)
+        best = best_measured(policies, judge)
+        return MethodResult(name, best and best[0], judge.passes, time.monotonic() - began, status)
     if name == REFINED:
-        return _refined(model, table, asked, data, evaluations, outputs, run)
+        return _refined(model, table, asked, data, evaluations, weights, outputs, run)
     if name not in ON_TABLES and name not in ESTIMATORS:
         raise unknown("method", name, (*METHODS, *ESTIMATORS))
     estimator, solver = ON_TABLES.get(name, (name, "exact"))
@@ -194,6 +212,7 @@ def run_method(
             method=Hutchinson(max(1, -(-_TRACE_PROBES // len(data)))) if estimator == "hutchinson" else estimator,
             outputs=outputs,
             activation_range=table.ranges or "mse",
+            bank=weights.bank,
             run=run,
         )
     own = known[estimator] if estimator else table
@@ -211,13 +230,14 @@ def _refined(
     asked: Request,
     data: list[Batch],
     evaluations: int,
+    weights: Weights,
     outputs: Outputs,
     run: RunOptions,
 ) -> MethodResult:
     """The exact optimum of the table, improved by measuring."""
     began = time.monotonic()
     start = solve_request(table, asked, *build_request(table, asked, tight=False), "auto", 60.0, run.seed)
-    found = refine(model, table, start, data, evaluations=evaluations, outputs=outputs, run=run)
+    found = refine(model, table, start, data, evaluations=evaluations, bank=weights, outputs=outputs, run=run)
     history = ((1.0, found.start_kl), *((step.evaluations, step.kl) for step in found.steps if step.accepted))
     policy = predicted_by(table, found.policy)
     return MethodResult(REFINED, policy, found.evaluations, time.monotonic() - began, found.stopped, history)

@@ -8,6 +8,7 @@ from ..errors import unknown
 from ..evaluation.evaluator import Evaluator
 from ..network.batches import as_batch
 from ..network.outputs import Outputs
+from ..rounding.chosen_weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,8 @@ class NetworkFitness:
         One of `FITNESS`.
     outputs
         What the network returns, and what its numbers mean.
+    weights
+        What policies round its weights to; by default to nearest.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class NetworkFitness:
         kind: str = "kl",
         *,
         outputs: Outputs = Outputs(),
+        weights: Weights | None = None,
     ) -> None:
         if kind not in FITNESS:
             raise unknown("fitness", kind, FITNESS)
@@ -60,7 +64,10 @@ class NetworkFitness:
         # What is taken stays what the outputs mean, so that class logits are told from probabilities here too.
         compared = Outputs(outputs.logits, likelihood="gaussian") if kind == "squared" else outputs
         inputs = [_without_targets(batch) for batch in batches] if kind in {"kl", "squared"} else batches
-        self.evaluator = Evaluator(model, inputs, outputs=compared)
+        chosen = Weights() if weights is None else weights
+        self.evaluator = Evaluator(
+            model, inputs, outputs=compared, bank=chosen.bank, other_rounder=chosen.other_rounder
+        )
 
     def __call__(self, policy: Policy) -> float:
         """The fitness, lower is better; nan where it needs targets and there are none."""

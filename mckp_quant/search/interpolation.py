@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from ..evaluation.simulation import Simulator
 from ..network.batches import forward
 from ..network.discovery import uses_of
-from ..rounding.weights import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..network.batch import Batch
     from ..network.weight_uses import WeightUse
+    from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
     from .space import Space
 
@@ -33,14 +34,17 @@ class Interpolated:
         Its layers.
     space
         The groups, and the formats of each by rank. All weights are held once in every format.
+    bank
+        The weights in every format; by default they are rounded to nearest.
 
     Raises
     ------
     InvalidInput
-        When a format also quantises activations: there is nothing between two ranges.
+        When a format also quantises activations: there is nothing between two ranges; or when the bank lacks one.
     """
 
-    def __init__(self, model: nn.Module, table: SensitivityTable, space: Space) -> None:
+    def __init__(self, model: nn.Module, table: SensitivityTable, space: Space, bank: WeightBank | None = None) -> None:
+        simulator = Simulator(model, bank)
         self._model = copy.deepcopy(model).eval().requires_grad_(False)
         uses = uses_of(self._model, table.layers)
         self._groups = space.groups
@@ -54,8 +58,7 @@ class Interpolated:
                     f"format {with_activations[0]!r} quantises activations, which cannot be interpolated: search "
                     "weight formats"
                 )
-            weight = uses[layer.name].weight
-            self._stacks[layer.name] = torch.stack([quantize(weight, entry, layer) for entry in formats])
+            self._stacks[layer.name] = torch.stack([simulator.rounded(layer.name, entry) for entry in formats])
             self._users[layer.name] = [uses[name] for name in (layer.name, *layer.ties)]
         for use in {use for some in self._users.values() for use in some}:
             delattr(use.module, use.attribute)  # a plain tensor takes the place, so that gradients flow through it

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.checks import check_least, check_seconds
+from ..common.checks import check_least
 from ..common.documents import entries, field, read_document, write_document
 from ..common.files import readable
 from ..common.run_options import RunOptions
@@ -58,12 +58,11 @@ class Objective:
         From the cheapest judgement to the one that counts.
     evaluations
         How many whole evaluations may be made; what stands in a checkpoint counts as made.
-    seconds
-        Wall time that they may take; time before a checkpoint was read does not count.
     settings
         Everything that the numbers and their order depend on; a checkpoint with other settings is refused.
     run
-        Progress, in evaluations, and a checkpoint: a file that keeps what was measured, so that a search that was
+        Progress, in evaluations; the wall time that they may take, in seconds, where the time before a checkpoint was
+        read does not count; and a checkpoint: a file that keeps what was measured, so that a search that was
         stopped goes the same way again without measuring anew.
 
     Attributes
@@ -85,16 +84,15 @@ class Objective:
         levels: Sequence[Level],
         *,
         evaluations: float = math.inf,
-        seconds: float = math.inf,
         settings: str = "",
         run: RunOptions = RunOptions(),
     ) -> None:
         check_least("evaluations", evaluations, 1)
-        check_seconds(seconds)
         self.spent = 0.0
         self.history: list[tuple[float, float]] = []
         self._space, self._levels = space, tuple(levels)
-        self._evaluations, self._ends = evaluations, time.monotonic() + seconds
+        self._evaluations = evaluations
+        self._ends = time.monotonic() + (math.inf if run.seconds is None else run.seconds)
         self._known: dict[tuple[int, Genome], float] = {}
         self._asked: set[tuple[int, Genome]] = set()
         self._best: Genome | None = None

@@ -16,6 +16,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..network.outputs import Outputs
+from ..rounding.chosen_weights import as_weights
 from .fitness import NetworkFitness
 from .methods.differentiable import Differentiable
 from .methods.emq import EMQ
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ..common.amounts import Amount
     from ..network.batch import Batch
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
 
 # The published searches: a name and a class for each.
@@ -49,7 +52,7 @@ SEARCHES: dict[str, Callable[[], Method]] = {
 }
 
 
-@renamed_keywords(**OUTPUTS, **run_keywords("seed", "checkpoint", "progress"))
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "checkpoint", "progress", "seconds"))
 def search(
     model: nn.Module,
     table: SensitivityTable,
@@ -59,7 +62,7 @@ def search(
     method: Method | str = "evoq",
     fitness: str | Callable[[Policy], float] | None = None,
     evaluations: float | None = None,
-    seconds: float | None = None,
+    bank: WeightBank | Weights | None = None,
     outputs: Outputs = Outputs(),
     run: RunOptions = RunOptions(),
 ) -> Found:
@@ -81,16 +84,18 @@ def search(
         A name in `SEARCHES`, or a method with its options.
     fitness
         A name in `fitness.FITNESS`, or any callable from a policy to a number, lower is better; by default the
-        method's own. A callable sees all data at every level of a method that has several.
+        method's own. A callable sees all data at every level of a method that has several, and rounds for itself.
     evaluations
         How many passes of a quantised network over the data may be made.
-    seconds
-        Wall time.
+    bank
+        The weights in every format, by the rounder of the table; by default they are rounded to nearest.
+        ``Weights(bank, other_rounder=True)`` takes a table of another rounder, which then only guides.
     outputs
         What the network returns, and what its numbers mean.
     run
-        The seed of all that is drawn; how many batches are read at most; progress, in evaluations; and a checkpoint. A
-        search that is started again with the same arguments goes on from that file, which stays.
+        The seed of all that is drawn; how many batches are read at most; for how many seconds; progress, in
+        evaluations; and a checkpoint. A search that is started again with the same arguments goes on from that file,
+        which stays.
 
     Returns
     -------
@@ -100,27 +105,30 @@ def search(
     Raises
     ------
     InvalidInput
-        When an argument cannot be used, or the search ended before it had judged a policy.
+        When an argument cannot be used, the table is about another rounder, or the search ended before it had judged a
+        policy.
     NoSolution
         When no policy is within the budgets.
     """
     began = time.monotonic()
     chosen = _named(method)
-    run.only("search", "seed", "checkpoint", "max_batches", "progress")
+    run.only("search", "seed", "checkpoint", "max_batches", "seconds", "progress")
+    weights = as_weights(bank)
+    weights.check("the table", table.rounder)
     problem, index = build_request(table, as_request(request), tight=False)
     space = Space(table, problem, index)
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
-    levels = _levels(model, data, chosen, fitness, outputs)
+    levels = _levels(model, data, chosen, fitness, outputs, weights)
     named = fitness if isinstance(fitness, str) else "the caller's" if fitness else chosen.fitness
+    settings = (chosen, run.seed, named, table.digest, space.budget, index.groups, problem.label.tolist())
     objective = Objective(
         space,
         levels,
         evaluations=math.inf if evaluations is None else evaluations,
-        seconds=math.inf if seconds is None else seconds,
-        settings=repr((chosen, run.seed, named, table.digest, space.budget, index.groups, problem.label.tolist())),
+        settings=repr((*settings, *weights.digest)),
         run=run,
     )
-    task = Task(model, data, table, space, objective, np.random.default_rng(run.seed), outputs)
+    task = Task(model, data, table, space, objective, np.random.default_rng(run.seed), outputs, weights.bank)
     stopped = _run(chosen, task)
     objective.save()
     genome, worth = objective.best
@@ -158,6 +166,7 @@ def _levels(
     method: Method,
     fitness: str | Callable[[Policy], float] | None,
     outputs: Outputs,
+    weights: Weights,
 ) -> list[Level]:
     if callable(fitness):
         return [Level(fitness)]
@@ -166,7 +175,7 @@ def _levels(
     levels = []
     for share in method.shares:
         some = first_samples(data, max(1, math.ceil(share * samples)))
-        judge = NetworkFitness(model, some, kind, outputs=outputs)
+        judge = NetworkFitness(model, some, kind, outputs=outputs, weights=weights)
         levels.append(Level(judge, sum(batch.size for batch in some) / samples))
     return levels
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..network.batch import Batch
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
     from .objective import Objective
     from .space import Space
@@ -40,6 +41,8 @@ class Task:
         The only source of randomness.
     outputs
         What the network returns, and what its numbers mean.
+    bank
+        The weights in every format; None where they are rounded to nearest.
     """
 
     model: nn.Module
@@ -49,6 +52,7 @@ class Task:
     objective: Objective
     rng: np.random.Generator
     outputs: Outputs = Outputs()
+    bank: WeightBank | None = None
 
 
 @runtime_checkable

@@ -163,6 +163,7 @@ def measure(
         batches, no gradient reaches a layer on which the outputs depend, or the bank is of other weights, or lacks a
         layer or a format. The message names what was wrong.
     """
+    run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress")
     asked = formats if formats == AUTO else as_formats(formats)
     if asked == AUTO and isinstance(bank, WeightBank):
         asked = bank.formats

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,6 +58,7 @@ def finetune(
     steps: int = 100,
     rate: float = 1e-4,
     distil: bool = True,
+    other_rounder: bool = False,
     outputs: Outputs = Outputs(),
     run: RunOptions = RunOptions(),
 ) -> FineTuned:
@@ -65,6 +68,9 @@ def finetune(
     the rounded network, and its gradient moves the float weights as if rounding were the identity (Bengio, Leonard and
     Courville, 2013, *Estimating or propagating gradients through stochastic neurons*). The network runs in eval mode:
     batch norms keep their statistics. All floating-point parameters learn; the step falls to zero along a cosine.
+
+    Weights are rounded to nearest, whatever the policy was made for: the weights change at every step, and no bank
+    holds them. Round the trained network with `round_weights` to use another rounder.
 
     Parameters
     ----------
@@ -80,6 +86,8 @@ def finetune(
         The first step of Adam.
     distil
         Whether to approach the float network's outputs (no targets needed) rather than the targets.
+    other_rounder
+        Whether the policy may come from a table of another rounder than round-to-nearest.
     outputs
         What the network returns, and what its numbers mean.
     run
@@ -93,11 +101,19 @@ def finetune(
     Raises
     ------
     InvalidInput
-        When `steps` or `rate` make no sense, targets are missing where they are needed, or training diverges.
+        When `steps` or `rate` make no sense, targets are missing where they are needed, training diverges, or the
+        policy is about another rounder.
     """
     run.only("finetune", "seed", "max_batches", "progress")
     check_count("steps", steps, 1)
     check_positive("rate", rate)
+    if policy.rounder not in ("", "nearest"):
+        if not other_rounder:
+            raise InvalidInput(
+                f"the policy is about weights rounded by {policy.rounder}, but fine-tuning rounds to nearest at every "
+                "step: use finish() with the bank, or say other_rounder=True, and the prediction does not hold"
+            )
+        policy = dataclasses.replace(policy, rounder="nearest", predicted=math.nan, predicted_stderr=math.nan)
     take = outputs.logits
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     if not distil and any(batch.targets is None for batch in data):

@@ -64,7 +64,7 @@ def compare_solvers(batches: Any, options: dict[str, Any]) -> object:
 
 LONG: dict[str, tuple[Call, set[str]]] = {
     "refine": (refine, {"seed", "checkpoint", "max_batches", "progress"}),
-    "search": (search, {"seed", "checkpoint", "max_batches", "progress"}),
+    "search": (search, {"seed", "checkpoint", "max_batches", "seconds", "progress"}),
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
@@ -79,6 +79,7 @@ EVERY: dict[str, object] = {
     "cache": "folder",
     "memory_limit": "1GB",
     "max_batches": 2,
+    "seconds": 600.0,
     "progress": print,
 }
 ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
@@ -93,6 +94,8 @@ ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
         ({"seed": "1"}, r"seed is '1': it must be a whole number"),
         ({"seed": 2**63}, r"seed is 9223372036854775808: it must be a whole number"),
         ({"max_batches": 0}, r"max_batches is 0: it must be a whole number, at least 1"),
+        ({"seconds": 0}, r"seconds is 0: give a number of seconds above 0"),
+        ({"seconds": math.nan}, r"seconds is nan: give a number of seconds above 0"),
         ({"max_batches": 2.0}, r"max_batches is 2\.0: it must be a whole number, at least 1"),
         ({"progress": True}, r"progress is True: give a function of the steps done and their total, or None"),
         ({"memory_limit": "half"}, "^memory_limit = 'half' cannot be read"),
@@ -145,7 +148,7 @@ def test_no_more_batches_are_read_than_asked_for(name: str) -> None:
     [
         (name, old)
         for name, (_, honoured) in LONG.items()
-        for old in sorted(honoured & {"seed", "checkpoint", "progress"})
+        for old in sorted(honoured & {"seed", "checkpoint", "seconds", "progress"})
     ],
 )
 def test_an_old_keyword_says_what_to_write(name: str, old: str) -> None:

@@ -128,7 +128,7 @@ def test_network_that_follows_the_table_keeps_its_policy_or_a_better_one() -> No
     evaluator = Evaluator(MODEL, BATCHES)
     for policy in policies:
         policies[policy] = evaluator.evaluate(policy).kl
-    found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=120, rounds=Rounds(patience=40), held_back=0.125)
+    found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=120, rounds=Rounds(patience=40))
     rank = sorted(policies.values()).index(policies[found.policy])
     assert rank < 0.05 * len(policies)
 
@@ -403,7 +403,6 @@ def test_corrected_table_predicts_what_was_measured_better() -> None:
     ("arguments", "words"),
     [
         ({"evaluations": 0}, "evaluations is 0: it must be a number, at least 1"),
-        ({"held_back": 1.0}, "held_back is 1.0: it must be a number between 0 and 1"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, float], words: str) -> None:
@@ -416,13 +415,16 @@ def test_rounds_in_which_nothing_happens_are_refused() -> None:
         Rounds(candidates=0)
     with pytest.raises(InvalidInput, match="patience is 0: it must be a whole number, at least 1"):
         Rounds(patience=0)
+    with pytest.raises(InvalidInput, match=r"held_back is 1\.0: it must be a number between 0 and 1"):
+        Rounds(held_back=1.0)
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("budgets", "request=..."),
-        ("confirm", "held_back=..."),
+        ("confirm", "rounds=Rounds(held_back=...)"),
+        ("held_back", "rounds=Rounds(held_back=...)"),
         ("candidates", "rounds=Rounds(candidates=...)"),
         ("patience", "rounds=Rounds(patience=...)"),
         ("expand", "rounds=Rounds(expand=...)"),

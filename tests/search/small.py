@@ -21,7 +21,7 @@ DENSE = mq.Outputs(class_dim=1)  # of the network with a class for every positio
 MOVED = mq.Outputs(take=lambda returned: returned.movedim(1, -1).flatten(1, 2))  # the same by hand
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1, bias=False),

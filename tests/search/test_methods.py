@@ -82,7 +82,7 @@ def test_wrong_names_are_refused() -> None:
     with pytest.raises(mq.InvalidInput, match=r"evaluations is 0\.5: it must be a number, at least 1"):
         search(*arguments, evaluations=0.5)
     with pytest.raises(mq.InvalidInput, match="seconds is 0: give a number of seconds above 0"):
-        search(*arguments, seconds=0)
+        search(*arguments, run=mq.RunOptions(seconds=0))
     with pytest.raises(mq.InvalidInput, match="request is a int: give budgets"):
         search(small.network(), small.table(), 9, small.data())  # type: ignore[arg-type]
 

@@ -71,15 +71,15 @@ def test_evaluations_run_out() -> None:
 
 
 def test_seconds_run_out() -> None:
-    objective = Objective(small.space(), [Level(Counted())], seconds=1e-9)
+    objective = Objective(small.space(), [Level(Counted())], run=mq.RunOptions(seconds=1e-9))
     with pytest.raises(Spent, match="seconds"):
         objective(genomes(1)[0])
 
 
-@pytest.mark.parametrize(("evaluations", "seconds"), [(0, 1), (math.nan, 1), (1, 0), (1, math.nan)])
-def test_limits_without_sense_are_refused(evaluations: float, seconds: float) -> None:
-    with pytest.raises(mq.InvalidInput, match=r"evaluations is .*at least 1|seconds is .*give a number of seconds"):
-        Objective(small.space(), [Level(Counted())], evaluations=evaluations, seconds=seconds)
+@pytest.mark.parametrize("evaluations", [0, math.nan])
+def test_limits_without_sense_are_refused(evaluations: float) -> None:
+    with pytest.raises(mq.InvalidInput, match=r"evaluations is .*at least 1"):
+        Objective(small.space(), [Level(Counted())], evaluations=evaluations)
 
 
 def test_a_policy_over_budget_is_refused() -> None:

@@ -12,6 +12,7 @@ from mckp_quant.network.batches import as_batch
 from mckp_quant.network.divergence import divergence
 from mckp_quant.tuning.training import finetune
 
+from ..evaluation import banks
 from ..search import small
 
 if TYPE_CHECKING:
@@ -129,3 +130,14 @@ def test_tuned_network_is_judged_against_the_float_one_by_the_public_evaluate() 
     assert got.loss > 0
     assert 0 < got.accuracy <= 1
     assert mq.evaluate(small.network(), small.network(), small.data()).kl == 0
+
+
+def test_a_policy_of_another_rounder_is_rounded_to_nearest_only_where_that_is_wanted() -> None:
+    of_bank = mq.Policy.uniform(banks.table(), "w2")
+    words = r"rounded by truncation, but fine-tuning rounds to nearest at every step: use finish\(\) with the bank, or"
+    with pytest.raises(mq.InvalidInput, match=words):
+        finetune(small.network(), of_bank, small.data(), steps=3)
+    first = finetune(small.network(), of_bank, small.data(), steps=3, other_rounder=True)
+    second = finetune(small.network(), policy(), small.data(), steps=3)
+    assert first.loss == second.loss
+    assert small.same(small.state(first.quantized), small.state(second.quantized))

@@ -65,7 +65,8 @@ class Differentiable:
 
     def __call__(self, task: Task) -> None:
         """Descend from the middle of the budgets, round, and judge the rounded policy."""
-        network, take = Interpolated(task.model, task.table, task.space), task.outputs.logits
+        network = Interpolated(task.model, task.table, task.space, task.bank)
+        take = task.outputs.logits
         wanted = float_logits(task.model, task.batches, take)
 
         def gradient(rank: NDArray[np.float64], step: int) -> NDArray[np.float64]:
