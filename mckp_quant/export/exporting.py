@@ -19,7 +19,7 @@ from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
-from .records import KIND, VERSION, ExportReport
+from .records import KIND, REPORT, VERSION, ExportReport
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace
@@ -48,7 +48,6 @@ EXPORTERS: dict[str, Exporter] = {
     "vllm": CompressedTensors(capability="vllm"),
 }
 
-REPORT = "export.json"
 POLICY = "policy.json"
 _NAMED = 4  # fused layers that an error names
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KIND = "export"
+REPORT = "export.json"
 VERSION = 1
 
 
