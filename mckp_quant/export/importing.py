@@ -12,8 +12,8 @@ from ..common.files import read_json, readable
 from ..errors import InvalidInput
 from ..policy.policy import KIND as POLICY_KIND
 from ..policy.policy import Policy
-from .records import REPORT
 from .readers import from_compressed_tensors, from_gguf, from_onnx, from_torchao
+from .records import REPORT
 from .writers.to_json import DOCUMENT, KIND, formats_in
 
 if TYPE_CHECKING:

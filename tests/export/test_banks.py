@@ -61,7 +61,7 @@ def test_codes_that_are_read_back_are_the_banks_to_the_last_bit(
     job = exporter.prepare(policy, network.model, network.batches)
     found = exporter.read(tmp_path / "made", job)
     coded = [(layer, entry) for layer, entry in job.coded if entry.family == "integer"]
-    assert coded
+    others = 0
     for layer, entry in coded:
         codes, own = found[layer.name].codes, bank.encoded(layer.name, entry)
         assert codes is not None
@@ -73,7 +73,8 @@ def test_codes_that_are_read_back_are_the_banks_to_the_last_bit(
             assert torch.equal(codes.zero_points.double(), own.zero_points.double())
         nearest = job.encoded(layer)
         assert isinstance(nearest, EncodedWeight)
-        assert not torch.equal(nearest.elements.double(), own.elements.double())
+        others += int((nearest.elements != own.elements).sum())
+    assert others  # or nothing would tell the bank's codes from nearest ones
 
 
 @pytest.mark.parametrize("target", CODED)
@@ -89,7 +90,16 @@ def test_a_bank_of_nearest_codes_gives_the_bytes_of_none(
     files = [path.name for path in (tmp_path / "without").iterdir() if path.name != "export.json"]
     assert files
     for name in files:
-        assert (tmp_path / "with" / name).read_bytes() == (tmp_path / "without" / name).read_bytes()
+        assert content(tmp_path / "with" / name) == content(tmp_path / "without" / name)
+
+
+def content(path: Path) -> Any:
+    """The bytes of a file; of safetensors, whose metadata have no order, those of everything in it."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    with __import__("safetensors").safe_open(path, framework="np") as file:
+        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        return dict(file.metadata()), {name: (each.dtype, each.tobytes()) for name, each in arrays.items()}
 
 
 def graph_outputs(folder: Path, images: Tensor) -> np.ndarray[Any, Any]:
@@ -141,8 +151,7 @@ def test_onnxruntime_gives_the_held_out_outputs_of_a_finished_network(
 @pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "gguf"])
 def test_biases_of_a_finished_network_are_written(target: str, tmp_path: Path, needs: Callable[[str], None]) -> None:
     needs(target)
-    network = mixed()
-    policy = network.policy(target, 13)
+    network, policy = mixed(), of(fc="w4g32", fc1="w8g32")
     done = finished(network, policy, bank_of(network, policy, "gptq"), gains="fc1")
     report = export(policy, target, model=network.model, output=tmp_path / "made", finished=done)
     assert report.rounder == done.bank.rounder
