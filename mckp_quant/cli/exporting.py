@@ -16,8 +16,8 @@ from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export import read_policy
-from ..export.exporting import EXPORTERS, REPORT
-from ..export.records import KIND, VERSION
+from ..export.exporting import EXPORTERS
+from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
 from .console import note, progress, show, show_json
