@@ -87,7 +87,7 @@ NEEDS_TORCH = {
     "search",
     "demo",
 }
-TORCH_AT_THE_TOP = {"export.codes", "export.sources"}  # of other rooms
+TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
 PLAIN_DATA = {"interactions.form", "interactions.shrinkage", "refinement.result"}  # of such rooms, read without torch
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"

@@ -16,8 +16,8 @@ from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export import read_policy
-from ..export.exporting import EXPORTERS, REPORT
-from ..export.records import KIND, VERSION
+from ..export.exporting import EXPORTERS
+from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
 from .console import note, progress, show, show_json
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TARGETS = ", ".join(EXPORTERS)
+OtherRounderOption = Annotated[
+    bool,
+    typer.Option(
+        "--other-rounder", help="Allow weights of another rounder than the prediction is about: then it does not hold."
+    ),
+]
 
 
 @with_groups
@@ -62,6 +68,10 @@ def export(
     architecture: Annotated[
         str | None, typer.Option(help="For gguf: llama.cpp's name for the kind of network, such as llama.")
     ] = None,
+    bank: Annotated[
+        Path | None, typer.Option("--bank", metavar="FOLDER", help="The rounded weights, such as 'round' makes.")
+    ] = None,
+    other_rounder: OtherRounderOption = False,
     batch_size: BatchSizeOption = 32,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -74,7 +84,15 @@ def export(
     batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
     network = None if model is None else _model(model)
     with _in_place_of(output) as folder, progress(f"exporting to {to}"):
-        report = export_policy(chosen, _target(to, architecture), model=network, output=folder, batches=batches)
+        report = export_policy(
+            chosen,
+            _target(to, architecture),
+            model=network,
+            output=folder,
+            batches=batches,
+            bank=None if bank is None else _bank(bank),
+            other_rounder=other_rounder,
+        )
         write_document(folder / REPORT, KIND, VERSION, {MADE_FROM: inputs.digest, **report.document()})
     report = dataclasses.replace(report, output=output)
     note(f"wrote {output}")
@@ -96,12 +114,13 @@ def audit(
     ] = None,
     on: OnOption = None,
     seconds: SecondsOption = 60.0,
+    other_rounder: OtherRounderOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
     found = read_policy(artefact)
     with progress("comparing with the optimum"):
-        result = audit_policy(found, table_from(table, on), target=target, seconds=seconds)
+        result = audit_policy(found, table_from(table, on), target=target, seconds=seconds, other_rounder=other_rounder)
     if result.left_out:
         note(f"not in the table and left out: {', '.join(result.left_out)}")
     if json:
@@ -131,6 +150,12 @@ def _target(to: str, architecture: str | None) -> Any:
     from ..export import Gguf
 
     return Gguf(architecture)
+
+
+def _bank(folder: Path) -> Any:
+    from ..rounding.bank import WeightBank
+
+    return WeightBank.load(folder)
 
 
 def _model(spec: str) -> Any:

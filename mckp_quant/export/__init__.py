@@ -1,7 +1,7 @@
 """Policies in the form of the toolchains that run them: each artefact is read back and compared before it counts.
 
-Weights are rounded by the room of rounding, never in another way here. The packages of a target are imported inside
-functions.
+Weights are rounded by the room of rounding, never here: the codes of a bank or of a finished network are copied, and
+nearest ones are made where there is none. The packages of a target are imported inside functions.
 """
 
 from __future__ import annotations

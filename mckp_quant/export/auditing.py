@@ -62,7 +62,14 @@ class Audit:
         }
 
 
-def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None, seconds: float = 60.0) -> Audit:
+def audit(
+    policy: Policy,
+    table: SensitivityTable,
+    *,
+    target: str | None = None,
+    seconds: float = 60.0,
+    other_rounder: bool = False,
+) -> Audit:
     """Compare a policy with the optimum on a table.
 
     Parameters
@@ -75,6 +82,9 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
         The export target that the other policies are for; all sizes are those of its files.
     seconds
         The time limit of each of the two searches.
+    other_rounder
+        Whether the weights may have been rounded by another rounder than the table is about, whose prediction then
+        does not hold for them.
 
     Returns
     -------
@@ -84,10 +94,17 @@ def audit(policy: Policy, table: SensitivityTable, *, target: str | None = None,
     Raises
     ------
     InvalidInput
-        When the policy lacks a layer of the table or was made for another network, or the table lacks a format of it.
+        When the policy lacks a layer of the table or was made for another network; when the table lacks a format of it,
+        or is about another rounder.
     NoSolution
         When the target has no policy of that size or loss.
     """
+    if policy.rounder and table.rounder and policy.rounder != table.rounder and not other_rounder:
+        raise InvalidInput(
+            f"the table is about weights rounded by {table.rounder}, but those of the policy are rounded by "
+            f"{policy.rounder}: give the table that was measured with this rounder, or say other_rounder=True, and the "
+            "prediction does not hold"
+        )
     # A table may have ggml's names for what an artefact has in ours, or the other way round.
     known = {own_name(entry.name).lower(): entry for entry in table.formats}
     formats = []

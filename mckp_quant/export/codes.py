@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..rounding.weights import encode_weight
+from ..rounding.encoded import EncodedWeight
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..formats.format import Format
     from ..layers import Layer
+    from ..rounding.encoded import StoredWeight
 
 _SCALES = {"float32": torch.float32, "float16": torch.float16}
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """A weight as ``(integers - zero_points) * scales``: exactly what `quantize` rounds it to.
+    """A weight as ``(integers - zero_points) * scales``: exactly what its codes stand for.
 
     Attributes
     ----------
@@ -42,13 +43,13 @@ class Codes:
     bits: int
 
 
-def codes_of(weight: Tensor, entry: Format, layer: Layer) -> Codes:
-    """Encode a weight in a format with integers of two to eight bits.
+def codes_of(encoded: StoredWeight, entry: Format, layer: Layer) -> Codes:
+    """Give the codes of a weight as signed integers of two to eight bits.
 
     Parameters
     ----------
-    weight
-        ``layer.shape``, floating point.
+    encoded
+        The weight in the format, as ``job.encoded(layer)`` gives it.
     entry
         A built-in format with integer weights, of groups that divide the rows.
     layer
@@ -62,19 +63,83 @@ def codes_of(weight: Tensor, entry: Format, layer: Layer) -> Codes:
     Raises
     ------
     InvalidInput
-        When the format has no such integers.
+        When the format has no such integers, there are no codes but values, or the scales are not numbers of the type
+        that the format stores.
     """
     scheme = entry.weight_scheme
     if scheme is None or scheme.family != "integer" or scheme.bits < 2:
         raise InvalidInput(
             f"layer {layer.name!r} in format {entry.name!r} has no integers of two to eight bits to store"
         )
-    made = encode_weight(weight, entry, layer)
-    middle = 0 if made.zero_points is None else 2 ** (scheme.bits - 1)
-    zeros = torch.zeros_like(made.scales) if made.zero_points is None else made.zero_points - middle
+    made = with_codes(encoded, entry, layer)
+    scales = made.scales.to(_SCALES[scheme.scale])
+    if not bool((scales == made.scales).all()):
+        raise InvalidInput(
+            f"the scales of layer {layer.name!r} in {entry.name!r} are no numbers of {scheme.scale}, which this format "
+            "stores: round the network with round_weights, which holds them so"
+        )
+    middle = _middle(made, scheme.bits)
+    zeros = torch.zeros_like(made.scales) if made.zero_points is None else made.zero_points.to(torch.int16) - middle
     return Codes(
-        (made.elements - middle).to(torch.int8),
-        made.scales.to(_SCALES[scheme.scale]),
+        (made.elements.to(torch.int16) - middle).to(torch.int8),
+        scales,
         zeros.to(torch.int8),
         scheme.bits,
     )
+
+
+def with_codes(encoded: StoredWeight, entry: Format, layer: Layer) -> EncodedWeight:
+    """The weight itself where it has codes; raises InvalidInput where it is values, which cannot be packed."""
+    if not isinstance(encoded, EncodedWeight):
+        raise InvalidInput(
+            f"layer {layer.name!r} has values in {entry.name!r}, and no codes that could be written: its rounder gives "
+            "none; round the network with one that does, such as gptq"
+        )
+    return encoded
+
+
+def as_encoded(integers: Tensor, scales: Tensor, zero_points: Tensor | None, bits: int) -> EncodedWeight:
+    """What a container holds, in the codes of a bank: undoes the shift of `codes_of`.
+
+    Parameters
+    ----------
+    integers
+        ``(channels, row)``, signed, or numbers of a small floating-point type.
+    scales
+        ``(channels, groups)`` or ``(1, 1)``.
+    zero_points
+        Signed, of the shape of `scales`; None for symmetric formats.
+    bits
+        Bits of an integer.
+
+    Returns
+    -------
+    encoded
+        With codes and zero points from 0 up where there are zero points.
+    """
+    if zero_points is None:
+        return EncodedWeight(integers, scales)
+    middle = 2 ** (bits - 1)
+    return EncodedWeight(integers.to(torch.int16) + middle, scales, zero_points.to(torch.int16) + middle)
+
+
+def difference_of_codes(asked: StoredWeight, found: EncodedWeight) -> str:
+    """Say how the codes of an artefact differ from those that were to be written, in words; empty where in no bit."""
+    if not isinstance(asked, EncodedWeight):
+        return ""
+    for what in ("elements", "scales", "zero_points"):
+        own, read = getattr(asked, what), getattr(found, what)
+        if own is None or read is None:
+            if own is not read:
+                return f"has {'no ' if read is None else ''}zero points in the artefact"
+            continue
+        if own.shape != read.shape:
+            return f"has {what} of the shape {tuple(read.shape)} in the artefact, not {tuple(own.shape)}"
+        wrong = int((own.cpu().double() != read.cpu().double()).sum())
+        if wrong:
+            return f"has other codes in the artefact: {wrong:,} of {own.numel():,} {what.replace('_', ' ')} differ"
+    return ""
+
+
+def _middle(encoded: EncodedWeight, bits: int) -> int:
+    return 0 if encoded.zero_points is None else 2 ** (bits - 1)

@@ -1,23 +1,46 @@
-"""What every exporter is: it refuses what its target cannot take, writes files, and reads them back."""
+"""What every exporter is: it refuses what its target cannot take, writes files, and reads them back.
+
+Weights are never rounded here: their codes come from ``job.encoded(layer)``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from ..errors import InvalidInput
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..formats.format import Format
     from ..layers import Layer
     from ..policy.policy import Policy
+    from ..rounding.bank import WeightBank
+    from ..rounding.encoded import EncodedWeight, StoredWeight
 
 
 class ExportMismatch(RuntimeError):
     """The artefact does not say what the policy asks. The message names the layer and what differs."""
+
+
+class FinishedNetwork(Protocol):
+    """What `finish` makes: a network under a policy after the last pass for it."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The network: rounded weights, matched biases and norms, and hooks that round inputs."""
+
+    @property
+    def bank(self) -> WeightBank:
+        """The codes of the policy's layers."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +55,20 @@ class Job:
         The facts of the policy's layers, in its order; ``ties`` name the other modules with the same weight, and
         ``macs`` are 0.
     model
-        The float network, a ``torch.nn.Module``, or the path of a file that the target reads; None where the target
-        needs none.
+        The network, a ``torch.nn.Module`` without hooks that round inputs, or the path of a file that the target
+        reads; None where the target needs none. Whatever is no weight of `layers` is written as it is here.
     weight
-        From a layer's name to its float weight, in the layer's shape.
+        From a layer's name to its weight in `model`, in the layer's shape: float, or of a finished network rounded.
     batches
         Example inputs, as for `measure`; empty where the user gave none.
+    nearest
+        The weights rounded to nearest, each when it is asked for; None where there is no network.
+    bank
+        The codes that the user gave; None for those of `nearest`.
+    by_tool
+        The layers that the target's tool rounds by itself: no codes are written for them.
+    gained
+        Parameters of a finished network that the network does not have when it is built, such as ``"fc.bias"``.
     """
 
     policy: Policy
@@ -45,6 +76,10 @@ class Job:
     model: Any
     weight: Callable[[str], Tensor]
     batches: Sequence[object] = ()
+    nearest: WeightBank | None = None
+    bank: WeightBank | None = None
+    by_tool: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -56,6 +91,45 @@ class Job:
         """The layers that are quantised, with their formats."""
         pairs = zip(self.layers, self.formats, strict=True)
         return [(layer, entry) for layer, entry in pairs if entry.name != "float"]
+
+    @property
+    def coded(self) -> list[tuple[Layer, Format]]:
+        """The layers whose weights are written in codes of the bank, with their formats."""
+        return [
+            (layer, entry)
+            for layer, entry in self.chosen
+            if layer.name not in self.by_tool and entry.weights_only.name != "float"
+        ]
+
+    @property
+    def rounder(self) -> str:
+        """What the weights are rounded by that are written, such as ``"nearest"``; empty where none are."""
+        from ..rounding.bank import rounder_of_bank
+
+        return rounder_of_bank(self.bank) if self.coded else ""
+
+    def encoded(self, layer: Layer) -> StoredWeight:
+        """The weight of a layer in its format, as the artefact has to hold it.
+
+        Parameters
+        ----------
+        layer
+            One of `layers`.
+
+        Returns
+        -------
+        encoded
+            Codes, scales and zero points: those of the bank, or nearest ones where the user gave none.
+
+        Raises
+        ------
+        InvalidInput
+            When there is no network, or the bank lacks the layer or its format.
+        """
+        bank = self.nearest if self.bank is None or layer.name in self.by_tool else self.bank
+        if bank is None:
+            raise InvalidInput(f"layer {layer.name!r} has no weight: no network was given (--model)")
+        return bank.encoded(layer.name, self.policy[layer.name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +146,15 @@ class Stored:
         Its name in the artefact.
     weight
         The weight as the target computes with it, in the layer's shape; None where the artefact holds none.
+    codes
+        The codes, scales and zero points that the artefact holds; None where it holds none, or the reader gives none.
     """
 
     format: Format
     nbytes: int
     place: str
     weight: Tensor | None = None
+    codes: EncodedWeight | None = None
 
 
 class Exporter(Protocol):

@@ -21,8 +21,8 @@ from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
-from .contract import ExportMismatch
-from .records import KIND, VERSION, ExportReport, LayerRecord
+from .comparing import compare
+from .records import KIND, REPORT, VERSION, ExportReport
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace
@@ -34,9 +34,9 @@ from .writers.to_torchao import Torchao
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..formats.format import Format
     from ..policy.policy import Policy
-    from .contract import Exporter, Job, Stored
+    from ..rounding.bank import WeightBank
+    from .contract import Exporter, FinishedNetwork, Job
 
 # A new target is a file, a row in `capabilities.TARGETS` and a line here.
 EXPORTERS: dict[str, Exporter] = {
@@ -52,7 +52,6 @@ EXPORTERS: dict[str, Exporter] = {
     "vllm": CompressedTensors(capability="vllm"),
 }
 
-REPORT = "export.json"
 POLICY = "policy.json"
 _OF_THE_SYSTEM = re.compile(r"I/O error: (.*) \(os error (\d+)\)")  # as safetensors says it
 _NAMED = 4  # fused layers that an error names
@@ -74,8 +73,14 @@ def export(
     model: Any = None,
     output: str | os.PathLike[str],
     batches: Iterable[object] = (),
+    bank: WeightBank | None = None,
+    finished: FinishedNetwork | None = None,
+    other_rounder: bool = False,
 ) -> ExportReport:
     """Write a policy and the weights that it means in the form of a toolchain, and read it back.
+
+    The codes that are written exist before: in the bank, or in the one of the finished network. Without either they are
+    those of round-to-nearest.
 
     Parameters
     ----------
@@ -84,11 +89,17 @@ def export(
     to
         The name of a target, see `available`, or an exporter with its options.
     model
-        The float network that the policy was made for.
+        The float network that the policy was made for. With `finished` it may be left out.
     output
         The folder to make. Nothing is left of it where anything goes wrong.
     batches
         Example inputs, for targets that trace the network or calibrate ranges.
+    bank
+        The weights in every format, such as `round_weights` makes.
+    finished
+        What `finish` made for this policy: its codes are written, and its biases and norms.
+    other_rounder
+        Whether the policy may come from a table of another rounder, whose prediction then does not hold.
 
     Returns
     -------
@@ -99,7 +110,9 @@ def export(
     Raises
     ------
     InvalidInput
-        When the target is unknown or cannot take the policy: nothing is written.
+        When the target is unknown or cannot take the policy; when the bank is another network's, lacks a format, or
+        comes from another rounder than the policy's prediction; when the network was finished for another policy, or
+        has biases that the target cannot hold. Nothing is written.
     PackageMissing
         When a package of the target is not installed.
     ExportMismatch
@@ -111,8 +124,9 @@ def export(
     folder = Path(output).resolve()  # of ".", a name and a parent
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidInput(f"output {os.fspath(output)!r} exists already: name a new or an empty folder")
-    job = exporter.prepare(policy, model, tuple(batches))
+    job = _job(exporter, policy, model, tuple(batches), finished)
     _check_capability(exporter, job)
+    job = _with_codes(job, bank, finished, other_rounder)
     exporter.check(job)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent) as temporary:
@@ -127,7 +141,9 @@ def export(
             layers=tuple(compare(exporter, job, exporter.read(made, job))),
             container=exporter.container,
             versions=tuple((name, _version(name)) for name in exporter.packages),
-            notes=tuple(notes),
+            notes=(*notes, *_own_rounding(exporter, job)),
+            rounder=job.rounder,
+            bank=job.bank.digest if job.bank is not None and job.coded else "",
         )
         _with_bits(job).save(made / POLICY)
         write_document(made / REPORT, KIND, VERSION, report.document())
@@ -153,6 +169,45 @@ def _saying_where(output: str | os.PathLike[str]) -> Iterator[None]:
         if found is None:
             raise
         raise OSError(int(found[2]), f"cannot write {os.fspath(output)!r}: {found[1]}") from error
+
+
+def _job(
+    exporter: Exporter, policy: Policy, model: Any, batches: tuple[object, ...], finished: FinishedNetwork | None
+) -> Job:
+    if finished is None:
+        return exporter.prepare(policy, model, batches)
+    if isinstance(model, (str, os.PathLike)):
+        raise InvalidInput(
+            f"model is the file {os.fspath(model)!r}, in which norms and biases have a form of their own: a finished "
+            "network is exported without it, model=None; or give bank=finished.bank, and export its codes only"
+        )
+    from .banks import gained, network_of, policy_of
+
+    job = exporter.prepare(policy_of(finished, policy), network_of(finished), batches)
+    return replace(job, gained=gained(job.model, model))
+
+
+def _with_codes(job: Job, bank: WeightBank | None, finished: FinishedNetwork | None, other_rounder: bool) -> Job:
+    if finished is not None and bank is not None:
+        raise InvalidInput("bank and finished are both given: a finished network has a bank of its own, give one")
+    if job.nearest is None:  # no network, no codes
+        return job
+    from .banks import with_bank
+
+    if finished is not None:
+        return with_bank(job, finished.bank, finished=True, other_rounder=other_rounder)
+    return with_bank(job, bank, other_rounder=other_rounder)
+
+
+def _own_rounding(exporter: Exporter, job: Job) -> tuple[str, ...]:
+    """What has to be said where the target's tool rounds by itself, and the prediction is about a better rounder."""
+    rounder = job.policy.rounder or ("" if job.bank is None else job.bank.rounder)
+    if not job.by_tool or rounder in ("", "nearest"):
+        return ()
+    return (
+        f"{exporter.name}: the tool that reads this rounds {_listed(job.by_tool)} by itself; the prediction is about "
+        f"weights rounded by {rounder}, and does not hold there",
+    )
 
 
 def _with_bits(job: Job) -> Policy:
@@ -216,57 +271,3 @@ def _listed(names: Sequence[str]) -> str:
 
 def _has(name: str, given: Mapping[str, str]) -> str:
     return f"has the format {given[name]!r}" if name in given else "is not in the policy and stays in float"
-
-
-def compare(exporter: Exporter, job: Job, found: Mapping[str, Stored]) -> Iterable[LayerRecord]:
-    """Compare what was read back with what was asked.
-
-    Parameters
-    ----------
-    exporter
-        The exporter, whose row of capabilities says what a layer takes.
-    job
-        What was asked.
-    found
-        What the artefact says.
-
-    Yields
-    ------
-    record
-        One per layer, in the order of the policy.
-
-    Raises
-    ------
-    ExportMismatch
-        When a layer is missing, or its format, its bytes or its weight differ; the message names layer and rule.
-    """
-    for layer, entry in zip(job.layers, job.formats, strict=True):
-        # A shared weight may stand under the name of any module that uses it.
-        stored = next((found[name] for name in (layer.name, *layer.ties) if name in found), None)
-        if stored is None:
-            raise ExportMismatch(f"{exporter.name}: layer {layer.name!r} is not in the artefact")
-        if stored.format.name.lower() != entry.name.lower():
-            raise ExportMismatch(
-                f"{exporter.name}: layer {layer.name!r} was asked in {entry.name!r}, but the artefact has it in "
-                f"{stored.format.name!r} (at {stored.place!r})"
-            )
-        if entry.name != "float" and exporter.capability is not None:
-            expected = capability(exporter.capability).stored_bytes(layer, entry)
-            if stored.nbytes != expected:
-                raise ExportMismatch(
-                    f"{exporter.name}: layer {layer.name!r} in {entry.name!r} should take {expected:,} bytes, but "
-                    f"takes {stored.nbytes:,} (at {stored.place!r})"
-                )
-        _compare_weight(exporter, job, layer, entry, stored)
-        asked = entry.storage_bytes(layer)
-        yield LayerRecord(layer.name, stored.place, entry.name, stored.format.name, asked, stored.nbytes)
-
-
-def _compare_weight(exporter: Exporter, job: Job, layer: Layer, entry: Format, stored: Stored) -> None:
-    if stored.weight is None:
-        return
-    from .sources import difference
-
-    off = difference(job.weight(layer.name), layer, entry, stored.weight)
-    if off:
-        raise ExportMismatch(f"{exporter.name}: the weight of layer {layer.name!r} in {entry.name!r} {off}")

@@ -25,6 +25,21 @@ def own_name(name: str) -> str:
     return {**FORMATS, "F32": FLOAT}.get(name.upper(), name)
 
 
+def from_blocks(data: NDArray[np.uint8], bits: int) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
+    """Undo `to_blocks`: ``(rows, bytes)`` become integers ``(rows, n)`` and scales ``(rows, n / 32)``."""
+    rows, fifths = len(data), 4 if bits == 5 else 0
+    blocks = data.reshape(rows, -1, 2 + fifths + BLOCK * (8 if bits == 8 else 4) // 8)
+    scales = np.ascontiguousarray(blocks[..., :2]).view("<f2")[..., 0]
+    packed = np.ascontiguousarray(blocks[..., 2 + fifths :])
+    if bits == 8:
+        return packed.view(np.int8).reshape(rows, -1), scales
+    codes = np.concatenate([packed & 15, packed >> 4], axis=-1)
+    if fifths:
+        high = np.unpackbits(np.ascontiguousarray(blocks[..., 2 : 2 + fifths]), axis=-1, bitorder="little")
+        codes = codes | (high << 4)
+    return (codes.astype(np.int16) - 2 ** (bits - 1)).astype(np.int8).reshape(rows, -1), scales
+
+
 def to_blocks(integers: NDArray[np.int8], scales: NDArray[np.float16], bits: int) -> NDArray[np.uint8]:
     """Lay integers and scales out as ggml does.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ..errors import InvalidInput
 from ..policy.policy import KIND as POLICY_KIND
 from ..policy.policy import Policy
 from .readers import from_compressed_tensors, from_gguf, from_onnx, from_torchao
+from .records import REPORT
 from .writers.to_json import DOCUMENT, KIND, formats_in
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     Returns
     -------
     policy
-        A format for every weight of two or more dimensions, without predictions and costs.
+        A format for every weight of two or more dimensions, without predictions and costs; of a folder that `export`
+        made, with what its weights were rounded by.
 
     Raises
     ------
@@ -50,7 +53,7 @@ def _read(place: Path) -> Policy:
     if not place.exists():
         raise InvalidInput(f"{str(place)!r} does not exist: name an artefact, a file or a folder")
     if place.is_dir():
-        return _policy(_in_folder(place), place)
+        return replace(_policy(_in_folder(place), place), rounder=_rounder(place))
     if place.suffix == ".onnx":
         return _policy(_formats(from_onnx.stored_layers(from_onnx.load(place))), place)
     if place.suffix == ".gguf":
@@ -101,6 +104,12 @@ def _checkpoint(folder: Path, document: Mapping[str, Any]) -> Mapping[str, Forma
             state |= from_compressed_tensors.read_state(file)
         return _formats(from_compressed_tensors.stored_layers(state, config))
     return None
+
+
+def _rounder(folder: Path) -> str:
+    """What the weights of an artefact of `export` were rounded by; empty where nothing says it."""
+    report = _json(folder / REPORT) if (folder / REPORT).is_file() else {}
+    return str(report.get("rounder", ""))
 
 
 def _torchao(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Format]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KIND = "export"
+REPORT = "export.json"
 VERSION = 1
 
 
@@ -60,6 +61,10 @@ class ExportReport:
         The packages that wrote and read the artefact, with their versions.
     notes
         Sentences about what the artefact does not hold or the target does otherwise.
+    rounder
+        What the weights were rounded by, with its options; empty where the artefact holds no codes.
+    bank
+        The digest of the bank that the codes come from; empty for weights rounded to nearest without one.
     """
 
     target: str
@@ -69,6 +74,8 @@ class ExportReport:
     container: str = ""
     versions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    rounder: str = ""
+    bank: str = ""
 
     @property
     def asked_bytes(self) -> int:
@@ -96,6 +103,8 @@ class ExportReport:
             "container": self.container,
             "versions": dict(self.versions),
             "notes": list(self.notes),
+            "rounder": self.rounder,
+            "bank": self.bank,
             "layers": [
                 {
                     "layer": each.layer,

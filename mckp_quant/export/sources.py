@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator
 from ..network.weight_uses import uses_in
-from ..rounding.weights import quantize
+from ..rounding.encoded import decode_weight
+from ..rounding.rounders.nearest import nearest_bank
+from .codes import difference_of_codes
 from .contract import ExportMismatch, Job
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from ..formats.format import Format
     from ..layers import Layer
     from ..policy.policy import Policy
+    from .contract import Stored
+    from .onnx_graph import Graph
 
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
 
@@ -32,14 +36,14 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
     policy
         The policy.
     model
-        The float network.
+        The network.
     batches
         Example inputs.
 
     Returns
     -------
     job
-        Its layers are in the policy's order.
+        Its layers are in the policy's order, its codes nearest ones.
 
     Raises
     ------
@@ -71,35 +75,50 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         if twice is not None:
             raise InvalidInput(f"layers {twice!r} and {name!r} share one weight: name one of them in the policy")
         found.append(replace(facts, ties=tuple(each for each in names if each != name)))
-    return Job(policy, tuple(found), model, lambda name: uses[name].weight.detach(), batches)
+
+    def weight(name: str) -> Tensor:
+        return uses[name].weight.detach()
+
+    return Job(policy, tuple(found), model, weight, batches, nearest_bank(found, policy.formats, weight))
 
 
-def difference(own: Tensor, layer: Layer, entry: Format, weight: Tensor) -> str:
-    """Say how a weight of an artefact differs from the network's weight in a format.
+def difference(job: Job, layer: Layer, entry: Format, stored: Stored) -> str:
+    """Say how what an artefact holds of a layer differs from what was to be written.
 
     Parameters
     ----------
-    own
-        The float weight.
+    job
+        What was asked.
     layer
         The layer.
     entry
         Its format.
-    weight
-        The weight as the target computes with it.
+    stored
+        What the artefact holds, with a weight.
 
     Returns
     -------
     words
-        Empty where every entry is equal up to the rounding of its type.
+        Empty where its codes are the same bit for bit, as far as they can be read, and every entry of the weight that
+        the target computes with is equal up to the rounding of its type.
     """
-    if tuple(weight.shape) != layer.shape:
-        return f"has the shape {tuple(weight.shape)} in the artefact, not {layer.shape}"
-    rounds = entry.weight_scheme is not None or entry.quantize is not None
-    asked = (quantize(own.float(), entry, layer) if rounds else own).double()
-    off = (weight.detach().double() - asked).abs()
-    wrong = int((off > ROUNDINGS * torch.finfo(own.dtype).eps * asked.abs()).sum())
-    return f"differs in {wrong:,} of {layer.elements:,} entries, by up to {float(off.max()):.3g}" if wrong else ""
+    found = stored.weight
+    if found is None:
+        return ""
+    if tuple(found.shape) != layer.shape:
+        return f"has the shape {tuple(found.shape)} in the artefact, not {layer.shape}"
+    own = job.weight(layer.name)
+    if entry.weights_only.name == "float":
+        return _distance(own.double(), found, torch.finfo(own.dtype).eps)
+    encoded = job.encoded(layer)
+    codes = "" if stored.codes is None else difference_of_codes(encoded, stored.codes)
+    return codes or _distance(decode_weight(encoded, entry, layer).double(), found, torch.finfo(own.dtype).eps)
+
+
+def _distance(asked: Tensor, found: Tensor, eps: float) -> str:
+    off = (found.detach().double() - asked.to(found.device)).abs()
+    wrong = int((off > ROUNDINGS * eps * asked.abs()).sum())
+    return f"differs in {wrong:,} of {asked.numel():,} entries, by up to {float(off.max()):.3g}" if wrong else ""
 
 
 def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
@@ -128,10 +147,52 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
             if tensor.numel() == 0 or tensor.data_ptr() in held:
                 continue
             raise ExportMismatch(f"{target}: the tensor {name!r} of the network is not in the artefact")
-        kept = state[name].detach().cpu()
-        asked = tensor.detach().cpu().to(kept.dtype)
-        same = asked.shape == kept.shape and bool(((asked == kept) | (asked.isnan() & kept.isnan())).all())
-        if not same:
-            raise ExportMismatch(
-                f"{target}: the tensor {name!r}, which is no weight of the policy's, is not as it is in the network"
-            )
+        _check_same(target, name, tensor, state[name])
+
+
+def check_named(target: str, graph: Graph, job: Job) -> None:
+    """Compare every tensor of an ONNX graph that has the name of one of the network's with that.
+
+    Those that were folded into others have no name any more, and are not compared.
+
+    Parameters
+    ----------
+    target
+        The name of the target.
+    graph
+        The graph, read again.
+    job
+        What was asked.
+
+    Raises
+    ------
+    ExportMismatch
+        When one differs in an entry or its shape.
+    """
+    state = job.model.state_dict()
+    for name in graph.initializers:
+        if name in state:
+            _check_same(target, name, state[name], torch.from_numpy(graph.array(name).copy()))
+
+
+def _check_same(target: str, name: str, own: Tensor, found: Tensor) -> None:
+    kept = found.detach().cpu()
+    asked = own.detach().cpu().to(kept.dtype)
+    same = asked.shape == kept.shape and bool(((asked == kept) | (asked.isnan() & kept.isnan())).all())
+    if not same:
+        raise ExportMismatch(
+            f"{target}: the tensor {name!r}, which is no weight of the policy's, is not as it is in the network"
+        )
+
+
+def check_places(target: str, job: Job) -> None:
+    """Refuse biases that layers have gained where a model of transformers is loaded: raises InvalidInput.
+
+    Its configuration builds the layers without them, and whoever loads the checkpoint would get other outputs.
+    """
+    if job.gained and hasattr(job.model, "save_pretrained"):
+        raise InvalidInput(
+            f"{target}: the finished network has {', '.join(job.gained)}, which {type(job.model).__name__} does not "
+            "have when it is built from its configuration: make it with finish(..., biases=False), which matches norms "
+            "only"
+        )

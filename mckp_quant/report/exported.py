@@ -21,6 +21,8 @@ def export_report(report: ExportReport) -> Group:
         lines.append(f"weights in the artefact   {report.stored_bytes:,} bytes, as read back")
     if report.overhead_bytes and report.container:
         lines.append(f"the difference            {report.container}")
+    if report.rounder:
+        lines.append(f"weights rounded by        {report.rounder}{f', bank {report.bank[:12]}' if report.bank else ''}")
     rows = [
         (each.layer, each.place, each.found, f"{each.asked_bytes:,}", f"{each.stored_bytes:,}")
         for each in report.layers

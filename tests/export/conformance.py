@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mckp_quant.export import Exporter, ExportReport
+    from mckp_quant.rounding import WeightBank
 
     from .networks import Network
 
@@ -28,11 +29,14 @@ ACCURATE = 100.0  # dB: the same integers and scales, summed in another order
 BORDERS = 30.0  # dB: an input between two codes falls to either side with the last bit of a sum
 
 
-def check_artefact(to: str | Exporter, network: Network, policy: Policy, folder: Path) -> ExportReport:
+def check_artefact(
+    to: str | Exporter, network: Network, policy: Policy, folder: Path, bank: WeightBank | None = None
+) -> ExportReport:
     """Export a policy: the report says what was asked and found, bytes are those of the row, the model is untouched."""
     row = (EXPORTERS[to] if isinstance(to, str) else to).capability
     before = {key: tensor.clone() for key, tensor in network.model.state_dict().items()}
-    report = export(policy, to, model=network.model, output=folder, batches=network.batches)
+    report = export(policy, to, model=network.model, output=folder, batches=network.batches, bank=bank)
+    assert (report.rounder, report.bank) == (("nearest", "") if bank is None else (bank.rounder, bank.digest))
     assert [each.layer for each in report.layers] == list(policy.layer_names)
     for each, layer, entry in zip(report.layers, network.layers, policy.formats, strict=True):
         assert each.asked == each.found == entry.name
@@ -47,10 +51,10 @@ def check_artefact(to: str | Exporter, network: Network, policy: Policy, folder:
     return report
 
 
-def check_outputs(network: Network, policy: Policy, got: np.ndarray[Any, Any]) -> None:
+def check_outputs(network: Network, policy: Policy, got: np.ndarray[Any, Any], bank: WeightBank | None = None) -> None:
     """What the target's runtime made of the artefact is what the simulation makes of the policy."""
     borders = any(entry.activation_scheme is not None for entry in policy.formats)
-    assert sqnr(network.run(apply(network.model, policy)), got) > (BORDERS if borders else ACCURATE)
+    assert sqnr(network.run(apply(network.model, policy, bank=bank)), got) > (BORDERS if borders else ACCURATE)
     assert sqnr(network.run(network.model), got) < ACCURATE  # a policy that took no effect would be exact
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mckp_quant import Format, Layer, Policy, demo
+from mckp_quant import Format, Layer, Policy, apply, demo
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.network.discovery import discover
+from mckp_quant.rounding import EncodedWeight, Nearest, WeightBank, round_weights
 from mckp_quant.rounding.calibration import calibrate_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from mckp_quant.rounding.encoded import StoredWeight
+    from mckp_quant.rounding.rounder import InputStatistics
 
 NAMES = (
     *("w2", "w3", "w4", "w5", "w6", "w7", "w8", "w4t", "w8t", "w4z", "w8z"),
@@ -117,6 +121,58 @@ def llama() -> Network:
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {"mixed": mixed, "digits": digits, "llama": llama}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A rounder whose codes are drawn from those of the format: whoever rounds the weight again gets others."""
+
+    seed: int = 0
+
+    name: ClassVar[str] = "drawn"
+    reference: ClassVar[str] = "none"
+    needs: ClassVar[str] = "nothing"
+
+    def encode(
+        self, weight: Tensor, layer: Layer, formats: Sequence[Format], inputs: InputStatistics | None
+    ) -> list[StoredWeight]:
+        made: list[StoredWeight] = []
+        generator = torch.Generator().manual_seed(self.seed)
+        for entry, encoded in zip(formats, Nearest().encode(weight, layer, formats, inputs), strict=True):
+            assert isinstance(encoded, EncodedWeight)
+            low, high = int(encoded.elements.min()), int(encoded.elements.max())
+            drawn = torch.randint(low, high + 1, encoded.elements.shape, generator=generator).to(encoded.elements)
+            made.append(encoded if entry.family == "float" else replace(encoded, elements=drawn))
+        return made
+
+
+def bank_of(network: Network, policy: Policy, rounder: Any) -> WeightBank:
+    """The codes that a policy needs, as a rounder makes them; there is none for a policy in float."""
+    formats = [entry for entry in dict.fromkeys(policy.formats) if entry.name != "float"]
+    return round_weights(network.model, network.batches, formats, rounder=rounder)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What stands for `finish` in these tests."""
+
+    model: nn.Module
+    bank: WeightBank
+    policy: Policy
+
+
+def finished(network: Network, policy: Policy, bank: WeightBank, gains: str | None = None) -> Done:
+    """A network under a policy whose biases and norms were moved, and a layer of which has gained a bias."""
+    model = apply(network.model, policy, bank=bank)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.05 * torch.linspace(-1, 1, parameter.numel()) + 0.01 * len(name))
+    if gains is not None:
+        layer: Any = model.get_submodule(gains)
+        assert layer.bias is None
+        layer.bias = nn.Parameter(torch.linspace(-0.3, 0.2, len(layer.weight)))
+    return Done(model, bank, policy)
 
 
 def sqnr(wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:

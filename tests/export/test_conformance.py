@@ -12,7 +12,7 @@ from mckp_quant.export import Gguf, export, read_policy
 from mckp_quant.export.exporting import EXPORTERS
 
 from .conformance import check_artefact, check_outputs, check_refusals
-from .networks import NAMES, NETWORKS, Network, sqnr
+from .networks import NAMES, NETWORKS, Network, bank_of, sqnr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,16 +93,18 @@ def _exporter(target: str) -> str | Exporter:
 
 
 @pytest.mark.parametrize(("target", "name", "seed"), CASES, ids=[f"{target}-{name}" for target, name, _ in CASES])
+@pytest.mark.parametrize("rounder", ["nearest", "gptq"])
 def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_promised(
-    target: str, name: str, seed: int, tmp_path: Path, needs: Callable[[str], None]
+    target: str, name: str, seed: int, rounder: str, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:
     needs(target)
     network = NETWORKS[name]()
     policy = network.policy(EXPORTERS[target].capability, seed)
-    report = check_artefact(_exporter(target), network, policy, tmp_path / "made")
-    check_outputs(network, policy, run(target, network, tmp_path / "made"))
+    bank = None if rounder == "nearest" else bank_of(network, policy, rounder)
+    report = check_artefact(_exporter(target), network, policy, tmp_path / "made", bank)
+    check_outputs(network, policy, run(target, network, tmp_path / "made"), bank)
     if target == "onnxruntime":
-        simulated = network.run(apply(network.model, policy))
+        simulated = network.run(apply(network.model, policy, bank=bank))
         assert sqnr(simulated, run(target, network, tmp_path / "made", "4")) > 30
     assert read_policy(tmp_path / "made") == _as_stored(policy, report)
 

@@ -11,8 +11,9 @@ from torch import nn
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.common.packages import PackageMissing
 from mckp_quant.export import ExportMismatch, Gguf, HuggingFace, Json, available, export
+from mckp_quant.export.comparing import compare
 from mckp_quant.export.contract import Stored
-from mckp_quant.export.exporting import EXPORTERS, compare
+from mckp_quant.export.exporting import EXPORTERS
 from mckp_quant.export.sources import module_job
 
 from .networks import llama, mixed

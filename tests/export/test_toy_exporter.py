@@ -13,14 +13,14 @@ import torch
 from mckp_quant import Format, Policy, allocate
 from mckp_quant.cli import main
 from mckp_quant.export import ExportMismatch, Job, Stored, available, export
+from mckp_quant.export.codes import with_codes
 from mckp_quant.export.exporting import EXPORTERS
 from mckp_quant.export.sources import module_job
 from mckp_quant.formats import TARGETS, Capability
-from mckp_quant.rounding import encode_weight
 
 from ..drawn_tables import make_table
 from .conformance import check_artefact, check_outputs, check_refusals
-from .networks import digits, mixed
+from .networks import Drawn, bank_of, digits, mixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Toy:
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         arrays: dict[str, Any] = {}
         for layer, entry in job.chosen:
-            made = encode_weight(job.weight(layer.name), entry, layer)
+            made = with_codes(job.encoded(layer), entry, layer)
             arrays[f"{layer.name}/codes"] = made.elements.numpy().astype(np.int8)
             arrays[f"{layer.name}/scales"] = made.scales.numpy().astype(np.float32)
             arrays[f"{layer.name}/bits"] = np.array(entry.weight_bits)
@@ -76,18 +76,20 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TARGETS, "toy", row)
 
 
+@pytest.mark.parametrize("rounder", [None, "gptq", Drawn()], ids=["nearest", "gptq", "drawn"])
 @pytest.mark.parametrize("network", [mixed, digits])
-def test_toy_exporter_does_what_every_exporter_does(network: Any, tmp_path: Path) -> None:
+def test_toy_exporter_does_what_every_exporter_does(network: Any, rounder: Any, tmp_path: Path) -> None:
     assert available()["toy"] is None
     policy = network().policy("toy", 3)
     assert "w4" in {entry.name for entry in policy.formats} <= {"w4", "w8", "float"}
-    check_artefact("toy", network(), policy, tmp_path / "made")
+    bank = None if rounder is None else bank_of(network(), policy, rounder)
+    check_artefact("toy", network(), policy, tmp_path / "made", bank)
     model = copy.deepcopy(network().model)
     state = model.state_dict()
     for name, stored in Toy().read(tmp_path / "made", Toy().prepare(policy, network().model, ())).items():
         if stored.weight is not None:
             state[f"{name}.weight"].copy_(stored.weight)
-    check_outputs(network(), policy, network().run(model))
+    check_outputs(network(), policy, network().run(model), bank)
 
 
 def test_toy_exporter_refuses_what_its_row_does_not_take(tmp_path: Path) -> None:

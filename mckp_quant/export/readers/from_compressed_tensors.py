@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ...rounding.encoded import EncodedWeight
+
 CONFIG = "config.json"
 STATE = "model.safetensors"
 EXTRA = "compressed_tensors"
@@ -129,7 +131,26 @@ def _stored(name: str, state: Mapping[str, Tensor], config: Mapping[str, Any]) -
     if group is None:
         raise InvalidInput(f"layer {name!r} is stored quantised, but no config group of the checkpoint names it")
     place = f"{name}.weight_packed" if "weight_packed" in parts else f"{name}.weight"
-    return Stored(format_of(group), size, place, _decompressed(parts, group))
+    entry = format_of(group)
+    return Stored(entry, size, place, _decompressed(parts, group), _codes(parts, entry))
+
+
+def _codes(parts: Mapping[str, Tensor], entry: Format) -> EncodedWeight:
+    """The codes as compressed-tensors unpacks them."""
+    from ..codes import as_encoded
+
+    scales = parts["weight_scale"]
+    if "weight_packed" not in parts:
+        held = parts["weight"]
+        return as_encoded(held.float() if held.is_floating_point() else held, scales, None, entry.weight_bits)
+    helpers = require("compressed_tensors.compressors.pack_quantized.helpers", EXTRA)
+    rows, columns = (int(size) for size in parts["weight_shape"])
+    integers = helpers.unpack_from_int32(parts["weight_packed"], entry.weight_bits, (rows, columns))
+    if entry.symmetric:
+        return as_encoded(integers, scales, None, entry.weight_bits)
+    packed = parts["weight_zero_point"]
+    zeros = helpers.unpack_from_int32(packed, entry.weight_bits, tuple(scales.shape), packed_dim=0)
+    return as_encoded(integers, scales, zeros, entry.weight_bits)
 
 
 def _decompressed(parts: Mapping[str, Tensor], group: Mapping[str, Any]) -> Tensor:

@@ -15,7 +15,7 @@ from ...errors import InvalidInput
 from ...formats.format import Format
 from ...formats.storage import GGUF_BLOCKS
 from ..contract import Stored
-from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML
+from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, from_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from ...layers import Layer
+    from ...rounding.encoded import EncodedWeight
 
 EXTRA = "gguf"
 MODEL = "model.gguf"
@@ -246,8 +247,22 @@ def stored_tensors(path: Path, *, weights: bool = True, halves: bool = False) ->
     for tensor in open_file(path).tensors:
         if len(tensor.shape) > 1:
             entry = block_format(tensor.tensor_type.name, halves=halves)
-            found[tensor.name] = Stored(entry, int(tensor.n_bytes), tensor.name, weight_of(tensor) if weights else None)
+            held = (weight_of(tensor), _codes(tensor)) if weights else (None, None)
+            found[tensor.name] = Stored(entry, int(tensor.n_bytes), tensor.name, *held)
     return found
+
+
+def _codes(tensor: Any) -> EncodedWeight | None:
+    """The integers and scales of a tensor whose type is a format of ours; None for other types."""
+    kind = tensor.tensor_type.name
+    if kind not in FORMATS:
+        return None
+    torch = require("torch", EXTRA)
+    from ..codes import as_encoded
+
+    bits = Format.named(FORMATS[kind]).weight_bits
+    integers, scales = from_blocks(tensor.data.reshape(-1, tensor.data.shape[-1]), bits)
+    return as_encoded(torch.from_numpy(integers), torch.from_numpy(scales.copy()), None, bits)
 
 
 def read_types(path: Path) -> list[tuple[str, str]]:

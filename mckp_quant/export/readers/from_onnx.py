@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ...rounding.encoded import EncodedWeight
+
 _FLOAT = Format.named("float")
 _COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 _SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
@@ -128,7 +130,13 @@ def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
         activations=inputs,
     )
     parts = [name for name in node.input if name in graph.initializers]
-    return Stored(entry, sum(graph.size(name) for name in parts), place, _tensor(weight))
+    size = sum(graph.size(name) for name in parts)
+    if scales.size > 1 and int(attributes.get("axis", 1)):  # channels are not what rows are made of
+        return Stored(entry, size, place, _tensor(weight))
+    lowered = integers.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
+    shifts = None if entry.symmetric else zeros.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
+    codes = _codes(lowered.reshape(integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
+    return Stored(entry, size, place, _tensor(weight), codes)
 
 
 def _activations(graph: Graph, tensor: str) -> str:
@@ -164,12 +172,25 @@ def _nbits(graph: Graph, node: Any) -> Stored:
         zeros = unpack(packed, bits)[:, : scales.shape[1]]
     weight = (blocks.astype(np.float32) - zeros[..., None]) * scales.astype(np.float32)[..., None]
     parts = [name for name in node.input[1:4] if name]
+    lowered = codes[:, :columns].astype(np.int16) - 2 ** (bits - 1)
+    shifts = zeros.astype(np.int16) - 2 ** (bits - 1) if has_zeros else None
     return Stored(
         integer_format(bits, group=size, zero_point=has_zeros),
         sum(graph.size(name) for name in parts),
         place,
         _tensor(weight.reshape(rows, -1)[:, :columns]),
+        _codes(lowered, scales, shifts, bits),
     )
+
+
+def _codes(
+    integers: NDArray[np.int16], scales: NDArray[Any], zeros: NDArray[np.int16] | None, bits: int
+) -> EncodedWeight:
+    """Signed integers ``(channels, row)``, scales and signed zero points as codes of a bank."""
+    from ..codes import as_encoded
+
+    shifts = None if zeros is None else _tensor(np.broadcast_to(zeros.reshape(-1, scales.shape[1]), scales.shape))
+    return as_encoded(_tensor(integers), _tensor(scales), shifts, bits)
 
 
 def _tensor(array: NDArray[Any]) -> Any:

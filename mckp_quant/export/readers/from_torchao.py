@@ -151,6 +151,8 @@ def stored_layers(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
 
 
 def _stored(name: str, tensor: Any, said: Format) -> Stored:
+    from ..codes import as_encoded
+
     place = f"{name}.weight"
     kind = type(tensor).__name__
     if kind not in ("IntxUnpackedToInt8Tensor", "Int8Tensor"):
@@ -159,7 +161,8 @@ def _stored(name: str, tensor: Any, said: Format) -> Stored:
     size = sum(part.numel() * part.element_size() for part in parts)
     if kind == "Int8Tensor":
         inputs = "" if tensor.act_quant_kwargs is None else _dynamic(tensor.act_quant_kwargs.mapping_type.name)
-        return Stored(integer_format(8, activations=inputs), size, place, tensor.dequantize())
+        codes = as_encoded(_rows(tensor.qdata), _rows(tensor.scale), None, 8)
+        return Stored(integer_format(8, activations=inputs), size, place, tensor.dequantize(), codes)
     bits = int(str(tensor.target_dtype).removeprefix("torch.int"))
     row = tensor.numel() // tensor.shape[0]
     shared = tensor.numel() // tensor.scale.numel()
@@ -169,4 +172,11 @@ def _stored(name: str, tensor: Any, said: Format) -> Stored:
         zero_point=bool(tensor.zero_point.any()) or bool(said.symmetric is False),
         activations="" if tensor.activation_quantization is None else "a8d",
     )
-    return Stored(entry, size, place, tensor.dequantize())
+    zeros = None if entry.symmetric else _rows(tensor.zero_point)
+    codes = as_encoded(_rows(tensor.qdata), _rows(tensor.scale), zeros, bits)
+    return Stored(entry, size, place, tensor.dequantize(), codes)
+
+
+def _rows(tensor: Any) -> Any:
+    """One row for each output channel."""
+    return tensor.reshape(tensor.shape[0], -1)

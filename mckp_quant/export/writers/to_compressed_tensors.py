@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...formats.schemes import WeightScheme
     from ...layers import Layer
     from ...policy.policy import Policy
+    from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
 
 
@@ -48,7 +49,10 @@ class CompressedTensors:
         return module_job(policy, model, batches)
 
     def check(self, job: Job) -> None:
-        """Its row of capabilities says everything."""
+        """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
+        from ..sources import check_places
+
+        check_places(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""
@@ -63,7 +67,7 @@ class CompressedTensors:
             described = {}
         described["quantization_config"] = config
         write_text(folder / CONFIG, json.dumps(described, indent=1) + "\n")
-        return ()
+        return notes_on_biases(job)
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
@@ -74,6 +78,13 @@ class CompressedTensors:
             state |= read_state(path)
         check_others(self.name, state, job)
         return stored_layers(state, read_config(folder / CONFIG))
+
+
+def notes_on_biases(job: Job) -> tuple[str, ...]:
+    """What whoever loads the state into a network of his own has to know of biases that layers have gained."""
+    if not job.gained:
+        return ()
+    return (f"the network that loads {STATE} must have {', '.join(job.gained)}: build those layers with bias=True",)
 
 
 def storage(entry: Format) -> str:
@@ -165,25 +176,22 @@ def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
     for layer, entry in job.chosen:
         group = config["config_groups"][entry.name]
         compressor = registry.get_value_from_registry(group["format"])
-        parts = _uncompressed(state.pop(f"{layer.name}.weight"), entry, layer)
+        del state[f"{layer.name}.weight"]
+        parts = _uncompressed(job.encoded(layer), entry, layer)
         for part, tensor in compressor.compress(parts, quantization.QuantizationScheme(**group)).items():
             state[f"{layer.name}.{part}"] = tensor
     return state
 
 
-def _uncompressed(weight: Tensor, entry: Format, layer: Layer) -> dict[str, Tensor]:
+def _uncompressed(encoded: StoredWeight, entry: Format, layer: Layer) -> dict[str, Tensor]:
     """The rounded weight with our scales and zero points: dividing by them gives our integers again."""
-    import torch
+    from ...rounding.encoded import decode_weight
+    from ..codes import codes_of, with_codes
 
-    from ...rounding.weights import quantize
-    from ..codes import codes_of
-
-    rounded = quantize(weight.to(torch.float32), entry, layer)
+    rounded = decode_weight(encoded, entry, layer)
     if entry.family == "float":
-        from ...rounding.weights import encode_weight
-
-        return {"weight": rounded, "weight_scale": encode_weight(weight, entry, layer).scales}
-    codes = codes_of(weight, entry, layer)
+        return {"weight": rounded, "weight_scale": with_codes(encoded, entry, layer).scales}
+    codes = codes_of(encoded, entry, layer)
     parts = {"weight": rounded, "weight_scale": codes.scales}
     if entry.symmetric is False:
         parts["weight_zero_point"] = codes.zero_points

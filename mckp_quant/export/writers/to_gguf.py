@@ -12,7 +12,7 @@ from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
 from ...layers import Layer
-from ..contract import Job, Stored
+from ..contract import ExportMismatch, Job, Stored
 from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, to_blocks
 from ..readers.from_gguf import (
     EXTRA,
@@ -29,7 +29,7 @@ from ..readers.from_gguf import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ...formats.format import Format
     from ...policy.policy import Policy
@@ -74,13 +74,23 @@ class Gguf:
         formats = tuple(_meant(entry) for entry in policy.formats)
         policy = replace(policy, formats=formats)
         if isinstance(model, (str, Path)):
-            return _file_job(policy, Path(model), batches)
-        from ..sources import module_job
+            job = _file_job(policy, Path(model), batches)
+        else:
+            from ..sources import module_job
 
-        return module_job(policy, model, batches)
+            job = module_job(policy, model, batches)
+        kinds = {layer.name: _kind(entry) for layer, entry in job.chosen}
+        # One type that only llama-quantize makes is enough for it to round everything: no file is written here.
+        own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in ROUNDED_BY_GGML]
+        return replace(job, by_tool=tuple(own))
 
     def check(self, job: Job) -> None:
-        """Refuse names that ggml cannot hold or that would fall together; raises InvalidInput."""
+        """Refuse names that ggml cannot hold or that would fall together, and new biases; raises InvalidInput."""
+        if self.architecture is not None and job.gained:
+            raise InvalidInput(
+                f"gguf: the finished network has {', '.join(job.gained)}, which llama.cpp's architecture "
+                f"{self.architecture!r} need not load: make it with finish(..., biases=False), which matches norms only"
+            )
         places = self._places(job)
         for layer, place in places.items():
             if len(place.encode()) > _NAME_LIMIT:
@@ -103,11 +113,16 @@ class Gguf:
         source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
         command = f"llama-quantize --tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
         write_text(folder / "llama-quantize.txt", command + "\n")
-        others = sorted({kind for kind in kinds.values() if kind not in (*TYPES.values(), *ROUNDED_BY_GGML)})
+        others = _only_ggml_makes(kinds.values())
         if others:
             return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
         _write_file(job, places, folder / MODEL, self.architecture)
-        return ()
+        if job.rounder in ("", "nearest"):
+            return ()
+        return (
+            f"{MODEL} holds the weights of {job.rounder}; llama-quantize with {TYPES_FILE} would round in its own way, "
+            "and the prediction would not hold",
+        )
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the types again and, where there is one, the file; both must agree."""
@@ -115,6 +130,7 @@ class Gguf:
         types = types_of(read_types(folder / TYPES_FILE), places.values())
         if (folder / MODEL).exists():
             exact = stored_tensors(folder / MODEL, halves=True)
+            _check_others(job, places, folder / MODEL, self.architecture)
             # What nobody chose stays as it was, be that F32 or F16.
             asked = {layer.name for layer, _ in job.chosen}
             found = {
@@ -174,6 +190,11 @@ def _kind(entry: Format) -> str:
     return TYPES.get(entry.name, entry.name.upper())
 
 
+def _only_ggml_makes(kinds: Iterable[str]) -> list[str]:
+    """The types that only llama-quantize makes."""
+    return sorted({kind for kind in kinds if kind not in (*TYPES.values(), *ROUNDED_BY_GGML)})
+
+
 @functools.cache
 def _name_map(architecture: str | None) -> Any:
     """From the names of parameters to those of tensors; raises InvalidInput for an unknown architecture."""
@@ -225,7 +246,13 @@ def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
         for size in shape[:-1]:
             channels *= size
         layers.append(Layer(name, kind, shape, channels, 0))
-    return Job(policy, tuple(layers), path, lambda name: weight_of(tensors[places[name]]), batches)
+
+    def weight(name: str) -> Any:
+        return weight_of(tensors[places[name]])
+
+    from ...rounding.rounders.nearest import nearest_bank
+
+    return Job(policy, tuple(layers), path, weight, batches, nearest_bank(layers, policy.formats, weight))
 
 
 def _write_file(job: Job, places: Mapping[str, str], path: Path, architecture: str | None) -> None:
@@ -252,6 +279,25 @@ def _write_file(job: Job, places: Mapping[str, str], path: Path, architecture: s
     writer.close()
 
 
+def _check_others(job: Job, places: Mapping[str, str], path: Path, architecture: str | None) -> None:
+    """Every tensor that is no weight of the policy's layers is as it was given; raises ExportMismatch."""
+    import numpy as np
+
+    if isinstance(job.model, (str, Path)):
+        asked = {tensor.name: tensor.data for tensor in open_file(Path(job.model)).tensors}
+    else:
+        asked = _arrays(job, _name_map(architecture))
+    found = {tensor.name: tensor.data for tensor in open_file(path).tensors}
+    written = {places[layer.name] for layer, _ in job.chosen}
+    for name, data in asked.items():
+        if name not in written and not (
+            name in found and np.array_equal(np.ravel(data), np.ravel(found[name]), equal_nan=True)
+        ):
+            raise ExportMismatch(
+                f"gguf: the tensor {name!r}, which is no weight of the policy's, is not as it is in the network"
+            )
+
+
 def _arrays(job: Job, name: Any) -> dict[str, Any]:
     """The tensors of a network as float32, a shared one once; counters of batch norms are left out."""
     found: dict[str, Any] = {}
@@ -270,5 +316,5 @@ def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
         gguf = require("gguf", EXTRA)
         array = job.weight(layer.name).float().cpu().numpy()
         return gguf.quantize(array, gguf.GGMLQuantizationType[entry.name]), entry.name
-    codes = codes_of(job.weight(layer.name), entry, layer)
+    codes = codes_of(job.encoded(layer), entry, layer)
     return to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits), _kind(entry)

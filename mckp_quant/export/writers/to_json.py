@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.documents import entries, read_document, write_document
@@ -40,10 +40,10 @@ class Json:
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
         """The policy's layers in a network, where there is one; raises InvalidInput where one is not there."""
         if model is None:
-            return Job(policy, (), None, _no_weight)
+            return Job(policy, (), None, _no_weight, by_tool=policy.layer_names)
         from ..sources import module_job
 
-        return module_job(policy, model, batches)
+        return replace(module_job(policy, model, batches), by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
         """Nothing is refused."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...formats.ranges import ActivationRanges
     from ...layers import Layer
     from ...policy.policy import Policy
+    from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
 
 
@@ -74,15 +75,19 @@ class OnnxRuntime:
             if ranges is not None and entry.activation_scheme is not None:
                 _quantize_inputs(graph, layer, weight, entry, ranges)
             if entry.weight_scheme is not None:
-                _quantize_weight(graph, job.model.get_parameter(weight), weight, entry, layer)
+                _quantize_weight(graph, job.encoded(layer), weight, entry, layer)
         require("onnx", EXTRA).save(graph.proto, folder / MODEL)
         return _notes(job)
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
+        from ..sources import check_named
+
         runtime = require("onnxruntime", EXTRA)
         runtime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
-        return stored_layers(load(folder / MODEL))
+        graph = load(folder / MODEL)
+        check_named(self.name, graph, job)
+        return stored_layers(graph)
 
 
 def _notes(job: Job) -> tuple[str, ...]:
@@ -98,11 +103,11 @@ def _notes(job: Job) -> tuple[str, ...]:
     return ()
 
 
-def _quantize_weight(graph: Graph, weight: Any, name: str, entry: Format, layer: Layer) -> None:
+def _quantize_weight(graph: Graph, encoded: StoredWeight, name: str, entry: Format, layer: Layer) -> None:
     """The float initializer becomes integers, a scale, and a node that makes what was there under the same name."""
     from ..codes import codes_of
 
-    codes = codes_of(weight, entry, layer)
+    codes = codes_of(encoded, entry, layer)
     integers = codes.integers.reshape(layer.shape).cpu().numpy()
     scales = codes.scales.reshape(-1).cpu().numpy()
     before = graph.first_user(name)

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import torch
+
     from ...formats.format import Format
     from ...layers import Layer
     from ...policy.policy import Policy
+    from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
 
 
@@ -52,7 +55,7 @@ class OnnxRuntimeNBits:
         graph = Graph(float_graph(job.model, job.batches))
         for layer, entry in job.chosen:
             name = graph.weight_of(layer)
-            _replace(graph, job.model.get_parameter(name), name, entry, layer)
+            _replace(graph, job.encoded(layer), job.model.get_parameter(name).dtype, name, entry, layer)
         graph.prune()
         if not any(each.domain == "com.microsoft" for each in graph.proto.opset_import):
             graph.proto.opset_import.append(require("onnx", EXTRA).helper.make_opsetid("com.microsoft", 1))
@@ -61,15 +64,19 @@ class OnnxRuntimeNBits:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
+        from ..sources import check_named
+
         require("onnxruntime", EXTRA).InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
-        return stored_layers(load(folder / MODEL))
+        graph = load(folder / MODEL)
+        check_named(self.name, graph, job)
+        return stored_layers(graph)
 
 
-def _replace(graph: Graph, weight: Any, name: str, entry: Format, layer: Layer) -> None:
+def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str, entry: Format, layer: Layer) -> None:
     """Every MatMul or Gemm with the weight becomes a MatMulNBits."""
     from ..codes import codes_of
 
-    codes = codes_of(weight, entry, layer)
+    codes = codes_of(encoded, entry, layer)
     rows, columns = layer.shape
     size = entry.group_size or columns
     middle = 2 ** (codes.bits - 1)
@@ -78,7 +85,7 @@ def _replace(graph: Graph, weight: Any, name: str, entry: Format, layer: Layer) 
     blocks = (padded + middle).reshape(rows, -1, size)
     inputs = [
         graph.add(f"{name}_quantized", pack(blocks, codes.bits)),
-        graph.add(f"{name}_scale", codes.scales.to(weight.dtype).cpu().numpy()),
+        graph.add(f"{name}_scale", codes.scales.to(dtype).cpu().numpy()),
     ]
     if not entry.symmetric:
         zeros = codes.zero_points.cpu().numpy().astype(np.int16) + middle

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...common.files import write_text
 from ...common.packages import require
 from ..readers.from_torchao import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
+from .to_compressed_tensors import notes_on_biases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import torch
     from torch import Tensor, nn
 
     from ...formats.format import Format
     from ...layers import Layer
     from ...policy.policy import Policy
+    from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
 
 
@@ -48,7 +51,10 @@ class Torchao:
         return module_job(policy, model, batches)
 
     def check(self, job: Job) -> None:
-        """Its row of capabilities says everything."""
+        """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
+        from ..sources import check_places
+
+        check_places(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the configuration and the state."""
@@ -64,12 +70,18 @@ class Torchao:
         safetensors.save_file({**tensors, **outer}, folder / STATE, metadata={**metadata, "format": "pt"})
         if hasattr(job.model, "save_pretrained"):
             _describe(job, folder)
-        if any(layer.kind.startswith("conv") for layer, _ in job.chosen):
-            return (
-                f"{STATE} has one scale per output channel for convolutions; torchao.quantize_ with {CONFIG} would "
-                "give them one per channel and kernel position",
+        notes = list(notes_on_biases(job))
+        if job.rounder not in ("", "nearest"):
+            notes.append(
+                f"{STATE} holds the weights of {job.rounder}; torchao.quantize_ with {CONFIG} would round to nearest, "
+                "and the prediction would not hold"
             )
-        return ()
+        if any(layer.kind.startswith("conv") for layer, _ in job.chosen):
+            notes.append(
+                f"{STATE} has one scale per output channel for convolutions; torchao.quantize_ with {CONFIG} would "
+                "give them one per channel and kernel position"
+            )
+        return tuple(notes)
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read both files again."""
@@ -148,24 +160,25 @@ def quantized_state(job: Job) -> dict[str, Tensor]:
         state[name] = plain.clone() if plain.data_ptr() in seen else plain
         seen.add(plain.data_ptr())
     for layer, entry in job.chosen:
-        state[f"{layer.name}.weight"] = _tensor(state[f"{layer.name}.weight"], entry, layer)
+        dtype = state[f"{layer.name}.weight"].dtype
+        state[f"{layer.name}.weight"] = _tensor(job.encoded(layer), dtype, entry, layer)
     return state
 
 
-def _tensor(weight: Tensor, entry: Format, layer: Layer) -> Tensor:
+def _tensor(encoded: StoredWeight, dtype: torch.dtype, entry: Format, layer: Layer) -> Tensor:
     import torch
 
     from ..codes import codes_of
 
     api = require("torchao.quantization", EXTRA)
-    codes = codes_of(weight, entry, layer)
+    codes = codes_of(encoded, entry, layer)
     blocks = (layer.known_channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
     sizes = [size // count for size, count in zip(layer.shape, blocks, strict=True)]
     integers, scales = codes.integers.reshape(layer.shape), codes.scales.reshape(blocks)
     if entry.activation_scheme is not None:
         common = require("torchao.quantization.quantize_.workflows", EXTRA)
         inputs = common.QuantizeTensorToInt8Kwargs(api.PerRow(), _mapping(entry.activation_scheme.symmetric))
-        with_inputs: Tensor = api.Int8Tensor(integers, scales, sizes, weight.dtype, act_quant_kwargs=inputs)
+        with_inputs: Tensor = api.Int8Tensor(integers, scales, sizes, dtype, act_quant_kwargs=inputs)
         return with_inputs
     made: Tensor = api.IntxUnpackedToInt8Tensor(
         qdata=integers,
@@ -173,7 +186,7 @@ def _tensor(weight: Tensor, entry: Format, layer: Layer) -> Tensor:
         zero_point=codes.zero_points.reshape(blocks),
         target_dtype=getattr(torch, f"int{codes.bits}"),
         block_size=sizes,
-        dtype=weight.dtype,
+        dtype=dtype,
         activation_quantization=None,
     )
     return made

@@ -17,6 +17,7 @@ from mckp_quant.export.codes import codes_of
 from mckp_quant.export.readers.from_compressed_tensors import format_of, group_of
 from mckp_quant.export.readers.from_compressed_tensors import read_config as read_compressed
 from mckp_quant.export.readers.from_torchao import formats_of, read_config, read_state
+from mckp_quant.rounding import EncodedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +202,7 @@ def test_formats_without_integers_have_no_codes() -> None:
     layer = Layer("a", "linear", (4, 4), 4, 0)
     for name in ("fp8_e4m3", "w1", "float"):
         with pytest.raises(InvalidInput, match=f"layer 'a' in format '{name}' has no integers of two to eight bits"):
-            codes_of(torch.zeros(4, 4), Format.named(name), layer)
+            codes_of(EncodedWeight(torch.zeros(4, 4), torch.ones(4, 1)), Format.named(name), layer)
 
 
 def test_reading_onnx_needs_no_onnxruntime(tmp_path: Path, needs: Callable[[str], None]) -> None:
