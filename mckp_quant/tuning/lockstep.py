@@ -95,7 +95,7 @@ class _Pass:
             self._computation()
         except _Abandoned:
             pass
-        except BaseException as error:  # raised again where the pass is resumed
+        except BaseException as error:  # noqa: BLE001 (it is raised again where the pass is resumed)
             self._error = error
         finally:
             self.ended = True

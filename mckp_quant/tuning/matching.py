@@ -67,9 +67,9 @@ def match_features(
     network's mean and spread on the same samples. Every layer that does not feed a normalisation gets the bias at which
     it has the float network's mean; where it has no bias, one is added. Corrections are made from the input to the
     output, each with those before it in place, in one pass in which all batches go through the network side by side; a
-    module that is called several times is corrected for its first call. How much of them is applied, in `STRENGTHS`, is chosen by
-    cross-validation: fitted on one half of the samples and judged on the other, both ways. Where nothing helps, nothing
-    is done.
+    module that is called several times is corrected for its first call. How much of them is applied, in `STRENGTHS`, is
+    chosen by cross-validation: fitted on one half of the samples and judged on the other, both ways. Where nothing
+    helps, nothing is done.
 
     Parameters
     ----------
@@ -148,14 +148,13 @@ class FeatureMatch:
         From what a network returns to its logits.
     """
 
-    def __init__(
-        self, reference: nn.Module, data: Sequence[Batch], take: Callable[..., object] | None = None
-    ) -> None:
+    def __init__(self, reference: nn.Module, data: Sequence[Batch], take: Callable[..., object] | None = None) -> None:
         self._data = data
         order = _correctable(reference, data[0], take)
         self._wanted: dict[str, _Moments] = {}
         seen: set[nn.Module] = set()
         names = {reference.get_submodule(name): name for name in order}
+        self._has_norms = any(isinstance(module, _NORMS) for module in names)
         batch = data[0]
 
         def watch(module: nn.Module, args: tuple[Any, ...], result: Tensor) -> None:
@@ -170,6 +169,11 @@ class FeatureMatch:
             for batch in data:
                 seen.clear()
                 call(reference, batch)
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether there is a normalisation, whose spread can be matched."""
+        return self._has_norms
 
     def correct(self, model: nn.Module, spreads: float, means: float) -> tuple[str, ...]:
         """Correct a quantised network in place, from its input to its output, in one pass over the batches.
