@@ -5,7 +5,8 @@ The policy is given: no format changes here. PyTorch is needed.
 
 from __future__ import annotations
 
-from .finished import Decided, Finished
+from .decided import Decided
+from .finished import Finished
 from .finishing import finish
 from .matching import Matched, match_features
 from .training import FineTuned, finetune

@@ -21,6 +21,7 @@ from ..policy.document import policy_arguments
 from ..policy.policy import Policy
 from ..rounding.bank import Memory, WeightBank
 from ..rounding.encoded import EncodedWeight, OpaqueWeight
+from .decided import Decided
 
 if TYPE_CHECKING:
     import os
@@ -28,78 +29,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from ..formats.format import Format
     from ..rounding.encoded import StoredWeight
 
 KIND, VERSION = "finished", 1
 _DOCUMENT, _TENSORS = "finished.json", "finished.safetensors"
 _CODES, _STATE = "codes", "state"
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What `finish` decided, and what that was worth on batches that it had held back.
-
-    Attributes
-    ----------
-    codes
-        Which codes were taken: ``"float inputs"`` (every layer rounded on the inputs of the float network, as a bank
-        has them), ``"in order"`` (on those of the network rounded so far) or ``"in order, corrected"`` (the same, and
-        to give what the float network gives).
-    tried
-        Each of these with the KL that it had, before anything else was done.
-    spreads, means
-        How much of the differences between spreads and means of features was taken away.
-    steps
-        After how many steps of learning the network was best; 0 where nothing was learned.
-    before, before_stderr
-        KL of the network with the codes on float inputs.
-    after, after_stderr
-        KL of what is returned.
-    gained, gained_stderr
-        By how much it fell, with the error of the paired difference.
-    unit
-        ``"nats per sample"`` or ``"nats per token"``.
-    samples, held_back
-        How many samples were fitted to, and held back.
-    partial
-        Layers that some batches reached only after they were rounded.
-    """
-
-    codes: str
-    tried: tuple[tuple[str, float], ...]
-    spreads: float
-    means: float
-    steps: int
-    before: float
-    before_stderr: float
-    after: float
-    after_stderr: float
-    gained: float
-    gained_stderr: float
-    unit: str
-    samples: int
-    held_back: int
-    partial: tuple[str, ...] = ()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What was decided, a line each."""
-        tried = ", ".join(f"{name} {kl:.4g}" for name, kl in self.tried)
-        matched = "biases and norms are left as they were"
-        if self.means or self.spreads:
-            matched = f"means of features are matched by {self.means:.0%}, spreads by {self.spreads:.0%}"
-        lines = [
-            f"codes: {self.codes} (KL {tried})",
-            matched,
-            f"learned for {self.steps} steps" if self.steps else "nothing is learned",
-            f"KL {self.before:.4g} +- {self.before_stderr:.2g} -> {self.after:.4g} +- {self.after_stderr:.2g} "
-            f"{self.unit}, {self.gained:.2g} +- {self.gained_stderr:.2g} less, on {self.held_back} samples that were "
-            f"held back from {self.samples + self.held_back}",
-        ]
-        if self.partial:
-            names = ", ".join(map(repr, self.partial))
-            lines.append(f"not all batches take the same way: {names} were rounded on those that came first")
-        return tuple(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +64,15 @@ class Finished:
     float_digests: Mapping[str, str]
     changed: Mapping[str, Tensor]
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str], *, made_from: str = "") -> None:
         """Write codes and changed parameters, with a document beside them; folders that are missing are made.
 
         Parameters
         ----------
         folder
             Where to write ``finished.json`` and ``finished.safetensors``.
+        made_from
+            The digest of what this was made from, where a program keeps one.
 
         Raises
         ------
@@ -158,6 +95,7 @@ class Finished:
             KIND,
             VERSION,
             {
+                **({"made_from": made_from} if made_from else {}),
                 "policy": self.policy.document(),
                 "decided": dataclasses.asdict(self.decided),
                 "bank": bank,
@@ -209,12 +147,28 @@ class Finished:
                     {name.removeprefix(head): each for name, each in tensors.items() if name.startswith(head)}
                 )
             formats = tuple(dict.fromkeys(policy[_named(policy, layer)] for layer in rows))
-            bank = WeightBank(layers=tuple(rows), formats=formats, **meta, store=Memory(codes))
+            bank = WeightBank(layers=tuple(rows), formats=formats, **meta, store=OwnFormats(codes))
             made = Simulator(model, bank, other_rounder=True).apply(policy)
             head = f"{_STATE}/"
             changed = {name.removeprefix(head): each for name, each in tensors.items() if name.startswith(head)}
             _put(made, changed)
         return cls(made, bank, policy, decided, digests, changed)
+
+
+@dataclass(eq=False)
+class OwnFormats(Memory):
+    """The codes of each layer in its policy's format alone."""
+
+    def read(self, layer: Layer, entry: Format) -> StoredWeight:
+        """The codes; raises InvalidInput for a format that the policy does not give the layer."""
+        found = self.codes.get((layer.name, entry.name))
+        if found is None:
+            own = ", ".join(name for known, name in self.codes if known == layer.name)
+            raise InvalidInput(
+                f"layer {layer.name!r} was finished in {own}, and has no codes in {entry.name!r}: take the bank that "
+                "round_weights made, or finish the other policy too"
+            )
+        return found
 
 
 def float_digests(model: nn.Module) -> dict[str, str]:

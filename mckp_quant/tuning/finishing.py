@@ -9,7 +9,6 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from ..common.checks import check_count, check_fraction
@@ -21,13 +20,17 @@ from ..network.discovery import discover
 from ..network.fingerprint import batch_digest, tensor_digest
 from ..network.outputs import Outputs
 from ..network.weight_uses import EXPERTS, uses_in
-from ..rounding.bank import Memory, WeightBank, check_rounder
+from ..rounding.bank import WeightBank, check_rounder
 from ..rounding.banking import AUTO, described, rounder_of
 from ..rounding.inputs import InputRounding
 from ..rounding.rounder import INPUTS
-from .finished import Decided, Finished, changed_tensors, float_digests
+from .decided import Decided
+from .features import FeatureMatch
+from .finished import Finished, OwnFormats, changed_tensors, float_digests
+from .holding_back import split
 from .in_order import Chosen, Codes, encode_in_order, encode_on_float_inputs
-from .matching import STRENGTHS, FeatureMatch
+from .learning import learn
+from .matching import STRENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +65,8 @@ def finish(
        network. The first is kept where no other is better.
     2. Biases and norms. Means of features, and the spreads behind normalisations, are brought towards those of the
        float network, as `match_features` does, each by the share of `STRENGTHS` that is best.
+    3. Where steps are given, codes, their scales, biases and norms learn from the float network's outputs, one batch a
+       step (after Chen et al., 2024, *EfficientQAT*, and quantisation-aware training), as long as that helps.
 
     Nothing takes more forward passes in a deeper network: all batches go through it side by side. So all that a forward
     pass of all batches holds between two layers is in memory, of two networks at a time.
@@ -82,7 +87,7 @@ def finish(
     held_back
         The share of the samples that judges: whole batches where there are enough, else a part of each.
     steps
-        0, since nothing is learned yet.
+        How many steps of learning to take, each a forward and a backward pass of one batch; 0 to learn nothing.
     other_rounder
         Whether the policy may come from a table of another rounder than the bank's.
     outputs
@@ -110,11 +115,14 @@ def finish(
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     fit, held = split(data, held_back, run.seed)
     work = _Work.of(model, policy, fit, bank, rounder_of(rounder), Evaluator(model, held, outputs=outputs))
-    trials = 3 + 2 * (len(STRENGTHS) - 1)
+    trials = 3 + 2 * (len(STRENGTHS) - 1) + steps
     codes = work.try_codes()
     run.report(3, trials)
     best = _least(codes)
     matched, spreads, means = work.match(best, run, trials)
+    learned = 0
+    if steps:
+        matched, learned = work.learn(matched, steps, run, trials)
     run.report(trials, trials)
     before, after = codes[0].found, matched.found
     gained, error = before.kl_difference(after)
@@ -123,7 +131,7 @@ def finish(
         tried=tuple((each.how, each.found.kl) for each in codes),
         spreads=spreads,
         means=means,
-        steps=0,
+        steps=learned,
         before=before.kl,
         before_stderr=before.kl_stderr,
         after=after.kl,
@@ -135,55 +143,10 @@ def finish(
         held_back=sum(batch.size for batch in held),
         partial=best.codes.partial,
     )
-    own = work.bank_of(best.codes, f"finish({described(work.rounder)}, {best.how!r})")
+    own = work.bank_of(matched.codes, f"finish({described(work.rounder)}, {best.how!r})")
     weights = {name for name, each in model.named_parameters() if any(each is own for own in work.weights())}
     changed = changed_tensors(matched.model, model, weights)
     return Finished(matched.model, own, policy, decided, float_digests(model), changed)
-
-
-def split(data: Sequence[Batch], share: float, seed: int) -> tuple[list[Batch], list[Batch]]:
-    """Part the batches into those that are fitted to and those that judge.
-
-    Parameters
-    ----------
-    data
-        The batches.
-    share
-        Of the samples that judge, between 0 and 1.
-    seed
-        Draws which batches are held back.
-
-    Returns
-    -------
-    fit, held
-        Whole batches where there are enough of them to part them so; else, of tensors, the end of every batch.
-
-    Raises
-    ------
-    InvalidInput
-        When there is a single batch that cannot be cut.
-    """
-    enough = round(1 / share)
-    cuttable = all(isinstance(batch.inputs, Tensor) and batch.size > 1 for batch in data)
-    if len(data) < enough and cuttable:
-        ends = [min(batch.size - 1, max(1, round(share * batch.size))) for batch in data]
-        fit = [batch.head(batch.size - end) for batch, end in zip(data, ends, strict=True)]
-        return fit, [_tail(batch, end) for batch, end in zip(data, ends, strict=True)]
-    if len(data) < 2:
-        raise InvalidInput(
-            f"there is 1 batch, of {data[0].size} samples, and a part of the data is held back to judge on: give at "
-            "least two batches, or one tensor of several samples"
-        )
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).tolist()
-    count = min(len(data) - 1, max(1, round(share * len(data))))
-    held = set(order[:count])
-    return [data[at] for at in range(len(data)) if at not in held], [data[at] for at in sorted(held)]
-
-
-def _tail(batch: Batch, count: int) -> Batch:
-    assert isinstance(batch.inputs, Tensor)
-    targets = None if batch.targets is None else batch.targets[-count:]
-    return dataclasses.replace(batch, inputs=batch.inputs[-count:], targets=targets, size=count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +221,7 @@ class _Work:
             data=hashlib.sha256(digests.encode()).hexdigest()[:40],
             samples=sum(batch.size for batch in self.data),
             as_nearest=codes.unseen,
-            store=Memory(stored),
+            store=OwnFormats(stored),
         )
 
     def network(self, codes: Codes) -> nn.Module:
@@ -303,6 +266,22 @@ class _Work:
                 if share != means:
                     tried(share, means)
         return chosen, spreads, means
+
+    def learn(self, begun: _Trial, steps: int, run: RunOptions, trials: int) -> tuple[_Trial, int]:
+        """Learn for some steps; with how many of them were of use."""
+        found = learn(
+            begun.model,
+            self.model,
+            self.data,
+            self.chosen,
+            begun.codes.stored,
+            evaluator=self.evaluator,
+            steps=steps,
+            seed=run.seed,
+            report=lambda step: run.report(trials - steps + step, trials),
+        )
+        codes = dataclasses.replace(begun.codes, stored=found.stored)
+        return _Trial(begun.how, codes, found.model, found.found), found.steps
 
     def _judged(self, how: str, codes: Codes, model: nn.Module) -> _Trial:
         return _Trial(how, codes, model, self.evaluator.evaluate_model(model))

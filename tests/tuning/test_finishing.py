@@ -13,8 +13,8 @@ from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.network.batches import as_batches
 from mckp_quant.network.weight_uses import uses_in
 from mckp_quant.tuning import finish
-from mckp_quant.tuning.finishing import split
-from mckp_quant.tuning.matching import FeatureMatch
+from mckp_quant.tuning.features import FeatureMatch
+from mckp_quant.tuning.holding_back import split
 
 from ..search import small
 from .networks import Attention, Residual, Routed, deep
@@ -130,7 +130,7 @@ def test_inputs_in_few_bits_are_rounded_as_the_policy_says() -> None:
 
 def test_a_network_that_chooses_its_way_is_finished_and_says_so() -> None:
     generator = torch.Generator().manual_seed(0)
-    data = [torch.randn(8, 4, generator=generator) + (-3 if at % 4 else 3) for at in range(8)]
+    data = [torch.randn(8, 4, generator=generator) + (-1 if at % 3 else 1) for at in range(12)]
     model = Routed().eval()
     made = finish(model, policy(model, data, "w3"), data)
     assert weights_are_the_banks(made)
@@ -161,10 +161,24 @@ def test_samples_are_parted_whole_and_without_loss() -> None:
             assert torch.equal(batch.targets.float(), batch.inputs % 8)
 
 
+def test_learning_brings_the_network_closer_and_its_codes_are_the_banks() -> None:
+    model, data = Residual().eval(), Residual.data(128)
+    wanted = policy(model, data, "w2")
+    plain, learned = (finish(model, wanted, data, steps=steps) for steps in (0, 40))
+    assert plain.decided.steps == 0 < learned.decided.steps <= 40
+    assert learned.decided.after < plain.decided.after
+    assert weights_are_the_banks(learned)
+    unseen = Evaluator(model, Residual.data(256, seed=9))
+    less, error = unseen.evaluate_model(plain.model).kl_difference(unseen.evaluate_model(learned.model))
+    assert less > 2 * error
+    assert f"learned for {learned.decided.steps} steps" in learned.decided.words
+    assert "nothing is learned" in plain.decided.words
+
+
 def test_progress_ends_with_all_trials() -> None:
     model, data = Residual().eval(), Residual.data()
     told: list[tuple[int, int | None]] = []
-    finish(model, policy(model, data, "w3"), data, run=mq.RunOptions(progress=lambda *step: told.append(step)))
+    finish(model, policy(model, data, "w3"), data, steps=3, run=mq.RunOptions(progress=lambda *step: told.append(step)))
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
 
@@ -177,7 +191,7 @@ def test_what_cannot_be_finished_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="unknown layer"):
         finish(Residual(), wanted, Residual.data())
     with pytest.raises(mq.InvalidInput, match="the weights of all layers float: there is nothing to finish"):
-        finish(model, mq.Policy.uniform(small.table(), "float"), data)
+        finish(model, mq.Policy.uniform(small.table().layers, "float"), data)
     with pytest.raises(mq.InvalidInput, match="the bank holds no weights in 'w3', but in w4"):
         finish(model, wanted, data, bank=mq.round_weights(model, data, "w4", rounder="nearest"), other_rounder=True)
     other = copy.deepcopy(model)
