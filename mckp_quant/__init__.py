@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
+    from .tuning import Finished, finish
 
 _HOMES = {
     "ActivationRanges": ".formats",
@@ -44,6 +45,7 @@ _HOMES = {
     "Conversion": ".allocation",
     "CostTable": ".tables",
     "Evaluation": ".evaluation",
+    "Finished": ".tuning",
     "Index": ".allocation",
     "Interactions": ".interactions",
     "Gptq": ".rounding",
@@ -68,6 +70,7 @@ _HOMES = {
     "compare_solvers": ".allocation",
     "evaluate": ".evaluation",
     "find_ties": ".allocation",
+    "finish": ".tuning",
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
     "plan": ".sensitivity",
@@ -94,6 +97,7 @@ __all__ = [
     "Conversion",
     "CostTable",
     "Evaluation",
+    "Finished",
     "Format",
     "Gptq",
     "Index",
@@ -123,6 +127,7 @@ __all__ = [
     "compare_solvers",
     "evaluate",
     "find_ties",
+    "finish",
     "measure",
     "measure_interactions",
     "plan",

@@ -13,10 +13,10 @@ import pytest
 import mckp_quant
 
 TABLE = """
-mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Format
-    Index Interactions InvalidInput Layer Outputs Plan Policy Refinement Request RunOptions SensitivityTable
+mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
+    Format Index Interactions InvalidInput Layer Outputs Plan Policy Refinement Request RunOptions SensitivityTable
     Stability Validation __version__ allocate allocate_each allocate_with_interactions apply build
-    calibrate_ranges check_stability check_table compare_solvers evaluate find_ties measure measure_interactions
+    calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure measure_interactions
     plan read_table refine validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
@@ -51,7 +51,7 @@ solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greed
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations
     read_costs read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
-tuning: FineTuned Matched finetune match_features
+tuning: Decided FineTuned Finished Matched finetune finish match_features
 """
 OLD = {  # names that went away: what their error says
     "Structure": "mckp_quant.Constraints",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,10 @@ class Use:
     def rows(self, inputs: Tensor | None = None) -> Iterator[Tensor]:
         """The rows of its input, or of what is taken in its place: ``(groups, rows, n)`` each."""
         return patch_rows(self.function, self.inputs if inputs is None else inputs, self.weight, *self.options)
+
+    def of(self, inputs: Tensor) -> Use:
+        """The same call with another input."""
+        return dataclasses.replace(self, inputs=inputs)
 
 
 class Watch(TorchFunctionMode):
@@ -246,7 +251,7 @@ def gather_statistics(
     mask: Tensor | None = None
 
     def see(use: Use) -> None:
-        kept, of_tokens = _counted(use, mask), has_tokens(uses[use.layer].module)
+        kept, of_tokens = counted(use, mask), has_tokens(uses[use.layer].module)
         sums.add(kept, FLOAT_INPUT, None, of_tokens, experts[use.layer])
         for scheme, own in (roundings or {}).items():
             if use.layer in own:
@@ -254,7 +259,7 @@ def gather_statistics(
 
     with evaluating(model), torch.no_grad(), Watch(model, layers, see):
         for batch in as_batches(batches, model):
-            mask = _mask_of(batch)
+            mask = mask_of(batch)
             call(model, batch)
     looked_up = {layer.name for layer in layers if _is_looked_up(layer, uses)}
     return {key: _for_lookups(each) if key[0] in looked_up else each for key, each in sums.statistics().items()}
@@ -330,13 +335,13 @@ def _for_lookups(statistics: InputStatistics) -> InputStatistics:
     return InputStatistics(gram + torch.diag_embed(amount.expand(-1, gram.shape[1])), statistics.rows)
 
 
-def _mask_of(batch: Batch) -> Tensor | None:
+def mask_of(batch: Batch) -> Tensor | None:
+    """Which positions of a batch are no padding, ``(size, tokens)``; None where nothing says so."""
     return None if isinstance(batch.inputs, Tensor) else batch.inputs.get(MASK)
 
 
-def _counted(use: Use, mask: Tensor | None) -> Use:
+def counted(use: Use, mask: Tensor | None) -> Use:
     """The call without positions of padding, where its input has the mask's samples and tokens."""
     if use.function is not LINEAR or mask is None or use.inputs.ndim != 3 or mask.shape != use.inputs.shape[:2]:
         return use
-    kept = use.inputs[mask.to(use.inputs.device) != 0]
-    return Use(use.layer, use.group, use.function, kept, use.weight, use.options)
+    return use.of(use.inputs[mask.to(use.inputs.device) != 0])

@@ -42,6 +42,10 @@ def finetune(batches: Any, options: dict[str, Any]) -> object:
     return mq.tuning.finetune(small.network(), policy, batches, steps=2, **options)
 
 
+def finish(batches: Any, options: dict[str, Any]) -> object:
+    return mq.finish(small.network(), mq.Policy.uniform(small.table(), "w4"), batches, **options)
+
+
 def measure_interactions(batches: Any, options: dict[str, Any]) -> object:
     return mq.measure_interactions(small.network(), batches, formats="w2,w4", **options)
 
@@ -67,6 +71,7 @@ LONG: dict[str, tuple[Call, set[str]]] = {
     "search": (search, {"seed", "checkpoint", "max_batches", "seconds", "progress"}),
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),
+    "finish": (finish, {"seed", "max_batches", "progress"}),
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
     "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"}),
     "plan": (plan, {"memory_limit"}),
