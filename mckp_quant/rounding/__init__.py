@@ -9,13 +9,14 @@ from .bank import WeightBank
 from .banking import round_weights
 from .calibration import calibrate_ranges
 from .encoded import EncodedWeight, decode_weight
-from .rounders import ROUNDERS, Gptq, Nearest
+from .rounders import ROUNDERS, Gptq, Learned, Nearest
 from .weights import encode_weight, quantize
 
 __all__ = [
     "ROUNDERS",
     "EncodedWeight",
     "Gptq",
+    "Learned",
     "Nearest",
     "WeightBank",
     "calibrate_ranges",

@@ -16,9 +16,10 @@ from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import batch_digest, tensor_digest
 from .bank import Memory, WeightBank
+from .blocks import Blocks
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
-from .rounder import INPUTS
+from .rounder import BLOCK, NOTHING
 from .rounders import Gptq, rounder_named
 from .statistics import FLOAT_INPUT, gather_statistics
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..formats.schemes import ActivationScheme
     from ..layers import Layer
     from ..network.batch import Batch
+    from .blocks import BlockRun
     from .encoded import StoredWeight
     from .rounder import InputStatistics, Rounder
 
@@ -104,10 +106,10 @@ def round_weights(
         if entry.activation_scheme is not None
     }
     statistics: Mapping[tuple[str, str], InputStatistics] = {}
-    if chosen.needs == INPUTS:
+    if chosen.needs != NOTHING:
         roundings = _roundings(model, data, rows, columns, schemes, activation_range)
         statistics = gather_statistics(model, data, rows, roundings)
-    unseen = [row.name for row in rows if chosen.needs == INPUTS and (row.name, FLOAT_INPUT) not in statistics]
+    unseen = [row.name for row in rows if chosen.needs != NOTHING and (row.name, FLOAT_INPUT) not in statistics]
     if unseen:
         logger.warning("no input of %s was seen: rounded to nearest", ", ".join(map(repr, unseen)))
     weights = {name: use.weight.detach() for name, use in uses_of(model, rows).items()}
@@ -117,14 +119,16 @@ def round_weights(
         rounder=described(chosen),
         target=target or "",
         weights={row.name: tensor_digest(weights[row.name]) for row in rows},
-        data=_digest(data) if chosen.needs == INPUTS else "",
-        samples=sum(batch.size for batch in data) if chosen.needs == INPUTS else 0,
+        data=_digest(data) if chosen.needs != NOTHING else "",
+        samples=sum(batch.size for batch in data) if chosen.needs != NOTHING else 0,
         as_nearest=tuple(unseen),
         store=Memory(),
     )
     codes: dict[tuple[str, str], StoredWeight] = {}
+    blocks = Blocks(model, data) if chosen.needs == BLOCK else None
     for done, row in enumerate(rows):
-        for entry, encoded in encode_layer(chosen, weights[row.name], row, columns, statistics).items():
+        around = None if blocks is None else blocks.of(row)
+        for entry, encoded in encode_layer(chosen, weights[row.name], row, columns, statistics, around).items():
             codes[row.name, entry.name] = encoded.compact(entry)
         run.report(done + 1, len(rows))
     return dataclasses.replace(bank, store=Memory(codes))
@@ -136,8 +140,9 @@ def encode_layer(
     layer: Layer,
     formats: Sequence[Format],
     statistics: Mapping[tuple[str, str], InputStatistics],
+    block: BlockRun | None = None,
 ) -> dict[Format, StoredWeight]:
-    """Round one layer; formats that see the same inputs are rounded together."""
+    """Round one layer; formats that see the same inputs are rounded together. `block` is that around the layer."""
     made: dict[Format, StoredWeight] = {}
     by_scheme: dict[str, list[Format]] = {}
     for entry in formats:
@@ -145,6 +150,8 @@ def encode_layer(
         by_scheme.setdefault(scheme, []).append(entry)
     for scheme, entries in by_scheme.items():
         seen = statistics.get((layer.name, scheme), statistics.get((layer.name, FLOAT_INPUT)))
+        if seen is not None and block is not None:
+            seen = dataclasses.replace(seen, block=block)
         encoded = rounder.encode(weight, layer, [entry.weights_only for entry in entries], seen)
         made.update(zip(entries, encoded, strict=True))
     return {entry: made[entry] for entry in formats}
