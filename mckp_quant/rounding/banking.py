@@ -20,9 +20,10 @@ from ..network.fingerprint import DataDigest, tensor_digest
 from ..network.weight_uses import EXPERTS
 from .bank import Memory, WeightBank
 from .banks.folder import described_in, open_folder
+from .blocks import Blocks
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
-from .rounder import INPUTS
+from .rounder import BLOCK, NOTHING
 from .rounders import Gptq, rounder_named
 from .statistics import FLOAT_INPUT, statistics_in_waves
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..formats.schemes import ActivationScheme
     from ..layers import Layer
     from ..network.batch import Batch
+    from .blocks import BlockRun
     from .encoded import StoredWeight
     from .rounder import InputStatistics, Rounder
 
@@ -109,7 +111,7 @@ def round_weights(
     if not columns:
         raise InvalidInput("none of the formats stores weights: there is nothing to round, give one such as 'w4'")
     weights = {name: use.weight.detach() for name, use in uses_of(model, rows).items()}
-    from_inputs = chosen.needs == INPUTS
+    from_inputs = chosen.needs != NOTHING
     digest = _digest(data) if from_inputs else ""
     ranges = None
     if from_inputs and any(scheme.calibrated for scheme in _schemes(columns)):
@@ -136,10 +138,12 @@ def round_weights(
     waves: Iterable[tuple[Sequence[Layer], Mapping[tuple[str, str], InputStatistics]]] = [(left, {})]
     if from_inputs:
         waves = statistics_in_waves(model, data, left, _roundings(left, columns, bank.ranges), limit)
+    blocks = Blocks(model, data) if chosen.needs == BLOCK else None
     for wave, statistics in waves:
         for row in wave:
+            around = None if blocks is None else blocks.of(row)
             seen = not from_inputs or (row.name, FLOAT_INPUT) in statistics
-            encoded = encode_layer(chosen, weights[row.name], row, columns, statistics)
+            encoded = encode_layer(chosen, weights[row.name], row, columns, statistics, around)
             store.write(row, {entry: each.compact(entry) for entry, each in encoded.items()}, seen=seen)
             _say_unseen_experts(row, statistics)
             found[row.name] = seen
@@ -167,8 +171,9 @@ def encode_layer(
     layer: Layer,
     formats: Sequence[Format],
     statistics: Mapping[tuple[str, str], InputStatistics],
+    block: BlockRun | None = None,
 ) -> dict[Format, StoredWeight]:
-    """Round one layer; formats that see the same inputs are rounded together."""
+    """Round one layer; formats that see the same inputs are rounded together. `block` is that around the layer."""
     made: dict[Format, StoredWeight] = {}
     by_scheme: dict[str, list[Format]] = {}
     for entry in formats:
@@ -176,6 +181,8 @@ def encode_layer(
         by_scheme.setdefault(scheme, []).append(entry)
     for scheme, entries in by_scheme.items():
         seen = statistics.get((layer.name, scheme), statistics.get((layer.name, FLOAT_INPUT)))
+        if seen is not None and block is not None:
+            seen = dataclasses.replace(seen, block=block)
         encoded = rounder.encode(weight, layer, [entry.weights_only for entry in entries], seen)
         made.update(zip(entries, encoded, strict=True))
     return {entry: made[entry] for entry in formats}

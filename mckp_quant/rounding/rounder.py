@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
+    from .blocks import BlockRun
     from .encoded import StoredWeight
 
-NOTHING, INPUTS = "nothing", "inputs"  # what a rounder may need besides the weight
+NOTHING, INPUTS, BLOCK = "nothing", "inputs", "block"  # what a rounder may need besides the weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,14 @@ class InputStatistics:
     cross
         ``(groups, n, n)`` float64: the sum of ``y x'``, where ``y`` is the same row in the float network. The weight
         is then rounded so that on ``x`` it gives what the float weight gives on ``y``. None where they are the same.
+    block
+        The block around the layer with inputs that were kept, for rounders that need it; None where there is none.
     """
 
     gram: Tensor
     rows: Tensor
     cross: Tensor | None = None
+    block: BlockRun | None = None
 
 
 class Rounder(Protocol):
@@ -50,12 +54,16 @@ class Rounder(Protocol):
     reference
         Its source.
     needs
-        ``"nothing"``, or ``"inputs"`` where it uses the statistics of a layer's inputs.
+        ``"nothing"``; ``"inputs"`` where it uses the statistics of a layer's inputs; ``"block"`` where it uses the
+        block around the layer too.
     """
 
     name: ClassVar[str]
     reference: ClassVar[str]
-    needs: ClassVar[str]
+
+    @property
+    def needs(self) -> str:
+        """What `encode` makes use of, see above; a name of the class, or one that hangs on the options."""
 
     def encode(
         self, weight: Tensor, layer: Layer, formats: Sequence[Format], inputs: InputStatistics | None

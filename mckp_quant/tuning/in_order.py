@@ -237,7 +237,7 @@ def _sums(pairs: Sequence[tuple[Use, Use | None]]) -> InputStatistics:
     """Sums over the rows of calls; with their products with the float network's where all of those are known."""
     sums = GramSums()
     for use, _ in pairs:
-        sums.add(use, FLOAT_INPUT, None, 1)
+        sums.add(use, FLOAT_INPUT, None, True, 1)
     (found,) = sums.statistics().values()
     cross = torch.zeros_like(found.gram)
     for use, other in pairs:

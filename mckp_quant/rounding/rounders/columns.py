@@ -151,3 +151,13 @@ def descend(weight: Tensor, steps: Tensor, grid: Grid, matrix: Tensor, sweeps: i
 def output_error(difference: Tensor, gram: Tensor) -> Tensor:
     """``d' G d`` for every row: ``(groups, rows)`` from ``(groups, n, rows)`` and ``(groups, n, n)``."""
     return (torch.bmm(gram, difference) * difference).sum(dim=1)
+
+
+def retargeted(target: Tensor, gram: Tensor, cross: Tensor, damping: float, unseen: Tensor) -> Tensor:
+    """The weight that does on these inputs what the float weight does on the float network's, as nearly as possible.
+
+    Least squares with a ridge towards the float weight.
+    """
+    off = torch.where(unseen[:, None, None], torch.zeros_like(gram), cross - gram)
+    factor, _, _ = inverse_factor(gram, damping)
+    return target + target @ off @ (factor.transpose(1, 2) @ factor)

@@ -16,7 +16,7 @@ from ..arithmetic import SMALL_FLOATS
 from ..rounder import INPUTS
 from ..rows import channel_rows, computed_in, from_channel_rows
 from ..weights import check_weight, encode_weight
-from .columns import descend, inverse_factor, output_error, round_columns
+from .columns import descend, inverse_factor, output_error, retargeted, round_columns
 from .grids import FloatGrid, IntegerGrid, SignGrid
 from .nearest import nearest
 
@@ -158,7 +158,7 @@ class _Work:
         gram = torch.where(unseen[:, None, None], torch.eye(n, dtype=gram.dtype, device=gram.device), gram)
         target = rows.reshape(groups, -1, n)
         if inputs.cross is not None:
-            target = _retargeted(target, gram, inputs.cross.to(gram), options.damping, unseen)
+            target = retargeted(target, gram, inputs.cross.to(gram), options.damping, unseen)
         diagonal = gram.diagonal(dim1=1, dim2=2)
         order = diagonal.argsort(dim=1, descending=True, stable=True) if options.ordered else None
         if order is None:
@@ -327,13 +327,3 @@ def _grid(scales: Sequence[Tensor], bounds: Sequence[tuple[Tensor, Tensor]], ent
         return SignGrid(scale)
     least, most = (torch.cat(list(each), dim=2).contiguous() for each in zip(*bounds, strict=True))
     return IntegerGrid(scale, least, most)
-
-
-def _retargeted(target: Tensor, gram: Tensor, cross: Tensor, damping: float, unseen: Tensor) -> Tensor:
-    """The weight that does on these inputs what the float weight does on the float network's, as nearly as possible.
-
-    Least squares with a ridge towards the float weight.
-    """
-    off = torch.where(unseen[:, None, None], torch.zeros_like(gram), cross - gram)
-    factor, _, _ = inverse_factor(gram, damping)
-    return target + target @ off @ (factor.transpose(1, 2) @ factor)
