@@ -12,10 +12,13 @@ import torch
 
 from ..common.documents import read_document, write_document
 from ..errors import InvalidInput, unknown
+from ..formats.format import as_formats
+from ..layers import Layer
 from ..network.fingerprint import tensor_digest
 from ..network.weight_uses import uses_in
 from .banks.document import DOCUMENT, KIND, VERSION, bank_arguments, bank_document
 from .banks.folder import Folder, open_folder
+from .banks.foreign import stored_weight
 from .encoded import decode_weight
 
 if TYPE_CHECKING:
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..formats.ranges import ActivationRanges
-    from ..layers import Layer
-    from .encoded import StoredWeight
+    from .encoded import EncodedWeight, StoredWeight
 
 
 class Store(Protocol):
@@ -219,6 +221,58 @@ class WeightBank:
             )
         return cls(store=held, **fields)
 
+    @classmethod
+    def of_weights(
+        cls,
+        model: nn.Module,
+        weights: Mapping[str, Mapping[str | Format, EncodedWeight | Tensor]],
+        *,
+        rounder: str,
+    ) -> WeightBank:
+        """Make a bank of weights that another tool has rounded.
+
+        Parameters
+        ----------
+        model
+            The float network.
+        weights
+            From the name of a layer and a format to its weight: codes, or the weight itself, ``layer.shape``, whose
+            codes are found where it is made of some. The same formats for every layer.
+        rounder
+            The name of the tool, as tables and policies are to give it.
+
+        Returns
+        -------
+        bank
+            In memory. What data the tool saw is not known.
+
+        Raises
+        ------
+        InvalidInput
+            When there is no layer of a name, layers have other formats than the first, or a weight does not fit.
+        """
+        if not rounder or not weights:
+            raise InvalidInput("there is nothing to keep, or rounder is empty: give weights and the name of their tool")
+        uses = uses_in(model)
+        kept = {name: {each.name: (each, own[key]) for key, each in _keyed(own)} for name, own in weights.items()}
+        formats = tuple(entry for entry, _ in next(iter(kept.values())).values())
+        layers, codes = [], {}
+        for name, own in kept.items():
+            if name not in uses:
+                raise unknown("layer", name, uses)
+            if set(own) != {entry.name for entry in formats}:
+                raise InvalidInput(
+                    f"layer {name!r} has weights in {', '.join(own)}, and the first one in "
+                    f"{', '.join(entry.name for entry in formats)}: give all layers the same formats"
+                )
+            weight = uses[name].weight
+            ties = tuple(other for other, use in uses.items() if other != name and use.weight is weight)
+            layer = Layer(name, uses[name].kind, tuple(weight.shape), uses[name].channels, None, ties)
+            layers.append(layer)
+            codes.update({(name, each): stored_weight(given, entry, layer) for each, (entry, given) in own.items()})
+        digests = {layer.name: tensor_digest(uses[layer.name].weight) for layer in layers}
+        return cls(tuple(layers), formats, rounder, "", digests, "", 0, (), Memory(codes))
+
     def check(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
         """Refuse a network whose weights are not those that were rounded.
 
@@ -243,6 +297,10 @@ class WeightBank:
                     f"the weight of layer {layer.name!r} is not the one that the bank was rounded from: round this "
                     "network's weights, with round_weights"
                 )
+
+
+def _keyed(weights: Mapping[str | Format, object]) -> list[tuple[str | Format, Format]]:
+    return list(zip(weights, as_formats(list(weights)), strict=True))
 
 
 def rounder_of_bank(bank: WeightBank | None) -> str:

@@ -70,6 +70,7 @@ def networks() -> dict[str, tuple[nn.Module, Tensor]]:
             "linear on sequences": _layer(nn.Linear(6, 5), 8, 5, 6),
             "conv1d": _layer(nn.Conv1d(3, 4, 3, padding="same"), 4, 3, 11),
             "conv2d": _layer(nn.Conv2d(3, 4, 3, padding=1), 3, 3, 6, 6),
+            "conv2d, many places": _layer(nn.Conv2d(3, 4, (3, 2), padding=(1, 2)), 6, 3, 10, 9),
             "stride and dilation": _layer(
                 nn.Conv2d(2, 4, (3, 2), stride=(2, 1), dilation=(1, 2), padding=(2, 1)), 5, 2, 7, 6
             ),
