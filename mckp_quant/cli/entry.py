@@ -19,7 +19,7 @@ from ..export import ExportMismatch
 from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note
 from .exporting import audit, export
-from .improving import refine, stability
+from .improving import finish, refine, stability
 from .measuring import demo, measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
@@ -47,6 +47,7 @@ _SHORT = {
     "compare": "Solvers side by side on a table.",
     "stability": "Say how sure a table is of its policy.",
     "refine": "Improve a policy by running the network.",
+    "finish": "Make the best network of a policy.",
     "search": "Search for a policy by running the network under many.",
     "compete": "Methods side by side on a network.",
     "export": "Write a policy in the form of a toolchain, and read it back.",
@@ -110,7 +111,9 @@ class _Command(TyperCommand):
             raise
 
 
-for command in (demo, round, measure, solve, validate, compare, stability, refine, search, compete, export, audit):
+for command in (
+    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 
 

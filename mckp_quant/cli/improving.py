@@ -1,4 +1,4 @@
-"""The commands that ask how good a policy is and improve it: stability, and refine, which runs the network."""
+"""The commands that improve a policy, or its network: stability, and refine and finish, which run the network."""
 
 from __future__ import annotations
 
@@ -10,23 +10,28 @@ import typer
 from ..allocation.allocating import allocate
 from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
-from ..policy.policy import KIND, VERSION
-from ..report.improved import refinement_report, stability_report
+from ..policy.policy import KIND, VERSION, Policy
+from ..report.improved import finished_report, refinement_report, stability_report
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
-from .console import progress, show, show_json
-from .networks import Source
+from .console import note, progress, show, show_json
+from .networks import NamedFirst, Source
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     BankOptions,
+    FolderOption,
+    ForceOption,
     JsonOption,
     MaybeResultOptions,
     OutputsOptions,
+    PolicyArgument,
     ResultOptions,
     RunningOptions,
     SecondsOption,
     TableOptions,
+    check_output,
+    check_replaced,
 )
 from .request_options import RequestOptions, refuse_constraints
 
@@ -108,6 +113,50 @@ def refine(
         show_json({"schema": f"{PREFIX}/refinement/1", "request": request.document(), **found.document()})
     else:
         show(policy_report(found.policy), refinement_report(found))
+
+
+@with_groups
+def finish(
+    source: NamedFirst,
+    policy: PolicyArgument,
+    output: FolderOption,
+    outputs: OutputsOptions,
+    running: Annotated[RunningOptions, Only(("seed", "max_batches"))],
+    inputs: Inputs,
+    rounder: Annotated[str, typer.Option(help="What rounds the weights, such as gptq; auto takes the best.")] = "auto",
+    held_back: Annotated[
+        float, typer.Option("--held-back", help="The share of the samples that is held back to judge on.")
+    ] = 0.25,
+    steps: Annotated[int, typer.Option(help="Steps of learning scales, biases and norms.")] = 0,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make the best network of a policy: codes layer after layer, biases and norms matched; write what it changed."""
+    chosen = Policy.load(policy)
+    result = output / "finished.json"
+    check_output(result)
+    check_replaced(result, inputs, force=force)
+    network = source.network()
+    batches = source.some_batches(network, running.max_batches)
+    from ..tuning.finishing import finish as finish_policy
+
+    with progress("finishing") as report:
+        found = finish_policy(
+            network,
+            chosen,
+            batches,
+            rounder=rounder,
+            held_back=held_back,
+            steps=steps,
+            outputs=outputs.read(),
+            run=running.run(report),
+        )
+    found.save(output, made_from=inputs.digest)
+    note(f"wrote {output}")
+    if json:
+        show_json({"schema": f"{PREFIX}/finished/1", **found.document()})
+    else:
+        show(finished_report(found))
 
 
 def _measured_terms(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..refinement.result import Refinement
     from ..stability.result import Stability
     from ..stability.sanity import Doubt
+    from ..tuning.finished import Finished
 
 _SHOWN = 12  # doubts before the rest is counted
 
@@ -83,3 +84,8 @@ def refinement_report(found: Refinement) -> Group:
     headings = ("evaluations", "KL", "difference", "changes")
     tail = (BLANK, table_of(headings, rows, left=0)) if rows else ()
     return Group(Text(found.verdict), Text(f"stopped: {found.stopped}"), *tail)
+
+
+def finished_report(found: Finished) -> Text:
+    """What was decided, a line each."""
+    return Text("\n".join(found.decided.words))

@@ -85,24 +85,23 @@ class Finished:
             stored = self.bank.encoded(layer.name, self.policy[_named(self.policy, layer)])
             tensors.update({f"{_CODES}/{layer.name}/{part}": each for part, each in _parts(stored).items()})
         write_bytes(Path(folder) / _TENSORS, safetensors.save(tensors))
+        made = {"made_from": made_from} if made_from else {}
+        write_document(Path(folder) / _DOCUMENT, KIND, VERSION, {**made, **self.document()})
+
+    def document(self) -> dict[str, Any]:
+        """All but the tensors, in plain types."""
         bank = {
             each.name: getattr(self.bank, each.name)
             for each in dataclasses.fields(self.bank)
             if each.name not in {"layers", "formats", "store"}
         }
-        write_document(
-            Path(folder) / _DOCUMENT,
-            KIND,
-            VERSION,
-            {
-                **({"made_from": made_from} if made_from else {}),
-                "policy": self.policy.document(),
-                "decided": dataclasses.asdict(self.decided),
-                "bank": bank,
-                "layers": [dataclasses.asdict(layer) for layer in self.bank.layers],
-                "float_digests": dict(self.float_digests),
-            },
-        )
+        return {
+            "policy": self.policy.document(),
+            "decided": dataclasses.asdict(self.decided),
+            "bank": bank,
+            "layers": [dataclasses.asdict(layer) for layer in self.bank.layers],
+            "float_digests": dict(self.float_digests),
+        }
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: nn.Module) -> Finished:

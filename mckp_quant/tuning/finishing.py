@@ -9,8 +9,6 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
 from ..common.checks import check_count, check_fraction
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
@@ -34,6 +32,8 @@ from .matching import STRENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from torch import Tensor, nn
 
     from ..network.batch import Batch
     from ..policy.policy import Policy
@@ -65,8 +65,8 @@ def finish(
        network. The first is kept where no other is better.
     2. Biases and norms. Means of features, and the spreads behind normalisations, are brought towards those of the
        float network, as `match_features` does, each by the share of `STRENGTHS` that is best.
-    3. Where steps are given, codes, their scales, biases and norms learn from the float network's outputs, one batch a
-       step (after Chen et al., 2024, *EfficientQAT*, and quantisation-aware training), as long as that helps.
+    3. Where steps are given, the scales of codes, biases and norms learn from the float network's outputs, one batch a
+       step (after Chen et al., 2024, *EfficientQAT*), as long as that helps.
 
     Nothing takes more forward passes in a deeper network: all batches go through it side by side. So all that a forward
     pass of all batches holds between two layers is in memory, of two networks at a time.

@@ -1,4 +1,4 @@
-"""Learns scales, codes, biases and norms of a rounded network on its own distance from the float one."""
+"""Learns scales, biases and norms of a rounded network on its own distance from the float one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..network.batches import evaluating, forward
 from ..network.divergence import divergence, float_logits
 from ..network.weight_uses import uses_in
 from ..rounding.encoded import EncodedWeight, decode_weight
-from ..rounding.rows import channel_rows, from_channel_rows, per_element
+from ..rounding.rows import from_channel_rows, per_element
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from .in_order import Chosen
 
 _RATE = 1e-3  # of biases and norms, and of the logarithms of scales: a thousandth a step
-_CODE_RATE = 1e-2  # of codes, in steps of the grid
 _LOOKS = 20  # how often the batches held back are looked at
-_EDGE = 0.49  # how far from its code a weight may begin, in steps of the grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +60,14 @@ def learn(
     *,
     evaluator: Evaluator,
     steps: int,
-    codes: bool = True,
     seed: int = 0,
     report: Callable[[int], None] = lambda step: None,
 ) -> Learned:
     """Bring a rounded network nearer to the float one by gradient descent (Adam) on their divergence.
 
-    No targets are used. Biases, norms and the scales of weights are learned (Chen et al., 2024, *EfficientQAT*), each
-    scale rounded to what it is stored as in every step; and codes, which move from their number to the next one as in
-    quantisation-aware training, with a gradient that passes the rounding as if it were not there (Bengio, Leonard and
-    Courville, 2013). A weight begins where the float weight lies, as near to its code as half a step. Zero points stay.
-    The network that was best on the batches held back is given, the first one included.
+    No targets are used. Biases, norms and the scales of weights are learned (after Chen et al., 2024, *EfficientQAT*),
+    each scale rounded to what it is stored as in every step; codes and zero points stay. The network that was best on
+    the batches held back is given, the first one included.
 
     Parameters
     ----------
@@ -88,8 +83,6 @@ def learn(
         Holds the batches that judge.
     steps
         How many steps are taken; the rate falls to 0 along a cosine.
-    codes
-        Whether codes are learned too.
     seed
         Of the order of batches.
     report
@@ -110,18 +103,16 @@ def learn(
     wanted = float_logits(reference, data, take)
     made = copy.deepcopy(model)
     uses, names = uses_in(made), {id(parameter): name for name, parameter in made.named_parameters()}
-    before = uses_in(reference)
     grids = {}
     for each in chosen:
         own = stored[each.layer.name]
         if isinstance(own, EncodedWeight):
-            float_weight = before[each.layer.name].weight
-            grids[names[id(uses[each.layer.name].weight)]] = _Learnt(each, own, float_weight, codes)
+            weight = uses[each.layer.name].weight
+            grids[names[id(weight)]] = _Learnt(each, own, weight.device)
     free = [each for name, each in made.named_parameters() if each.ndim == 1 and each.is_floating_point()]
     groups = [
         {"params": free, "lr": _RATE},
-        {"params": [grid.logarithm for grid in grids.values()], "lr": _RATE},
-        {"params": [grid.places for grid in grids.values() if codes], "lr": _CODE_RATE},
+        {"params": [each.logarithm for each in grids.values() if each.logarithm.requires_grad], "lr": _RATE},
     ]
     optimiser = torch.optim.Adam([group for group in groups if group["params"]])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / steps)) / 2)
@@ -156,43 +147,27 @@ def _better(best: Learned, frame: _Frame, stored: Mapping[str, StoredWeight], ju
 
 
 class _Learnt:
-    """The codes and scales of one layer as numbers that can be learned."""
+    """The scales of one layer as numbers that can be learned; its codes stay."""
 
-    def __init__(self, chosen: Chosen, stored: EncodedWeight, weight: Tensor, codes: bool) -> None:
-        self.chosen, self._stored = chosen, stored
+    def __init__(self, chosen: Chosen, stored: EncodedWeight, device: torch.device) -> None:
         scheme = chosen.entry.weight_scheme
         assert scheme is not None
-        self._scheme = scheme
-        device = weight.device
-        self._scales = stored.scales.to(device, torch.float32)
+        self.chosen, self._stored, self._scheme = chosen, stored, scheme
         self._kind = torch.float16 if scheme.scale == "float16" else torch.float32
-        fixed = scheme.family != "integer" or scheme.bits == 1
+        self._scales = stored.scales.to(device, torch.float32)
         self.logarithm = torch.zeros_like(self._scales, requires_grad=True)
-        self._elements = stored.elements.to(device, torch.float32)
-        zero = 0.0 if stored.zero_points is None else stored.zero_points.to(device, torch.float32)
-        self._zero = per_element(zero, scheme, chosen.layer) if isinstance(zero, Tensor) else torch.tensor(zero)
-        top = 2 ** (scheme.bits - 1) - 1
-        self._least, self._most = (-top, top) if scheme.symmetric else (0, 2**scheme.bits - 1)
-        places = self._elements.clone()
-        self._moves = codes and not fixed
-        if self._moves:
-            step = per_element(self._scales, scheme, chosen.layer) * stored.tensor_scale
-            where = channel_rows(weight.detach().float(), chosen.layer) / step + self._zero
-            places = torch.minimum(torch.maximum(where, places - _EDGE), places + _EDGE)
-        self.places = places.requires_grad_()
+        steps = stored.elements.to(device, torch.float32)
+        if stored.zero_points is not None:
+            steps = steps - per_element(stored.zero_points.to(device, torch.float32), scheme, chosen.layer)
+        self._steps = steps * stored.tensor_scale
+        # A scale that is a power of two, as in the blocks of mxfp4, has no room to learn.
+        self.logarithm.requires_grad_(scheme.scale in {"float32", "float16"})
 
     def weight(self) -> Tensor:
-        """The weight, with gradients to codes and scales."""
-        elements = self._elements
-        if self._moves:
-            elements = self.places + (self._codes() - self.places).detach()
+        """The weight, with gradients to its scales."""
         exact = self._scales * self.logarithm.exp()
         scales = exact + (self._rounded_scales() - exact).detach()
-        spread = per_element(scales, self._scheme, self.chosen.layer) * self._stored.tensor_scale
-        return from_channel_rows((elements - self._zero) * spread, self.chosen.layer)
-
-    def _codes(self) -> Tensor:
-        return self.places.detach().round().clamp(self._least, self._most)
+        return from_channel_rows(self._steps * per_element(scales, self._scheme, self.chosen.layer), self.chosen.layer)
 
     def _rounded_scales(self) -> Tensor:
         learnt = (self._scales * self.logarithm.detach().exp()).to(self._kind).float()
@@ -200,9 +175,9 @@ class _Learnt:
 
     def stored(self) -> EncodedWeight:
         """As it is stored."""
-        elements = self._codes() if self._moves else self._elements
-        own = EncodedWeight(elements, self._rounded_scales(), self._stored.zero_points, self._stored.tensor_scale)
-        return own.compact(self.chosen.entry)
+        own = self._stored
+        scales = self._rounded_scales()
+        return EncodedWeight(own.elements, scales, own.zero_points, own.tensor_scale).compact(self.chosen.entry)
 
 
 class _Frame(nn.Module):

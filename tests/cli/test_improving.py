@@ -156,3 +156,29 @@ def test_dense_outputs_go_the_whole_way(
     row = json.loads(capsys.readouterr().out)["rows"][-1]
     assert row["kl"] > 0
     assert 0 < row["accuracy"] < 1
+
+
+def test_finish_writes_what_the_library_makes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("safetensors")
+    from mckp_quant.cli.load import load_model
+    from mckp_quant.tuning import Finished, finish
+
+    table = SensitivityTable.load(here / "table.json")
+    Policy.uniform(table, "w3").save(here / "policy.json")
+    arguments = ["finish", "net.py:model", "policy.json", "--data", "data.npz", "--batch-size", "8", "-o", "finished"]
+    capsys.readouterr()
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    network = load_model("net.py:model")
+    with np.load(here / "data.npz") as data:
+        batches = list(torch.from_numpy(data["inputs"]).split(8))
+    wanted = finish(network, Policy.load(here / "policy.json"), batches)
+    for line in wanted.decided.words:
+        assert line.split(" (")[0] in " ".join(said.split())
+    read = Finished.load(here / "finished", network)
+    assert read.decided == wanted.decided
+    assert main([*arguments, "--json"]) == 0  # made from the same inputs, so it may be replaced
+    assert json.loads(capsys.readouterr().out)["decided"]["codes"] == wanted.decided.codes
+    assert main([*arguments, "--steps", "2"]) == 2
+    assert "made from other inputs" in capsys.readouterr().err
+    assert main([*arguments, "--steps", "2", "--force"]) == 0
