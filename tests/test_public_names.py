@@ -35,7 +35,10 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
     trace_activations
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
-rounding: EncodedWeight calibrate_ranges encode_weight quantize
+rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank calibrate_ranges decode_weight encode_weight quantize
+    round_weights
+rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named
+rounding.transforms: fold_batch_norms scale_inputs
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search
 sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm
