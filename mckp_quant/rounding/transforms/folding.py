@@ -83,8 +83,8 @@ def _fold(norm: nn.Module, use: WeightUse) -> None:
     assert isinstance(norm.running_var, Tensor)
     weight, bias = use.weight, getattr(use.module, "bias", None)
     mean, variance = norm.running_mean.double(), norm.running_var.double()
-    slope = torch.ones_like(mean) if norm.weight is None else norm.weight.detach().double()
-    shift = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach().double()
+    slope = norm.weight.detach().double() if norm.affine else torch.ones_like(mean)
+    shift = norm.bias.detach().double() if norm.affine else torch.zeros_like(mean)
     factor = slope / (variance + norm.eps).sqrt()
     old = torch.zeros_like(mean) if bias is None else bias.detach().double()
     with torch.no_grad():
