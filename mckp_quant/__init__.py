@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .network import Outputs
     from .policy import Policy
     from .refinement import Refinement, refine
-    from .rounding import Gptq, Nearest, WeightBank, calibrate_ranges, round_weights
+    from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
@@ -49,6 +49,7 @@ _HOMES = {
     "Index": ".allocation",
     "Interactions": ".interactions",
     "Gptq": ".rounding",
+    "Learned": ".rounding",
     "Nearest": ".rounding",
     "WeightBank": ".rounding",
     "Outputs": ".network",
@@ -104,6 +105,7 @@ __all__ = [
     "Interactions",
     "InvalidInput",
     "Layer",
+    "Learned",
     "Nearest",
     "Outputs",
     "Plan",

@@ -14,10 +14,10 @@ import mckp_quant
 
 TABLE = """
 mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
-    Format Index Interactions InvalidInput Layer Outputs Plan Policy Refinement Request RunOptions SensitivityTable
-    Stability Validation __version__ allocate allocate_each allocate_with_interactions apply build
+    Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request RunOptions
+    SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply build
     calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure measure_interactions
-    plan read_table refine validate write_table
+    plan read_table refine round_weights validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -35,8 +35,10 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
     trace_activations
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
-rounding: EncodedWeight Gptq Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight quantize
-    round_weights
+rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight
+    quantize round_weights
+rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named
+rounding.transforms: fold_batch_norms scale_inputs
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search
 sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm

@@ -68,7 +68,7 @@ class Learned:
 
     within: str = "layer"
     steps: int = 500
-    rate: float = 0.03
+    rate: float = 0.1
     seed: int = 0
     damping: float = 0.01
     start: Rounder = field(default_factory=Gptq)
@@ -132,15 +132,12 @@ class Learned:
         joined = Codes.joined(codes)
         targets = target.repeat(1, len(codes), 1)
         # Rows count alike, however large their outputs are: each is judged by itself. float32 is enough to learn in.
-        size = _row_errors(joined.nearest(targets) - targets, gram).clamp(min=torch.finfo(torch.float32).tiny)
-        matrix, unit, wanted = (
-            damped(gram, self.damping).float(),
-            size.float() * size[0].numel() * groups,
-            targets.float(),
-        )
+        unit = _row_errors(joined.nearest(targets) - targets, gram).float()
+        unit = torch.where(unit > 0, unit, 1)  # a row that its codes hold exactly has nothing to learn
+        matrix, wanted = damped(gram, self.damping).float(), targets.float()
 
         def loss(values: Tensor, step: int) -> Tensor:
-            return (_row_errors(values - wanted, matrix) / unit).sum()
+            return (_row_errors(values - wanted, matrix) / unit).mean()
 
         learned = learn(joined.to(torch.float32), wanted, loss, self.steps, self.rate)
         pieces = learned.to(torch.float64).split(target.shape[1])
@@ -165,7 +162,7 @@ class Learned:
                 return sum(float(block.error(values, at)) for at in range(len(block.calls)))
 
         target = channel_rows(weight.detach().float(), layer)
-        size = max(total(begun.codes.nearest(target.double())) / len(block.calls), torch.finfo(torch.float32).tiny)
+        size = total(begun.codes.nearest(target.double())) / len(block.calls) or 1.0
 
         def loss(values: Tensor, step: int) -> Tensor:
             return block.error(from_channel_rows(values, layer).to(dtype), order[step]).float() / size

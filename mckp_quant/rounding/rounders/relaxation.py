@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _LOW, _HIGH = -0.1, 1.1  # the sigmoid is stretched to these and cut at 0 and 1
 _BEGIN, _NEAR, _FAR = 0.2, 0.05, 0.45  # the share of steps without the term; where the learned numbers may begin
 _SHARPEST, _BLUNTEST = 2.0, 20.0  # exponents of the term, from blunt to sharp
-_WEIGHT = 60.0  # of the term, where rounding every weight to nearest has a loss of 1
-_SCALE_RATE = 0.003  # the rate of scales, as a share of that of the rounding
+_WEIGHT = 20.0  # of the term, where rounding every weight to nearest has a loss of 1
+_SCALE_RATE = 0.001  # the rate of scales, as a share of that of the rounding
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,15 +78,14 @@ def _foldable(norm: nn.Module, use: WeightUse, reads: Reads) -> bool:
 
 
 def _fold(norm: nn.Module, use: WeightUse) -> None:
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     assert isinstance(norm.running_mean, Tensor)
     assert isinstance(norm.running_var, Tensor)
     weight, bias = use.weight, getattr(use.module, "bias", None)
     mean, variance = norm.running_mean.double(), norm.running_var.double()
-    slope, shift = (
-        torch.full_like(mean, default) if each is None else each.detach().double()
-        for each, default in ((norm.weight, 1.0), (norm.bias, 0.0))
-    )
-    factor = slope / (variance + norm.eps).sqrt()  # type: ignore[operator]
+    slope = norm.weight.detach().double() if norm.affine else torch.ones_like(mean)
+    shift = norm.bias.detach().double() if norm.affine else torch.zeros_like(mean)
+    factor = slope / (variance + norm.eps).sqrt()
     old = torch.zeros_like(mean) if bias is None else bias.detach().double()
     with torch.no_grad():
         weight.copy_(_channelwise(weight.double(), factor, use))

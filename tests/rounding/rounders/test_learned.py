@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mckp_quant import InvalidInput, Layer
 from mckp_quant.formats.format import as_formats
-from mckp_quant.rounding import Gptq, Learned, Nearest, decode_weight, encode_weight, round_weights
+from mckp_quant.rounding import Gptq, Learned, Nearest, decode_weight, encode_weight, quantize, round_weights
 from mckp_quant.rounding.rounder import InputStatistics
 
 if TYPE_CHECKING:
@@ -120,6 +120,15 @@ def test_with_other_inputs_the_output_of_the_float_network_is_what_counts() -> N
         return float((seen @ made.T - wanted @ weight.double().T).square().sum())
 
     assert off(new) < off(old)
+
+
+@pytest.mark.parametrize("entry", ["w3", "w4z", "w3t"])
+def test_a_weight_that_its_codes_hold_exactly_keeps_them(entry: str) -> None:
+    weight, layer, inputs = case()
+    weight = quantize(weight, as_formats(entry)[0], layer)
+    (old,), (new,) = (each.encode(weight, layer, as_formats(entry), inputs) for each in (Gptq(), Learned(steps=20)))
+    assert torch.equal(old.elements, new.elements)
+    torch.testing.assert_close(decode_weight(new, as_formats(entry)[0], layer), weight)
 
 
 def test_the_same_seed_gives_the_same_codes() -> None:
