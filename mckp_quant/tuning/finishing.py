@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..common.checks import check_count, check_fraction
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluation, Evaluator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 FLOAT_INPUTS, IN_ORDER, CORRECTED = "float inputs", "in order", "in order, corrected"
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
 def finish(
     model: nn.Module,
     policy: Policy,
