@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .grids import Grid
 
-_BLOCK = 32  # columns whose corrections are applied one by one; those behind them get them all at once
+_BLOCK = 32  # columns that are corrected one by one; the others get the corrections of all of these at once
 _RETRIES = 8  # every one with ten times the damping
 
 
@@ -130,19 +130,22 @@ def descend(weight: Tensor, steps: Tensor, grid: Grid, matrix: Tensor, sweeps: i
     steps = steps.clone()
     slope = matrix @ (steps * grid.scale - weight)
     diagonal = matrix.diagonal(dim1=1, dim2=2)[:, :, None]
+    columns = weight.shape[1]
     for _ in range(sweeps):
         moved = False
-        for column in range(weight.shape[1]):
-            scale = grid.scale[:, column]
-            best = steps[:, column] * scale - slope[:, column] / diagonal[:, column]
-            found = grid.steps(best, column)
-            change = (found - steps[:, column]) * scale
-            where = change.abs().amax(dim=0) > 0
-            if not bool(where.any()):
-                continue
-            moved = True
-            steps[:, column] = found
-            slope.baddbmm_(matrix[:, :, column, None], change[:, None, :])
+        for begin in range(0, columns, _BLOCK):
+            end = min(begin + _BLOCK, columns)
+            own, changes = slope[:, begin:end].clone(), torch.empty_like(slope[:, begin:end])
+            for column in range(begin, end):
+                at, scale = column - begin, grid.scale[:, column]
+                best = steps[:, column] * scale - own[:, at] / diagonal[:, column]
+                found = grid.steps(best, column)
+                changes[:, at] = (found - steps[:, column]) * scale
+                steps[:, column] = found
+                own[:, at + 1 :] += matrix[:, column + 1 : end, column, None] * changes[:, at, None]
+            if bool((changes != 0).any()):
+                moved = True
+                slope.baddbmm_(matrix[:, :, begin:end], changes)
         if not moved:
             break
     return steps
