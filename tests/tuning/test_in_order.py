@@ -52,7 +52,11 @@ class Given:
 def first_uses(model: nn.Module, batch: Batch, given: Given) -> dict[str, Use]:
     """The first multiplication of every layer, in a plain pass."""
     found: dict[str, Use] = {}
-    with torch.no_grad(), Watch(model, given.bank.layers, lambda use: found.setdefault(use.layer, use) and None):
+
+    def see(use: Use) -> None:
+        found.setdefault(use.layer, use)
+
+    with torch.no_grad(), Watch(model, given.bank.layers, see):
         call(model, batch)
     return found
 
@@ -206,7 +210,7 @@ def test_layers_that_nothing_reaches_keep_the_codes_that_they_had() -> None:
     made, codes = given.codes()
     assert codes.unseen == ("high",)
     entry = given.policy["high"]
-    assert torch.equal(made.get_submodule("high").weight, given.bank.weight("high", entry))
+    assert torch.equal(made.get_parameter("high.weight"), given.bank.weight("high", entry))
 
 
 def test_a_failing_network_gets_its_weights_back() -> None:
@@ -228,7 +232,7 @@ def test_a_failing_network_gets_its_weights_back() -> None:
     made.fails = True  # type: ignore[assignment]
     with pytest.raises(mq.InvalidInput, match="no more"):
         encode_in_order(made, given.data, given.chosen, GPTQ, given.floats)
-    assert torch.equal(made.get_submodule("last").weight, given.bank.weight("last", given.policy["last"]))
+    assert torch.equal(made.get_parameter("last.weight"), given.bank.weight("last", given.policy["last"]))
 
 
 def test_statistics_of_plain_passes_are_those_of_the_watch() -> None:
