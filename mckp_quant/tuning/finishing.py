@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..common.checks import check_count, check_fraction
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluation, Evaluator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 FLOAT_INPUTS, IN_ORDER, CORRECTED = "float inputs", "in order", "in order, corrected"
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
 def finish(
     model: nn.Module,
     policy: Policy,
@@ -98,7 +100,8 @@ def finish(
     Returns
     -------
     finished
-        The network, its codes, and what was decided. It is the very network that was judged.
+        The network, its codes, and what was decided. It is the very network that was judged; but where nothing
+        helped, the network with the codes of the bank as it was given.
 
     Raises
     ------
@@ -124,6 +127,8 @@ def finish(
     if steps:
         matched, learned = work.learn(matched, steps, run, trials)
     run.report(trials, trials)
+    if bank is not None and matched is codes[0]:  # nothing helped: the bank's own codes saw all batches
+        matched = work.from_bank(bank, matched)
     before, after = codes[0].found, matched.found
     gained, error = before.kl_difference(after)
     decided = Decided(
@@ -280,8 +285,19 @@ class _Work:
             seed=run.seed,
             report=lambda step: run.report(trials - steps + step, trials),
         )
+        if not found.steps:
+            return begun, 0
         codes = dataclasses.replace(begun.codes, stored=found.stored)
         return _Trial(begun.how, codes, found.model, found.found), found.steps
+
+    def from_bank(self, bank: WeightBank, judged: _Trial) -> _Trial:
+        """The bank's own codes in place of those that were made without the batches held back."""
+        codes = self._banks(bank)
+        return dataclasses.replace(judged, codes=codes, model=self.network(codes))
+
+    def _banks(self, bank: WeightBank) -> Codes:
+        stored = {each.layer.name: bank.encoded(each.layer.name, each.entry) for each in self.chosen}
+        return Codes(stored, bank.as_nearest, ())
 
     def _judged(self, how: str, codes: Codes, model: nn.Module) -> _Trial:
         return _Trial(how, codes, model, self.evaluator.evaluate_model(model))
@@ -290,8 +306,7 @@ class _Work:
         if self.bank is not None:
             Simulator(self.model, self.bank, other_rounder=True).apply(self.policy)  # refuses what does not fit
             if self.bank.rounder != described(self.rounder):
-                stored = {each.layer.name: self.bank.encoded(each.layer.name, each.entry) for each in self.chosen}
-                return Codes(stored, self.bank.as_nearest, ())
+                return self._banks(self.bank)
         return encode_on_float_inputs(self.model, self.data, self.chosen, self.rounder, self._roundings())
 
     def _roundings(self) -> dict[str, InputRounding]:
