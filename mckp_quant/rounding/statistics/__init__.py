@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-from .gathering import FLOAT_INPUT, GramSums, for_lookups, gather_statistics, statistics_in_waves
-from .watching import Use, Watch, counted, mask_of
-
-__all__ = [
-    "FLOAT_INPUT",
-    "GramSums",
-    "Use",
-    "Watch",
-    "counted",
-    "for_lookups",
-    "gather_statistics",
-    "mask_of",
-    "statistics_in_waves",
-]
+from .gathering import FLOAT_INPUT as FLOAT_INPUT
+from .gathering import GramSums as GramSums
+from .gathering import for_lookups as for_lookups
+from .gathering import gather_statistics as gather_statistics
+from .gathering import statistics_in_waves as statistics_in_waves
+from .watching import Use as Use
+from .watching import Watch as Watch
+from .watching import counted as counted
+from .watching import mask_of as mask_of
