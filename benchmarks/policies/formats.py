@@ -26,8 +26,8 @@ from mckp_quant.network.discovery import discover, uses_of
 from mckp_quant.network.likelihood import Categorical
 from mckp_quant.rounding.weights import quantize
 from mckp_quant.sensitivity import GaussNewton
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 
 from ..command_line import Command, say
@@ -101,7 +101,11 @@ def cost_of(model: nn.Module, batch: tuple[Tensor, Tensor], formats: str) -> tup
             parameter.requires_grad_(True)
         torch.autograd.grad(torch.nn.functional.cross_entropy(model(batch[0]), batch[1]), list(model.parameters()))
 
-    calibration = cpu_seconds(lambda: mq.calibrate_ranges(model, [batch], columns)) if menu.needs_ranges else 0.0
+    calibration = (
+        cpu_seconds(lambda: mq.calibrate_ranges(model, [batch], columns))
+        if any(scheme.calibrated for scheme in menu.schemes)
+        else 0.0
+    )
     gradients, readings = [], []
     with evaluating(model):
         for _ in range(ROUNDS + 1):

@@ -28,9 +28,9 @@ from mckp_quant.network.likelihood import Categorical
 from mckp_quant.rounding.calibration import calibrate_ranges
 from mckp_quant.sensitivity import HutchinsonBlockwise, HutchPlusPlus
 from mckp_quant.sensitivity.arguments import estimator_of
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
 from mckp_quant.sensitivity.estimator import DataFreeEstimator
-from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals
 

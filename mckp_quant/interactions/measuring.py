@@ -26,9 +26,9 @@ from ..network.weight_uses import check_usable
 from ..rounding.bank import rounder_of_bank
 from ..rounding.chosen_weights import check_bank
 from ..sensitivity.arguments import chosen_layers
+from ..sensitivity.cache import layer_weights
 from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
-from ..sensitivity.measuring import layer_weights
 from ..sensitivity.reach import Reach
 from ..sensitivity.task import Task
 from .form import Interactions

@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..common.documents import read_document, write_document
+from ..common.documents import write_document
 from ..errors import InvalidInput, unknown
-from ..formats.format import as_formats
-from ..layers import Layer
 from ..network.fingerprint import tensor_digest
 from ..network.weight_uses import uses_in
-from .banks.document import DOCUMENT, KIND, VERSION, bank_arguments, bank_document
-from .banks.folder import Folder, open_folder
-from .banks.foreign import stored_weight
+from .banks.document import DOCUMENT, KIND, VERSION, bank_document
+from .banks.folder import open_folder, whole_folder
+from .banks.foreign import stored_weights
+from .banks.memory import Memory
 from .encoded import decode_weight
 
 if TYPE_CHECKING:
@@ -29,33 +27,10 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..formats.ranges import ActivationRanges
+    from ..layers import Layer
+    from .banks.folder import Folder
+    from .banks.memory import Store
     from .encoded import EncodedWeight, StoredWeight
-
-
-class Store(Protocol):
-    """Where the codes of a bank are: in memory, or in a folder from which they are read when they are needed."""
-
-    def read(self, layer: Layer, entry: Format) -> StoredWeight:
-        """The codes of one of the bank's layers in one of its formats."""
-
-
-@dataclass(eq=False)
-class Memory:
-    """Codes in memory, by the names of layer and format."""
-
-    codes: dict[tuple[str, str], StoredWeight] = field(default_factory=dict)
-
-    def read(self, layer: Layer, entry: Format) -> StoredWeight:
-        """The codes of a layer in a format."""
-        return self.codes[layer.name, entry.name]
-
-    def write(self, layer: Layer, codes: Mapping[Format, StoredWeight], *, seen: bool) -> None:
-        """Keep the codes of a layer."""
-        self.codes.update({(layer.name, entry.name): each for entry, each in codes.items()})
-
-    def seen(self, layer: Layer, formats: tuple[Format, ...]) -> bool | None:
-        """What `Folder.seen` says; nothing is kept from an earlier run."""
-        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,18 +182,7 @@ class WeightBank:
         InvalidInput
             When there is none, its document is damaged, or the codes of a layer are missing.
         """
-        path = Path(folder) / DOCUMENT
-        document = read_document(path, KIND, VERSION)
-        source = f"the bank {str(path)!r}"
-        fields = bank_arguments(document, source)
-        held = Folder.of(folder, document)
-        missing = next((layer.name for layer in fields["layers"] if not held.file(layer).exists()), None)
-        if missing is not None or document.get("finished") is not True:
-            what = "it was not finished" if missing is None else f"the codes of layer {missing!r} are missing"
-            raise InvalidInput(
-                f"{source} is not whole: {what}; call round_weights once more with the same arguments, which makes "
-                "only what is missing"
-            )
+        held, fields = whole_folder(folder)
         return cls(store=held, **fields)
 
     @classmethod
@@ -253,25 +217,10 @@ class WeightBank:
         """
         if not rounder or not weights:
             raise InvalidInput("there is nothing to keep, or rounder is empty: give weights and the name of their tool")
+        layers, formats, codes = stored_weights(model, weights)
         uses = uses_in(model)
-        kept = {name: {each.name: (each, own[key]) for key, each in _keyed(own)} for name, own in weights.items()}
-        formats = tuple(entry for entry, _ in next(iter(kept.values())).values())
-        layers, codes = [], {}
-        for name, own in kept.items():
-            if name not in uses:
-                raise unknown("layer", name, uses)
-            if set(own) != {entry.name for entry in formats}:
-                raise InvalidInput(
-                    f"layer {name!r} has weights in {', '.join(own)}, and the first one in "
-                    f"{', '.join(entry.name for entry in formats)}: give all layers the same formats"
-                )
-            weight = uses[name].weight
-            ties = tuple(other for other, use in uses.items() if other != name and use.weight is weight)
-            layer = Layer(name, uses[name].kind, tuple(weight.shape), uses[name].channels, None, ties)
-            layers.append(layer)
-            codes.update({(name, each): stored_weight(given, entry, layer) for each, (entry, given) in own.items()})
         digests = {layer.name: tensor_digest(uses[layer.name].weight) for layer in layers}
-        return cls(tuple(layers), formats, rounder, "", digests, "", 0, (), Memory(codes))
+        return cls(layers, formats, rounder, "", digests, "", 0, (), Memory(codes))
 
     def check(self, model: nn.Module, names: Iterable[str] | None = None) -> None:
         """Refuse a network whose weights are not those that were rounded.
@@ -297,10 +246,6 @@ class WeightBank:
                     f"the weight of layer {layer.name!r} is not the one that the bank was rounded from: round this "
                     "network's weights, with round_weights"
                 )
-
-
-def _keyed(weights: Mapping[str | Format, object]) -> list[tuple[str | Format, Format]]:
-    return list(zip(weights, as_formats(list(weights)), strict=True))
 
 
 def rounder_of_bank(bank: WeightBank | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..common.amounts import bytes_of
 from ..common.run_options import RunOptions
@@ -18,8 +18,9 @@ from ..network.batches import as_batches
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import DataDigest, tensor_digest
 from ..network.weight_uses import EXPERTS
-from .bank import Memory, WeightBank
+from .bank import WeightBank
 from .banks.folder import described_in, open_folder
+from .banks.memory import Memory
 from .blocks import Blocks
 from .calibration import calibrate_ranges
 from .inputs import InputRounding
@@ -198,9 +199,16 @@ def rounder_of(rounder: str | Rounder) -> Rounder:
 
 
 def described(rounder: Rounder) -> str:
-    """A rounder with its options, as files name it."""
-    options = ", ".join(f"{each.name}={getattr(rounder, each.name)!r}" for each in dataclasses.fields(rounder))  # type: ignore[arg-type]
+    """A rounder with its options, as files name it; an option that is a rounder itself is described likewise."""
+    options = ", ".join(
+        f"{each.name}={_option(getattr(rounder, each.name))}"
+        for each in dataclasses.fields(rounder)  # type: ignore[arg-type]
+    )
     return f"{rounder.name}({options})" if options else rounder.name
+
+
+def _option(value: Any) -> str:
+    return described(value) if hasattr(value, "encode") else repr(value)
 
 
 def _chosen(model: nn.Module, batch: Batch, names: Iterable[str] | None) -> tuple[Layer, ...]:

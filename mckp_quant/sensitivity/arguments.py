@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..network.batch import Batch
     from ..rounding.rounder import Rounder
-    from .columns import Menu
     from .estimator import AnyEstimator
 
 logger = logging.getLogger(__name__)
 
+RANGE_RULE = "mse"  # how ranges of inputs are chosen unless something else is said
 RANGE_BATCHES = 8  # ranges of inputs are calibrated on so many batches, which are held in memory meanwhile
 
 
@@ -125,9 +125,9 @@ def check_formats(
 
 
 def ranges_for(
-    menu: Menu,
     formats: Sequence[Format],
     activation_range: str | ActivationRanges,
+    known: ActivationRanges | None,
     model: nn.Module,
     batches: Iterator[Batch],
     most: int | None,
@@ -136,10 +136,12 @@ def ranges_for(
 
     Parameters
     ----------
-    menu, formats
-        The formats, and what they are made of.
+    formats
+        The formats.
     activation_range
         The rule, or the ranges.
+    known
+        The ranges for which the weights of a bank were rounded; None where there are none.
     model
         The network.
     batches
@@ -151,13 +153,33 @@ def ranges_for(
     -------
     ranges, batches
         None where no range has to be fixed; and the batches from the first one on.
+
+    Raises
+    ------
+    InvalidInput
+        When another rule is asked for than that of the ranges that are known.
     """
-    if not menu.needs_ranges:
+    needed = [entry for entry in formats if entry.activation_scheme is not None and entry.activation_scheme.calibrated]
+    if not needed:
         return None, batches
     if isinstance(activation_range, ActivationRanges):
         return activation_range, batches
+    if known is not None:
+        if activation_range not in (RANGE_RULE, known.rule):
+            raise InvalidInput(
+                f"activation_range is {activation_range!r}, but the bank's weights were rounded for ranges by "
+                f"{known.rule!r}: leave it out, or round the weights with this rule"
+            )
+        schemes = {scheme for _, scheme in known.ranges}
+        needed = [entry for entry in needed if entry.activation_scheme and entry.activation_scheme.name not in schemes]
+        if not needed:
+            return known, batches
     held = list(itertools.islice(batches, min(RANGE_BATCHES, most or RANGE_BATCHES)))
-    return calibrate_ranges(model, held, formats, rule=activation_range), itertools.chain(held, batches)
+    rule = known.rule if known is not None and known.rule in RULES else activation_range
+    found = calibrate_ranges(model, held, needed, rule=rule)
+    if known is not None:
+        found = dataclasses.replace(found, ranges={**found.ranges, **known.ranges})
+    return found, itertools.chain(held, batches)
 
 
 def rounder_asked(bank: WeightBank | Rounder | str | None, formats: Sequence[Format]) -> Rounder | None:

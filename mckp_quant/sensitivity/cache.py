@@ -5,6 +5,7 @@ They are kept on disk for later measurements, since searching their scales can t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -15,20 +16,71 @@ from .._version import __version__
 from ..common.files import writing
 from ..common.npz import read_npy_array
 from ..errors import InvalidInput
+from ..network.discovery import uses_of
 from ..network.fingerprint import tensor_digest
 from ..rounding.rows import computed_in
 from ..rounding.weights import perturbations
 from .columns import stores_weights
+from .streaming import Rounding, errors_bytes
+from .task import LayerWeight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..formats.format import Format
     from ..layers import Layer
     from ..rounding.bank import WeightBank
+    from .streaming import Compute, Disk
+
+
+def layer_weights(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    formats: Sequence[Format],
+    cache: Path | None = None,
+    limit: int | None = None,
+    disk: Disk | None = None,
+    bank: WeightBank | None = None,
+) -> tuple[LayerWeight, ...]:
+    """Find the modules and parameters of each layer in the model, and what each format adds to its weight.
+
+    Parameters
+    ----------
+    model
+        The network.
+    layers
+        The layers.
+    formats
+        What is stored of weights; with a bank under the names that it has there.
+    cache
+        A folder for what rounding to nearest adds; None for none.
+    limit, disk
+        As for `Rounding`.
+    bank
+        The weights; None to round to nearest.
+
+    Returns
+    -------
+    weights
+        One for each layer.
+    """
+    found = uses_of(model, layers)
+    places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
+    compute: Compute = uncached_perturbations
+    if bank is not None:
+        compute = functools.partial(banked_perturbations, bank)
+    elif cache is not None:
+        compute = functools.partial(cached_perturbations, cache)
+    parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
+    sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
+    rounding = Rounding(compute, formats, sizes, limit, disk)
+    return tuple(
+        LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, rounding(own[0], layer))
+        for layer, uses, own in zip(layers, places, parameters, strict=True)
+    )
 
 
 def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:

@@ -60,11 +60,6 @@ class Menu:
         )
         return cls(weights, schemes, columns)
 
-    @property
-    def needs_ranges(self) -> bool:
-        """Whether a range has to be fixed for any scheme."""
-        return any(scheme.calibrated for scheme in self.schemes)
-
     def columns_with(self, scheme: int | None) -> list[int]:
         """The positions of the formats that store inputs in this scheme."""
         return [column for column, (_, found) in enumerate(self.columns) if found == scheme]

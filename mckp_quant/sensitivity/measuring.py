@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 from dataclasses import dataclass, replace
@@ -37,13 +36,13 @@ from .arguments import (
     rounder_asked,
     told_of_shared,
 )
-from .cache import banked_perturbations, cached_perturbations, uncached_perturbations
+from .cache import layer_weights
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
 from .reading import Stop, read_all
-from .streaming import Rounding, errors_bytes, limit_of, temporary_disk
-from .task import LayerWeight, Task
+from .streaming import limit_of, temporary_disk
+from .task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -57,7 +56,6 @@ if TYPE_CHECKING:
     from ..network.batch import Batch
     from ..rounding.rounder import Rounder
     from .estimator import AnyEstimator
-    from .streaming import Compute, Disk
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +123,8 @@ def measure(
         largest do not count. Where the batches end before, a warning is logged.
     activation_range
         How the ranges of inputs are chosen, on the first eight batches: see `calibrate_ranges`; or the
-        ranges themselves. The table keeps them, for the policies that are made from it.
+        ranges themselves. The table keeps them, for the policies that are made from it. A bank's own ranges, for which
+        its weights were rounded, come before those of a rule.
     bank
         The weights in the formats, from `round_weights`; make it on other batches than these, because on the same ones
         the losses come out too low. Or a rounder, or its name, such as ``"gptq"``, for which a bank is made in memory:
@@ -139,7 +138,7 @@ def measure(
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
         - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
-          not for a bank, which holds them itself.
+          not with ``bank=``, because it keeps no others than those of rounding to nearest.
         - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
           temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
           largest layer in all formats has to fit.
@@ -169,11 +168,6 @@ def measure(
         asked = bank.formats
     estimator = estimator_of(method)
     check_formats(() if isinstance(asked, str) else asked, estimator, activation_range)
-    if isinstance(bank, WeightBank) and run.cache is not None:
-        raise InvalidInput(
-            f"run has cache={str(run.cache)!r}, which keeps weights that are rounded to nearest, and bank= holds "
-            "others: leave one of them out"
-        )
     limit = limit_of(run)
     check_usable(model)
     stop = Stop(precision, run.max_batches)
@@ -182,20 +176,26 @@ def measure(
     first = next(stream)
     rows = chosen_layers(model, first, layers)
     columns = formats_for(asked, rows)
-    rounder = rounder_asked(bank, columns)
-    menu = Menu.of(columns, banked=rounder is not None or isinstance(bank, WeightBank))
+    source = bank if isinstance(bank, WeightBank) else rounder_asked(bank, columns)
+    if source is not None and run.cache is not None:
+        raise InvalidInput(
+            f"run has cache={str(run.cache)!r}, which keeps weights that are rounded to nearest, and bank= asks for "
+            "others: leave one of them out"
+        )
+    menu = Menu.of(columns, banked=source is not None)
     tensors = _activations(model, first, rows)
     again: Iterator[Batch] = itertools.chain([first], stream)
-    ranges, whole = ranges_for(menu, columns, activation_range, model, again, run.max_batches)
-    found = bank if isinstance(bank, WeightBank) else None
-    if rounder is not None:
+    known = source.ranges if isinstance(source, WeightBank) else None
+    ranges, whole = ranges_for(columns, activation_range, known, model, again, run.max_batches)
+    found: WeightBank | None = None
+    if isinstance(source, WeightBank):
+        source.check(model, [row.name for row in rows])
+        found, whole = source, told_of_shared(whole, source)
+    elif source is not None:
         held = list(itertools.islice(whole, run.max_batches))
         read = not isinstance(estimator, DataFreeEstimator)
-        found, others = bank_for(rounder, columns, ranges, model, rows, held, read=read)
+        found, others = bank_for(source, columns, ranges, model, rows, held, read=read)
         whole, total = iter(others), len(others)
-    elif found is not None:
-        found.check(model, [row.name for row in rows])
-        whole = told_of_shared(whole, found)
     with evaluating(model), temporary_disk(limit) as disk:
         stored = menu.weights if menu.schemes else columns
         cache = None if run.cache is None else Path(run.cache)
@@ -285,50 +285,3 @@ def _activations(model: nn.Module, batch: Batch, layers: tuple[Layer, ...]) -> t
     except RuntimeError as error:
         logger.warning("the activation tensors could not be traced, so peaks need activations=...: %s", error)
         return ()
-
-
-def layer_weights(
-    model: nn.Module,
-    layers: Sequence[Layer],
-    formats: Sequence[Format],
-    cache: Path | None = None,
-    limit: int | None = None,
-    disk: Disk | None = None,
-    bank: WeightBank | None = None,
-) -> tuple[LayerWeight, ...]:
-    """Find the modules and parameters of each layer in the model, and what each format adds to its weight.
-
-    Parameters
-    ----------
-    model
-        The network.
-    layers
-        The layers.
-    formats
-        What is stored of weights; with a bank under the names that it has there.
-    cache
-        A folder for what rounding to nearest adds; None for none.
-    limit, disk
-        As for `Rounding`.
-    bank
-        The weights; None to round to nearest.
-
-    Returns
-    -------
-    weights
-        One for each layer.
-    """
-    found = uses_of(model, layers)
-    places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
-    compute: Compute = uncached_perturbations
-    if bank is not None:
-        compute = functools.partial(banked_perturbations, bank)
-    elif cache is not None:
-        compute = functools.partial(cached_perturbations, cache)
-    parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
-    sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
-    rounding = Rounding(compute, formats, sizes, limit, disk)
-    return tuple(
-        LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, rounding(own[0], layer))
-        for layer, uses, own in zip(layers, places, parameters, strict=True)
-    )

@@ -19,7 +19,8 @@ from ..layers import Layer
 from ..network.fingerprint import tensor_digest
 from ..policy.document import policy_arguments
 from ..policy.policy import Policy
-from ..rounding.bank import Memory, WeightBank
+from ..rounding.bank import WeightBank
+from ..rounding.banks.memory import Memory
 from ..rounding.encoded import EncodedWeight, OpaqueWeight
 from .decided import Decided
 

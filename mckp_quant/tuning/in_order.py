@@ -12,7 +12,16 @@ from ..network.batches import call, evaluating
 from ..network.weight_uses import EXPERTS, uses_in
 from ..rounding.encoded import decode_weight
 from ..rounding.inputs import has_tokens
-from ..rounding.statistics import FLOAT_INPUT, GramSums, Use, Watch, counted, gather_statistics, mask_of
+from ..rounding.statistics import (
+    FLOAT_INPUT,
+    GramSums,
+    Use,
+    Watch,
+    counted,
+    for_lookups,
+    gather_statistics,
+    mask_of,
+)
 from .lockstep import Lockstep
 
 if TYPE_CHECKING:
@@ -200,7 +209,7 @@ class _Walk:
         """Run; `encode` is called once for every layer that is reached."""
         networks = [self.model] if self.reference is None else [self.model, self.reference]
         passes = [self._pass(network, batch) for network in networks for batch in self.data]
-        self._steps = Lockstep(passes, self._meet)
+        self._steps, self._uses = Lockstep(passes, self._meet), uses_in(self.model)
         with evaluating(self.model), evaluating(networks[-1]), torch.no_grad():
             self._steps.run()
 
@@ -230,7 +239,8 @@ class _Walk:
         if not pairs:  # only the float network comes here
             return
         self._done.add(place)
-        self.encode(next(each for each in self.chosen if each.layer.name == place), _sums(pairs))
+        each = next(each for each in self.chosen if each.layer.name == place)
+        self.encode(each, for_lookups(_sums(pairs), each.layer, self._uses))
 
 
 def _sums(pairs: Sequence[tuple[Use, Use | None]]) -> InputStatistics:

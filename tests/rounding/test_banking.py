@@ -9,7 +9,8 @@ import torch
 
 import mckp_quant as mq
 from mckp_quant import InvalidInput, RunOptions
-from mckp_quant.rounding import Nearest
+from mckp_quant.rounding import Gptq, Learned, Nearest
+from mckp_quant.rounding.banking import described
 
 from .networks import draw, networks
 
@@ -29,6 +30,14 @@ def test_layers_and_experts_without_inputs_are_rounded_to_nearest_and_named(capl
         bank = mq.round_weights(model, [batch], "w3")
     assert "no input of '0' was seen: rounded to nearest" in caplog.text
     assert bank.as_nearest == ("0",)
+
+
+def test_the_text_of_a_rounder_holds_its_options_and_those_of_the_rounder_it_starts_with() -> None:
+    start = "gptq(damping=0.02, scales=(1.0,), sweeps=1, ordered=True)"
+    assert described(Gptq(0.02, (1.0,), 1)) == start
+    words = "learned(within='layer', steps=2, rate=0.1, seed=0, damping=0.01, start={})"
+    assert described(Learned(steps=2, start=Gptq(0.02, (1.0,), 1))) == words.format(start)
+    assert described(Learned(steps=2, start=Nearest())) == words.format("nearest")
 
 
 def test_a_memory_limit_changes_passes_and_no_code() -> None:

@@ -50,7 +50,8 @@ class Restless(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        return self.outer(self.inner(x)) * self.calls
+        made: Tensor = self.outer(self.inner(x)) * self.calls
+        return made
 
 
 def found(model: nn.Module, count: int = 40) -> dict[str, BlockRun | None]:
@@ -86,7 +87,7 @@ def test_the_error_is_that_of_the_blocks_output_and_has_a_gradient() -> None:
     assert float(run.error(weight, 1)) == 0
     other = (weight + 0.1).requires_grad_()
     (args, kwargs), off = run.calls[1], 0.0
-    hidden = run.module.wrapped(args[0]).relu()
+    hidden = run.module.get_submodule("wrapped")(args[0]).relu()
     off = 2 * float((hidden @ (other - weight).T * kwargs["by"]).detach().square().sum())  # both outputs differ alike
     error = run.error(other, 1)
     error.backward()

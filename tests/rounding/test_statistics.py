@@ -13,10 +13,9 @@ from mckp_quant.formats import ActivationScheme
 from mckp_quant.network import discover
 from mckp_quant.network.batches import as_batches
 from mckp_quant.network.weight_uses import uses_in
-from mckp_quant.rounding import statistics
 from mckp_quant.rounding.inputs import InputRounding
 from mckp_quant.rounding.rows import from_channel_rows
-from mckp_quant.rounding.statistics import FLOAT_INPUT, gather_statistics, statistics_in_waves
+from mckp_quant.rounding.statistics import FLOAT_INPUT, Use, gather_statistics, gathering, statistics_in_waves
 
 from .networks import NAMES, draw, layer_of
 
@@ -122,13 +121,13 @@ def test_layers_that_see_the_same_input_share_its_product_and_others_do_not(monk
 
     torch.manual_seed(0)
     model, made = Attention(), []
-    product = statistics._product
+    product = gathering._product
 
-    def counted(use: statistics.Use, inputs: Tensor | None) -> tuple[Tensor, int]:
+    def counted(use: Use, inputs: Tensor | None) -> tuple[Tensor, int]:
         made.append(use.layer)
         return product(use, inputs)
 
-    monkeypatch.setattr(statistics, "_product", counted)
+    monkeypatch.setattr(gathering, "_product", counted)
     first, second = draw(1, 10, 6), draw(2, 10, 6)
     layers = discover(model, next(as_batches([first.clone()])))
     found = gather_statistics(model, [first.clone(), second.clone()], layers)
@@ -165,7 +164,7 @@ def test_the_bytes_of_sums_are_known_beforehand(name: str) -> None:
     model, batch, layer = layer_of(name)
     found = gather_statistics(model, [batch], [layer])
     expected = sum(each.gram.nbytes for each in found.values())
-    assert statistics.gram_bytes(layer, uses_in(model), {}) == expected
+    assert gathering.gram_bytes(layer, uses_in(model), {}) == expected
 
 
 def test_a_head_whose_weight_an_embedding_gives_out_counts_errors_of_the_weight_too() -> None:

@@ -11,7 +11,7 @@ from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batches, evaluating
 from mckp_quant.network.discovery import discover
 from mckp_quant.network.likelihood import Categorical
-from mckp_quant.sensitivity.measuring import layer_weights
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals
 

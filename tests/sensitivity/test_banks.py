@@ -19,8 +19,8 @@ from mckp_quant.network.fingerprint import tensor_digest
 from mckp_quant.network.weight_uses import uses_in
 from mckp_quant.rounding import Gptq, Nearest, WeightBank
 from mckp_quant.sensitivity import ESTIMATORS
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.streaming import Disk, Streamed, errors_bytes
 
 from .estimators.conformance import example, pairs
@@ -78,10 +78,33 @@ def test_so_are_those_of_formats_that_store_inputs_too(method: str) -> None:
     bank = mq.round_weights(model, [inputs], "w3,w3a2,w3a8", rounder="gptq")
     data = pairs(inputs, 10)
     table = mq.measure(model, data, formats="w3,w3a2,w3a8,a4", method=example(method), bank=bank)
-    expected = mq.measure(model, data, formats=[*own_formats(bank, model), "a4"], method=example(method))
+    expected = mq.measure(
+        model,
+        data,
+        formats=[*own_formats(bank, model), "a4"],
+        method=example(method),
+        activation_range=table.ranges or "mse",
+    )
     np.testing.assert_array_equal(table.loss, expected.loss)
     plain, joint = bank.formats[:2]
     assert any(not bank.weight(name, plain).equal(bank.weight(name, joint)) for name in table.layer_names)
+
+
+def test_ranges_are_those_for_which_the_bank_was_rounded() -> None:
+    model, inputs = conv_net()
+    bank = mq.round_weights(model, [inputs[::2] / 2], "w3a4", rounder="gptq", activation_range="minmax")
+    assert bank.ranges is not None
+    table = mq.measure(model, [inputs[1::2]], formats="w3a4", bank=bank)
+    assert table.ranges == bank.ranges
+    more = mq.measure(model, [inputs[1::2]], formats="w3a4,a8", bank=bank)
+    others = mq.calibrate_ranges(model, [inputs[1::2]], "a8", rule="minmax")
+    assert more.ranges is not None
+    assert more.ranges.ranges == {**bank.ranges.ranges, **others.ranges}
+    np.testing.assert_array_equal(more.loss[:, 0], table.loss[:, 0])
+    given = mq.calibrate_ranges(model, [inputs], "w3a4")
+    assert mq.measure(model, [inputs], formats="w3a4", bank=bank, activation_range=given).ranges == given
+    with pytest.raises(InvalidInput, match="activation_range is 'percentile', but the bank's weights were rounded for"):
+        mq.measure(model, [inputs], formats="w3a4", bank=bank, activation_range="percentile")
 
 
 def test_a_format_with_activations_has_weights_of_its_own_in_a_bank() -> None:
@@ -188,8 +211,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         mq.measure(model, [inputs], formats="w2,w3", bank=bank)
     with pytest.raises(InvalidInput, match="unknown rounder 'gptk'"):
         mq.measure(model, [inputs], formats=FORMATS, bank="gptk")
-    with pytest.raises(InvalidInput, match=r"run has cache=.*, which keeps weights that are rounded to nearest"):
-        mq.measure(model, [inputs], formats=FORMATS, bank=bank, run=mq.RunOptions(cache=tmp_path))
+    for given in (bank, "gptq"):
+        with pytest.raises(InvalidInput, match=r"run has cache=.*, which keeps weights that are rounded to nearest"):
+            mq.measure(model, [inputs], formats=FORMATS, bank=given, run=mq.RunOptions(cache=tmp_path))
     one = mq.round_weights(model, [inputs], FORMATS, rounder="gptq", layers=["head"])
     with pytest.raises(InvalidInput, match="unknown layer of the bank 'inner'"):
         mq.measure(model, [inputs], formats=FORMATS, bank=one)

@@ -15,6 +15,7 @@ from mckp_quant.network.weight_uses import uses_in
 from mckp_quant.rounding.encoded import EncodedWeight, decode_weight
 from mckp_quant.rounding.rounder import InputStatistics
 from mckp_quant.rounding.statistics import FLOAT_INPUT, Use, Watch, gather_statistics
+from mckp_quant.rounding.statistics.gathering import LOOKUPS
 from mckp_quant.tuning.in_order import Chosen, Codes, encode_in_order, encode_on_float_inputs
 
 from .networks import Attention, Residual, Routed, deep
@@ -75,6 +76,8 @@ def by_whole_passes(given: Given, looked_up: Sequence[str] = ()) -> dict[str, St
             (each,) = (each for each in given.chosen if each.layer.name == name)
             rows = [torch.cat(list(first_uses(made, batch, given)[name].rows()), dim=1) for batch in given.data]
             gram = torch.stack([torch.bmm(own.transpose(1, 2), own).double() for own in rows]).sum(dim=0)
+            if name in looked_up:  # its rows are given out as they are, so that errors of the weight count too
+                gram += LOOKUPS * gram.diagonal(dim1=1, dim2=2).mean() * torch.eye(gram.shape[1])
             count = torch.full((len(gram),), float(sum(own.shape[1] for own in rows)), dtype=torch.float64)
             (made_of_it,) = GPTQ.encode(
                 given.floats[name], each.layer, [each.entry.weights_only], InputStatistics(gram, count)

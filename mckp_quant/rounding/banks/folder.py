@@ -194,6 +194,39 @@ def open_folder(path: str | os.PathLike[str], document: Mapping[str, Any]) -> Fo
     return Folder.of(path, document)
 
 
+def whole_folder(path: str | os.PathLike[str]) -> tuple[Folder, dict[str, Any]]:
+    """Open the folder of a bank that is all there.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Returns
+    -------
+    folder, arguments
+        The folder, and the bank's other attributes.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no bank, its document is damaged, or the codes of a layer are missing.
+    """
+    file = Path(path) / DOCUMENT
+    document = read_document(file, KIND, VERSION)
+    source = f"the bank {str(file)!r}"
+    arguments = bank_arguments(document, source)
+    held = Folder.of(path, document)
+    missing = next((layer.name for layer in arguments["layers"] if not held.file(layer).exists()), None)
+    if missing is not None or document.get("finished") is not True:
+        what = "it was not finished" if missing is None else f"the codes of layer {missing!r} are missing"
+        raise InvalidInput(
+            f"{source} is not whole: {what}; call round_weights once more with the same arguments, which makes only "
+            "what is missing"
+        )
+    return held, arguments
+
+
 def described_in(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """What the document in a folder says of its bank, see `bank_arguments`; None where there is none."""
     file = Path(path) / DOCUMENT

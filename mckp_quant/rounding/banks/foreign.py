@@ -8,17 +8,69 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...errors import InvalidInput
+from ...errors import InvalidInput, unknown
+from ...formats.format import as_formats
+from ...layers import Layer
+from ...network.weight_uses import uses_in
 from ..arithmetic import SMALL_FLOATS
 from ..encoded import EncodedWeight, OpaqueWeight, decode_weight
 from ..rows import channel_rows, joined, scale_rows
 from ..weights import check_weight, encode_weight
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
     from ...formats.format import Format
     from ...formats.schemes import WeightScheme
-    from ...layers import Layer
     from ..encoded import StoredWeight
+
+
+def stored_weights(
+    model: nn.Module, weights: Mapping[str, Mapping[str | Format, EncodedWeight | Tensor]]
+) -> tuple[tuple[Layer, ...], tuple[Format, ...], dict[tuple[str, str], StoredWeight]]:
+    """Take the weights of a network that another tool has rounded.
+
+    Parameters
+    ----------
+    model
+        The float network.
+    weights
+        As for `WeightBank.of_weights`.
+
+    Returns
+    -------
+    layers, formats, codes
+        The layers, the formats that each of them has, and codes by the names of both.
+
+    Raises
+    ------
+    InvalidInput
+        As `WeightBank.of_weights` does.
+    """
+    uses = uses_in(model)
+    kept = {name: {each.name: (each, own[key]) for key, each in _keyed(own)} for name, own in weights.items()}
+    formats = tuple(entry for entry, _ in next(iter(kept.values())).values())
+    layers, codes = [], {}
+    for name, own in kept.items():
+        if name not in uses:
+            raise unknown("layer", name, uses)
+        if set(own) != {entry.name for entry in formats}:
+            raise InvalidInput(
+                f"layer {name!r} has weights in {', '.join(own)}, and the first one in "
+                f"{', '.join(entry.name for entry in formats)}: give all layers the same formats"
+            )
+        weight = uses[name].weight
+        ties = tuple(other for other, use in uses.items() if other != name and use.weight is weight)
+        layer = Layer(name, uses[name].kind, tuple(weight.shape), uses[name].channels, None, ties)
+        layers.append(layer)
+        codes.update({(name, each): stored_weight(given, entry, layer) for each, (entry, given) in own.items()})
+    return tuple(layers), formats, codes
+
+
+def _keyed(weights: Mapping[str | Format, object]) -> list[tuple[str | Format, Format]]:
+    return list(zip(weights, as_formats(list(weights)), strict=True))
 
 
 def stored_weight(given: EncodedWeight | Tensor, entry: Format, layer: Layer) -> StoredWeight:

@@ -12,23 +12,20 @@ from torch import Tensor
 
 from ...common.checks import check_count, check_positive
 from ...errors import InvalidInput
-from ..arithmetic import SMALL_FLOATS
 from ..rounder import INPUTS
 from ..rows import channel_rows, computed_in, from_channel_rows
 from ..weights import check_weight, encode_weight
 from .columns import descend, inverse_factor, output_error, retargeted, round_columns
-from .grids import FloatGrid, IntegerGrid, SignGrid
 from .nearest import nearest
+from .starts import Start, candidates, joined_grid, picked_scales, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...formats.format import Format
-    from ...formats.schemes import WeightScheme
     from ...layers import Layer
     from ..encoded import EncodedWeight, StoredWeight
     from ..rounder import InputStatistics
-    from .grids import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +177,7 @@ class _Work:
     def encode(self, formats: Sequence[Format]) -> list[EncodedWeight]:
         """Round to formats of one kind."""
         begun = [encode_weight(self.plain, entry, self.layer) for entry in formats]
-        tries = [_candidates(entry, self.options.scales) for entry in formats]
+        tries = [candidates(entry, self.options.scales) for entry in formats]
         groups, n, rows = self.weight.shape
         step = max(1, _CHUNK // (groups * n * sum(map(len, tries))))
         pieces = [
@@ -205,9 +202,9 @@ class _Work:
         """Elements ``(groups, rows, n)`` and scales ``(groups, rows, ...)`` of some rows, for every format."""
         weight = self.weight[:, :, rows]
         count = weight.shape[2]
-        starts = [_Start.of(self, entry, encoded, rows) for entry, encoded in zip(formats, begun, strict=True)]
+        starts = [Start.of(entry, encoded, self.order, rows) for entry, encoded in zip(formats, begun, strict=True)]
         every = [start.scaled(share) for start, own in zip(starts, tries, strict=True) for share in own]
-        grid = _grid([self._columns(start) for start in every], [start.bounds(weight) for start in every], formats[0])
+        grid = joined_grid([start.columns() for start in every], [start.bounds(weight) for start in every], formats[0])
         steps = round_columns(weight.repeat(1, 1, len(every)), grid, self.factor)
         errors = output_error(steps * grid.scale - weight.repeat(1, 1, len(every)), self.matrix)
         by_start = errors.reshape(len(errors), len(every), count)
@@ -215,7 +212,7 @@ class _Work:
         for own in tries:
             best = by_start[:, first : first + len(own)].argmin(dim=1)  # (groups, rows)
             picked.append((best + first) * count + torch.arange(count, device=best.device))
-            kept.append(_picked([start.scale for start in every[first : first + len(own)]], best))
+            kept.append(picked_scales([start.scale for start in every[first : first + len(own)]], best))
             first += len(own)
         at = torch.cat(picked, dim=1)[:, None].expand(-1, weight.shape[1], -1)
         grid, steps, repeated = grid.picked(at), steps.gather(2, at), weight.repeat(1, 1, len(formats))
@@ -228,102 +225,11 @@ class _Work:
             for place, (start, scale) in enumerate(zip(starts, kept, strict=True))
         ]
 
-    def _kept(
-        self, start: _Start, steps: Tensor, scale: Tensor, error: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _kept(self, start: Start, steps: Tensor, scale: Tensor, error: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The codes that were found, or nearest's in rows where they have more output error."""
-        nearest_error = output_error(start.steps * self._columns(start) - weight, self.gram)
+        nearest_error = output_error(start.steps * start.columns() - weight, self.gram)
         worse = (nearest_error < error) | self.unseen[:, None]
         steps = torch.where(worse[:, None], start.steps, steps).transpose(1, 2)
         back = torch.empty_like(steps).scatter_(2, self.order[:, None, :].expand_as(steps), steps)
-        elements = back if start.zero is None else back + _spread(start.zero, start.scheme, back.shape[2])
+        elements = back if start.zero is None else back + spread(start.zero, start.scheme, back.shape[2])
         return elements, torch.where(worse[:, :, None], start.scale, scale)
-
-    def _columns(self, start: _Start) -> Tensor:
-        """The scale of every weight, ``(groups, n, rows)``, columns in order."""
-        spread = _spread(start.scale * start.above, start.scheme, self.order.shape[1])
-        return self.in_order(spread)
-
-    def in_order(self, numbers: Tensor) -> Tensor:
-        """``(groups, n, rows)`` with columns in order, from ``(groups, rows, n)``."""
-        return numbers.gather(2, self.order[:, None, :].expand_as(numbers)).transpose(1, 2)
-
-
-@dataclass(frozen=True, eq=False)
-class _Start:
-    """Some rows of a weight in one format as nearest has them: what a candidate begins with."""
-
-    work: _Work
-    scheme: WeightScheme
-    scale: Tensor  # (groups, rows, scales of a row)
-    zero: Tensor | None
-    above: float
-    steps: Tensor  # (groups, n, rows), nearest's
-
-    @classmethod
-    def of(cls, work: _Work, entry: Format, encoded: EncodedWeight, rows: slice) -> _Start:
-        scheme = entry.weight_scheme
-        assert scheme is not None
-        assert encoded.scales is not None
-        groups, n = work.order.shape
-        count = work.weight.shape[2]
-
-        def own(tensor: Tensor) -> Tensor:
-            wide = tensor.double()
-            wide = wide.expand(groups * count, 1) if scheme.granularity == "tensor" else wide
-            return wide.reshape(groups, count, -1)[:, rows]
-
-        zero = None if encoded.zero_points is None else own(encoded.zero_points)
-        codes = encoded.elements.double().reshape(groups, count, n)[:, rows]
-        steps = codes if zero is None else codes - _spread(zero, scheme, n)
-        return cls(work, scheme, own(encoded.scales), zero, encoded.tensor_scale, work.in_order(steps))
-
-    def scaled(self, share: float) -> _Start:
-        """The same with its scales times a number, rounded to what they are stored as."""
-        if share == 1:
-            return self
-        kind = torch.float16 if self.scheme.scale == "float16" else torch.float32
-        limits = torch.finfo(kind)
-        stored = (self.scale * share).clamp(max=limits.max).to(kind).double()
-        return dataclasses.replace(self, scale=torch.where(stored > 0, stored, self.scale))
-
-    def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The range of steps, ``(groups, n, rows)`` each."""
-        top = 2 ** (self.scheme.bits - 1) - 1
-        if self.zero is None:
-            return torch.full_like(like, -top), torch.full_like(like, top)
-        zero = self.work.in_order(_spread(self.zero, self.scheme, like.shape[1]))
-        return -zero, 2**self.scheme.bits - 1 - zero
-
-
-def _candidates(entry: Format, scales: tuple[float, ...]) -> tuple[float, ...]:
-    """What nearest's scales may be multiplied by: where a row has none of its own, or a block's is coarse, nothing."""
-    scheme = entry.weight_scheme
-    free = scheme is not None and scheme.family == "integer" and scheme.granularity != "tensor"
-    return scales if free else (1.0,)
-
-
-def _spread(of_groups: Tensor, scheme: WeightScheme, n: int) -> Tensor:
-    """``(groups, rows, n)``: for every weight what belongs to its group."""
-    if scheme.group_size is None:
-        return of_groups.expand(-1, -1, n)
-    return of_groups.repeat_interleave(scheme.group_size, dim=2)[:, :, :n]
-
-
-def _picked(scales: Sequence[Tensor], best: Tensor) -> Tensor:
-    """For every row the scales of its best candidate."""
-    stacked = torch.stack(list(scales), dim=1)  # (groups, candidates, rows, scales of a row)
-    at = best[:, None, :, None].expand(-1, 1, -1, stacked.shape[3])
-    return stacked.gather(1, at).squeeze(1)
-
-
-def _grid(scales: Sequence[Tensor], bounds: Sequence[tuple[Tensor, Tensor]], entry: Format) -> Grid:
-    """One grid for many candidates of one kind side by side."""
-    scale, scheme = torch.cat(list(scales), dim=2).contiguous(), entry.weight_scheme
-    assert scheme is not None
-    if scheme.family != "integer":
-        return FloatGrid(scale, SMALL_FLOATS[scheme.element])
-    if scheme.bits == 1:
-        return SignGrid(scale)
-    least, most = (torch.cat(list(each), dim=2).contiguous() for each in zip(*bounds, strict=True))
-    return IntegerGrid(scale, least, most)

@@ -181,7 +181,7 @@ def test_damaged_cut_and_foreign_files_are_named_with_their_cure(tmp_path: Path)
         assert str(first) in str(got.value)
 
     for length in (0, 5, len(whole) // 2, len(whole) - 1):
-        refused(whole[:length], "the codes '.*' has an entry that cannot be read")
+        refused(whole[:length], "the codes '.*' cannot be read")
     flipped = bytearray(whole)
     flipped[-1] ^= 1
     flipped[-110] ^= 1

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from mckp_quant import InvalidInput, Layer
 from mckp_quant.formats.format import as_formats
 from mckp_quant.rounding import Gptq, Learned, Nearest, decode_weight, encode_weight, quantize, round_weights
+from mckp_quant.rounding.encoded import EncodedWeight
 from mckp_quant.rounding.rounder import InputStatistics
 
 if TYPE_CHECKING:
-    from mckp_quant.rounding.encoded import EncodedWeight
+    from mckp_quant.rounding.encoded import StoredWeight
+    from mckp_quant.rounding.rounder import Rounder
 
 POOR = Nearest()  # a start that leaves something to learn
 INTEGERS = ("w2", "w3", "w4z", "w3g16", "w4g16z", "w3t", "w8")
@@ -34,6 +36,18 @@ def case(outputs: int = 12, n: int = 40, groups: int = 1, seed: int = 0) -> tupl
     return weight.reshape(shape), Layer("layer", kind, shape, outputs, 1), statistics(mixed)
 
 
+def coded(stored: StoredWeight) -> EncodedWeight:
+    """Codes, and not values without any."""
+    assert isinstance(stored, EncodedWeight)
+    return stored
+
+
+def codes(
+    rounder: Rounder, weight: Tensor, layer: Layer, entries: str, inputs: InputStatistics | None
+) -> list[EncodedWeight]:
+    return [coded(each) for each in rounder.encode(weight, layer, as_formats(entries), inputs)]
+
+
 def errors(weight: Tensor, layer: Layer, inputs: InputStatistics, encoded: EncodedWeight, entry: str) -> Tensor:
     """The squared output error of every row."""
     off = decode_weight(encoded, as_formats(entry)[0], layer, torch.float64) - weight.double()
@@ -44,9 +58,9 @@ def errors(weight: Tensor, layer: Layer, inputs: InputStatistics, encoded: Encod
 @pytest.mark.parametrize("groups", [1, 3])
 def test_no_row_has_more_output_error_than_at_the_start_and_most_have_less(groups: int) -> None:
     weight, layer, inputs = case(groups=groups)
-    formats = as_formats(",".join(INTEGERS))
-    before = POOR.encode(weight, layer, formats, inputs)
-    after = Learned(start=POOR, steps=100).encode(weight, layer, formats, inputs)
+    entries = ",".join(INTEGERS)
+    before = codes(POOR, weight, layer, entries, inputs)
+    after = codes(Learned(start=POOR, steps=100), weight, layer, entries, inputs)
     for entry, old, new in zip(INTEGERS, before, after, strict=True):
         first, second = (errors(weight, layer, inputs, each, entry) for each in (old, new))
         assert bool((second <= first * (1 + 1e-5)).all()), entry
@@ -55,12 +69,10 @@ def test_no_row_has_more_output_error_than_at_the_start_and_most_have_less(group
 
 def test_from_round_to_nearest_most_of_what_the_best_rounding_gains_is_learned() -> None:
     weight, layer, inputs = case(outputs=6, n=8)
-    (entry,) = as_formats("w3t")  # scales of a tensor stay: every choice of codes can be tried
-    (before,), (after,) = (
-        each.encode(weight, layer, [entry], inputs) for each in (POOR, Learned(start=POOR, steps=300))
-    )
-    scale, codes = float(before.scales), torch.arange(2.0**8).long()
-    up = (codes[:, None] >> torch.arange(8)) & 1
+    # Scales of a tensor stay: every choice of codes can be tried.
+    (before,), (after,) = (codes(each, weight, layer, "w3t", inputs) for each in (POOR, Learned(start=POOR, steps=300)))
+    scale, choices = float(before.scales), torch.arange(2.0**8).long()
+    up = (choices[:, None] >> torch.arange(8)) & 1
     best = []
     for row, code in zip(weight.double(), before.elements.double(), strict=True):
         side = torch.where(row / scale >= code, 1, -1)
@@ -72,8 +84,8 @@ def test_from_round_to_nearest_most_of_what_the_best_rounding_gains_is_learned()
 
 def test_codes_stay_in_range_and_scales_are_those_of_the_format() -> None:
     weight, layer, inputs = case()
-    formats = as_formats(",".join(INTEGERS))
-    for entry, found in zip(formats, Learned(steps=40).encode(weight, layer, formats, inputs), strict=True):
+    entries = ",".join(INTEGERS)
+    for entry, found in zip(as_formats(entries), codes(Learned(steps=40), weight, layer, entries, inputs), strict=True):
         scheme = entry.weight_scheme
         assert scheme is not None
         low, high = (-(2 ** (scheme.bits - 1) - 1), 2 ** (scheme.bits - 1) - 1)
@@ -88,11 +100,11 @@ def test_codes_stay_in_range_and_scales_are_those_of_the_format() -> None:
 
 def test_other_formats_and_layers_without_inputs_are_rounded_by_the_start() -> None:
     weight, layer, inputs = case(n=64)
-    formats = as_formats("w1,fp8_e4m3,mxfp4,nvfp4")
     for given in (inputs, None):
-        pairs = zip(*(each.encode(weight, layer, formats, given) for each in (Gptq(), Learned())), strict=True)
+        both = (codes(each, weight, layer, "w1,fp8_e4m3,mxfp4,nvfp4", given) for each in (Gptq(), Learned()))
+        pairs = zip(*both, strict=True)
         assert all(torch.equal(old.elements, new.elements) for old, new in pairs)
-    (old,), (new,) = (each.encode(weight, layer, as_formats("w3"), None) for each in (Gptq(), Learned()))
+    (old,), (new,) = (codes(each, weight, layer, "w3", None) for each in (Gptq(), Learned()))
     assert torch.equal(old.elements, new.elements)
 
 
@@ -101,7 +113,7 @@ def test_a_group_that_no_input_reached_keeps_its_codes() -> None:
     gram, rows = inputs.gram.clone(), inputs.rows.clone()
     gram[1], rows[1] = 0, 0
     inputs = InputStatistics(gram, rows)
-    (old,), (new,) = (each.encode(weight, layer, as_formats("w3"), inputs) for each in (POOR, Learned(start=POOR)))
+    (old,), (new,) = (codes(each, weight, layer, "w3", inputs) for each in (POOR, Learned(start=POOR)))
     assert torch.equal(old.elements[4:8], new.elements[4:8])
     assert torch.equal(old.scales[4:8], new.scales[4:8])
     assert not torch.equal(old.elements[:4], new.elements[:4])
@@ -113,7 +125,7 @@ def test_with_other_inputs_the_output_of_the_float_network_is_what_counts() -> N
     wanted = torch.randn(1, 400, 40, generator=generator).double()
     seen = wanted + 0.5 * torch.randn(1, 400, 40, generator=generator).double()
     inputs = dataclasses.replace(statistics(seen), cross=wanted.transpose(1, 2) @ seen)
-    (old,), (new,) = (each.encode(weight, layer, as_formats("w4"), inputs) for each in (POOR, Learned(start=POOR)))
+    (old,), (new,) = (codes(each, weight, layer, "w4", inputs) for each in (POOR, Learned(start=POOR)))
 
     def off(found: EncodedWeight) -> float:
         made = decode_weight(found, as_formats("w4")[0], layer, torch.float64)
@@ -126,7 +138,7 @@ def test_with_other_inputs_the_output_of_the_float_network_is_what_counts() -> N
 def test_a_weight_that_its_codes_hold_exactly_keeps_them(entry: str) -> None:
     weight, layer, inputs = case()
     weight = quantize(weight, as_formats(entry)[0], layer)
-    (old,), (new,) = (each.encode(weight, layer, as_formats(entry), inputs) for each in (Gptq(), Learned(steps=20)))
+    (old,), (new,) = (codes(each, weight, layer, entry, inputs) for each in (Gptq(), Learned(steps=20)))
     assert torch.equal(old.elements, new.elements)
     torch.testing.assert_close(decode_weight(new, as_formats(entry)[0], layer), weight)
 
@@ -135,7 +147,7 @@ def test_the_same_seed_gives_the_same_codes() -> None:
     model, data = two_blocks(), [torch.randn(24, 6, generator=torch.Generator().manual_seed(2))]
     banks = [round_weights(model, data, "w3", rounder=Learned("block", steps=20, seed=4)) for _ in range(2)]
     for layer in banks[0].layers:
-        first, second = (each.encoded(layer.name, each.formats[0]) for each in banks)
+        first, second = (coded(each.encoded(layer.name, each.formats[0])) for each in banks)
         assert torch.equal(first.elements, second.elements)
         assert torch.equal(first.scales, second.scales)
 
@@ -148,10 +160,11 @@ class Pair(nn.Module):
         self.up, self.down = nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.down(self.up(x).tanh())
+        made: Tensor = x + self.down(self.up(x).tanh())
+        return made
 
 
-def two_blocks() -> nn.Module:
+def two_blocks() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(Pair(), Pair(), nn.Linear(6, 3)).eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch.nn import functional as F
 
 from mckp_quant import InvalidInput
 from mckp_quant.rounding.transforms import fold_batch_norms
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 class Residual(nn.Module):
@@ -31,7 +34,8 @@ class Residual(nn.Module):
         x = F.relu(self.norm1(self.first(x)))
         x = F.relu(x + self.norm2(self.depthwise(x)))
         x = F.relu(self.norm3(self.up(x)))
-        return self.norm4(self.head(x.mean((2, 3))))
+        made: Tensor = self.norm4(self.head(x.mean((2, 3))))
+        return made
 
 
 class Others(nn.Module):
@@ -71,10 +75,11 @@ class Differs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.layer(x)
-        return self.norm(y) + y if len(x) == 3 else self.norm(y)
+        made: Tensor = self.norm(y) + y if len(x) == 3 else self.norm(y)
+        return made
 
 
-def lively(model: nn.Module, seed: int = 0) -> nn.Module:
+def lively(model: Net, seed: int = 0) -> Net:
     """The model with norms that do something, in eval mode."""
     torch.manual_seed(seed)
     for module in model.modules():
@@ -95,7 +100,7 @@ def test_the_folded_network_computes_the_same_without_norms() -> None:
     model, x = lively(Residual()).double(), torch.randn(5, 3, 6, 6, dtype=torch.float64)
     folded = fold_batch_norms(model, [x])
     assert identities(folded) == ["norm1", "norm2", "norm3", "norm4"]
-    assert folded.first.bias is not None
+    assert folded.get_submodule("first").bias is not None
     torch.testing.assert_close(folded(x), model(x), rtol=1e-12, atol=1e-12)
 
 

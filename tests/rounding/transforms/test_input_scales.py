@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from mckp_quant.network.discovery import discover, uses_of
 from mckp_quant.rounding import Gptq, quantize
 from mckp_quant.rounding.transforms import scale_inputs
 
+Net = TypeVar("Net", bound=nn.Module)
+
 
 class Rms(nn.Module):
     """A norm of one's own, with a weight that its output is proportional to; `plus_one` spoils that."""
@@ -25,7 +28,8 @@ class Rms(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = x * x.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
-        return normed * (1 + self.weight if self.plus_one else self.weight)
+        made: Tensor = normed * (1 + self.weight if self.plus_one else self.weight)
+        return made
 
 
 class Block(nn.Module):
@@ -41,7 +45,8 @@ class Block(nn.Module):
         y = self.norm1(x)
         x = x + self.o(F.scaled_dot_product_attention(self.q(y), self.k(y), self.v(y)))
         y = self.norm2(x)
-        return x + self.down(F.silu(self.gate(y)) * self.up(y))
+        made: Tensor = x + self.down(F.silu(self.gate(y)) * self.up(y))
+        return made
 
 
 class Others(nn.Module):
@@ -61,10 +66,11 @@ class Others(nn.Module):
         x = self.linears[2](self.norms[2](x)) + self.linears[2](x)  # the layer has another input too
         x = self.linears[3](self.norms[3](x)) + self.linears[4](x)  # tied
         x = self.linears[5](self.norms[5](self.plain(x)))  # not proportional to its weight; without one
-        return self.norms[4](self.linears[6](x))  # given back
+        made: Tensor = self.norms[4](self.linears[6](x))  # given back
+        return made
 
 
-def outliers(model: nn.Module) -> nn.Module:
+def outliers(model: Net) -> Net:
     """The model with norms that make some channels much larger than others, in eval mode."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -74,6 +80,17 @@ def outliers(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+def weight(model: nn.Module, name: str) -> Tensor:
+    """The weight of the module of this name."""
+    return model.get_parameter(f"{name}.weight").detach()
+
+
+def norm1(model: nn.Module, x: Tensor) -> Tensor:
+    """What the first norm of a `Block` gives."""
+    made: Tensor = model.get_submodule("norm1")(x)
+    return made.detach()
+
+
 def data(count: int = 2) -> list[Tensor]:
     torch.manual_seed(3)
     return [torch.randn(4, 6, 8) for _ in range(count)]
@@ -81,8 +98,8 @@ def data(count: int = 2) -> list[Tensor]:
 
 def output_error(model: nn.Module, name: str, inputs: Tensor, entry: str) -> float:
     (layer,) = (each for each in discover(model, data()[0]) if each.name == name)
-    weight = uses_of(model, [layer])[name].weight.detach()
-    off = quantize(weight, as_formats(entry)[0], layer) - weight
+    own = uses_of(model, [layer])[name].weight.detach()
+    off = quantize(own, as_formats(entry)[0], layer) - own
     return float((inputs @ off.T).square().sum())
 
 
@@ -94,7 +111,7 @@ def test_the_scaled_network_computes_the_same_and_its_layers_round_better() -> N
     x = batches[0].flatten(0, 1)
     for entry in ("w3", "w4"):
         errors = [
-            sum(output_error(each.float(), name, each.norm1(x.float()).detach(), entry) for name in "qkv")
+            sum(output_error(each.float(), name, norm1(each, x.float()), entry) for name in "qkv")
             for each in (copy.deepcopy(model), copy.deepcopy(scaled))
         ]
         assert errors[1] < 0.9 * errors[0]
@@ -104,24 +121,27 @@ def test_layers_behind_one_norm_get_the_same_scales_and_others_none() -> None:
     torch.manual_seed(0)
     model = outliers(Block())
     scaled = scale_inputs(model, data(), "w3")
-    ratio = {name: getattr(scaled, name).weight / getattr(model, name).weight for name in "qkvo"}
+    ratio = {name: weight(scaled, name) / weight(model, name) for name in "qkvo"}
     for name in "qkv":
-        torch.testing.assert_close(ratio[name], (model.norm1.weight / scaled.norm1.weight).expand_as(ratio[name]))
+        torch.testing.assert_close(
+            ratio[name], (weight(model, "norm1") / weight(scaled, "norm1")).expand_as(ratio[name])
+        )
     assert float(ratio["q"].max()) > 1.1
-    assert torch.equal(model.o.weight, scaled.o.weight)
-    assert torch.equal(model.down.weight, scaled.down.weight)
-    assert not torch.equal(model.gate.weight, scaled.gate.weight)
-    torch.testing.assert_close((scaled.gate.weight / model.gate.weight)[0], (scaled.up.weight / model.up.weight)[0])
+    assert torch.equal(weight(model, "o"), weight(scaled, "o"))
+    assert torch.equal(weight(model, "down"), weight(scaled, "down"))
+    assert not torch.equal(weight(model, "gate"), weight(scaled, "gate"))
+    gate, up = (weight(scaled, name) / weight(model, name) for name in ("gate", "up"))
+    torch.testing.assert_close(gate[0], up[0])
 
 
 def test_the_scales_are_a_power_of_the_mean_magnitude_and_the_error_chooses_it() -> None:
     torch.manual_seed(0)
     model = outliers(Block())
-    sizes = torch.cat([model.norm1(each).detach() for each in data()]).abs().mean((0, 1))
+    sizes = torch.cat([norm1(model, each) for each in data()]).abs().mean((0, 1))
     half = scale_inputs(model, data(), "w3", exponents=[0.5])
     wanted = sizes.sqrt() / (sizes.sqrt().max() * sizes.sqrt().min()).sqrt()
-    torch.testing.assert_close(model.norm1.weight / half.norm1.weight, wanted)
-    assert torch.equal(scale_inputs(model, data(), "w3", exponents=[0.0]).q.weight, model.q.weight)
+    torch.testing.assert_close(weight(model, "norm1") / weight(half, "norm1"), wanted)
+    assert torch.equal(weight(scale_inputs(model, data(), "w3", exponents=[0.0]), "q"), weight(model, "q"))
 
 
 def test_any_rounder_may_judge() -> None:
@@ -145,7 +165,7 @@ def test_a_channel_that_is_always_zero_is_left_alone() -> None:
     with torch.no_grad():
         model.norm2.weight[3] = 0
     scaled = scale_inputs(model, data(), "w3")
-    assert torch.equal(scaled.up.weight[:, 3], model.up.weight[:, 3])
+    assert torch.equal(weight(scaled, "up")[:, 3], weight(model, "up")[:, 3])
     assert bool(torch.isfinite(scaled(data()[0])).all())
 
 

@@ -21,9 +21,9 @@ from mckp_quant.network.likelihood import Categorical
 from mckp_quant.rounding.inputs import InputRounding, has_tokens
 from mckp_quant.rounding.weights import quantize
 from mckp_quant.sensitivity import GaussNewton
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
 from mckp_quant.sensitivity.engine.taps import Taps
-from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import Task
 
 from ..dense import curvature

@@ -18,8 +18,8 @@ from mckp_quant.network.batches import as_batch
 from mckp_quant.network.discovery import discover
 from mckp_quant.network.likelihood import Categorical
 from mckp_quant.sensitivity import GaussNewton
+from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.engine.taps import Taps
-from mckp_quant.sensitivity.measuring import layer_weights
 from mckp_quant.sensitivity.task import LayerWeight, Task
 
 from ..tiny import conv_net, perceptron, transformer

@@ -14,7 +14,7 @@ import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
 from mckp_quant.sensitivity import GaussNewton
-from mckp_quant.sensitivity.measuring import layer_weights
+from mckp_quant.sensitivity.cache import layer_weights
 
 from ..dense import gauss_newton_matrix, gauss_newton_values, hessian_matrix
 from ..tiny import CLASSES, conv_net, perceptron, transformer

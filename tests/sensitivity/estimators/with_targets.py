@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
-from mckp_quant.sensitivity.measuring import layer_weights
+from mckp_quant.sensitivity.cache import layer_weights
 
 from ..dense import hessian_matrix, jacobian
 from ..tiny import CLASSES, conv_net, perceptron, transformer

@@ -3,158 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from ..errors import InvalidInput
-from ..network.batch import MASK
-from ..network.batches import as_batches, call, evaluating
-from ..network.weight_uses import EXPERTS, uses_in
-from .inputs import has_tokens
-from .patches import CONVOLUTIONS, LINEAR, TRANSPOSED, patch_rows
-from .rounder import InputStatistics
+from ...errors import InvalidInput
+from ...network.batches import as_batches, call, evaluating
+from ...network.weight_uses import EXPERTS, uses_in
+from ..inputs import has_tokens
+from ..rounder import InputStatistics
+from .watching import Watch, counted, mask_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..layers import Layer
-    from ..network.batch import Batch
-    from ..network.weight_uses import WeightUse
-    from .inputs import InputRounding
+    from ...layers import Layer
+    from ...network.weight_uses import WeightUse
+    from ..inputs import InputRounding
+    from .watching import Use
 
-EAGER = "eager"  # how transformers calls computing expert after expert
 MEMORY = 2_000_000_000  # bytes that the matrices of all layers of a wave may take together
-# With 0 the embedding suffers as from codes of one bit less, and with 1 the head from two thirds more error; from 0.1
-# to 0.3 a small language model with both had the least divergence, and its embedding no more than nearest's by 6 %.
+# An embedding that shares its weight with a head: its rows are given out as they are, so errors of the weight count
+# too. With 0 the embedding suffers as from codes of one bit less, and with 1 the head from two thirds more error; from
+# 0.1 to 0.3 a small language model had the least divergence. At three and four bits its embedding had no more than
+# nearest's by 6 %; at two bits the embedding alone is 28 % worse than nearest, and head and embedding together better.
 LOOKUPS = 0.3
 _FLOAT64 = 8  # bytes
 FLOAT_INPUT = ""  # the name under which the statistics of inputs that stay float are kept
-
-
-@dataclass(frozen=True, eq=False)
-class Use:
-    """One call in which a layer's weight is multiplied: the function, and all that it was given.
-
-    Attributes
-    ----------
-    layer
-        The layer's name.
-    group
-        Of experts: which one; 0 for others.
-    function
-        A key of `patches`.
-    inputs
-        What the weight is multiplied with.
-    weight
-        The weight, or that of the expert.
-    options
-        The arguments after weight and bias.
-    """
-
-    layer: str
-    group: int
-    function: Callable[..., Any]
-    inputs: Tensor
-    weight: Tensor
-    options: tuple[Any, ...]
-
-    def rows(self, inputs: Tensor | None = None) -> Iterator[Tensor]:
-        """The rows of its input, or of what is taken in its place: ``(groups, rows, n)`` each."""
-        return patch_rows(self.function, self.inputs if inputs is None else inputs, self.weight, *self.options)
-
-    def of(self, inputs: Tensor) -> Use:
-        """The same call with another input."""
-        return dataclasses.replace(self, inputs=inputs)
-
-
-class Watch(TorchFunctionMode):
-    """Calls `see` before every multiplication with a layer's weight, wherever in the network that is.
-
-    Weights are known by their place in memory, so modules with a forward of their own, tied weights and the experts of
-    a mixture are seen like any other.
-
-    Parameters
-    ----------
-    model
-        The network.
-    layers
-        The layers to watch.
-    see
-        What to call; what it does to the weight counts for the call.
-    """
-
-    def __init__(self, model: nn.Module, layers: Iterable[Layer], see: Callable[[Use], None]) -> None:
-        super().__init__()
-        self._see = see
-        self._implementations: list[tuple[Any, str]] = []
-        self._configurations = experts_configurations(model)
-        self._known: dict[tuple[int, tuple[int, ...]], tuple[str, int]] = {}
-        uses = uses_in(model)
-        for layer in layers:
-            for name in (layer.name, *layer.ties):
-                weight = uses[name].weight
-                if uses[name].kind != EXPERTS:
-                    self._known.setdefault((weight.data_ptr(), tuple(weight.shape)), (layer.name, 0))
-                    continue
-                for expert, own in enumerate(weight):
-                    self._known[own.data_ptr(), tuple(own.shape)] = (layer.name, expert)
-
-    def __enter__(self) -> Watch:
-        """Begin to watch; experts of Hugging Face's networks are computed one by one until the end."""
-        for config in self._configurations:
-            self._implementations.append((config, config._experts_implementation))
-            config._experts_implementation = EAGER
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        """End, with everything as it was."""
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        while self._implementations:
-            config, before = self._implementations.pop()
-            config._experts_implementation = before
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Look at the call, then make it."""
-        given = dict(kwargs or {})
-        if func is LINEAR or func in CONVOLUTIONS or func in TRANSPOSED:
-            inputs, weight, *rest = _arguments(func, args, given)
-            found = self._known.get((weight.data_ptr(), tuple(weight.shape)))
-            if found is not None:
-                with torch._C.DisableTorchFunction():
-                    self._see(Use(*found, func, inputs, weight, tuple(rest)))
-        return func(*args, **given)
-
-
-def experts_configurations(model: nn.Module) -> list[Any]:
-    """What says how Hugging Face's experts are computed: where they are grouped, no expert is multiplied alone."""
-    found: dict[int, Any] = {}
-    for module in model.modules():
-        config = getattr(module, "config", None)
-        if getattr(module, "num_experts", None) is not None and getattr(config, "_experts_implementation", None):
-            found[id(config)] = config
-    return list(found.values())
-
-
-_LINEAR_NAMES = ("input", "weight", "bias")
-_CONVOLUTION_NAMES = (*_LINEAR_NAMES, "stride", "padding", "dilation", "groups")
-_TRANSPOSED_NAMES = (*_LINEAR_NAMES, "stride", "padding", "output_padding", "groups", "dilation")
-_DEFAULTS = {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1}
-
-
-def _arguments(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """Input, weight, and what comes after the bias."""
-    names: tuple[str, ...] = _LINEAR_NAMES
-    if function is not LINEAR:
-        names = _TRANSPOSED_NAMES if function in TRANSPOSED else _CONVOLUTION_NAMES
-    given = {**_DEFAULTS, **dict(zip(names, args, strict=False)), **kwargs}
-    return [given[name] for name in names if name != "bias" and (name in given or name in {"input", "weight"})]
 
 
 class GramSums:
@@ -261,8 +137,8 @@ def gather_statistics(
         for batch in as_batches(batches, model):
             mask = mask_of(batch)
             call(model, batch)
-    looked_up = {layer.name for layer in layers if _is_looked_up(layer, uses)}
-    return {key: _for_lookups(each) if key[0] in looked_up else each for key, each in sums.statistics().items()}
+    by_name = {layer.name: layer for layer in layers}
+    return {key: for_lookups(each, by_name[key[0]], uses) for key, each in sums.statistics().items()}
 
 
 def statistics_in_waves(
@@ -324,24 +200,12 @@ def gram_bytes(
     return _FLOAT64 * ways * groups * layer.row**2
 
 
-def _is_looked_up(layer: Layer, uses: Mapping[str, WeightUse]) -> bool:
-    return any(isinstance(uses[name].module, nn.Embedding) for name in (layer.name, *layer.ties))
-
-
-def _for_lookups(statistics: InputStatistics) -> InputStatistics:
-    """Statistics of a head that count errors of its weight too, since an embedding gives its rows out as they are."""
-    gram = statistics.gram
+def for_lookups(statistics: InputStatistics, layer: Layer, uses: Mapping[str, WeightUse]) -> InputStatistics:
+    """Add `LOOKUPS` where an embedding gives the rows of a head's weight out as they are; the same for other layers."""
+    if not any(isinstance(uses[name].module, nn.Embedding) for name in (layer.name, *layer.ties)):
+        return statistics
+    gram, cross = statistics.gram, statistics.cross
     amount = LOOKUPS * gram.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
-    return InputStatistics(gram + torch.diag_embed(amount.expand(-1, gram.shape[1])), statistics.rows)
-
-
-def mask_of(batch: Batch) -> Tensor | None:
-    """Which positions of a batch are no padding, ``(size, tokens)``; None where nothing says so."""
-    return None if isinstance(batch.inputs, Tensor) else batch.inputs.get(MASK)
-
-
-def counted(use: Use, mask: Tensor | None) -> Use:
-    """The call without positions of padding, where its input has the mask's samples and tokens."""
-    if use.function is not LINEAR or mask is None or use.inputs.ndim != 3 or mask.shape != use.inputs.shape[:2]:
-        return use
-    return use.of(use.inputs[mask.to(use.inputs.device) != 0])
+    added = torch.diag_embed(amount.expand(-1, gram.shape[1]))
+    # What is looked up is to be the float weight, whatever the inputs of the head are.
+    return dataclasses.replace(statistics, gram=gram + added, cross=None if cross is None else cross + added)
