@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..inputs import InputRounding
     from .watching import Use
 
+_BLOCK = 192  # columns of a block of a Gram matrix
 MEMORY = 2_000_000_000  # bytes that the matrices of all layers of a wave may take together
 # An embedding that shares its weight with a head: its rows are given out as they are, so errors of the weight count
 # too. With 0 the embedding suffers as from codes of one bit less, and with 1 the head from two thirds more error; from
@@ -78,7 +79,7 @@ def _product(use: Use, inputs: Tensor | None) -> tuple[Tensor, int]:
     total: Tensor | None = None
     count = 0
     for rows in use.rows(inputs):
-        own = torch.bmm(rows.transpose(1, 2), rows).double()
+        own = _gram(rows)
         total = own if total is None else total.add_(own)
         count += rows.shape[1]
     assert total is not None  # there is a piece, be it empty
@@ -87,6 +88,18 @@ def _product(use: Use, inputs: Tensor | None) -> tuple[Tensor, int]:
             f"the input of layer {use.layer!r} holds nan or infinite numbers: check the network's inputs"
         )
     return total, count
+
+
+def _gram(rows: Tensor) -> Tensor:
+    """``X'X`` of ``(groups, rows, n)``, float64: block by block above the diagonal, and its mirror below."""
+    columns = rows.shape[2]
+    gram = rows.new_empty(rows.shape[0], columns, columns, dtype=torch.float64)
+    for begin in range(0, columns, _BLOCK):
+        end = min(begin + _BLOCK, columns)
+        own = torch.bmm(rows[:, :, begin:end].transpose(1, 2), rows[:, :, begin:])
+        gram[:, begin:end, begin:] = own
+        gram[:, end:, begin:end] = own[:, :, end - begin :].transpose(1, 2)
+    return gram
 
 
 def gather_statistics(

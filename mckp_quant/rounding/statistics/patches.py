@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 _CHUNK = 2**22  # numbers of patches that are made at a time
+# So many positions of a sample are taken, or a quarter of the weights of an output where that is more: neighbouring
+# patches say nearly the same, and what a sum over few samples lacks is samples.
+POSITIONS = 64
 
 # The functions in which a layer multiplies its weight, with the dimensions that its kernel has.
 LINEAR = F.linear
@@ -39,7 +43,8 @@ def patch_rows(function: Callable[..., Any], inputs: Tensor, weight: Tensor, *op
     Yields
     ------
     rows
-        ``(groups, rows, n)``, where ``n`` are the weights of one output in the order of `channel_rows`.
+        ``(groups, rows, n)``, of a convolution with many positions some of these (`POSITIONS`), drawn by their number;
+        where ``n`` are the weights of one output in the order of `channel_rows`.
     """
     if function is LINEAR:
         yield inputs.reshape(1, -1, inputs.shape[-1])
@@ -80,7 +85,7 @@ def _patches(
     for count in kernel:
         size *= count
     per_sample = inputs[0].numel() * size if len(inputs) else 1
-    for piece in torch.split(inputs, max(1, _CHUNK // max(1, per_sample))):
+    for at, piece in enumerate(torch.split(inputs, max(1, _CHUNK // max(1, per_sample)))):
         windows = F.pad(piece, [amount for pair in reversed(sides) for amount in pair])
         for axis in range(spatial):
             span = dilations[axis] * (kernel[axis] - 1) + 1
@@ -89,7 +94,24 @@ def _patches(
         grouped = windows.unflatten(1, (groups, -1))
         order = [1, 0, *range(3, 3 + spatial), 2, *range(3 + spatial, 3 + 2 * spatial)]
         moved = grouped.permute(order)
-        yield moved.reshape(groups, -1, grouped.shape[2] * size)
+        row = grouped.shape[2] * size
+        yield _some(moved, spatial, max(POSITIONS, row // 4), at).reshape(groups, -1, row)
+
+
+def _some(windows: Tensor, spatial: int, most: int, seed: int) -> Tensor:
+    """Of ``(groups, samples, *positions, ...)`` all positions, or `most`; the same ones in every call of a shape."""
+    positions = windows.shape[2 : 2 + spatial]
+    count = math.prod(positions)
+    if count <= most:
+        return windows
+    picked = torch.randperm(count, generator=torch.Generator().manual_seed(count + seed))[:most].sort().values
+    places: tuple[Tensor, ...] = ()
+    for size in reversed(positions):
+        places = ((picked % size).to(windows.device), *places)
+        picked = picked // size
+    everywhere = slice(None)
+    index: tuple[slice | Tensor, ...] = (everywhere, everywhere, *places)
+    return windows[index]
 
 
 def _batched(inputs: Tensor, spatial: int) -> Tensor:
