@@ -122,7 +122,7 @@ def test_wrong_input_is_exit_code_2(here: Path, capsys: pytest.CaptureFixture[st
     assert "unknown rule 'wurst'" in capsys.readouterr().err
     refine = ["refine", "table.json", "--budget", "weight_bytes=50%", "--model", "net.py:model", "-o", "x.json"]
     assert main([*refine, "--data", "data.npz", "--held-back", "2"]) == 2
-    assert "held_back is 2.0" in capsys.readouterr().err
+    assert "--held-back is 2.0" in capsys.readouterr().err
     assert not (here / "x.json").exists()
     assert main(["stability", "table.json", "--budget", "weight_bytes=1"]) == 1
 

@@ -98,7 +98,7 @@ def test_the_same_command_goes_on_and_another_bank_is_replaced_only_by_force(
         (["--target", "torchoa"], "unknown target 'torchoa': did you mean 'torchao'?"),
         (["--layers", "firts"], "there is no layer 'firts'"),
         (["--formats", "a8"], "none of the formats stores weights"),
-        (["--max-batches", "0"], "max_batches is 0"),
+        (["--max-batches", "0"], "--max-batches is 0"),
         (["-o", "net.py"], "is no folder"),
     ],
 )

@@ -15,7 +15,7 @@ from mckp_quant.network.batches import as_batches
 from mckp_quant.network.weight_uses import uses_in
 from mckp_quant.rounding.inputs import InputRounding
 from mckp_quant.rounding.rows import from_channel_rows
-from mckp_quant.rounding.statistics import FLOAT_INPUT, Use, gather_statistics, gathering, statistics_in_waves
+from mckp_quant.rounding.statistics import FLOAT_INPUT, Use, gather_statistics, gathering, patches, statistics_in_waves
 
 from .networks import NAMES, draw, layer_of
 
@@ -43,7 +43,8 @@ def rows_by_basis(module: nn.Module, weight: nn.Parameter, layer: Any, inputs: T
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_sums_are_those_of_the_rows_that_the_layer_multiplies(name: str) -> None:
+def test_sums_are_those_of_the_rows_that_the_layer_multiplies(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patches, "POSITIONS", 10**6)  # all of them
     model, batch, layer = layer_of(name)
     module = model.get_submodule("0")
     groups = getattr(module, "groups", 1)

@@ -68,7 +68,7 @@ def test_files_of_another_network_or_damaged_ones_are_refused(tmp_path: Path) ->
         Finished.load(tmp_path, model)
     finished(model, data).save(tmp_path)
     (tmp_path / "finished.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(mq.InvalidInput, match=r"finished\.safetensors' has an entry that cannot be read"):
+    with pytest.raises(mq.InvalidInput, match=r"finished\.safetensors' cannot be read"):
         Finished.load(tmp_path, model)
     with pytest.raises(mq.InvalidInput, match="finished"):
         Finished.load(tmp_path / "nowhere", model)
