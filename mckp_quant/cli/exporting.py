@@ -95,7 +95,7 @@ def export(
             output=folder,
             batches=batches,
             bank=None if bank is None else _bank(bank),
-            finished=None if finished is None else finished_from(finished, network),
+            finished=None if finished is None or network is None else finished_from(finished, network),
             other_rounder=other_rounder,
         )
         write_document(folder / REPORT, KIND, VERSION, {MADE_FROM: inputs.digest, **report.document()})

@@ -32,11 +32,11 @@ RAN = {"torchao": "digits", "onnxruntime": "digits", "compressed_tensors": "mixe
 
 @functools.cache
 def finished(name: str) -> tuple[FinishedNetwork, nn.Module, Sequence[object]]:
-    """A network after the last pass for a policy of two formats, the float one, and the batches."""
+    """A network after the last pass for a policy, the float one, and the batches."""
     batches: Sequence[object]
     if name == "digits":
-        model, batches = digits().model, demo.calibration()[:2]
-        formats = {layer.name: "w8" if at % 2 else "w4" for at, layer in enumerate(digits().layers)}
+        model, batches = digits().model, demo.calibration()[:4]
+        formats = {layer.name: "w4" for layer in digits().layers}
     else:
         model, batches = mixed().model, torch.randn(48, 64, generator=torch.Generator().manual_seed(0)).split(12)
         formats = {"fc": "w4g32", "fc1": "w8g32", "inner.fc": "w4g32"}
@@ -46,7 +46,7 @@ def finished(name: str) -> tuple[FinishedNetwork, nn.Module, Sequence[object]]:
 
 
 @pytest.mark.parametrize("target", RAN)
-def test_codes_that_are_read_back_are_those_of_the_last_pass(
+def test_codes_and_outputs_are_those_of_the_last_pass(
     target: str, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:
     needs(target)
@@ -63,19 +63,9 @@ def test_codes_that_are_read_back_are_those_of_the_last_pass(
         assert isinstance(own, EncodedWeight)
         assert torch.equal(codes.elements.double(), own.elements.double())
         assert torch.equal(codes.scales.double(), own.scales.double())
-
-
-def test_onnxruntime_gives_the_outputs_of_the_finished_network_on_held_out_images(
-    tmp_path: Path, needs: Callable[[str], None]
-) -> None:
-    needs("onnxruntime")
-    done, model, batches = finished("digits")
-    images = torch.cat([images for images, _ in demo.held_out()])
-    export(done.policy, "onnxruntime", model=model, output=tmp_path / "made", batches=batches, finished=done)
-    same_outputs(done.model, tmp_path / "made", images)
-    with torch.no_grad():
-        codes_alone = mq.apply(model, done.policy, bank=done.bank)(images)
-        assert float((done.model(images) - codes_alone).abs().max()) > 1e-3  # norms are in the artefact, too
+    if target == "onnxruntime":
+        images = torch.cat([images for images, _ in demo.held_out()])
+        same_outputs(done.model, tmp_path / "made", images)
 
 
 def test_plain_json_says_that_its_reader_rounds_by_itself(tmp_path: Path) -> None:

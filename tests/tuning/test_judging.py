@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 import mckp_quant as mq
 from mckp_quant.tuning import Finished, finish, validate_finished
 
 from .networks import Residual
+
+if TYPE_CHECKING:
+    import torch
 
 
 @functools.cache
