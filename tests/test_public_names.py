@@ -53,7 +53,7 @@ solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greed
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations
     read_costs read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
-tuning: Decided FineTuned Finished Matched finetune finish match_features
+tuning: Decided FineTuned Finished Matched finetune finish match_features validate_finished
 """
 OLD = {  # names that went away: what their error says
     "Structure": "mckp_quant.Constraints",

@@ -11,23 +11,29 @@ from ..common.files import write_text
 from ..common.packages import require
 from ..common.run_options import RunOptions
 from ..policy.policy import Policy
-from ..report.measured import EqualBytes, equal_bytes_report, sensitivity_report
+from ..report.measured import sensitivity_report
+from ..report.rivals import EqualBytes, Pair, equal_bytes_report
 from ..report.text import BLANK, as_text
 from ..tables.table import KIND, VERSION
 from .console import progress
 from .options import MADE_FROM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.console import RenderableType
+    from torch import nn
 
+    from ..evaluation.validation import Row
+    from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
 
 TABLE = "table.json"
 FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
 LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
+FINISHED = "w3"  # the level whose networks also get the last pass, which takes longer than all the rest
+ROUNDER = "gptq"
 
 
 def demonstrate(folder: Path, seed: int, made_from: str) -> tuple[dict[str, Any], list[Path], RenderableType]:
@@ -53,34 +59,69 @@ def demonstrate(folder: Path, seed: int, made_from: str) -> tuple[dict[str, Any]
     """
     require("torch", "demo", without="solve and compare work on a table without it")
     with _one_thread():
-        table, levels = _results(seed)
-    parts: Sequence[RenderableType] = (sensitivity_report(table), equal_bytes_report(levels))
-    written = [folder / TABLE, *(folder / f"policy-{level.name}-bytes.json" for level in levels)]
-    write_document(written[0], KIND, VERSION, {MADE_FROM: made_from, **table.document()})
-    for level, path in zip(levels, written[1:], strict=True):
-        level.mixed.save(path)
+        tables, levels = _results(seed)
+    shown = equal_bytes_report(levels)
+    written = []
+    for table, name in zip(tables, (TABLE, f"table-{ROUNDER}.json"), strict=True):
+        written.append(folder / name)
+        write_document(written[-1], KIND, VERSION, {MADE_FROM: made_from, **table.document()})
+    for level in levels:
+        for policy, name in ((level.nearest.mixed, ""), (level.rounded.mixed, f"-{ROUNDER}")):
+            written.append(folder / f"policy-{level.name}-bytes{name}.json")
+            policy.save(written[-1])
     written.append(folder / "report.txt")
-    write_text(written[-1], as_text(parts[0], BLANK, parts[1]))
-    document = {"schema": f"{PREFIX}/demo/1", "seed": seed, "levels": [level.document() for level in levels]}
-    return document, written, parts[1]
+    write_text(written[-1], as_text(*(part for table in tables for part in (sensitivity_report(table), BLANK)), shown))
+    document = {"schema": f"{PREFIX}/demo/2", "seed": seed, "levels": [level.document() for level in levels]}
+    return document, written, shown
 
 
-def _results(seed: int) -> tuple[SensitivityTable, list[EqualBytes]]:
+def _results(seed: int) -> tuple[tuple[SensitivityTable, SensitivityTable], list[EqualBytes]]:
+    """The tables of weights rounded to nearest and by the rounder, and what they give at each level of bytes."""
     from .. import demo
-    from ..evaluation.validation import validate
+    from ..rounding.banking import round_weights
     from ..sensitivity.measuring import measure
 
-    network, held_out = demo.model(), demo.held_out()
+    network, data = demo.model(), demo.calibration()
     with progress("measuring the demo network") as report:
-        table = measure(network, demo.calibration(), formats=FORMATS, run=RunOptions(seed=seed, progress=report))
+        nearest = measure(network, data, formats=FORMATS, run=RunOptions(seed=seed, progress=report))
+    with progress("rounding it, and measuring that") as report:
+        # Not on the same batches: a table of weights that were fitted to its own batches predicts too little.
+        bank = round_weights(network, data[::2], FORMATS, rounder=ROUNDER)
+        rounded = measure(network, data[1::2], formats=FORMATS, bank=bank, run=RunOptions(seed=seed, progress=report))
     levels = []
-    with progress("solving and validating") as report:
+    with progress("solving, finishing and validating") as report:
         for done, name in enumerate(LEVELS):
             report(done, len(LEVELS))
-            uniform = Policy.uniform(table, name)
-            mixed = allocate(table, {"weight_bytes": uniform.costs["weight_bytes"]}, seed=seed).policy
-            levels.append(EqualBytes(uniform, mixed, validate(network, mixed, held_out, against=[uniform])))
-    return table, levels
+            first, second = (
+                _compared(network, table, name, own, seed) for table, own in ((nearest, None), (rounded, bank))
+            )
+            last = _finished(network, second, bank, seed) if name == FINISHED else None
+            levels.append(EqualBytes(first, second, last))
+    return (nearest, rounded), levels
+
+
+def _compared(network: nn.Module, table: SensitivityTable, name: str, bank: WeightBank | None, seed: int) -> Pair:
+    """A uniform policy and the best one within its bytes, run on the held-out images."""
+    from .. import demo
+    from ..evaluation.validation import validate
+
+    uniform = Policy.uniform(table, name)
+    mixed = allocate(table, {"weight_bytes": uniform.costs["weight_bytes"]}, seed=seed).policy
+    return Pair(uniform, mixed, validate(network, mixed, demo.held_out(), against=[uniform], bank=bank))
+
+
+def _finished(network: nn.Module, pair: Pair, bank: WeightBank, seed: int) -> tuple[Row, Row]:
+    """Both policies of a pair after the last pass, run on the held-out images."""
+    from .. import demo
+    from ..tuning.finishing import finish
+    from ..tuning.judging import validate_finished
+
+    made = [
+        finish(network, policy, demo.calibration(), bank=bank, run=RunOptions(seed=seed))
+        for policy in (pair.uniform, pair.mixed)
+    ]
+    uniform, mixed = (validate_finished(network, each, demo.held_out(), bank=bank).policy for each in made)
+    return uniform, mixed
 
 
 @contextmanager

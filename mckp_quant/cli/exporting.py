@@ -27,6 +27,7 @@ from .option_groups import Inputs, Only, with_groups
 from .options import (
     MADE_FROM,
     BatchSizeOption,
+    FinishedOption,
     FolderOption,
     ForceOption,
     JsonOption,
@@ -36,6 +37,7 @@ from .options import (
     SecondsOption,
     check_output,
     check_replaced,
+    finished_from,
     table_from,
 )
 
@@ -71,6 +73,7 @@ def export(
     bank: Annotated[
         Path | None, typer.Option("--bank", metavar="FOLDER", help="The rounded weights, such as 'round' makes.")
     ] = None,
+    finished: FinishedOption = None,
     other_rounder: OtherRounderOption = False,
     batch_size: BatchSizeOption = 32,
     force: ForceOption = False,
@@ -78,6 +81,7 @@ def export(
 ) -> None:
     """Write a policy and its weights in the form of a toolchain, and read them back; exit code 1 if they differ."""
     chosen = Policy.load(policy)
+    _check_weights(model, bank, finished)
     check_output(output / "export.json")
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)
@@ -91,6 +95,7 @@ def export(
             output=folder,
             batches=batches,
             bank=None if bank is None else _bank(bank),
+            finished=None if finished is None or network is None else finished_from(finished, network),
             other_rounder=other_rounder,
         )
         write_document(folder / REPORT, KIND, VERSION, {MADE_FROM: inputs.digest, **report.document()})
@@ -150,6 +155,24 @@ def _target(to: str, architecture: str | None) -> Any:
     from ..export import Gguf
 
     return Gguf(architecture)
+
+
+def _check_weights(model: str | None, bank: Path | None, finished: Path | None) -> None:
+    """Refuse what does not go with a finished network, before anything is loaded."""
+    if finished is None:
+        return
+    if bank is not None:
+        raise InvalidInput(
+            f"--finished {str(finished)!r} and --bank {str(bank)!r} are both given: a finished network has codes of "
+            "its own, give one"
+        )
+    if model is None:
+        raise InvalidInput(f"--finished {str(finished)!r} holds what finish changed: name the float network, --model")
+    if model.endswith(".gguf"):
+        raise InvalidInput(
+            f"--model {model!r} is a file, in which norms and biases have a form of their own: name the float network "
+            "as a function or a checkpoint"
+        )
 
 
 def _bank(folder: Path) -> Any:

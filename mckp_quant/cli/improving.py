@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -115,12 +117,27 @@ def refine(
         show(policy_report(found.policy), refinement_report(found))
 
 
+@dataclass(frozen=True)
+class FinishBankOptions(BankOptions):
+    """The bank that a network is finished from."""
+
+    bank: Annotated[
+        Path | None,
+        typer.Option(
+            "--bank",
+            metavar="FOLDER",
+            help="The weights that the table was measured with, as round wrote them; by default they are rounded here.",
+        ),
+    ] = None
+
+
 @with_groups
 def finish(
     source: NamedFirst,
     policy: PolicyArgument,
     output: FolderOption,
     outputs: OutputsOptions,
+    bank: FinishBankOptions,
     running: Annotated[RunningOptions, Only(("seed", "max_batches"))],
     inputs: Inputs,
     rounder: Annotated[str, typer.Option(help="What rounds the weights, such as gptq; auto takes the best.")] = "auto",
@@ -138,6 +155,7 @@ def finish(
     check_replaced(result, inputs, force=force)
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
+    weights = bank.read()
     from ..tuning.finishing import finish as finish_policy
 
     with progress("finishing") as report:
@@ -145,7 +163,9 @@ def finish(
             network,
             chosen,
             batches,
+            bank=weights.bank,
             rounder=rounder,
+            other_rounder=weights.other_rounder,
             held_back=held_back,
             steps=steps,
             outputs=outputs.read(),

@@ -25,6 +25,7 @@ from .option_groups import Inputs, Only, with_groups
 from .options import (
     DEMO_FOLDER,
     BankOptions,
+    FinishedOption,
     FolderOption,
     ForceOption,
     JsonOption,
@@ -36,6 +37,7 @@ from .options import (
     SeedOption,
     check_output,
     check_replaced,
+    finished_from,
     names,
     table_from,
 )
@@ -43,8 +45,10 @@ from .options import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..evaluation.validation import Validation
     from ..formats.format import Format
     from ..rounding.bank import WeightBank
+    from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
 
 ActivationRangeOption = Annotated[
@@ -238,28 +242,23 @@ def validate(
     bank: BankOptions,
     running: Annotated[RunningOptions, Only(("max_batches",))],
     table: MaybeTableOption = None,
+    finished: FinishedOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
     chosen = Policy.load(policy)
+    if finished is not None and table is not None:
+        raise InvalidInput("--finished and --table are both given: the policy has its prediction, leave the table away")
     measured = None if table is None else table_from(table, None)
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
     weights = bank.read()
-    against = None if measured is None or weights.bank is not None else _uniform(measured)
-
-    from ..evaluation.validation import validate as validate_policy
 
     with progress("validating"):
-        validation = validate_policy(
-            network,
-            chosen,
-            batches,
-            outputs=outputs.read(),
-            against=against,
-            table=measured,
-            bank=weights.bank,
-            other_rounder=weights.other_rounder,
+        validation = (
+            _validated(network, chosen, batches, measured, weights, outputs)
+            if finished is None
+            else _finished_validated(network, chosen, batches, finished, weights, outputs)
         )
     if json:
         show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
@@ -269,6 +268,46 @@ def validate(
         show(validation_report(validation))
     if validation.holds is False:
         raise typer.Exit(1)
+
+
+def _validated(
+    network: nn.Module,
+    policy: Policy,
+    batches: list[object],
+    table: SensitivityTable | None,
+    weights: Weights,
+    outputs: OutputsOptions,
+) -> Validation:
+    from ..evaluation.validation import validate as validate_policy
+
+    return validate_policy(
+        network,
+        policy,
+        batches,
+        outputs=outputs.read(),
+        against=None if table is None or weights.bank is not None else _uniform(table),
+        table=table,
+        bank=weights.bank,
+        other_rounder=weights.other_rounder,
+    )
+
+
+def _finished_validated(
+    network: nn.Module,
+    policy: Policy,
+    batches: list[object],
+    folder: Path,
+    weights: Weights,
+    outputs: OutputsOptions,
+) -> Validation:
+    from ..tuning.judging import validate_finished
+
+    made = finished_from(folder, network)
+    if made.policy != policy:
+        raise InvalidInput(f"--finished {str(folder)!r} was made for another policy: give that one, or finish this one")
+    return validate_finished(
+        network, made, batches, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
+    )
 
 
 @with_groups

@@ -20,10 +20,13 @@ from .console import note
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import nn
+
     from ..common.run_options import Progress
     from ..network.outputs import Outputs
     from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
+    from ..tuning.finished import Finished
     from .option_groups import Inputs
 
 RUNNING = "How it is run"
@@ -58,6 +61,10 @@ MaybeTableOption = Annotated[
         metavar="TABLE",
         help="The table that predicts; its uniform policies run too, with --bank the best uniform one of the bank.",
     ),
+]
+FinishedOption = Annotated[
+    Path | None,
+    typer.Option("--finished", metavar="FOLDER", help="The finished network of this policy, as finish wrote it."),
 ]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Samples in a batch, for an .npz.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, for programs.")]
@@ -262,6 +269,13 @@ def names(text: str) -> list[str]:
 def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
     """Read the table, doing about odd cells what ``--on`` says."""
     return read_table(path, handling=Handling.of(pairs("--on", answers))).table
+
+
+def finished_from(folder: Path, network: nn.Module) -> Finished:
+    """What finish wrote into a folder; raises InvalidInput where it is damaged or another network's."""
+    from ..tuning.finished import Finished
+
+    return Finished.load(folder, network)
 
 
 def check_output(path: Path) -> None:

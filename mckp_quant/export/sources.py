@@ -193,6 +193,6 @@ def check_places(target: str, job: Job) -> None:
     if job.gained and hasattr(job.model, "save_pretrained"):
         raise InvalidInput(
             f"{target}: the finished network has {', '.join(job.gained)}, which {type(job.model).__name__} does not "
-            "have when it is built from its configuration: make it with finish(..., biases=False), which matches norms "
-            "only"
+            "have when it is built from its configuration: export its codes alone, with "
+            "bank=finished.bank and the float network"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .decided import Decided
 from .finished import Finished
 from .finishing import finish
+from .judging import validate_finished
 from .matching import Matched, match_features
 from .training import FineTuned, finetune
 
@@ -19,4 +20,5 @@ __all__ = [
     "finetune",
     "finish",
     "match_features",
+    "validate_finished",
 ]

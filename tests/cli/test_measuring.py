@@ -168,19 +168,29 @@ def test_demo_beats_uniform_precision_and_writes_what_it_says(here: Path, capsys
     assert main(["demo", "--output", "demo", "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    table = SensitivityTable.load("demo/table.json")
     for level in document["levels"]:
-        _, uniform, mixed = level["validation"]["rows"]
-        policy = Policy.load(f"demo/policy-{uniform['name'].split()[1]}-bytes.json")
-        assert mixed["weight_bytes"] == policy.costs["weight_bytes"] <= uniform["weight_bytes"] == level["weight_bytes"]
-        assert mixed["kl"] < uniform["kl"]
-        assert policy.predicted <= level["uniform"]["predicted"]
-        assert policy.bound <= policy.predicted
-        assert policy.status == "proved optimal"
-        assert policy.table == table.digest
+        for pair, end in (("nearest", ""), ("rounded", "-gptq")):
+            table = SensitivityTable.load(f"demo/table{end}.json")
+            _, uniform, mixed = level[pair]["validation"]["rows"]
+            policy = Policy.load(f"demo/policy-{uniform['name'].split()[1]}-bytes{end}.json")
+            bytes_ = level["weight_bytes"]
+            assert mixed["weight_bytes"] == policy.costs["weight_bytes"] <= uniform["weight_bytes"] == bytes_
+            assert mixed["kl"] < uniform["kl"]
+            assert policy.predicted <= level[pair]["uniform"]["predicted"]
+            assert policy.bound <= policy.predicted
+            assert policy.status == "proved optimal"
+            assert (policy.table, policy.rounder) == (table.digest, table.rounder)
+        nearest, rounded = (level[pair]["validation"]["rows"] for pair in ("nearest", "rounded"))
+        assert rounded[1]["kl"] < nearest[1]["kl"]
+        assert rounded[2]["kl"] < nearest[2]["kl"]
+    (finished,) = [level for level in document["levels"] if level["finished"]]
+    before = finished["rounded"]["validation"]["rows"]
+    assert finished["finished"]["mixed"]["kl"] < min(finished["finished"]["uniform"]["kl"], before[2]["kl"])
     report = (here / "demo" / "report.txt").read_text()
     assert "uniform against mixed precision at equal bytes" in report
     assert "by gauss_newton on 400 samples" in report
+    assert "weights rounded by gptq(" in report
+    assert "here allocation adds nothing to uniform with the same rounder that 400 samples can show" in report
     written = sorted(path.relative_to(here) for path in (here / "demo").iterdir())
     assert sorted(captured.err.split("wrote ")[1:]) == [f"{path}\n" for path in written]
 

@@ -211,9 +211,7 @@ def test_biases_without_a_place_are_refused(tmp_path: Path, needs: Callable[[str
     gains = "model.layers.0.mlp.down_proj"
     policy = Policy((gains,), (Format.named("w4g32"),))
     done = finished(network, policy, bank_of(network, policy, "nearest"), gains=gains)
-    words = (
-        rf"finished network has {gains}.bias, which LlamaForCausalLM does not have .* finish\(\.\.\., biases=False\)"
-    )
+    words = rf"finished network has {gains}.bias, which LlamaForCausalLM does not have .* with bank=finished\.bank"
     for target in ("hf", "hf_torchao", "compressed_tensors", "torchao"):
         needs(target)
         with pytest.raises(InvalidInput, match=words):

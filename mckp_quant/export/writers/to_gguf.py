@@ -89,7 +89,8 @@ class Gguf:
         if self.architecture is not None and job.gained:
             raise InvalidInput(
                 f"gguf: the finished network has {', '.join(job.gained)}, which llama.cpp's architecture "
-                f"{self.architecture!r} need not load: make it with finish(..., biases=False), which matches norms only"
+                f"{self.architecture!r} need not load: export its codes alone, with "
+                "bank=finished.bank and the float network"
             )
         places = self._places(job)
         for layer, place in places.items():
