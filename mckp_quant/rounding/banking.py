@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ..common.amounts import bytes_of
 from ..common.run_options import RunOptions
@@ -207,8 +207,8 @@ def described(rounder: Rounder) -> str:
     return f"{rounder.name}({options})" if options else rounder.name
 
 
-def _option(value: Any) -> str:
-    return described(value) if hasattr(value, "encode") else repr(value)
+def _option(value: object) -> str:
+    return described(cast("Rounder", value)) if dataclasses.is_dataclass(value) else repr(value)
 
 
 def _chosen(model: nn.Module, batch: Batch, names: Iterable[str] | None) -> tuple[Layer, ...]:
