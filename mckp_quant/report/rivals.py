@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from ..evaluation.verdict import ERRORS
 from .text import BLANK, number, percent, table_of, with_error
 
 if TYPE_CHECKING:
@@ -158,5 +157,7 @@ def _gain(uniform: Row, mixed: Row) -> str:
 
 def _better(uniform: Row, mixed: Row) -> bool:
     """Whether mixed precision is better beyond its error."""
+    from ..evaluation.verdict import ERRORS
+
     difference, error = uniform.measured.kl_difference(mixed.measured)
     return difference > ERRORS * error

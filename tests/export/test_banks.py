@@ -97,9 +97,10 @@ def content(path: Path) -> Any:
     """The bytes of a file; of safetensors, whose metadata have no order, those of everything in it."""
     if path.suffix != ".safetensors":
         return path.read_bytes()
-    with __import__("safetensors").safe_open(path, framework="np") as file:
-        arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        return dict(file.metadata()), {name: (each.dtype, each.tobytes()) for name, each in arrays.items()}
+    with __import__("safetensors").safe_open(path, framework="pt") as file:  # NumPy has no eight-bit floats
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        content = {name: each.flatten().view(torch.uint8).tolist() for name, each in tensors.items()}
+        return dict(file.metadata()), content
 
 
 def graph_outputs(folder: Path, images: Tensor) -> np.ndarray[Any, Any]:
