@@ -15,9 +15,9 @@ import mckp_quant
 TABLE = """
 mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
     Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request RunOptions
-    SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply build
-    calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure measure_interactions
-    plan read_table refine round_weights validate write_table
+    SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
+    build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
+    measure_interactions plan read_table refine round_weights validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs

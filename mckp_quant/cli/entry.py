@@ -18,9 +18,10 @@ from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note, warning_once
+from .demonstration import demo
 from .exporting import audit, export
 from .improving import finish, refine, stability
-from .measuring import demo, measure, round, validate
+from .measuring import measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
 
