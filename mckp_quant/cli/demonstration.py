@@ -15,8 +15,18 @@ from ..report.measured import sensitivity_report
 from ..report.rivals import EqualBytes, Pair, equal_bytes_report
 from ..report.text import BLANK, as_text
 from ..tables.table import KIND, VERSION
-from .console import progress
-from .options import MADE_FROM
+from .console import note, progress, show, show_json
+from .option_groups import Inputs, with_groups
+from .options import (
+    DEMO_FOLDER,
+    MADE_FROM,
+    FolderOption,
+    ForceOption,
+    JsonOption,
+    SeedOption,
+    check_output,
+    check_replaced,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +44,27 @@ FORMATS = "w1,w2,w3,w4,w5,w6,w7,w8"
 LEVELS = ("w2", "w3", "w4", "w5")  # at the bytes of these uniform policies mixed precision is solved
 FINISHED = "w3"  # the level whose networks also get the last pass, which takes longer than all the rest
 ROUNDER = "gptq"
+
+
+@with_groups
+def demo(
+    inputs: Inputs,
+    output: FolderOption = DEMO_FOLDER,
+    seed: SeedOption = 0,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Do all of it with a network that comes along: measure, solve at several budgets, validate on real images."""
+    check_output(output / "report.txt")
+    if output != DEMO_FOLDER:  # which is the demo's own
+        check_replaced(output / TABLE, inputs, force=force)
+    document, written, report = demonstrate(output, seed, inputs.digest)
+    if json:
+        show_json(document)
+    else:
+        show(report)
+    for path in written:
+        note(f"wrote {path}")
 
 
 def demonstrate(folder: Path, seed: int, made_from: str) -> tuple[dict[str, Any], list[Path], RenderableType]:

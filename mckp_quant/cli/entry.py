@@ -17,10 +17,11 @@ from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import InvalidProblem, NoSolution, SolverFailure
-from .console import note
+from .console import note, warning_once
+from .demonstration import demo
 from .exporting import audit, export
 from .improving import finish, refine, stability
-from .measuring import demo, measure, round, validate
+from .measuring import measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
 
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 where it is done, 1 where there is no solution or a check failed, 2 where the user's input is wrong, 130 where
         Ctrl-C interrupted it, 143 where SIGTERM did.
     """
-    with _terminating_as_interrupted() as terminated:
+    with _terminating_as_interrupted() as terminated, warning_once():
         code = _run(arguments)
     return TERMINATED if terminated else code
 

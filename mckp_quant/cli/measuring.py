@@ -1,4 +1,4 @@
-"""The commands that run the network, with torch: round, measure, validate and demo; they import it when called."""
+"""The commands that run the network, with torch: round, measure and validate; they import it when called."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from .console import note, progress, show, show_json
 from .networks import NamedFirst, Source
 from .option_groups import Inputs, Only, with_groups
 from .options import (
-    DEMO_FOLDER,
     BankOptions,
     FinishedOption,
     FolderOption,
@@ -34,9 +33,7 @@ from .options import (
     OutputsOptions,
     PolicyArgument,
     RunningOptions,
-    SeedOption,
     check_output,
-    check_replaced,
     finished_from,
     names,
     table_from,
@@ -75,7 +72,7 @@ def round(  # the command's name; the function of Python has no use here
     source: NamedFirst,
     running: Annotated[RunningOptions, Only(("memory_limit", "max_batches"))],
     output: FolderOption,
-    formats: Annotated[str, typer.Option(help="The formats to round to.")] = "w2,w3,w4,w5,w6,w8",
+    formats: Annotated[str, typer.Option(help="The formats to round to; auto for some 36.")] = "w2,w3,w4,w5,w6,w8",
     rounder: Annotated[
         str, typer.Option(help="gptq, nearest, ...; auto is gptq where a layer's inputs are seen.")
     ] = "auto",
@@ -93,7 +90,7 @@ def round(  # the command's name; the function of Python has no use here
     """
     check_output(output / "bank.json")
     running.run()  # refuses what cannot be used, before the network is loaded
-    wanted = as_formats(formats)
+    wanted = formats if formats == AUTO else as_formats(formats)
     network = source.network()
     batches = source.batches(network)
 
@@ -308,29 +305,6 @@ def _finished_validated(
     return validate_finished(
         network, made, batches, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
     )
-
-
-@with_groups
-def demo(
-    inputs: Inputs,
-    output: FolderOption = DEMO_FOLDER,
-    seed: SeedOption = 0,
-    force: ForceOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Do all of it with a network that comes along: measure, solve at several budgets, validate on real images."""
-    from .demonstration import TABLE, demonstrate
-
-    check_output(output / "report.txt")
-    if output != DEMO_FOLDER:  # which is the demo's own
-        check_replaced(output / TABLE, inputs, force=force)
-    document, written, report = demonstrate(output, seed, inputs.digest)
-    if json:
-        show_json(document)
-    else:
-        show(report)
-    for path in written:
-        note(f"wrote {path}")
 
 
 def _uniform(table: SensitivityTable) -> list[Policy]:

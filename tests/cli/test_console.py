@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from rich.text import Text
 
 from mckp_quant.cli import console
+from mckp_quant.cli.console import warning_once
 
 
 class Terminal(io.StringIO):
@@ -96,3 +98,14 @@ def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.Mon
         ' "loss": null',
         "}",
     ]
+
+
+def test_a_warning_is_printed_once_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    last = logging.lastResort
+    assert last is not None
+    for _ in range(2):
+        with warning_once():
+            for layer in ("a", "b", "a"):
+                last.handle(logging.makeLogRecord({"msg": "layer %r", "args": (layer,), "levelno": logging.WARNING}))
+    assert capsys.readouterr().err == "layer 'a'\nlayer 'b'\n" * 2
+    assert not last.filters

@@ -61,6 +61,12 @@ def test_round_writes_a_bank_and_says_what_is_in_it(here: Path, capsys: pytest.C
     assert (bank.samples, bank.as_nearest, bank.target) == (32, ("table",), "")
 
 
+def test_auto_rounds_to_the_menu_of_the_target(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--formats", "auto", "--target", "onnxruntime", "--layers", "last", "--rounder", "nearest"]
+    assert main([*COMMAND, *chosen]) == 0
+    assert [entry.name for entry in WeightBank.load("bank").formats] == ["w4", "w8"]
+
+
 def test_json_of_round_is_the_document_with_what_it_took(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rounder", "nearest", "--target", "torchao", "--layers", "first,last", "--json"]
     assert main([*COMMAND, *options]) == 0
