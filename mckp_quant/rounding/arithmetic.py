@@ -133,11 +133,6 @@ def _stored(scale: Tensor, scheme: WeightScheme, power: Tensor) -> Tensor:
         kind = torch.finfo(torch.float16)
         kept = times_power_of_two(scale, power).clamp(kind.smallest_normal * kind.eps, kind.max).half()
         scale = torch.where(scale > 0, times_power_of_two(kept.to(scale.dtype), -power), 0)
-    elif scheme.scale == "float32" and scale.dtype == torch.float64:
-        kept = times_power_of_two(scale, power).float()
-        # Weights beyond the range of float32 keep a scale that no file holds, and are still rounded.
-        fits = torch.isfinite(kept) & (kept > 0)
-        scale = torch.where(fits, times_power_of_two(kept.double(), -power), scale)
     return torch.where(scale > 0, scale, 1)
 
 

@@ -63,7 +63,7 @@ class EncodedWeight:
         -------
         encoded
             Codes as int8, or uint8 where they have a zero point; small floating-point numbers as float16; scales as the
-            format stores them.
+            format stores them, of a float64 weight as they are.
         """
         scheme = entry.weight_scheme
         if scheme is None:
@@ -71,10 +71,11 @@ class EncodedWeight:
         codes = torch.float16
         if scheme.family == "integer":
             codes = torch.int8 if scheme.symmetric else torch.uint8
-        scale = _SCALES.get(scheme.scale, torch.float32)
+        scales = self.scales.to(_SCALES.get(scheme.scale, torch.float32))
+        exact = bool((scales == self.scales).all())  # those of float64 networks may need more
         return EncodedWeight(
             self.elements.to(codes).contiguous(),
-            self.scales.to(scale).contiguous(),
+            (scales if exact else self.scales).contiguous(),
             None if self.zero_points is None else self.zero_points.to(torch.uint8).contiguous(),
             self.tensor_scale,
         )

@@ -114,7 +114,7 @@ def check(found: StoredWeight, entry: Format, layer: Layer) -> None:
         assert torch.equal(torch.frexp(scales)[0], torch.full_like(scales, 0.5))
     elif scheme.scale == "e4m3":
         assert set(scales.flatten().tolist()) <= set(small_floats("e4m3"))
-    else:
+    elif found.scales.dtype != torch.float64:  # those of float64 weights are found in float64
         assert torch.equal(scales, scales.float().double())
     if scheme.element != "int":
         assert set(codes.flatten().tolist()) <= set(small_floats(scheme.element))
@@ -147,9 +147,9 @@ def digest_of_codes(rounder: str) -> str:
     import hashlib
 
     content = hashlib.sha256()
-    for name in ("linear on sequences", "conv2d", "depthwise"):
-        bank = bank_of(rounder, name)
-        for entry in FORMATS:
+    for name in ("linear on sequences", "depthwise"):
+        bank = bank_of(rounder, name, FORMATS[::3])
+        for entry in FORMATS[::3]:
             content.update(repr(parts(bank.encoded(bank.layers[0].name, entry))).encode())
     return content.hexdigest()
 
