@@ -38,7 +38,7 @@ def test_search_that_finds_nothing_ends_with_what_relax_or_greedy_find(
 ) -> None:
     for each in ("exact", "cp_sat", "highs", "pulp", "scip"):
         monkeypatch.setattr(type(front_door.SOLVERS[each]()), "__call__", nothing)
-    for seed in (0, 1):
+    for seed in (0,):
         problem = drawn(seed)
         for budgets in (len(problem.budget), 4, 1):
             few, floor = _first_budgets(problem, budgets), _floor(seed, budgets)
