@@ -41,7 +41,7 @@ def test_oracle_finds_what_trying_everything_finds(problem: Problem) -> None:
 
 
 @given(problem=problems(max_groups=6))
-@settings(max_examples=2000)
+@settings(max_examples=800)
 def test_exact_and_enumerate_find_the_optimum_of_one_budget(problem: Problem) -> None:
     best = oracle.optimum(problem)
     exact, enumerate_ = solved(problem, "exact"), solved(problem, "enumerate")
@@ -52,7 +52,7 @@ def test_exact_and_enumerate_find_the_optimum_of_one_budget(problem: Problem) ->
 
 @pytest.mark.parametrize("solver", ["exact", "enumerate"])
 @given(problem=problems(max_budgets=3, max_groups=6, max_choices=4))
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_exact_and_enumerate_find_the_optimum_of_several_budgets(solver: str, problem: Problem) -> None:
     solution = solved_or_refused(problem, solver)
     if solution is not None:
@@ -61,7 +61,7 @@ def test_exact_and_enumerate_find_the_optimum_of_several_budgets(solver: str, pr
 
 @pytest.mark.parametrize("solver", GENERAL)
 @given(problem=problems(max_budgets=3))
-@settings(max_examples=200)
+@settings(max_examples=120)
 def test_general_solvers_find_the_optimum(solver: str, problem: Problem) -> None:
     here(solver)
     solution = solved_or_refused(problem, solver)
@@ -167,7 +167,7 @@ def poor_start() -> Iterator[None]:
 
 @pytest.mark.parametrize("solver", ["exact", "cp_sat", "highs"])
 @given(seed=st.integers(0, 2**32 - 1), values=st.sampled_from(VALUES), costs=st.sampled_from(COSTS))
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_optimum_does_not_hang_on_the_first_incumbent(solver: str, seed: int, values: str, costs: str) -> None:
     here(solver)
     rng = np.random.default_rng(seed)

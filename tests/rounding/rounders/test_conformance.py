@@ -61,7 +61,7 @@ class Shrunk:
         return [nearest(weight * self.share, entry, layer) for entry in formats]
 
 
-STEPS = {"learned": 20}  # of learning, whose rules do not depend on how many there are
+STEPS = {"learned": 6}  # of learning, whose rules do not depend on how many there are
 EVERY: dict[str, Rounder] = {
     **{name: ROUNDERS[name](**({"steps": STEPS[name]} if name in STEPS else {})) for name in ROUNDERS},
     "shrunk": Shrunk(),

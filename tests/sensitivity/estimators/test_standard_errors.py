@@ -34,10 +34,10 @@ def population(network: Callable[[], tuple[nn.Module, Tensor]]) -> tuple[nn.Modu
 @pytest.mark.parametrize(
     ("network", "estimator", "batches", "size", "replicates"),
     [
-        (perceptron, GaussNewton(), 1, 200, 400),
-        (perceptron, EmpiricalFisher(), 1, 200, 400),
-        (perceptron, FirstOrder(), 1, 200, 400),
-        (perceptron, MeasuredKL(), 1, 200, 400),
+        (perceptron, GaussNewton(), 1, 200, 200),
+        (perceptron, EmpiricalFisher(), 1, 200, 200),
+        (perceptron, FirstOrder(), 1, 200, 200),
+        (perceptron, MeasuredKL(), 1, 200, 200),
         (perceptron, Hutchinson(), 8, 12, 200),
         (transformer, GaussNewton(), 6, 12, 160),
     ],

@@ -66,7 +66,7 @@ DIRECTIONS: tuple[Direction, ...] = ("fall", "rise")
     most=st.integers(2, 5),
     direction=st.sampled_from(DIRECTIONS),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_it_is_the_best_of_all_chains(drawn: Problem, most: int, direction: Direction) -> None:
     problem = few_labels(drawn, most)
     solution = checked(problem, solve(problem, Monotone(direction=direction)), direction)

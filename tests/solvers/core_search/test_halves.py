@@ -81,7 +81,7 @@ def test_best_pair_is_the_best_of_all_pairs(seed: int, n_resources: int, spread:
 
 
 @given(problem=problems(max_budgets=4, max_groups=7, max_choices=4, budgets=("between", "hit")))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_halves_find_the_optimum(problem: Problem) -> None:
     problem = normalise(problem).problem
     reduction = reduce(problem)

@@ -75,7 +75,7 @@ def test_budgets_that_only_exclude_each_other_have_no_price() -> None:
 
 
 @given(problem=problems(max_budgets=3, max_groups=7, max_choices=4))
-@settings(max_examples=600)
+@settings(max_examples=300)
 def test_exact_finds_the_optimum_of_several_budgets(problem: Problem) -> None:
     best = oracle.optimum(problem)
     solution = solved(problem, "exact")

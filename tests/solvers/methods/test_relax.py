@@ -66,7 +66,7 @@ def test_no_more_groups_mix_than_there_are_budgets(problem: Problem) -> None:
 
 
 @given(problem=problems(budgets=FEASIBLE))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_with_one_budget_value_and_optimum_lie_less_than_one_change_above_the_bound(problem: Problem) -> None:
     solution = solved(problem, Relax())
     best = oracle.optimum(problem)

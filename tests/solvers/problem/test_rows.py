@@ -119,7 +119,7 @@ def row_problems(draw: st.DrawFn) -> Problem:
 
 @pytest.mark.parametrize("solver", TAKE_ROWS)
 @given(problem=row_problems())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_best_selection_that_satisfies_the_rows_is_found(solver: str, problem: Problem) -> None:
     here(solver)
     try:

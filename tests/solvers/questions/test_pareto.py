@@ -53,7 +53,7 @@ def scaled(problem: Problem, factor: float) -> Problem:
 
 
 @given(problem=problems(max_groups=6, max_choices=4))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_front_is_what_trying_every_selection_finds(problem: Problem) -> None:
     found = front(problem)
     is_sound(problem, found)
@@ -126,7 +126,7 @@ def covers(thinned: Front, exact: Front) -> bool:
     max_points=st.none() | st.integers(2, 12),
     epsilon=st.none() | st.sampled_from([1e-6, 0.01, 0.3, 5.0]),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_thinned_front_is_sound_and_its_error_is_true(
     problem: Problem, max_points: int | None, epsilon: float | None
 ) -> None:

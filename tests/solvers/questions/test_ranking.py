@@ -37,7 +37,7 @@ def are_distinct_and_sorted(problem: Problem, solutions: list[Solution]) -> None
 
 
 @given(problem=problems(max_groups=6, max_choices=4), k=st.sampled_from([1, 2, 3, 7, 20, 100, 5000]))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_k_best_are_the_first_k_of_all_selections_sorted(problem: Problem, k: int) -> None:
     exact, everything = oracle.exactly(problem), oracle.feasible(problem)
     solutions = k_best(problem, k)
