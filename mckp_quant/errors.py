@@ -1,16 +1,17 @@
-"""Errors of the network side. Those of the solvers are in `mckp_quant.solvers`."""
+"""What the user gave and cannot be used. Errors of the solvers are in `mckp_quant.solvers`, and are of this kind."""
 
 from __future__ import annotations
 
 import difflib
 from typing import TYPE_CHECKING
 
+from .solvers import InvalidInput
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class InvalidInput(ValueError):
-    """Something the user gave cannot be used. The message names it, its value, and what to do."""
+__all__ = ["InvalidInput", "unknown"]
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InvalidInput:

@@ -18,7 +18,7 @@ from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .chains.solver import Monotone
-from .errors import InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
+from .errors import InvalidInput, InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from .front_door import available, solve
 from .methods.evolve import Evolve
 from .methods.exact import Enumerate, Exact
@@ -48,6 +48,7 @@ __all__ = [
     "Front",
     "Greedy",
     "Highs",
+    "InvalidInput",
     "InvalidProblem",
     "LeastCost",
     "Monotone",

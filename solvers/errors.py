@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 WITHOUT = "everything else works without it"  # where a caller has nothing better to say
 
 
-class InvalidProblem(ValueError):
+class InvalidInput(ValueError):
+    """Something the user gave cannot be used. The message names it, its value, and what to do."""
+
+
+class InvalidProblem(InvalidInput):
     """The problem, or an option of the call, is not what the solver can take. The message names the entry."""
 
 

@@ -21,7 +21,7 @@ ROOT = Path(mckp_quant.__file__).parents[1]
 
 # A room, and the rooms that it may import; `solvers` stands for the public names of the solvers.
 TABLE = """
-errors:
+errors: solvers
 _version:
 common: errors solvers
 layers: common errors

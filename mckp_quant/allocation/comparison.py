@@ -10,7 +10,7 @@ from ..common.checks import check_seconds
 from ..common.renamed import renamed_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
-from ..solvers import InvalidProblem, NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
+from ..solvers import NoSolution, SolverFailure, SolverUnavailable, Status, available, solve
 from .builder import build
 from .choices import check_order
 from .explanation import require_each_budget, why_none
@@ -181,7 +181,7 @@ def _attempt(problem: Problem, index: Index, solver: Solver | str, seconds: floa
     try:
         check_order(index.formats, solver)
         return solve(problem, solver, seconds=seconds, seed=seed)
-    except (InvalidInput, InvalidProblem, SolverUnavailable) as error:
+    except (InvalidInput, SolverUnavailable) as error:
         return str(error)
     except SolverFailure as error:
         return f"failed: {error}"

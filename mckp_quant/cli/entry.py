@@ -16,7 +16,7 @@ from .._version import __version__
 from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
-from ..solvers import InvalidProblem, NoSolution, SolverFailure
+from ..solvers import NoSolution, SolverFailure
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
@@ -180,7 +180,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
-    except (InvalidInput, InvalidProblem, PackageMissing) as error:
+    except (InvalidInput, PackageMissing) as error:
         return _say(in_options(str(error)), WRONG_INPUT)
     except OSError as error:
         return _say(error.strerror if error.strerror and error.filename is None else error, WRONG_INPUT)

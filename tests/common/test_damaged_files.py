@@ -20,7 +20,7 @@ from mckp_quant import Activation, ActivationRanges, InvalidInput, Layer, Policy
 from mckp_quant.export import read_policy
 from mckp_quant.formats.format import as_formats
 from mckp_quant.interactions.form import Interactions
-from mckp_quant.solvers import InvalidProblem, Pairs, Problem, Rows, read_problem, write_problem
+from mckp_quant.solvers import Pairs, Problem, Rows, read_problem, write_problem
 from mckp_quant.tables import read_activations, read_costs, read_table, read_traces, write_table
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def foreign(found: list[Kind], folder: Path, count: int, seed: int) -> tuple[Cou
             try:
                 kind.read(path)
                 taken += 1
-            except (InvalidInput, InvalidProblem) as error:
+            except InvalidInput as error:
                 if path.name not in str(error) and path.parent.name not in str(error):
                     others[f"{kind.name}: no name in {str(error)[:200]}"] += 1
             except Exception as error:  # noqa: BLE001 - what is counted
