@@ -4,11 +4,13 @@
         [--seeds 0,1,2] [--csv FILE]
     python -m benchmarks.policies.rounding page [--csv FILE] [--page docs/rounding.md]
 
-FOLDER after --data is that of `benchmarks.policies.networks`; without it only the demo network runs. A seed splits the
+FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs, and a network with
+depthwise convolutions that is trained first (`benchmarks.policies.depthwise`). A seed splits the
 inputs of a network into those that calibrate and those that judge. For each average number of bits it compares, at the
 bytes of uniform formats of that width: round-to-nearest and GPTQ weights; the best uniform format of the menu that
 takes no more bytes (the best on the calibration inputs), squared weight error with greedy, and the exact solver on the
-table of the rounder; per-channel formats and the menu of bits, groups and zero points; with and without `finish`.
+table of the rounder; per-channel formats and the menu of bits, groups and zero points. GPTQ's uniform formats and the
+exact policies also with `finish`.
 
 `run` adds to the CSV what is not there yet, and `page` writes the tables.
 """
@@ -29,11 +31,11 @@ from mckp_quant import demo
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.tuning import finish
 
-from ..command_line import Command, require_file, say
+from ..command_line import Command, WrongInput, require_file, say
 from ..environment import environment
 from ..pages import DOCS, RESULTS, append_rows, fill, read_rows, table
-from .held_out_methods import chosen_names
-from .networks import FORMATS, budget_bytes, load_networks
+from . import depthwise
+from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +55,12 @@ MENU = ",".join(
     f"w{bits}{group}{zero}" for bits in (2, 3, 4, 5, 6, 8) for group in ("", "g32", "g64") for zero in ("", "z")
 )
 MENUS = {"channel": FORMATS, "auto": MENU}
-SPLITS = {"resnet20": (512, 505, 64), "chargpt": (256, 384, 32), "demo": (400, 400, 50)}
+SPLITS = {  # how many inputs calibrate, how many judge, and how many make a batch
+    "resnet20": (512, 505, 64),
+    "chargpt": (256, 384, 32),
+    "demo": (400, 400, 50),
+    "depthwise": (400, 400, 50),
+}
 UNIFORM, GREEDY, EXACT = "uniform", "weight error, greedy", "exact"
 
 
@@ -69,8 +76,8 @@ class Split:
 
 def split(name: str, data: Path | None, seed: int) -> Split:
     """Load a network and split its inputs; seed 0 takes them in their order."""
-    if name == "demo":
-        model = demo.model()
+    if name in {"demo", "depthwise"}:
+        model = demo.model() if name == "demo" else depthwise.trained()
         parts = [*zip(*demo.calibration(), strict=True)], [*zip(*demo.held_out(), strict=True)]
         inputs, targets = (torch.cat([*parts[0][at], *parts[1][at]]) for at in (0, 1))
     else:
@@ -141,7 +148,7 @@ def judged(
         for average in left:
             rivals: dict[bool, Evaluation] = {}
             for name, policy in policies(case, own, average, seen):
-                for finished in (False, True) if rounder != "nearest" else (False,):
+                for finished in (False, True) if rounder != "nearest" and name != GREEDY else (False,):
                     began = time.process_time()
                     if finished:
                         model = finish(case.model, policy, case.calibration, bank=own.bank).model
@@ -217,7 +224,11 @@ def _run(options: argparse.Namespace) -> int:
         fill(options.page, {"rounding": page(read_rows(options.csv))})
         return 0
     torch.set_num_threads(1)
-    for name in chosen_names(options.network, options.data):
+    names = list(options.network or (SPLITS if options.data is not None else ("demo", "depthwise")))
+    if unknown := [name for name in names if name not in SPLITS]:
+        raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(SPLITS)}")
+    require_data(options.data, (file for name in names for file in FILES.get(name, ())))
+    for name in names:
         for seed in options.seeds:
             known = {
                 tuple(row[key] for key in ("network", "seed", "average", "menu", "rounder"))
