@@ -8,7 +8,8 @@ FOLDER is that of `benchmarks.policies.networks`. `run` prints what it is going 
 benchmarks/results/methods.csv, and goes on where it was stopped; searches keep what they measured beside that file.
 Calibration and held-out data are disjoint, and so are the data for fine-tuning; seed s calibrates on samples of its
 own. Every policy is judged as it is, after calibration on 50 of its calibration samples, and (seed 0) after a short
-fine-tuning on training data. Held-out data play no part in any choice.
+fine-tuning on training data. In the studies by GPTQ all methods, uniform too, have the weights of one bank, made on the
+calibration samples, and are judged after `finish` in place of calibration. Held-out data play no part in any choice.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.search import METHODS, SEARCHES, run_method
 from mckp_quant.solvers import NoSolution
-from mckp_quant.tuning import finetune, match_features
+from mckp_quant.tuning import finetune, finish, match_features
 
 from ..command_line import Command, say
 from ..environment import environment
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from mckp_quant.evaluation.evaluator import Evaluation
 
+NEAREST, GPTQ = "nearest", "gptq"
 SEEDS, EVALUATIONS = 3, 100
 CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 30, 5e-4
 PACKAGES = ("torch", "numpy", "ortools")
@@ -69,12 +71,15 @@ class Study:
         The formats to choose from.
     budgets
         By title: what to ask of `allocate`, given the layers.
+    rounder
+        The rounder of all weights.
     """
 
     name: str
     network: str
     formats: str
     budgets: dict[str, Callable[[Sequence[mq.Layer]], dict[str, Any]]]
+    rounder: str = NEAREST
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +104,14 @@ def as_uniform(name: str) -> Callable[[Sequence[mq.Layer]], dict[str, Any]]:
     return budgets
 
 
+WEIGHTS = {"3 bits": bits("3"), "4 bits": bits("4")}
 JOINT = ",".join(f"w{weights}a{inputs}" for weights in (2, 3, 4, 6, 8) for inputs in (4, 6, 8))
 STUDIES = (
-    Study("ResNet-20, weights", "resnet20", networks.FORMATS, {"3 bits": bits("3"), "4 bits": bits("4")}),
-    Study("character transformer, weights", "chargpt", networks.FORMATS, {"3 bits": bits("3"), "4 bits": bits("4")}),
+    Study("ResNet-20, weights", "resnet20", networks.FORMATS, WEIGHTS),
+    Study("character transformer, weights", "chargpt", networks.FORMATS, WEIGHTS),
     Study("ResNet-20, weights and activations", "resnet20", JOINT, {"as uniform w4a6": as_uniform("w4a6")}),
+    Study("ResNet-20, weights by GPTQ", "resnet20", networks.FORMATS, WEIGHTS, GPTQ),
+    Study("character transformer, weights by GPTQ", "chargpt", networks.FORMATS, WEIGHTS, GPTQ),
 )
 
 
@@ -145,7 +153,10 @@ class Work:
         self._calibration = self._data.calibration(seed)
         self._judge = Evaluator(self._data.model, self._data.held_out)
         run = mq.RunOptions(seed=seed)
-        self._table = mq.measure(self._data.model, self._calibration, formats=study.formats, run=run)
+        self._bank = None
+        if study.rounder != NEAREST:
+            self._bank = mq.round_weights(self._data.model, self._calibration, study.formats, rounder=study.rounder)
+        self._table = mq.measure(self._data.model, self._calibration, formats=study.formats, bank=self._bank, run=run)
         self._tables: dict[str, mq.SensitivityTable] = {}
 
     def line(self, title: str, method: str) -> dict[str, object]:
@@ -153,7 +164,8 @@ class Work:
         row: dict[str, object] = {"study": self._study.name, "budget": title, "method": method, "seed": self._seed}
         row |= environment(PACKAGES)
         budgets = self._study.budgets[title](self._table.layers)
-        name = f"{self._study.network}-{len(self._table.formats)}-{title}-{method}-{self._seed}.json"
+        rounder = "" if self._bank is None else f"-{self._study.rounder}"
+        name = f"{self._study.network}{rounder}-{len(self._table.formats)}-{title}-{method}-{self._seed}.json"
         try:
             found = run_method(
                 method,
@@ -163,6 +175,7 @@ class Work:
                 self._calibration,
                 evaluations=self._evaluations,
                 tables=self._tables,
+                bank=self._bank,
                 run=mq.RunOptions(
                     seed=self._seed, checkpoint=self._checkpoints / name.replace(" ", "-").replace(",", "")
                 ),
@@ -173,7 +186,7 @@ class Work:
         if found.policy is None:
             return row
         policy = found.policy
-        quantised = mq.apply(self._data.model, policy)
+        quantised = mq.apply(self._data.model, policy, bank=self._bank)
         row |= {
             "weight_bytes": policy.costs["weight_bytes"],
             "bops": policy.costs["bops"],
@@ -182,6 +195,9 @@ class Work:
             "history": json.dumps(found.history),
             **judged("", self._judge.evaluate_model(quantised)),
         }
+        if self._bank is not None:
+            finished = finish(self._data.model, policy, self._calibration, bank=self._bank)
+            return row | judged("calibrated_", self._judge.evaluate_model(finished.model))
         matched = match_features(quantised, self._data.model, [self._few()])
         row |= judged("calibrated_", self._judge.evaluate_model(matched.model))
         if self._seed == 0:
@@ -194,7 +210,7 @@ class Work:
 
     def seconds_an_evaluation(self) -> float:
         """Wall time of one pass of a quantised network over the calibration data."""
-        evaluator = Evaluator(self._data.model, self._calibration)
+        evaluator = Evaluator(self._data.model, self._calibration, bank=self._bank)
         policy = mq.Policy.uniform(self._table, self._table.format_names[0])
         evaluator.evaluate(policy)
         began = time.perf_counter()

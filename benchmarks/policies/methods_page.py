@@ -45,8 +45,9 @@ def tables(rows: list[Row]) -> str:
         named = {name: [row for row in own if row["method"] == name] for name in METHODS}
         seeds = len({row["seed"] for row in own})
         cells = [cells_of(name, some, named["uniform"]) for name, some in named.items() if some]
-        text.append(f"**{study}, {budget}**, {seeds} {'seed' if seeds == 1 else 'seeds'}:\n\n{table(HEADINGS, cells)}")
-    return "\n\n".join([*text, calibration(rows)])
+        head = tuple(name.replace("calibrated", "finished") for name in HEADINGS) if "GPTQ" in study else HEADINGS
+        text.append(f"**{study}, {budget}**, {seeds} {'seed' if seeds == 1 else 'seeds'}:\n\n{table(head, cells)}")
+    return "\n\n".join([*text, calibration([row for row in rows if "GPTQ" not in row["study"]])])
 
 
 def calibration(rows: list[Row]) -> str:
