@@ -1,7 +1,7 @@
 """What rounding is worth, and what allocation adds to it: held-out KL at equal bytes.
 
     python -m benchmarks.policies.rounding run [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4]
-        [--seeds 0,1,2] [--csv FILE]
+        [--seeds 0,1,2] [--menus channel,auto,inputs] [--csv FILE]
     python -m benchmarks.policies.rounding page [--csv FILE] [--page docs/rounding.md]
 
 FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs, and a network with
@@ -10,14 +10,14 @@ inputs of a network into those that calibrate and those that judge. For each ave
 bytes of uniform formats of that width: round-to-nearest and GPTQ weights; the best uniform format of the menu that
 takes no more bytes (the best on the calibration inputs), squared weight error with greedy, and the exact solver on the
 table of the rounder; per-channel formats and the menu of bits, groups and zero points. GPTQ's uniform formats and the
-exact policies also with `finish`.
+exact policies also with `finish`. The menu "inputs" stores inputs in 8 bits too, at the BOPs of uniform formats.
 
-`run` adds to the CSV what is not there yet, and `page` writes the tables.
+`run` adds to the CSV what is not there yet, and `page` writes the tables of the page, and the rows of the rival,
+uniform with the same rounder, in docs/results.md and docs/truth.md.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -33,13 +33,14 @@ from mckp_quant.tuning import finish
 
 from ..command_line import Command, WrongInput, require_file, say
 from ..environment import environment
-from ..pages import DOCS, RESULTS, append_rows, fill, read_rows, table
+from ..pages import DOCS, RESULTS, append_rows, read_rows
 from . import depthwise
 from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
+from .rounding_page import EXACT, GREEDY, UNIFORM, write_pages
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -54,14 +55,14 @@ FIELDS = (
 MENU = ",".join(
     f"w{bits}{group}{zero}" for bits in (2, 3, 4, 5, 6, 8) for group in ("", "g32", "g64") for zero in ("", "z")
 )
-MENUS = {"channel": FORMATS, "auto": MENU}
+MENUS = {"channel": FORMATS, "auto": MENU, "inputs": ",".join(f"{each}a8" for each in FORMATS.split(","))}
+ROUNDERS = {"channel": ("nearest", "gptq"), "auto": ("gptq",), "inputs": ("nearest", "gptq")}
 SPLITS = {  # how many inputs calibrate, how many judge, and how many make a batch
     "resnet20": (512, 505, 64),
     "chargpt": (256, 384, 32),
     "demo": (400, 400, 50),
     "depthwise": (400, 400, 50),
 }
-UNIFORM, GREEDY, EXACT = "uniform", "weight error, greedy", "exact"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Weights:
     rounder: str
     bank: mq.WeightBank
     table: mq.SensitivityTable
-    errors: mq.SensitivityTable
+    errors: mq.SensitivityTable | None
     bank_seconds: float
     table_seconds: float
 
@@ -114,33 +115,38 @@ def weights(case: Split, menu: str, rounder: str) -> Weights:
     rounded = time.process_time()
     table = mq.measure(case.model, case.calibration, formats=MENUS[menu], bank=bank)
     measured = time.process_time()
-    errors = mq.measure(case.model, case.calibration, formats=MENUS[menu], bank=bank, method="weight_mse")
+    errors = None  # the error of weights says nothing of inputs
+    if menu != "inputs":
+        errors = mq.measure(case.model, case.calibration, formats=MENUS[menu], bank=bank, method="weight_mse")
     return Weights(menu, rounder, bank, table, errors, rounded - began, measured - rounded)
 
 
 def policies(case: Split, own: Weights, average: Fraction, seen: Evaluator) -> Iterator[tuple[str, mq.Policy]]:
     """The policies that are compared at one size; `seen` judges uniform formats on the calibration inputs."""
     budget = {"weight_bytes": budget_bytes(own.table.layers, average)}
+    if own.menu == "inputs":
+        budget = {"bops": mq.Policy.uniform(own.table, f"w{average}a8").costs["bops"]}
     best: tuple[float, mq.Policy] | None = None
     for entry in own.bank.formats:
         uniform = mq.Policy.uniform(own.table, entry)
-        if uniform.costs["weight_bytes"] <= budget["weight_bytes"]:
+        if all(uniform.costs[name] <= limit for name, limit in budget.items()):
             kl = seen.evaluate_model(mq.apply(case.model, uniform, bank=own.bank)).kl
             best = (kl, uniform) if best is None or kl < best[0] else best
     if best is not None:
         yield UNIFORM, best[1]
-    greedy = mq.allocate(own.errors, budget, solver="greedy").policy
-    yield GREEDY, mq.Policy.on_table(own.table, greedy.formats)
+    if own.errors is not None:
+        greedy = mq.allocate(own.errors, budget, solver="greedy").policy
+        yield GREEDY, mq.Policy.on_table(own.table, greedy.formats)
     yield EXACT, mq.allocate(own.table, budget, solver="exact").policy
 
 
 def judged(
-    case: Split, averages: Sequence[Fraction], seed: int, known: set[tuple[str, ...]]
+    case: Split, averages: Sequence[Fraction], seed: int, menus: Sequence[str], known: set[tuple[str, ...]]
 ) -> Iterator[dict[str, object]]:
     """The lines of one split that are not known yet."""
     judge, seen = Evaluator(case.model, case.held_out), Evaluator(case.model, case.calibration)
     where = environment(("torch", "numpy"))
-    for menu, rounder in (("channel", "nearest"), ("channel", "gptq"), ("auto", "gptq")):
+    for menu, rounder in [(each, rounder) for each in menus for rounder in ROUNDERS[each]]:
         left = [each for each in averages if (case.name, str(seed), f"{float(each):g}", menu, rounder) not in known]
         if not left:
             continue
@@ -172,40 +178,6 @@ def judged(
                     }
 
 
-def page(rows: Sequence[Mapping[str, str]]) -> str:
-    """Medians over the splits, and how each stands beside uniform with the same rounder."""
-    found: defaultdict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
-    for row in rows:
-        found[tuple(row[name] for name in ("network", "average", "menu", "rounder", "policy", "finished"))].append(row)
-    lines, head = [], ("network", "bits", "formats", "rounder", "policy", "finished", "KL", "of uniform", "predicted")
-    for key, own in found.items():
-        kl = statistics.median(float(row["kl"]) for row in own)
-        ratios = [
-            float(row["kl"]) / (float(row["kl"]) - float(row["over_uniform"])) for row in own if row["over_uniform"]
-        ]
-        network, average, menu, rounder, policy, finished = key
-        lines.append(
-            (
-                *(network, average, menu, rounder, policy, "yes" if finished == "1" else ""),
-                f"{kl:.4g}",
-                f"{statistics.median(ratios):.2f}" if ratios and policy != UNIFORM else "",
-                f"{statistics.median(float(row['predicted']) for row in own):.4g}",
-            )
-        )
-    made = sorted({(row["date"], row["commit"], row["versions"]) for row in rows})
-    text = [
-        "    python -m benchmarks.policies.rounding run --data FOLDER",
-        "    python -m benchmarks.policies.rounding page",
-        "",
-        *(f"{date}, commit {commit}, {versions}." for date, commit, versions in made),
-        "",
-        f"Medians over {len({row['seed'] for row in rows})} splits; KL to the float network in nats.",
-        "",
-        table(head, lines),
-    ]
-    return "\n".join(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, or write the page; 0."""
     command = Command(__doc__, ("run", "page"))
@@ -213,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.several("--network", str, None, f"some of {', '.join(SPLITS)}", "NAME,NAME")
     command.several("--averages", Fraction, "2.5,3,4", "bits a weight")
     command.several("--seeds", int, "0,1,2")
+    command.several("--menus", str, "channel,auto", f"some of {', '.join(MENUS)}", "NAME,NAME")
     command.file("--csv", RESULTS / "rounding.csv", "the results")
     command.file("--page", DOCS / "rounding.md", "the page to fill")
     return command.run(arguments, _run)
@@ -221,12 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.action == "page":
         require_file("--csv", options.csv, "benchmarks.policies.rounding run")
-        fill(options.page, {"rounding": page(read_rows(options.csv))})
+        write_pages(read_rows(options.csv), options.page)
         return 0
     torch.set_num_threads(1)
     names = list(options.network or (SPLITS if options.data is not None else ("demo", "depthwise")))
     if unknown := [name for name in names if name not in SPLITS]:
         raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(SPLITS)}")
+    if unknown := [name for name in options.menus if name not in MENUS]:
+        raise WrongInput(f"--menus {unknown[0]} is unknown: give some of {', '.join(MENUS)}")
     require_data(options.data, (file for name in names for file in FILES.get(name, ())))
     for name in names:
         for seed in options.seeds:
@@ -236,7 +211,7 @@ def _run(options: argparse.Namespace) -> int:
             }
             # Lines of one menu and size are written together, so that a killed run leaves none of them half done.
             gathered: defaultdict[tuple[object, ...], list[dict[str, object]]] = defaultdict(list)
-            for row in judged(split(name, options.data, seed), options.averages, seed, known):
+            for row in judged(split(name, options.data, seed), options.averages, seed, options.menus, known):
                 key = row["average"], row["menu"], row["rounder"]
                 for done in [other for other in gathered if other != key]:
                     append_rows(options.csv, FIELDS, gathered.pop(done))

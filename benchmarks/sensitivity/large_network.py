@@ -1,10 +1,11 @@
 """Measures a causal language model of 50 million parameters, or plans one of any size, and prints what it took.
 
     python -m benchmarks.sensitivity.large_network [--size tiny|50M|1B] [--batches N] [--windows N] [--tokens N]
-        [--memory-limit 300MB] [--threads N] [--dry-run]
+        [--memory-limit 300MB] [--threads N] [--dry-run | --bank FOLDER]
 
 The network is a Llama configuration with random weights and reads random tokens: only time and memory mean anything.
---dry-run prints the plan alone, which needs no weights, so it works for networks that this machine cannot hold.
+--dry-run prints the plan alone, which needs no weights, so it works for networks that this machine cannot hold. With
+--bank the weights are rounded by GPTQ into a folder in place of measuring.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mckp_quant.common.packages import require
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
 
-from ..command_line import Command
+from ..command_line import Command, say
 
 if TYPE_CHECKING:
     import argparse
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.text("--memory-limit", "300MB", "of the estimator", "BYTES")
     command.whole("--threads", 2, "of PyTorch")
     command.flag("--dry-run", "only print the plan, without any weights")
+    command.folder("--bank", help="round the weights into it, in place of measuring")
     return command.run(arguments, _run)
 
 
@@ -105,6 +107,8 @@ def _run(options: argparse.Namespace) -> int:
     size = SIZES[options.size]
     model = network(size, "meta" if options.dry_run else "cpu")
     one = next(batches(size, 1, options.windows, options.tokens))
+    if options.bank is not None:
+        return _round(options, size, model)
     run = mq.RunOptions(memory_limit=options.memory_limit)
     planned = mq.plan(model, one, formats=FORMATS, batches=options.batches, run=run)
     sys.stdout.write(as_text(plan_report(planned)) + "\n")
@@ -131,6 +135,26 @@ def _run(options: argparse.Namespace) -> int:
         f"a gradient evaluation of one batch takes {duration(unit)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _round(options: argparse.Namespace, size: Size, model: nn.Module) -> int:
+    before, began, worked = peak(), time.perf_counter(), time.process_time()
+    bank = mq.round_weights(
+        model,
+        batches(size, options.batches, options.windows, options.tokens),
+        FORMATS,
+        output=options.bank,
+        run=mq.RunOptions(progress=lambda done, of: say(f"{done} of {of} layers")),
+    )
+    seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+    weights = sum(layer.elements for layer in bank.layers)
+    sys.stdout.write(
+        f"rounded {weights / 1e6:.1f} million weights, {len(bank.layers)} layers x {len(bank.formats)} formats, on "
+        f"{bank.samples} sequences of {options.tokens} tokens with {options.threads} threads\n"
+        f"time             {duration(seconds)}, {duration(cpu)} of one core\n"
+        f"peak memory      {peak() / 1e9:.2f} GB, before rounding {before / 1e9:.2f} GB\n"
+    )
     return 0
 
 
