@@ -1,7 +1,7 @@
 """What rounding is worth, and what allocation adds to it: held-out KL at equal bytes.
 
     python -m benchmarks.policies.rounding run [--data FOLDER] [--network NAME,NAME] [--averages 2.5,3,4]
-        [--seeds 0,1,2] [--menus channel,auto,inputs] [--csv FILE]
+        [--seeds 0,1,2] [--menus channel,auto,inputs] [--refine N] [--csv FILE]
     python -m benchmarks.policies.rounding page [--csv FILE] [--page docs/rounding.md]
 
 FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs, and a network with
@@ -10,7 +10,8 @@ inputs of a network into those that calibrate and those that judge. For each ave
 bytes of uniform formats of that width: round-to-nearest and GPTQ weights; the best uniform format of the menu that
 takes no more bytes (the best on the calibration inputs), squared weight error with greedy, and the exact solver on the
 table of the rounder; per-channel formats and the menu of bits, groups and zero points. GPTQ's uniform formats and the
-exact policies also with `finish`. The menu "inputs" stores inputs in 8 bits too, at the BOPs of uniform formats.
+exact policies also with `finish`. The menu "inputs" stores inputs in 8 bits too, at the BOPs of uniform formats. With
+--refine the exact policy is refined as well, with that many evaluations.
 
 `run` adds to the CSV what is not there yet, and `page` writes the tables of the page, and the rows of the rival,
 uniform with the same rounder, in docs/results.md and docs/truth.md.
@@ -36,7 +37,7 @@ from ..environment import environment
 from ..pages import DOCS, RESULTS, append_rows, read_rows
 from . import depthwise
 from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
-from .rounding_page import EXACT, GREEDY, UNIFORM, write_pages
+from .rounding_page import EXACT, GREEDY, REFINED, UNIFORM, write_pages
 
 if TYPE_CHECKING:
     import argparse
@@ -121,7 +122,9 @@ def weights(case: Split, menu: str, rounder: str) -> Weights:
     return Weights(menu, rounder, bank, table, errors, rounded - began, measured - rounded)
 
 
-def policies(case: Split, own: Weights, average: Fraction, seen: Evaluator) -> Iterator[tuple[str, mq.Policy]]:
+def policies(
+    case: Split, own: Weights, average: Fraction, seen: Evaluator, refine: int
+) -> Iterator[tuple[str, mq.Policy]]:
     """The policies that are compared at one size; `seen` judges uniform formats on the calibration inputs."""
     budget = {"weight_bytes": budget_bytes(own.table.layers, average)}
     if own.menu == "inputs":
@@ -137,11 +140,16 @@ def policies(case: Split, own: Weights, average: Fraction, seen: Evaluator) -> I
     if own.errors is not None:
         greedy = mq.allocate(own.errors, budget, solver="greedy").policy
         yield GREEDY, mq.Policy.on_table(own.table, greedy.formats)
-    yield EXACT, mq.allocate(own.table, budget, solver="exact").policy
+    exact = mq.allocate(own.table, budget, solver="exact")
+    yield EXACT, exact.policy
+    if refine and own.rounder != "nearest":
+        found = mq.refine(case.model, own.table, exact, case.calibration, bank=own.bank, evaluations=refine)
+        say(f"refined in {found.evaluations:.0f} evaluations: {found.verdict}")
+        yield REFINED, found.policy
 
 
 def judged(
-    case: Split, averages: Sequence[Fraction], seed: int, menus: Sequence[str], known: set[tuple[str, ...]]
+    case: Split, averages: Sequence[Fraction], seed: int, menus: Sequence[str], refine: int, known: set[tuple[str, ...]]
 ) -> Iterator[dict[str, object]]:
     """The lines of one split that are not known yet."""
     judge, seen = Evaluator(case.model, case.held_out), Evaluator(case.model, case.calibration)
@@ -153,7 +161,7 @@ def judged(
         own = weights(case, menu, rounder)
         for average in left:
             rivals: dict[bool, Evaluation] = {}
-            for name, policy in policies(case, own, average, seen):
+            for name, policy in policies(case, own, average, seen, refine):
                 for finished in (False, True) if rounder != "nearest" and name != GREEDY else (False,):
                     began = time.process_time()
                     if finished:
@@ -186,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.several("--averages", Fraction, "2.5,3,4", "bits a weight")
     command.several("--seeds", int, "0,1,2")
     command.several("--menus", str, "channel,auto", f"some of {', '.join(MENUS)}", "NAME,NAME")
+    command.whole("--refine", 0, "evaluations of `refine`; 0 leaves it out", at_least=0)
     command.file("--csv", RESULTS / "rounding.csv", "the results")
     command.file("--page", DOCS / "rounding.md", "the page to fill")
     return command.run(arguments, _run)
@@ -211,7 +220,9 @@ def _run(options: argparse.Namespace) -> int:
             }
             # Lines of one menu and size are written together, so that a killed run leaves none of them half done.
             gathered: defaultdict[tuple[object, ...], list[dict[str, object]]] = defaultdict(list)
-            for row in judged(split(name, options.data, seed), options.averages, seed, options.menus, known):
+            for row in judged(
+                split(name, options.data, seed), options.averages, seed, options.menus, options.refine, known
+            ):
                 key = row["average"], row["menu"], row["rounder"]
                 for done in [other for other in gathered if other != key]:
                     append_rows(options.csv, FIELDS, gathered.pop(done))

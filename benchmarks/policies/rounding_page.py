@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-UNIFORM, GREEDY, EXACT = "uniform", "weight error, greedy", "exact"
+UNIFORM, GREEDY, EXACT, REFINED = "uniform", "weight error, greedy", "exact", "refined"
 RIVAL_PAGES = ("results.md", "truth.md")
 COLUMNS = (  # heading, menu, rounder, policy, finished
     ("exact, nearest", "channel", "nearest", EXACT, "0"),
