@@ -22,6 +22,8 @@ from .demonstration import demo
 from .exporting import audit, export
 from .improving import finish, refine, stability
 from .measuring import measure, round, validate
+from .recipes.running import run
+from .recipes.writing import recipe
 from .searching import compete, search
 from .solving import compare, solve
 
@@ -41,6 +43,8 @@ application = typer.Typer(
 )
 _SHORT = {
     "demo": "Do all of it with a small network that comes along.",
+    "recipe": "Write down what is asked, as a file for 'run'.",
+    "run": "Go from a network to a checked result.",
     "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
@@ -113,7 +117,23 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    *(
+        demo,
+        recipe,
+        run,
+        round,
+        measure,
+        solve,
+        validate,
+        compare,
+        stability,
+        refine,
+        finish,
+        search,
+        compete,
+        export,
+        audit,
+    ),
 ):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .work import Step, Telling, Work
 
 
+RECIPE = "recipe.toml"
+
+
 def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tuple[Decision, ...], dict[str, Any]]:
     """Run all steps that are asked.
 
@@ -55,6 +58,8 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
                 work.state.clear(step.name)
         else:
             check_same_run(work.state.folder, fingerprint)
+        if work.recipe is not None:
+            work.recipe.save(work.state.folder / RECIPE)
     document = provenance_of(fingerprint, work.data, work.request, work.settings, work.limits.seed, begun)
     before = {
         "version": __version__,

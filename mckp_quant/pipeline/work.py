@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..common.run_options import Progress, RunOptions
     from ..network.outputs import Outputs
     from .calibration import Data
+    from .recipe import Recipe
     from .result import Decision
     from .settings import Settings
     from .state import State
@@ -103,6 +104,8 @@ class Work:
         Where results are kept; None to keep none.
     steps
         The steps of this run.
+    recipe
+        What repeats it, which is written into the folder; None where there is none.
     made
         The results so far that are in memory, by step.
     """
@@ -115,6 +118,7 @@ class Work:
     limits: RunOptions
     state: State | None
     steps: tuple[Step, ...]
+    recipe: Recipe | None = None
     made: dict[str, Any] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
