@@ -13,8 +13,9 @@ import pytest
 import mckp_quant
 
 TABLE = """
-mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Constraints Conversion CostTable Evaluation Finished
-    Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Quantized Recipe Refinement Request RunOptions
+mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Constraints Conversion CostTable
+    Evaluation Finished Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy
+    Quantized Recipe Refinement Request RunOptions
     SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
     build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
     measure_interactions plan quantize read_table refine round_weights validate write_table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from ..allocation.allocating import allocate
@@ -53,7 +54,16 @@ def uniforms_within(table: SensitivityTable, request: Request, seconds: float) -
             policy = allocate(table, dataclasses.replace(request, pinned={**pins, **given}), seconds=seconds).policy
         except (InvalidInput, NoSolution):  # over budget, or against a constraint
             continue
-        found[f"uniform {entry.name}"] = policy
+        # It was not chosen among others, so nothing of that is claimed.
+        found[f"uniform {entry.name}"] = dataclasses.replace(
+            policy,
+            status="uniform, within the request",
+            ground="none",
+            bound=math.nan,
+            tolerance=math.nan,
+            solver="",
+            pinned=tuple((name, given[name]) for name, _ in policy.pinned if name in given),
+        )
     return found
 
 
