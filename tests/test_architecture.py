@@ -92,8 +92,8 @@ NEEDS_TORCH = {
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
 PLAIN_DATA = {
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
-    *("pipeline.recipe", "pipeline.recipe_document", "pipeline.recipe_keys", "pipeline.recipe_text"),
-    *("pipeline.settings", "pipeline.toml_text", "pipeline.state"),
+    *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
+    *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),
 }  # of such rooms, read without torch
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"

@@ -13,7 +13,7 @@ from ..common.lazy import lazy_names
 if TYPE_CHECKING:
     from .calibration import CalibrationSet
     from .quantizing import quantize
-    from .recipe import DataEntry, Recipe
+    from .recipes.recipe import DataEntry, Recipe
     from .result import Candidate, Decision, Quantized
     from .settings import Settings
 
@@ -33,10 +33,10 @@ __getattr__ = lazy_names(
     {
         "CalibrationSet": ".calibration",
         "Candidate": ".result",
-        "DataEntry": ".recipe",
+        "DataEntry": ".recipes.recipe",
         "Decision": ".result",
         "Quantized": ".result",
-        "Recipe": ".recipe",
+        "Recipe": ".recipes.recipe",
         "Settings": ".settings",
         "quantize": ".quantizing",
     },

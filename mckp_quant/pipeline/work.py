@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..common.run_options import Progress, RunOptions
     from ..network.outputs import Outputs
     from .calibration import Data
-    from .recipe import Recipe
+    from .recipes.recipe import Recipe
     from .result import Decision
     from .settings import Settings
     from .state import State

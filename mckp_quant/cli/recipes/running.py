@@ -9,7 +9,7 @@ import typer
 
 from ...common.documents import PREFIX
 from ...common.run_options import RunOptions
-from ...pipeline.recipe import DataEntry, Recipe
+from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
 from ..console import note, progress, show_json, show_text
 from ..networks import Source
@@ -54,8 +54,9 @@ def run(
     from ...pipeline.work import Telling
 
     def decided(decision: Decision) -> None:
-        again = {"skipped": decision.skipped, "again": decision.again}
-        (note if json else show_text)(step_line(decision.step, decision.decided, decision.seconds, **again))
+        tell = note if json else show_text
+        cost = decision.seconds
+        tell(step_line(decision.step, decision.decided, cost, skipped=decision.skipped, again=decision.again))
 
     _, provenance = run_steps(work, Telling(step=progress, decided=decided), force=force)
     judged = judged_of(work)

@@ -11,8 +11,8 @@ import typer
 from ...errors import InvalidInput
 from ...export.exporting import EXPORTERS
 from ...formats.menus import AUTO
-from ...pipeline.recipe import DataEntry, Recipe
-from ...pipeline.recipe_document import HELD_OUT
+from ...pipeline.recipes.document import HELD_OUT
+from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...pipeline.settings import Settings
 from ..console import note
 from ..networks import NamedFirst

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from .recipe_keys import REQUEST, SECTIONS, TOP, keys_of
-from .toml_text import toml_key, toml_value
+from .keys import REQUEST, SECTIONS, TOP, keys_of
+from .toml_values import toml_key, toml_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

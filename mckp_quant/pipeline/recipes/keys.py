@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..common.amounts import bytes_of
-from ..common.checks import (
+from ...common.amounts import bytes_of
+from ...common.checks import (
     check_count,
     check_fraction,
     check_least,
@@ -14,11 +14,11 @@ from ..common.checks import (
     check_seconds,
     check_seed,
 )
-from ..errors import InvalidInput, unknown
-from ..export.exporting import EXPORTERS
-from ..formats.format import as_formats
-from ..formats.menus import AUTO
-from ..solvers import available
+from ...errors import InvalidInput, unknown
+from ...export.exporting import EXPORTERS
+from ...formats.format import as_formats
+from ...formats.menus import AUTO
+from ...solvers import available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.documents import PREFIX, check_schema
-from ..common.files import read_toml, readable, write_text
-from ..errors import InvalidInput
-from ..formats.format import as_formats
-from .recipe_document import HELD_OUT, read_sections, rooted_data, rooted_spec
-from .recipe_text import recipe_text
-from .settings import Settings
+from ...common.documents import PREFIX, check_schema
+from ...common.files import read_toml, readable, write_text
+from ...errors import InvalidInput
+from ...formats.format import as_formats
+from ..settings import Settings
+from .document import HELD_OUT, read_sections, rooted_data, rooted_spec
+from .text import recipe_text
 
 if TYPE_CHECKING:
-    from ..allocation.request import Request
+    from ...allocation.request import Request
 
 KIND, VERSION = "recipe", 1
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..allocation.request import Request
-from ..errors import InvalidInput, unknown
-from .recipe_keys import REQUEST, SECTIONS, TOP, keys_of
+from ...allocation.request import Request
+from ...errors import InvalidInput, unknown
+from .keys import REQUEST, SECTIONS, TOP, keys_of
 
 HELD_OUT = 0.25
 _DATA = "data"
