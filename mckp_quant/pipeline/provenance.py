@@ -117,8 +117,8 @@ def check_same_run(folder: Path, fingerprint: Fingerprint) -> None:
     changed = "it does not say of which network" if known is None else fingerprint.difference(known)
     if changed:
         raise InvalidInput(
-            f"the folder {str(folder)!r} holds the results of another run: {changed}; name another folder with -o, or "
-            "begin anew with --force"
+            f"the folder {str(folder)!r} holds the results of another run: {changed}; name another folder, or "
+            "delete this one (on the command line --force)"
         )
 
 

@@ -63,8 +63,8 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
     document = provenance_of(fingerprint, work.data, work.request, work.settings, work.limits.seed, begun)
     before = {
         "version": __version__,
-        "network digest": depends_digest(fingerprint.tensors),
-        "calibration digest": depends_digest({part.name: part.digest for part in work.data.parts}),
+        "network": depends_digest(fingerprint.tensors),
+        "calibration data": depends_digest({part.name: part.digest for part in work.data.parts}),
         "seed": work.limits.seed,
     }
     decisions: list[Decision] = []
@@ -76,7 +76,7 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
         depends = {**before, **step.depends(work)}
         decisions.append(_run(step, work, depends, telling))
         telling.decided(decisions[-1])
-        before = {"the steps before, digest": depends_digest(depends)}
+        before = {"a step before it": depends_digest(depends)}
     whole = with_steps(document, decisions)
     if work.state is not None:
         write_provenance(work.state.folder, whole)

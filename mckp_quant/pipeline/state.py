@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,13 +15,14 @@ from ..common.documents import plain, read_document, write_document
 from ..errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 KIND, VERSION = "step", 1
 _DOCUMENT = "step.json"
 _HASHED = 2**26  # bytes; of larger files the size is compared, and readers check their contents
-_LONG = 40  # characters of a value that words show
+_LONG = 120  # characters that words may have
+_DIGEST = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class State:
             document = {}  # a step whose document is damaged
         if document is None and place.exists() and (not place.is_dir() or any(place.iterdir())):
             raise InvalidInput(
-                f"{os.fspath(place)!r} holds something else than the results of a run: name another folder with -o"
+                f"{os.fspath(place)!r} holds something else than the results of a run: name another folder"
             )
         if document is not None and (document.get("finished") or difference(document.get("depends", {}), depends)):
             shutil.rmtree(place)
@@ -162,12 +164,22 @@ def depends_digest(depends: Mapping[str, Any]) -> str:
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The first entry that differs, in words; empty where none does."""
-    then, today = plain(dict(before)), plain(dict(now))
+    then, today = dict(_leaves(plain(dict(before)))), dict(_leaves(plain(dict(now))))
     name = next((each for each in {**then, **today} if then.get(each) != today.get(each)), None)
     if name is None:
         return ""
     said = f"{name} was {then.get(name)}, and is {today.get(name)}"
-    return f"{name} differs" if len(said) > 2 * _LONG or "digest" in name else said
+    hidden = len(said) > _LONG or any(_DIGEST.fullmatch(str(each.get(name))) for each in (then, today))
+    return f"{name} differs" if hidden else said
+
+
+def _leaves(document: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a document of mappings, by its path."""
+    if not isinstance(document, dict) or not document:
+        yield name, document
+        return
+    for key, entry in document.items():
+        yield from _leaves(entry, f"{name}.{key}" if name else str(key))
 
 
 def _digest(path: Path) -> str:

@@ -34,7 +34,7 @@ def run(
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Delete the results of another network or of other data in the folder.")
+        bool, typer.Option("--force", help="Delete the results that are in the folder, and begin anew.")
     ] = False,
     json: JsonOption = False,
 ) -> None:

@@ -143,7 +143,8 @@ def _targets(name: str, value: object) -> None:
     if not isinstance(value, list):
         raise InvalidInput(f"{name} is {value!r}: it must be a list of targets, such as ['torchao']")
     for each in value:
-        _one_of(EXPORTERS)(name, each)
+        if each not in EXPORTERS:
+            raise InvalidInput(f"{name}: {unknown('export target', each, EXPORTERS)}")
 
 
 _DATA = (

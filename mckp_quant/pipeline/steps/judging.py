@@ -89,7 +89,7 @@ class Validate:
 
     def depends(self, work: Work) -> Mapping[str, Any]:
         """The data that judge."""
-        return {"held_out digest": data_digest(work.data.held_out)}
+        return {"held-out data": data_digest(work.data.held_out)}
 
     def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[Judged, str]:
         """Validate both, each beside its policy before the last pass."""
