@@ -70,6 +70,7 @@ def recipe(
         max_batches=run.max_batches,
         memory_limit=run.memory_limit,
     )
+    Recipe.from_document(made.document())  # what cannot be read is refused here, not when it is run
     made.save(output)
     note(f"wrote {output}: run it with mckp-quant run {output}")
 

@@ -119,11 +119,39 @@ class Recipe:
         if "schema" in document:
             document = check_schema(document, os.fspath(path), KIND, VERSION)
         with readable(source):
-            said = read_sections(document, source, Path(path).parent)
-            data = {name: DataEntry(**entry) for name, entry in said.pop("data").items()}
-            held_out = said.pop("held_out")
-            judging = DataEntry(**held_out) if isinstance(held_out, Mapping) else held_out
-            return cls(data=data, held_out=judging, settings=Settings(**said.pop("settings")), **said)
+            return cls.from_document(document, source=source, folder=Path(path).parent)
+
+    @classmethod
+    def from_document(
+        cls, document: Mapping[str, Any], *, source: str = "the recipe", folder: str | os.PathLike[str] = "."
+    ) -> Recipe:
+        """Read a recipe from plain types.
+
+        Parameters
+        ----------
+        document
+            What `document` gave, or what a TOML file holds.
+        source
+            What it is from, for errors.
+        folder
+            From which the files that it names are sought.
+
+        Returns
+        -------
+        recipe
+            The recipe.
+
+        Raises
+        ------
+        InvalidInput
+            As `load` does.
+        """
+        entries = {name: each for name, each in document.items() if name != "schema"}
+        said = read_sections(entries, source, Path(folder))
+        data = {name: DataEntry(**entry) for name, entry in said.pop("data").items()}
+        held_out = said.pop("held_out")
+        judging = DataEntry(**held_out) if isinstance(held_out, Mapping) else held_out
+        return cls(data=data, held_out=judging, settings=Settings(**said.pop("settings")), **said)
 
     def rooted(self, folder: str | os.PathLike[str]) -> Recipe:
         """The same recipe with its files as they are named from a folder; what was absolute stays so."""
