@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..common.documents import read_document, write_document
+from ..common.documents import plain, read_document, write_document
 from ..common.shown import shown
 from ..errors import InvalidInput
 from ..network.fingerprint import Fingerprint
@@ -35,8 +35,17 @@ PACKAGES = ("numpy", "scipy", "ortools", "torch", "safetensors")
 
 def fingerprint_of(model: nn.Module, data: Data, outputs: Outputs) -> Fingerprint:
     """What tells the network of a run, and what is taken of its outputs."""
-    options = {"likelihood": outputs.likelihood, "class_dim": str(outputs.class_dim)}
+    options = {name: str(value) for name, value in outputs_document(outputs).items()}
     return Fingerprint.of(model, data.first, outputs.logits, options)
+
+
+def outputs_document(outputs: Outputs) -> dict[str, Any]:
+    """What is said of the outputs, in plain types; what functions take of them shows in the outputs themselves."""
+    given = {each.name: getattr(outputs, each.name) for each in dataclasses.fields(outputs)}
+    found: dict[str, Any] = plain(
+        {name: value for name, value in given.items() if value is not None and not callable(value)}
+    )
+    return found
 
 
 def data_document(data: Data) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ...formats.menus import AUTO
 from ...sensitivity.measuring import measure
 from ...tables.table import SensitivityTable
 from ..calibration import mean_table
+from ..provenance import outputs_document
 from .rounding import bank_of
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class Measure:
         return {
             "method": repr(work.settings.method),
             "precision": work.settings.precision,
-            "likelihood": work.outputs.likelihood,
-            "class_dim": work.outputs.class_dim,
+            "outputs": outputs_document(work.outputs),
             "weights": {part.name: part.weight for part in work.data.parts},
         }
 
