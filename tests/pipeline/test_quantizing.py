@@ -12,6 +12,7 @@ import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.pipeline.steps import STEPS
 from mckp_quant.tables import schema
+from mckp_quant.tuning import validate_finished
 
 from ..search import small
 from ..tables.test_schemas import complaints
@@ -75,13 +76,10 @@ def test_uniform_is_returned_where_mixed_is_not_better_beyond_two_errors(
     better: float, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mixed precision is made better by hand than it was measured, for every sample alike: the error is 0 then."""
-    from mckp_quant.pipeline.steps import judging
-
-    plain = judging.validate_finished
     known: dict[str, Any] = {}
 
     def shifted(model: Any, finished: Any, *args: Any, **kwargs: Any) -> Any:
-        made = plain(model, finished, *args, **kwargs)
+        made = validate_finished(model, finished, *args, **kwargs)
         uniform = len(set(finished.policy.formats)) == 1
         known.setdefault("measured", made.policy.measured)  # the mixed one comes first
         base = known["measured"]
@@ -89,7 +87,7 @@ def test_uniform_is_returned_where_mixed_is_not_better_beyond_two_errors(
         own = dataclasses.replace(made.policy, measured=dataclasses.replace(base, totals=totals))
         return dataclasses.replace(made, rows=(*made.rows[:-1], own))
 
-    monkeypatch.setattr(judging, "validate_finished", shifted)
+    monkeypatch.setattr("mckp_quant.pipeline.steps.judging.validate_finished", shifted)
     found = quantized()
     assert found.chosen == chosen
     assert found.difference == pytest.approx(better)
@@ -112,7 +110,7 @@ def test_without_a_uniform_policy_within_the_request_there_is_none_to_beat() -> 
     assert alone.uniform is None
     assert alone.chosen == "mixed"
     assert np.isnan(alone.difference)
-    assert "there is no uniform one within the request to beat" in alone.decisions[-1].decided
+    assert "no other uniform policy is within the request" in alone.decisions[-1].decided
 
 
 def test_the_network_is_given_back_as_it_was() -> None:
@@ -199,7 +197,7 @@ def test_a_folder_of_another_network_or_of_something_else_is_refused(tmp_path: P
     quantized(formats="w2", output=tmp_path / "run")
     other = small.network()
     with torch.no_grad():
-        other[0].weight.mul_(2)
+        other.get_parameter("0.weight").mul_(2)
     with pytest.raises(mq.InvalidInput, match=r"holds the results of another run: the network's '0\.weight' differs"):
         mq.quantize(other, small.data(samples=96), BUDGET, formats="w2", output=tmp_path / "run")
     with pytest.raises(mq.InvalidInput, match="another run: it is of other calibration data, batch 0 differs"):

@@ -65,7 +65,7 @@ class Judged:
         own = self.mixed.policy.measured
         on = f"on {own.samples} samples that nothing was fitted to"
         if self.uniform is None:
-            return f"the policy is returned, KL {own.kl:.3g} {on}: there is no uniform one within the request to beat"
+            return f"the policy is returned, KL {own.kl:.3g} {on}: no other uniform policy is within the request"
         difference, error = self.difference
         figures = f"KL {own.kl:.3g} beside {self.uniform.policy.measured.kl:.3g} of {self.rival}, "
         figures += f"{difference:.2g} +- {error:.2g} {self.mixed.unit} less, {on}"

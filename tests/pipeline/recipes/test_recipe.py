@@ -4,8 +4,8 @@ import dataclasses
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 import mckp_quant as mq
@@ -207,7 +207,7 @@ def test_a_request_may_stand_in_a_file(here: Path) -> None:
 
 
 def test_costs_that_were_not_measured_go_into_a_file_beside(here: Path) -> None:
-    costs: Any = mq.CostTable("latency", "ns", ("a",), ("w2", "w4"), [[1, -1]])
+    costs = mq.CostTable("latency", "ns", ("a",), ("w2", "w4"), np.array([[1, -1]]))
     recipe = dataclasses.replace(ALL, request=mq.Request({"latency": 5}, costs=[costs]))
     recipe.save("r.toml")
     assert tomllib.loads(Path("r.toml").read_text())["request"] == {"file": "r-request.json"}
