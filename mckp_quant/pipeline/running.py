@@ -11,15 +11,13 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..network.weight_uses import check_usable
 from .provenance import check_same_run, fingerprint_of, provenance_of, with_steps, write_provenance
+from .recipes.recipe import FILE as RECIPE
 from .result import Decision
 from .state import depends_digest
 from .steps.exporting import why_not
 
 if TYPE_CHECKING:
     from .work import Step, Telling, Work
-
-
-RECIPE = "recipe.toml"
 
 
 def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tuple[Decision, ...], dict[str, Any]]:

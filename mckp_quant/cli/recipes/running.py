@@ -9,6 +9,7 @@ import typer
 
 from ...common.documents import PREFIX
 from ...common.run_options import RunOptions
+from ...pipeline.recipes.recipe import FILE as RECIPE
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
 from ..console import note, progress, show_json, show_text
@@ -46,7 +47,7 @@ def run(
     asked = Recipe.load(recipe)
     folder = recipe.with_name(f"{recipe.stem}-output") if output is None else output
     check_output(folder / "provenance.json")
-    work = _work(asked, folder)
+    work = _work(asked, folder, None if _is_its_own(recipe, folder) else asked)
 
     from ...pipeline.running import run_steps
     from ...pipeline.steps.judging import judged_of
@@ -70,7 +71,13 @@ def run(
         raise typer.Exit(1)
 
 
-def _work(asked: Recipe, folder: Path) -> Work:
+def _is_its_own(recipe: Path, folder: Path) -> bool:
+    """Whether a recipe lies where a run writes the recipe that repeats it: a person's own is not written over."""
+    repeats = folder / RECIPE
+    return repeats.exists() and repeats.samefile(recipe)
+
+
+def _work(asked: Recipe, folder: Path, repeating: Recipe | None) -> Work:
     """The network and the data of a recipe, loaded."""
     first = _source(asked, next(iter(asked.data.values())))
     network = first.network()
@@ -94,7 +101,8 @@ def _work(asked: Recipe, folder: Path) -> Work:
     )
     outputs = Outputs(likelihood=asked.likelihood, class_dim=asked.class_dim)
     limits = RunOptions(seed=asked.seed, memory_limit=asked.memory_limit)
-    return Work(network, data, asked.request, asked.settings, outputs, limits, State(folder), STEPS, recipe=asked)
+    state = State(folder)
+    return Work(network, data, asked.request, asked.settings, outputs, limits, state, STEPS, recipe=repeating)
 
 
 def _batches(asked: Recipe, entry: DataEntry, network: nn.Module) -> Any:

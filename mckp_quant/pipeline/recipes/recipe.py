@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...allocation.request import Request
 
 KIND, VERSION = "recipe", 1
+FILE = "recipe.toml"  # in the folder of a run
 
 
 @dataclass(frozen=True)

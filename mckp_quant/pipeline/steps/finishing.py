@@ -106,4 +106,6 @@ def _line(pair: Pair) -> str:
         f"codes {done.codes}; {done.words[1]}; KL {done.before:.4g} -> {done.after:.4g} {done.unit} on "
         f"{done.held_back} samples that judged it"
     )
-    return f"{line}; the same for {pair.rival}" if pair.rival else f"{line}; no other uniform policy is within the request"
+    return (
+        f"{line}; the same for {pair.rival}" if pair.rival else f"{line}; no other uniform policy is within the request"
+    )

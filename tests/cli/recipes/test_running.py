@@ -89,6 +89,15 @@ def test_the_recipe_in_the_folder_repeats_it_bit_for_bit(here: Path) -> None:
     assert mq.Recipe.load("deep/one/recipe.toml") == mq.Recipe.load("recipe.toml")
 
 
+def test_a_recipe_in_the_folder_of_its_run_stays_as_it_is(here: Path) -> None:
+    written()
+    text = f"# my own words\n{(here / 'recipe.toml').read_text()}"
+    (here / "recipe.toml").write_text(text)
+    assert main(["run", "recipe.toml", "-o", "."]) == 0
+    assert (here / "recipe.toml").read_text() == text
+    assert (here / "report" / "report.txt").exists()
+
+
 def test_another_budget_makes_only_what_depends_on_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written()
     assert main(["run", "recipe.toml", "-o", "out"]) == 0

@@ -5,7 +5,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import InvalidInput
@@ -19,6 +19,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(TEXT, PLAIN)
 def test_what_is_written_is_read_as_the_same(name: str, value: Any) -> None:
     assert tomllib.loads(f"{toml_key(name)} = {toml_value(value)}\n") == {name: value}
