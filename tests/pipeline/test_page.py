@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 import mckp_quant
 from mckp_quant import demo
 
 from ..search import small
+
+if TYPE_CHECKING:
+    import pytest
 
 PAGE = Path(mckp_quant.__file__).parents[1] / "docs" / "running.md"
 
