@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .formats import ActivationRanges
     from .interactions import Interactions, allocate_with_interactions, measure_interactions
     from .network import Outputs
+    from .pipeline import CalibrationSet, Quantized, Recipe, quantize
     from .policy import Policy
     from .refinement import Refinement, refine
     from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActivationRanges": ".formats",
     "Allocation": ".allocation",
+    "CalibrationSet": ".pipeline",
     "Comparison": ".allocation",
     "Constraints": ".allocation",
     "Conversion": ".allocation",
@@ -55,6 +57,8 @@ _HOMES = {
     "Outputs": ".network",
     "Plan": ".sensitivity",
     "Policy": ".policy",
+    "Quantized": ".pipeline",
+    "Recipe": ".pipeline",
     "Refinement": ".refinement",
     "Request": ".allocation",
     "SensitivityTable": ".tables",
@@ -75,6 +79,7 @@ _HOMES = {
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
     "plan": ".sensitivity",
+    "quantize": ".pipeline",
     "read_table": ".tables",
     "refine": ".refinement",
     "round_weights": ".rounding",
@@ -93,6 +98,7 @@ __all__ = [
     "Activation",
     "ActivationRanges",
     "Allocation",
+    "CalibrationSet",
     "Comparison",
     "Constraints",
     "Conversion",
@@ -110,6 +116,8 @@ __all__ = [
     "Outputs",
     "Plan",
     "Policy",
+    "Quantized",
+    "Recipe",
     "Refinement",
     "Request",
     "RunOptions",
@@ -133,6 +141,7 @@ __all__ = [
     "measure",
     "measure_interactions",
     "plan",
+    "quantize",
     "read_table",
     "refine",
     "round_weights",

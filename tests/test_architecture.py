@@ -41,8 +41,9 @@ demo: common network
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
+pipeline: report export refinement tuning evaluation sensitivity rounding network formats _version ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity rounding layers formats ALLOCATING
-cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
+cli: pipeline report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors: system
 solvers.system:
 solvers.problem: errors system
@@ -86,9 +87,14 @@ NEEDS_TORCH = {
     "tuning",
     "search",
     "demo",
+    "pipeline",
 }
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
-PLAIN_DATA = {"interactions.form", "interactions.shrinkage", "refinement.result"}  # of such rooms, read without torch
+PLAIN_DATA = {
+    *("interactions.form", "interactions.shrinkage", "refinement.result"),
+    *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
+    *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),
+}  # of such rooms, read without torch
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat

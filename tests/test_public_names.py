@@ -13,11 +13,12 @@ import pytest
 import mckp_quant
 
 TABLE = """
-mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
-    Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request RunOptions
+mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Constraints Conversion CostTable
+    Evaluation Finished Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy
+    Quantized Recipe Refinement Request RunOptions
     SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
     build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
-    measure_interactions plan read_table refine round_weights validate write_table
+    measure_interactions plan quantize read_table refine round_weights validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -33,6 +34,7 @@ formats: ActivationRanges ActivationScheme Capability Format Grid Scheme TARGETS
 interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations
+pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings quantize
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight

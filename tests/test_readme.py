@@ -46,7 +46,19 @@ def test_the_network_example_runs_as_it_stands(
 
 def test_the_commands_are_understood() -> None:
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("mckp-quant ")]
-    commands = ["measure", "solve", "validate", "compare", "stability", "refine", "search", "export", "audit"]
+    commands = [
+        "recipe",
+        "run",
+        "measure",
+        "solve",
+        "validate",
+        "compare",
+        "stability",
+        "refine",
+        "search",
+        "export",
+        "audit",
+    ]
     assert [shlex.split(line)[1] for line in lines] == commands
     for line in lines:
         command, *arguments = shlex.split(line)[1:]

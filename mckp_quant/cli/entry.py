@@ -22,6 +22,8 @@ from .demonstration import demo
 from .exporting import audit, export
 from .improving import finish, refine, stability
 from .measuring import measure, round, validate
+from .recipes.running import run
+from .recipes.writing import recipe
 from .searching import compete, search
 from .solving import compare, solve
 
@@ -41,6 +43,8 @@ application = typer.Typer(
 )
 _SHORT = {
     "demo": "Do all of it with a small network that comes along.",
+    "recipe": "Write down what is asked, as a file for 'run'.",
+    "run": "Go from a network to a checked result.",
     "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
@@ -53,6 +57,17 @@ _SHORT = {
     "compete": "Methods side by side on a network.",
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "audit": "Compare an existing artefact with the optimum of its size.",
+}
+# Behind the options of a command; \b keeps its lines as they are.
+_EXAMPLES = {
+    "recipe": "\b\nExamples:\n"
+    "  mckp-quant recipe net.py:model --data data.npz --budget weight_bytes=90kB\n"
+    "  mckp-quant recipe net.py:model --data data.npz --budget bits_per_weight=4 --to torchao -o small.toml\n"
+    "  mckp-quant recipe hf:FOLDER --calibration text.txt --budget weight_bytes=25% --formats w3,w4,w8",
+    "run": "\b\nExamples:\n"
+    "  mckp-quant recipe net.py:model --data data.npz --budget weight_bytes=90kB\n"
+    "  mckp-quant run recipe.toml\n"
+    "  mckp-quant run recipe.toml -o small --json",
 }
 # What typers old and new say of a value, in the names of Python's types and in those of a parser.
 _PLAIN = (
@@ -113,9 +128,11 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    *(demo, recipe, run, round, measure, solve, validate, compare, stability),
+    *(refine, finish, search, compete, export, audit),
 ):
-    application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
+    name = command.__name__
+    application.command(short_help=_SHORT[name], epilog=_EXAMPLES.get(name), cls=_Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -236,19 +236,43 @@ def bank_for(
     """
     seen, others = list(batches), list(batches)
     if read and rounder.needs == INPUTS:
-        seen, others = seen[::2], seen[1::2]
-        if not others:
-            halves = batches[0].cut()
-            if halves is None:
-                raise InvalidInput(
-                    f"{rounder.name} and the table need samples of their own, and there is one batch (inputs "
-                    f"{batches[0].shape}) that cannot be cut in two: give more batches, or bank=round_weights(...)"
-                )
-            seen, others = [halves[0]], [halves[1]]
+        seen, others = parted(batches, rounder.name)
     rule = "mse" if ranges is None else ranges
     names = [layer.name for layer in layers]
     bank = round_weights(model, seen, formats, rounder=rounder, layers=names, activation_range=rule)
     return bank, others
+
+
+def parted(batches: Sequence[Batch], rounder: str) -> tuple[list[Batch], list[Batch]]:
+    """Part batches into those that a rounder sees and those that a table is measured on.
+
+    Parameters
+    ----------
+    batches
+        All batches.
+    rounder
+        The rounder's name, for the error.
+
+    Returns
+    -------
+    seen, others
+        Every other batch, beginning with the first, and those between; of a single batch every other sample.
+
+    Raises
+    ------
+    InvalidInput
+        When there is a single sample, or a single batch that cannot be taken apart.
+    """
+    seen, others = list(batches[::2]), list(batches[1::2])
+    if others:
+        return seen, others
+    halves = batches[0].cut()
+    if halves is None:
+        raise InvalidInput(
+            f"{rounder} and the table need samples of their own, and there is one batch (inputs {batches[0].shape}) "
+            "that cannot be cut in two: give more batches, or bank=round_weights(...)"
+        )
+    return [halves[0]], [halves[1]]
 
 
 def told_of_shared(batches: Iterable[Batch], bank: WeightBank) -> Iterator[Batch]:

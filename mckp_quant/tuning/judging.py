@@ -12,10 +12,11 @@ from ..evaluation.verdict import ERRORS, judge, ratio_of
 from ..network.outputs import Outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import nn
 
+    from ..policy.policy import Policy
     from ..rounding.bank import WeightBank
     from .finished import Finished
 
@@ -31,6 +32,7 @@ def validate_finished(
     factor: float = 2.0,
     bank: WeightBank | None = None,
     other_rounder: bool = False,
+    against: Mapping[str, Policy] | None = None,
 ) -> Validation:
     """Run a finished network, and set its loss beside the prediction, the policy before the last pass, and its rivals.
 
@@ -51,6 +53,8 @@ def validate_finished(
         the last pass is run too. Without it the uniform networks are rounded to nearest.
     other_rounder
         Whether the policy's prediction may be about another rounder than the bank's.
+    against
+        Other policies to run for comparison, by name; by default those of `validate`.
 
     Returns
     -------
@@ -70,6 +74,7 @@ def validate_finished(
         policy,
         data,
         outputs=outputs,
+        against=against,
         factor=factor,
         bank=bank,
         other_rounder=other_rounder or not as_predicted,

@@ -46,6 +46,10 @@ def finish(batches: Any, options: dict[str, Any]) -> object:
     return mq.finish(small.network(), mq.Policy.uniform(small.table(), "w4"), batches, **options)
 
 
+def quantize(batches: Any, options: dict[str, Any]) -> object:
+    return mq.quantize(small.network(), batches, {"bits_per_weight": 9}, formats="w4", rounder="nearest", **options)
+
+
 def measure_interactions(batches: Any, options: dict[str, Any]) -> object:
     return mq.measure_interactions(small.network(), batches, formats="w2,w4", **options)
 
@@ -72,6 +76,7 @@ LONG: dict[str, tuple[Call, set[str]]] = {
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),
     "finish": (finish, {"seed", "max_batches", "progress"}),
+    "quantize": (quantize, {"seed", "max_batches", "memory_limit", "progress"}),
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
     "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"}),
     "plan": (plan, {"memory_limit"}),
@@ -87,6 +92,7 @@ EVERY: dict[str, object] = {
     "seconds": 600.0,
     "progress": print,
 }
+NEW = {"quantize"}  # it never had others
 ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
 
 
@@ -153,6 +159,7 @@ def test_no_more_batches_are_read_than_asked_for(name: str) -> None:
     [
         (name, old)
         for name, (_, honoured) in LONG.items()
+        if name not in NEW
         for old in sorted(honoured & {"seed", "checkpoint", "seconds", "progress"})
     ],
 )
@@ -161,7 +168,7 @@ def test_an_old_keyword_says_what_to_write(name: str, old: str) -> None:
         LONG[name][0](small.data(), {old: 1})
 
 
-@pytest.mark.parametrize("name", sorted(set(LONG) - ON_TABLES))
+@pytest.mark.parametrize("name", sorted(set(LONG) - ON_TABLES - NEW))
 @pytest.mark.parametrize(("old", "new"), [("output", "take"), ("likelihood", "likelihood"), ("class_dim", "class_dim")])
 def test_an_old_keyword_of_outputs_says_what_to_write(name: str, old: str, new: str) -> None:
     with pytest.raises(TypeError, match=rf"{name}\(\) takes no {old}= any more: write outputs=Outputs\({new}=\.\.\.\)"):

@@ -51,6 +51,19 @@ def test_rows_are_those_of_validate_and_the_finished_network() -> None:
     assert f"{rival.name!r}, KL {rival.measured.kl:.3g}" in found.verdict
 
 
+def test_rivals_may_be_named() -> None:
+    model, data, bank, finished = made()
+    uniform = mq.Policy(finished.policy.layer_names, (bank.formats[0],) * len(finished.policy), rounder=bank.rounder)
+    found = validate_finished(model, finished, data, bank=bank, against={"uniform w2": uniform})
+    names = ["float", "uniform w2, not finished", "policy, not finished", "policy, finished"]
+    assert [row.name for row in found.rows] == names
+    assert found.rows[1].policy == uniform
+    assert [row.name for row in validate_finished(model, finished, data, bank=bank, against={}).rows] == [
+        names[0],
+        *names[2:],
+    ]
+
+
 def test_without_a_bank_nothing_is_shown_under_codes_that_are_not_the_policys() -> None:
     model, data, _, finished = made()
     names = [row.name for row in validate_finished(model, finished, data).rows]

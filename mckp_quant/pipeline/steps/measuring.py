@@ -1,0 +1,86 @@
+"""Measures what each rounding costs, on every data set, and weighs the sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...formats.menus import AUTO
+from ...sensitivity.measuring import measure
+from ...tables.table import SensitivityTable
+from ..calibration import mean_table
+from ..provenance import outputs_document
+from .rounding import bank_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ...common.run_options import RunOptions
+    from ..work import Work
+
+NAME = "measure"
+_TABLE = "table.json"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The step that makes the table."""
+
+    name: str = NAME
+
+    def asked(self, work: Work) -> bool:
+        """Always."""
+        return True
+
+    def depends(self, work: Work) -> Mapping[str, Any]:
+        """Estimator, precision, outputs, and the weights of the data sets."""
+        return {
+            "method": repr(work.settings.method),
+            "precision": work.settings.precision,
+            "outputs": outputs_document(work.outputs),
+            "weights": {part.name: part.weight for part in work.data.parts},
+        }
+
+    def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[SensitivityTable, str]:
+        """Measure; batches that an earlier process measured are not measured again."""
+        bank, tables = bank_of(work), []
+        ranges = None
+        for at, part in enumerate(work.data.parts):
+            checkpoint = None if folder is None else folder / f"set-{at}.checkpoint"
+            tables.append(
+                measure(
+                    work.model,
+                    part.measured,
+                    formats=work.settings.formats if work.settings.formats != AUTO else bank.formats,
+                    method=work.settings.method,
+                    outputs=work.outputs,
+                    precision=work.settings.precision,
+                    activation_range=work.settings.activation_range if ranges is None else ranges,
+                    bank=bank,
+                    run=dataclasses.replace(run, checkpoint=checkpoint),
+                )
+            )
+            ranges = tables[0].ranges  # one range for an input, whatever set it comes from
+        table = mean_table(tables, [part.weight for part in work.data.parts])
+        if folder is not None:
+            table.save(folder / _TABLE)
+            for each in folder.glob("*.checkpoint"):
+                each.unlink()
+        sets = [f"{part.name} x {part.weight:g}" for part in work.data.parts]
+        weighed = f", the mean of {', '.join(sets)}" if len(sets) > 1 else ""
+        return table, (
+            f"{len(table.layers)} layers in {len(table.formats)} formats by {table.method} on {table.samples} samples"
+            f"{weighed}"
+        )
+
+    def load(self, work: Work, folder: Path) -> SensitivityTable:
+        """Read the table."""
+        return SensitivityTable.load(folder / _TABLE)
+
+
+def table_of(work: Work) -> SensitivityTable:
+    """The sensitivities that policies are chosen by."""
+    table: SensitivityTable = work.result(NAME)
+    return table

@@ -1,0 +1,55 @@
+"""Writes the report for people: what was decided, what was compared, and every layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...common.files import read_text, write_text
+from ...report.quantized import quantized_report
+from ...report.text import as_text
+from .exporting import chosen_of
+from .judging import judged_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ...common.run_options import RunOptions
+    from ..work import Work
+
+NAME = "report"
+_TEXT = "report.txt"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The step that writes the report."""
+
+    name: str = NAME
+
+    def asked(self, work: Work) -> bool:
+        """Where there is a folder to write to."""
+        return work.state is not None
+
+    def depends(self, work: Work) -> Mapping[str, Any]:
+        """Nothing but the steps before."""
+        return {}
+
+    def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[str, str]:
+        """Write the text."""
+        assert folder is not None
+        judged = judged_of(work)
+        text = as_text(quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen_of(work)))
+        write_text(folder / _TEXT, text)
+        return text, f"{NAME}/{_TEXT}"
+
+    def load(self, work: Work, folder: Path) -> str:
+        """Read the text."""
+        return read_text(folder / _TEXT, "report")
+
+
+def report_of(work: Work) -> str:
+    """The report as text."""
+    text: str = work.result(NAME)
+    return text
