@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
+    from .trade_off import Front, Selection, Smallest, front, select, smallest
     from .tuning import Finished, finish
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "CostTable": ".tables",
     "Evaluation": ".evaluation",
     "Finished": ".tuning",
+    "Front": ".trade_off",
     "Index": ".allocation",
     "Interactions": ".interactions",
     "Gptq": ".rounding",
@@ -57,7 +59,9 @@ _HOMES = {
     "Policy": ".policy",
     "Refinement": ".refinement",
     "Request": ".allocation",
+    "Selection": ".trade_off",
     "SensitivityTable": ".tables",
+    "Smallest": ".trade_off",
     "Stability": ".stability",
     "Validation": ".evaluation",
     "allocate": ".allocation",
@@ -72,12 +76,15 @@ _HOMES = {
     "evaluate": ".evaluation",
     "find_ties": ".allocation",
     "finish": ".tuning",
+    "front": ".trade_off",
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
     "plan": ".sensitivity",
     "read_table": ".tables",
     "refine": ".refinement",
     "round_weights": ".rounding",
+    "select": ".trade_off",
+    "smallest": ".trade_off",
     "validate": ".evaluation",
     "write_table": ".tables",
 }
@@ -100,6 +107,7 @@ __all__ = [
     "Evaluation",
     "Finished",
     "Format",
+    "Front",
     "Gptq",
     "Index",
     "Interactions",
@@ -113,7 +121,9 @@ __all__ = [
     "Refinement",
     "Request",
     "RunOptions",
+    "Selection",
     "SensitivityTable",
+    "Smallest",
     "Stability",
     "Validation",
     "WeightBank",
@@ -130,12 +140,15 @@ __all__ = [
     "evaluate",
     "find_ties",
     "finish",
+    "front",
     "measure",
     "measure_interactions",
     "plan",
     "read_table",
     "refine",
     "round_weights",
+    "select",
+    "smallest",
     "validate",
     "write_table",
 ]

@@ -14,10 +14,11 @@ import mckp_quant
 
 TABLE = """
 mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
-    Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request RunOptions
-    SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
-    build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
-    measure_interactions plan read_table refine round_weights validate write_table
+    Format Front Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request
+    RunOptions Selection SensitivityTable Smallest Stability Validation WeightBank __version__ allocate
+    allocate_each allocate_with_interactions apply build calibrate_ranges check_stability check_table
+    compare_solvers evaluate find_ties finish front measure measure_interactions plan read_table refine
+    round_weights select smallest validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -53,6 +54,7 @@ solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greed
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations
     read_costs read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
+trade_off: Explained Front Measured Point Selection Smallest explain front k_best select smallest
 tuning: Decided FineTuned Finished Matched finetune finish match_features validate_finished
 """
 OLD = {  # names that went away: what their error says

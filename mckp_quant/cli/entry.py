@@ -24,6 +24,8 @@ from .improving import finish, refine, stability
 from .measuring import measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
+from .trade_offs.on_networks import smallest
+from .trade_offs.on_tables import explain, front, k_best
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +46,10 @@ _SHORT = {
     "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
     "solve": "Choose a format for every layer, with a proof.",
+    "front": "Size against loss: what every amount of a budget buys.",
+    "smallest": "The smallest policy under a limit on measured accuracy, KL or loss.",
+    "explain": "What a byte is worth, what binds, why nothing fits.",
+    "k_best": "The best policies one after the other.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
     "compare": "Solvers side by side on a table.",
     "stability": "Say how sure a table is of its policy.",
@@ -53,6 +59,23 @@ _SHORT = {
     "compete": "Methods side by side on a network.",
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "audit": "Compare an existing artefact with the optimum of its size.",
+}
+_EXAMPLES = {  # as one types them
+    "front": (
+        "mckp-quant front table.json",
+        "mckp-quant front table.json --budget weight_bytes=90kB --plot front.png --csv front.csv",
+        "mckp-quant front table.json --along bops --budget weight_bytes=90kB --pin head=w8 -o front.json",
+    ),
+    "smallest": (
+        "mckp-quant smallest table.json --model net.py:model --data net.py:held_back \\",
+        "    --accuracy-drop-at-most 1% -o policy.json",
+        "mckp-quant smallest table.json --model net.py:model --data batches.npz --bank bank --kl-at-most 0.02",
+    ),
+    "explain": (
+        "mckp-quant explain table.json --budget weight_bytes=90kB",
+        "mckp-quant explain table.json --budget weight_bytes=60kB --budget bops=25%",
+    ),
+    "k-best": ("mckp-quant k-best table.json --budget weight_bytes=90kB -k 10",),
 }
 # What typers old and new say of a value, in the names of Python's types and in those of a parser.
 _PLAIN = (
@@ -97,6 +120,12 @@ class _Command(TyperCommand):
                 with formatter.section(title):
                     formatter.write_dl(records)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as one types them: not wrapped."""
+        if self.name in _EXAMPLES:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in _EXAMPLES[self.name]))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; raises InvalidInput, with what to write now, for a former option."""
         try:
@@ -113,9 +142,11 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    *(demo, round, measure, solve, front, smallest, explain, k_best, validate, compare, stability, refine, finish),
+    *(search, compete, export, audit),
 ):
-    application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
+    name = command.__name__
+    application.command(name.replace("_", "-"), short_help=_SHORT[name], cls=_Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
