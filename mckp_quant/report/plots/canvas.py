@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = (".png", ".svg")
 _INCHES = (7.2, 4.6)
+_MARGINS = {"left": 0.12, "right": 0.97, "bottom": 0.12, "top": 0.97}
 _DOTS = 150  # per inch of a PNG
 _WITHOUT = "everything but pictures works without it, and --csv has the same numbers"
 _AWAY = (6, 14, 26, 40, 60)  # points between a mark and its label, tried in turn
@@ -45,9 +47,11 @@ def figure(ax: Any = None) -> tuple[Any, Any]:
     """
     if ax is not None:
         return ax.figure, ax
-    made = require("matplotlib.figure", "plot", _WITHOUT).Figure(figsize=_INCHES, layout="constrained")
+    made = require("matplotlib.figure", "plot", _WITHOUT).Figure(figsize=_INCHES)
+    made.subplots_adjust(**_MARGINS)  # a layout engine would draw everything twice more
     require("matplotlib.backends.backend_agg", "plot", _WITHOUT).FigureCanvasAgg(made)
     axes = made.add_subplot()
+    axes.margins(x=0.07)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -106,7 +110,8 @@ def label_marks(
     color, size
         Of the letters, the size in points.
     """
-    ax.figure.draw_without_rendering()  # sizes are known only after the layout
+    if ax.figure.get_layout_engine() is not None:
+        ax.figure.draw_without_rendering()  # sizes are known only after the layout
     ax.set_xlim(ax.get_xlim())
     ax.set_ylim(ax.get_ylim())
     renderer = ax.figure.canvas.get_renderer()
@@ -118,15 +123,18 @@ def label_marks(
     legend = ax.get_legend()
     taken += [] if legend is None else [tuple(legend.get_window_extent(renderer).extents)]
     within = ax.get_window_extent(renderer).extents
-    for (across, up, text), place in zip(marks, places, strict=True):
+    for at, (across, up, text) in enumerate(marks):
+        place, strangers = places[at], places[:at] + places[at + 1 :]
         box = ax.text(0, 0, text, fontsize=size, transform=None)
         wide, high = box.get_window_extent(renderer).size
         box.remove()
-        best, covered = (0.0, 0.0, 0), float("inf")
+        best, covered = (0.0, 0.0, 0), math.inf
         for right, above, away in _around():
             corner = _corner(place, (wide, high), right, above, away * points)
             spot = (*corner, corner[0] + wide, corner[1] + high)
             cost = sum(_overlap(spot, other) for other in taken) + _outside(spot, within)
+            if any(_distance(spot, other) <= _distance(spot, place) for other in strangers):
+                cost += wide * high  # it would seem to be the other one's
             if cost < covered:
                 best, covered = (right, above, away), cost
             if covered == 0:
@@ -166,6 +174,13 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
     return wide * high if wide > 0 and high > 0 else 0.0
+
+
+def _distance(spot: Sequence[float], mark: Sequence[float]) -> float:
+    """From a mark to the nearest edge of a label."""
+    x = max(spot[0] - mark[0], mark[0] - spot[2], 0.0)
+    y = max(spot[1] - mark[1], mark[1] - spot[3], 0.0)
+    return math.hypot(x, y)
 
 
 def _outside(spot: Sequence[float], within: Sequence[float]) -> float:
