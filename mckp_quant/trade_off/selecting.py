@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..common.checks import check_count
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..network.outputs import Outputs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _RUN = RunOptions()
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("progress"))
 def select(
     front: Front,
     model: nn.Module,

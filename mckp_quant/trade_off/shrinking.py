@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.checks import check_count
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..network.outputs import Outputs
 from ..solvers import NoSolution
@@ -37,6 +38,7 @@ _FEWEST = 5  # points, from which on a trend says anything
 _HOPELESS = 4.0  # spreads around the trend, beyond which the limit is out of reach
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("progress"))
 def smallest(
     model: nn.Module,
     front: Front,
@@ -97,10 +99,7 @@ def smallest(
     limit = limit_of(kl_at_most, loss_at_most, accuracy_drop_at_most)
     meter = Meter(model, front, batches, limit=limit, bank=bank, outputs=outputs, run=run)
     search = _Search(meter, len(front), limit.most, evaluations, run)
-    search.find_edge(lambda each: each.figure <= limit.most, evaluations)
-    search.find_edge(lambda each: each.figure - each.margin <= limit.most, search.spent + int(_EDGE * evaluations))
-    search.find_edge(lambda each: each.figure + each.margin <= limit.most, search.spent + int(_EDGE * evaluations))
-    search.scan()
+    search.find()
     return _result(search, front, limit)
 
 
@@ -127,6 +126,14 @@ class _Search:
     def first(self, keeps: Callable[[Measured], bool]) -> int:
         """The first measured position of which this holds; one past the last where there is none."""
         return min((at for at, each in self.meter.known.items() if keeps(each)), default=self._count)
+
+    def find(self) -> None:
+        """Run what is worth running: the crossing, both ends of the interval, and then what lies below."""
+        self.find_edge(self._keeps, self._evaluations)
+        more = int(_EDGE * self._evaluations)
+        self.find_edge(lambda each: each.figure - each.margin <= self._most, self.spent + more)
+        self.find_edge(lambda each: each.figure + each.margin <= self._most, self.spent + more)
+        self.scan()
 
     def find_edge(self, keeps: Callable[[Measured], bool], most: int) -> None:
         """Halve the stretch below the first point of which this holds, until at most so many points were run."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import mckp_quant as mq
 from mckp_quant import Constraints, Conversion, CostTable, InvalidInput, Policy, Request, SensitivityTable
@@ -119,7 +118,7 @@ def test_conversions_count_along_the_budget_that_they_count_in() -> None:
     later = [pair for pair in wanted if pair[0] > found.points[0].used]
     assert [each.used for each in found.points[1:]] == [used for used, _ in later]
     assert [each.predicted for each in found.points[1:]] == pytest.approx([loss for _, loss in later])
-    assert [use(each.policy) for each in found.points] == [each.used for each in found.points]
+    assert [each.policy.costs["weight_bytes"] for each in found.points] == [each.used for each in found.points]
 
 
 def test_conversions_in_another_budget_hold() -> None:
@@ -151,7 +150,9 @@ def test_a_front_is_along_any_budget_that_adds_up(along: str) -> None:
     assert found.limit is not None
     assert found.chosen is not None
     assert found.chosen.used == max(each.used for each in found.points if each.used <= found.limit)
-    assert found.amount(found.limit).endswith({"bits_per_weight": "bits per weight", "latency": "us"}.get(along, "sample"))
+    assert found.amount(found.limit).endswith(
+        {"bits_per_weight": "bits per weight", "latency": "us"}.get(along, "sample")
+    )
 
 
 def test_a_long_front_is_thinned_to_points_that_are_still_the_best() -> None:
