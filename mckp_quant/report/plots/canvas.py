@@ -47,6 +47,7 @@ def figure(ax: Any = None) -> tuple[Any, Any]:
     """
     if ax is not None:
         return ax.figure, ax
+    require("matplotlib", "plot", _WITHOUT)
     made = require("matplotlib.figure", "plot", _WITHOUT).Figure(figsize=_INCHES)
     made.subplots_adjust(**_MARGINS)  # a layout engine would draw everything twice more
     require("matplotlib.backends.backend_agg", "plot", _WITHOUT).FigureCanvasAgg(made)
