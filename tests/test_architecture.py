@@ -95,7 +95,7 @@ NEEDS_TORCH = {
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
 PLAIN_DATA = {  # of such rooms, read without torch
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
-    *(f"trade_off.{name}" for name in ("fronts", "line", "point", "questions", "result", "walking")),
+    *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),
 }
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"

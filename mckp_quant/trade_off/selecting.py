@@ -11,7 +11,8 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..network.outputs import Outputs
 from ..solvers import NoSolution
-from .meter import Limit, Meter
+from .limits import Limit
+from .meter import Meter
 from .result import ERRORS, Selection
 
 if TYPE_CHECKING:

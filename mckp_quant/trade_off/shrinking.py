@@ -17,7 +17,8 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..network.outputs import Outputs
 from ..solvers import NoSolution
-from .meter import Meter, limit_of
+from .limits import limit_of
+from .meter import Meter
 from .result import Measured, Smallest
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..rounding.bank import WeightBank
     from ..rounding.chosen_weights import Weights
     from .fronts import Front
-    from .meter import Limit
+    from .limits import Limit
 
 _RUN = RunOptions()
 _EDGE = 0.25  # of the evaluations, for each end of the interval

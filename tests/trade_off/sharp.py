@@ -17,13 +17,13 @@ FORMATS = "w2,w3,w4,w5,w6,w8"
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     widths = (8, 24, 16, 16, 12, 5)
-    model = nn.Sequential()
+    layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        model.append(nn.Linear(before, after)).append(nn.Tanh())
-    model = model[:-1]
-    with torch.no_grad():
-        for layer in model[::2]:
-            layer.weight *= 3  # type: ignore[operator]
+        layer = nn.Linear(before, after)
+        with torch.no_grad():
+            layer.weight *= 3
+        layers += [layer, nn.Tanh()]
+    model = nn.Sequential(*layers[:-1])
     return model.eval()
 
 

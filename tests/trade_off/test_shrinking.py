@@ -12,7 +12,7 @@ import mckp_quant as mq
 from mckp_quant import InvalidInput, RunOptions
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.solvers import NoSolution
-from mckp_quant.trade_off.meter import limit_of
+from mckp_quant.trade_off.limits import limit_of
 from mckp_quant.trade_off.result import Measured
 from mckp_quant.trade_off.shrinking import _Search
 
@@ -20,7 +20,7 @@ from ..search import small
 from .sharp import FORMATS, data, front, held_back, network, table, walked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from numpy.typing import NDArray
 
 
 def smallest(**arguments: Any) -> mq.Smallest:
@@ -49,7 +49,7 @@ def test_it_is_as_small_as_an_exhaustive_walk_finds(limit: dict[str, Any]) -> No
     assert found.point.used <= 1.03 * front().points[keep[0]].used
     at = front().points.index(found.point)
     figure, stderr = wanted.of(every[at], reference)
-    assert (found.best.figure, found.best.stderr) == (pytest.approx(figure), pytest.approx(stderr))
+    assert [found.best.figure, found.best.stderr] == pytest.approx([figure, stderr])
     assert found.best.figure <= found.limit == wanted.most
 
 
@@ -83,7 +83,7 @@ def test_the_interval_is_between_what_may_and_what_must_keep_the_limit() -> None
 class Noisy:
     """Measures as a network might: a figure that falls along the front, with noise, and remembers what it ran."""
 
-    def __init__(self, figures: Sequence[float], stderr: float) -> None:
+    def __init__(self, figures: NDArray[np.float64], stderr: float) -> None:
         self.known: dict[int, Measured] = {}
         self._figures = figures
         self._stderr = stderr

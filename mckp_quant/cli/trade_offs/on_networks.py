@@ -10,6 +10,7 @@ import typer
 from ...common.documents import PREFIX
 from ...policy.policy import KIND, VERSION
 from ...report.trade_offs import smallest_report
+from ...trade_off.limits import limit_of
 from ...trade_off.walking import front as walk_front
 from ..console import progress, show, show_json
 from ..networks import Source
@@ -70,6 +71,7 @@ def smallest(
     """
     result.check(inputs)
     files.check()
+    limit_of(limit.kl_at_most, limit.loss_at_most, limit.accuracy_drop_at_most)
     request = asked.read(lifted=along)
     measured = table.read()
     with progress("walking along the front"):
