@@ -30,6 +30,8 @@ class Limit:
         What is limited, in words.
     most
         The limit.
+    counted
+        Whether the figure counts hits, so that it moves in steps of one.
     of
         From an evaluation and that of the float network to the figure and its standard error.
     """
@@ -37,6 +39,11 @@ class Limit:
     metric: str
     most: float
     of: Callable[[Evaluation, Evaluation], Figure]
+    counted: bool = False
+
+    def step(self, reference: Evaluation) -> float:
+        """The least by which the figure can move on these samples; 0 where it moves smoothly."""
+        return 1 / float(reference.counts[_ACCURACY].sum()) if self.counted else 0.0
 
 
 def limit_of(kl_at_most: float | None, loss_at_most: float | None, accuracy_drop_at_most: Amount | None) -> Limit:
@@ -74,7 +81,7 @@ def limit_of(kl_at_most: float | None, loss_at_most: float | None, accuracy_drop
             raise InvalidInput(
                 f"accuracy_drop_at_most is {accuracy_drop_at_most!r}: write 0.01 or '1%' for one percentage point"
             )
-        return Limit("accuracy drop", float(drop.of(1)), _drop)
+        return Limit("accuracy drop", float(drop.of(1)), _drop, counted=True)
     check_least(named[0], given[named[0]], 0)
     if kl_at_most is not None:
         return Limit("KL", float(kl_at_most), lambda own, _: (own.kl, own.kl_stderr))

@@ -45,6 +45,8 @@ class Meter:
     ----------
     known
         What was measured, by position in the front.
+    step
+        See `Limit.step`.
 
     Raises
     ------
@@ -81,6 +83,8 @@ class Meter:
             raise InvalidInput(
                 f"the batches tell nothing of the {limit.metric}: give batches with targets, or limit the KL"
             )
+
+        self.step = limit.step(self._evaluator.reference)
 
     def at(self, position: int) -> Measured:
         """What is measured at a position of the front."""

@@ -1,16 +1,16 @@
 """Finds the smallest policy of a front under a limit on what is measured, in few runs of the network.
 
 Along a front what is measured falls as the budget grows, but not at every step: it is noisy, and formats interact. So
-bisection finds a crossing; then the points below it are run one after the other, since any of them may keep the limit
-by its own noise, until a trend through those that were run says that none further down does.
+bisection finds a crossing; then points below it are run, since any of them may keep the limit by its own noise. The
+next one is always that of the greatest expected gain (Mockus, 1975, *On Bayesian methods for seeking the extremum*):
+how much smaller it is, times how probably it keeps the limit by a line through the measured points around it.
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist, linear_regression
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ..common.checks import check_count
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
@@ -22,7 +22,7 @@ from .meter import Meter
 from .result import Measured, Smallest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import nn
 
@@ -36,7 +36,8 @@ _RUN = RunOptions()
 _EDGE = 0.25  # of the evaluations, for each end of the interval
 _TREND = 8  # measured points nearest to the crossing that the trend is drawn through
 _FEWEST = 5  # points, from which on a trend says anything
-_HOPELESS = 4.0  # spreads around the trend, beyond which the limit is out of reach
+_WORTH_A_RUN = 1e-5  # of the use, that a run must be expected to save
+_NORMAL = NormalDist()
 
 
 @renamed_keywords(**OUTPUTS, **run_keywords("progress"))
@@ -99,7 +100,7 @@ def smallest(
     check_count("evaluations", evaluations, 1)
     limit = limit_of(kl_at_most, loss_at_most, accuracy_drop_at_most)
     meter = Meter(model, front, batches, limit=limit, bank=bank, outputs=outputs, run=run)
-    search = _Search(meter, len(front), limit.most, evaluations, run)
+    search = _Search(meter, [each.used for each in front.points], limit.most, evaluations, run)
     search.find()
     return _result(search, front, limit)
 
@@ -107,9 +108,10 @@ def smallest(
 class _Search:
     """The points of a front, of which each is measured once at most."""
 
-    def __init__(self, meter: Meter, count: int, most: float, evaluations: int, run: RunOptions) -> None:
+    def __init__(self, meter: Meter, uses: Sequence[int], most: float, evaluations: int, run: RunOptions) -> None:
         self.meter = meter
-        self._count = count
+        self._uses = uses
+        self._count = len(uses)
         self._most = most
         self._evaluations = evaluations
         self._run = run
@@ -134,7 +136,7 @@ class _Search:
         more = int(_EDGE * self._evaluations)
         self.find_edge(lambda each: each.figure - each.margin <= self._most, self.spent + more)
         self.find_edge(lambda each: each.figure + each.margin <= self._most, self.spent + more)
-        self.scan()
+        self.descend()
 
     def find_edge(self, keeps: Callable[[Measured], bool], most: int) -> None:
         """Halve the stretch below the first point of which this holds, until at most so many points were run."""
@@ -145,29 +147,41 @@ class _Search:
                 return
             self._measure((low + high) // 2)
 
-    def scan(self) -> None:
-        """Run the points below the first that keeps the limit, one after the other, as long as there is hope."""
-        at = self.first(self._keeps) - 1
-        while at >= 0 and self.spent < self._evaluations and self._is_possible(at):
-            if at not in self.meter.known:
-                self._measure(at)
-            at -= 1
+    def descend(self) -> None:
+        """Run the point of the greatest expected gain, as long as there is one that is worth it."""
+        while self.spent < self._evaluations:
+            best = self.first(self._keeps)
+            open_ones = [at for at in range(best) if at not in self.meter.known]
+            if not open_ones:
+                return
+            gains = [self._gain(at, best) for at in open_ones]
+            greatest = max(gains)
+            if greatest < _WORTH_A_RUN and best < self._count:
+                return
+            self._measure(open_ones[gains.index(greatest)])
+
+    def _gain(self, at: int, best: int) -> float:
+        """How much less than the best one a point uses, on a logarithmic scale, times how probably it keeps the limit.
+
+        While none keeps it, or where a point uses nothing, any gain is as good as another.
+        """
+        if best == self._count or self._uses[at] <= 0:
+            return self._probability(at)
+        return self._probability(at) * math.log(self._uses[best] / self._uses[at])
+
+    def _probability(self, at: int) -> float:
+        near = sorted(self.meter.known, key=lambda other: abs(other - at))[:_TREND]
+        figures = [self.meter.known[each].figure for each in near]
+        if len(near) < _FEWEST or not all(map(math.isfinite, figures)):
+            return 1 / (1 + abs(near[0] - at)) if near else 1.0  # without a trend the nearest first
+        slope, level = linear_regression(near, figures)
+        squares = sum((figure - slope * place - level) ** 2 for place, figure in zip(near, figures, strict=True))
+        spread = max(math.sqrt(squares / (len(near) - 2)), self.meter.step)
+        above = slope * at + level - self._most
+        return _NORMAL.cdf(-above / spread) if spread > 0 else float(above <= 0)
 
     def _keeps(self, each: Measured) -> bool:
         return each.figure <= self._most
-
-    def _is_possible(self, at: int) -> bool:
-        """Whether the limit may be kept there, by a line through the measured points around."""
-        near = sorted(self.meter.known, key=lambda other: abs(other - at))[:_TREND]
-        if len(near) < _FEWEST or at in self.meter.known:
-            return True
-        places = np.array(near, dtype=np.float64)
-        figures = np.array([self.meter.known[each].figure for each in near])
-        if not np.isfinite(figures).all() or len(set(near)) < _FEWEST:
-            return True
-        line = np.polynomial.Polynomial.fit(places, figures, 1)
-        spread = math.sqrt(float(((figures - line(places)) ** 2).sum()) / (len(near) - 2))
-        return float(line(at)) - _HOPELESS * spread <= self._most
 
     def _measure(self, at: int) -> None:
         self.meter.at(at)
