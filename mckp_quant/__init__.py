@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
+    from .trade_off import Front, Selection, Smallest, front, select, smallest
     from .tuning import Finished, finish
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "CostTable": ".tables",
     "Evaluation": ".evaluation",
     "Finished": ".tuning",
+    "Front": ".trade_off",
     "Index": ".allocation",
     "Interactions": ".interactions",
     "Gptq": ".rounding",
@@ -61,7 +63,9 @@ _HOMES = {
     "Recipe": ".pipeline",
     "Refinement": ".refinement",
     "Request": ".allocation",
+    "Selection": ".trade_off",
     "SensitivityTable": ".tables",
+    "Smallest": ".trade_off",
     "Stability": ".stability",
     "Validation": ".evaluation",
     "allocate": ".allocation",
@@ -76,6 +80,7 @@ _HOMES = {
     "evaluate": ".evaluation",
     "find_ties": ".allocation",
     "finish": ".tuning",
+    "front": ".trade_off",
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
     "plan": ".sensitivity",
@@ -83,6 +88,8 @@ _HOMES = {
     "read_table": ".tables",
     "refine": ".refinement",
     "round_weights": ".rounding",
+    "select": ".trade_off",
+    "smallest": ".trade_off",
     "validate": ".evaluation",
     "write_table": ".tables",
 }
@@ -106,6 +113,7 @@ __all__ = [
     "Evaluation",
     "Finished",
     "Format",
+    "Front",
     "Gptq",
     "Index",
     "Interactions",
@@ -121,7 +129,9 @@ __all__ = [
     "Refinement",
     "Request",
     "RunOptions",
+    "Selection",
     "SensitivityTable",
+    "Smallest",
     "Stability",
     "Validation",
     "WeightBank",
@@ -138,6 +148,7 @@ __all__ = [
     "evaluate",
     "find_ties",
     "finish",
+    "front",
     "measure",
     "measure_interactions",
     "plan",
@@ -145,6 +156,8 @@ __all__ = [
     "read_table",
     "refine",
     "round_weights",
+    "select",
+    "smallest",
     "validate",
     "write_table",
 ]

@@ -39,11 +39,12 @@ interactions: allocation common errors formats network rounding sensitivity tabl
 tuning: common errors evaluation formats layers network policy rounding
 demo: common network
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
+trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network formats _version ALLOCATING
-report: export search refinement tuning evaluation interactions stability sensitivity rounding layers formats ALLOCATING
-cli: pipeline report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
+report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs PLAIN
+cli: pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system
 solvers.system:
 solvers.problem: errors system
@@ -65,12 +66,15 @@ solvers.front_door: answer backends bounds calling certify chains errors methods
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
-MORE = f"_version rounding costs layers formats {ALLOCATING}"
+PLAIN = f"layers formats {ALLOCATING}"
+MORE = f"_version rounding costs sensitivity {PLAIN}"
 
 
 def read(table: str) -> dict[str, set[str]]:
     rows = [
-        row.partition(":") for row in table.replace("MORE", MORE).replace("ALLOCATING", ALLOCATING).split("\n") if row
+        row.partition(":")
+        for row in table.replace("MORE", MORE).replace("PLAIN", PLAIN).replace("ALLOCATING", ALLOCATING).split("\n")
+        if row
     ]
     return {name: set(others.split()) for name, _, others in rows}
 
@@ -86,16 +90,18 @@ NEEDS_TORCH = {
     "refinement",
     "tuning",
     "search",
+    "trade_off",
     "demo",
     "pipeline",
 }
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
-PLAIN_DATA = {
+PLAIN_DATA = {  # of such rooms, read without torch
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
     *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
     *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),
-}  # of such rooms, read without torch
-THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
+    *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),
+}
+THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat
 PARAMETERS = 10

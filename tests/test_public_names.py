@@ -14,11 +14,11 @@ import mckp_quant
 
 TABLE = """
 mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Constraints Conversion CostTable
-    Evaluation Finished Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy
-    Quantized Recipe Refinement Request RunOptions
-    SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
-    build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
-    measure_interactions plan quantize read_table refine round_weights validate write_table
+    Evaluation Finished Format Front Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy
+    Quantized Recipe Refinement Request RunOptions Selection SensitivityTable Smallest Stability Validation
+    WeightBank __version__ allocate allocate_each allocate_with_interactions apply build calibrate_ranges
+    check_stability check_table compare_solvers evaluate find_ties finish front measure measure_interactions plan
+    quantize read_table refine round_weights select smallest validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -37,24 +37,24 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
 pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings quantize
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
-rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight
-    quantize round_weights
+rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight
+    encode_weight quantize round_weights
 rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named
 rounding.transforms: fold_batch_norms scale_inputs
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search
-sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm
-    HutchPlusPlus Hutchinson HutchinsonBlockwise MeasuredKL MeasuredLoss Metric Passes Plan SQNR WeightMSE
-    measure plan
+sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm HutchPlusPlus
+    Hutchinson HutchinsonBlockwise MeasuredKL MeasuredLoss Metric Passes Plan SQNR WeightMSE measure plan
 sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton HessianForm HutchPlusPlus Hutchinson
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem
-    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip Shortfall Solution
-    Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost read_problem
-    resolve solve write_problem
+    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip Shortfall
+    Solution Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost
+    read_problem resolve solve write_problem
 stability: Stability check_stability check_table
-tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations
-    read_costs read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
+tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations read_costs
+    read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
+trade_off: Explained Front Measured Point Selection Smallest explain front k_best select smallest
 tuning: Decided FineTuned Finished Matched finetune finish match_features validate_finished
 """
 OLD = {  # names that went away: what their error says

@@ -20,12 +20,15 @@ from ..solvers import NoSolution, SolverFailure
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
+from .help.texts import EXAMPLES, SHORT
 from .improving import finish, refine, stability
 from .measuring import measure, round, validate
 from .recipes.running import run
 from .recipes.writing import recipe
 from .searching import compete, search
 from .solving import compare, solve
+from .trade_offs.on_networks import smallest
+from .trade_offs.on_tables import explain, front, k_best
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,34 +44,6 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_SHORT = {
-    "demo": "Do all of it with a small network that comes along.",
-    "recipe": "Write down what is asked, as a file for 'run'.",
-    "run": "Go from a network to a checked result.",
-    "round": "Round every weight to every format, into a folder.",
-    "measure": "Measure how much each layer suffers from each format.",
-    "solve": "Choose a format for every layer, with a proof.",
-    "validate": "Run the network under a policy: measured loss beside predicted.",
-    "compare": "Solvers side by side on a table.",
-    "stability": "Say how sure a table is of its policy.",
-    "refine": "Improve a policy by running the network.",
-    "finish": "Make the best network of a policy.",
-    "search": "Search for a policy by running the network under many.",
-    "compete": "Methods side by side on a network.",
-    "export": "Write a policy in the form of a toolchain, and read it back.",
-    "audit": "Compare an existing artefact with the optimum of its size.",
-}
-# Behind the options of a command; \b keeps its lines as they are.
-_EXAMPLES = {
-    "recipe": "\b\nExamples:\n"
-    "  mckp-quant recipe net.py:model --data data.npz --budget weight_bytes=90kB\n"
-    "  mckp-quant recipe net.py:model --data data.npz --budget bits_per_weight=4 --to torchao -o small.toml\n"
-    "  mckp-quant recipe hf:FOLDER --calibration text.txt --budget weight_bytes=25% --formats w3,w4,w8",
-    "run": "\b\nExamples:\n"
-    "  mckp-quant recipe net.py:model --data data.npz --budget weight_bytes=90kB\n"
-    "  mckp-quant run recipe.toml\n"
-    "  mckp-quant run recipe.toml -o small --json",
-}
 # What typers old and new say of a value, in the names of Python's types and in those of a parser.
 _PLAIN = (
     (
@@ -112,6 +87,12 @@ class _Command(TyperCommand):
                 with formatter.section(title):
                     formatter.write_dl(records)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples as one types them: not wrapped."""
+        if self.name in EXAMPLES:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in EXAMPLES[self.name]))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; raises InvalidInput, with what to write now, for a former option."""
         try:
@@ -128,11 +109,11 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, recipe, run, round, measure, solve, validate, compare, stability),
+    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, stability),
     *(refine, finish, search, compete, export, audit),
 ):
-    name = command.__name__
-    application.command(short_help=_SHORT[name], epilog=_EXAMPLES.get(name), cls=_Command)(command)
+    name = command.__name__.replace("_", "-")
+    application.command(name, short_help=SHORT[name], cls=_Command)(command)
 
 
 def _print_version(wanted: bool) -> None:

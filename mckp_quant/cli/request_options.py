@@ -179,8 +179,13 @@ class RequestOptions:
         ),
     ] = None
 
-    def read(self) -> Request:
+    def read(self, lifted: str | None = None) -> Request:
         """Read the options and the file.
+
+        Parameters
+        ----------
+        lifted
+            The budget that is 100% where none is given, for a command that needs none.
 
         Returns
         -------
@@ -194,6 +199,8 @@ class RequestOptions:
         """
         file = None if self.request is None else _from_file(self.request)
         budgets, at_least = pairs("--budget", self.budget), pairs("--at-least", self.at_least)
+        if file is None and not budgets and not at_least and lifted is not None:
+            budgets = {lifted: "100%"}
         if file is None and not budgets and not at_least:
             raise InvalidInput(
                 "Missing option '--budget': name a limit, such as --budget weight_bytes=90kB, or a file with --request"

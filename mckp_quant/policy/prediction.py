@@ -88,7 +88,8 @@ def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Seq
     rows = np.array([at[name] if name in at else table.row(name) for name in names])
     if len(formats) != len(rows):
         raise InvalidInput(f"{len(formats)} formats for {len(rows)} layers: give one per layer")
-    columns = np.array([table.column(entry.name) for entry in formats])
+    column = {entry.name: at for at, entry in enumerate(table.formats)}
+    columns = np.array([column[entry.name] if entry.name in column else table.column(entry.name) for entry in formats])
     losses = table.loss[rows, columns]
     if np.isnan(losses).any():
         row = int(np.argmax(np.isnan(losses)))

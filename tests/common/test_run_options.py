@@ -62,6 +62,14 @@ def plan(batches: Any, options: dict[str, Any]) -> object:
     return mq.plan(small.network(), next(iter(batches)), formats="w2,w4", **options)
 
 
+def smallest(batches: Any, options: dict[str, Any]) -> object:
+    return mq.smallest(small.network(), mq.front(small.table()), batches, kl_at_most=1.0, **options)
+
+
+def select(batches: Any, options: dict[str, Any]) -> object:
+    return mq.select(mq.front(small.table(), BUDGET), small.network(), batches, k=2, **options)
+
+
 def check_stability(batches: Any, options: dict[str, Any]) -> object:
     return mq.check_stability(small.table(), BUDGET, draws=4, **options)
 
@@ -80,6 +88,8 @@ LONG: dict[str, tuple[Call, set[str]]] = {
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
     "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"}),
     "plan": (plan, {"memory_limit"}),
+    "smallest": (smallest, {"max_batches", "progress"}),
+    "select": (select, {"max_batches", "progress"}),
     "check_stability": (check_stability, {"seed", "progress"}),
     "compare_solvers": (compare_solvers, {"seed", "progress"}),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import unknown
 
-KINDS = ("table", "policy", "problem", "request", "bank", "recipe", "provenance")
+KINDS = ("table", "policy", "problem", "request", "bank", "recipe", "provenance", "front")
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -17,7 +17,8 @@ def schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"table"``, ``"policy"``, ``"problem"``, ``"request"``, ``"bank"``, ``"recipe"`` or ``"provenance"``.
+        ``"table"``, ``"policy"``, ``"problem"``, ``"request"``, ``"bank"``, ``"recipe"``, ``"provenance"`` or
+        ``"front"``.
 
     Returns
     -------
