@@ -26,7 +26,7 @@ def stability_report(found: Stability, doubts: Sequence[Doubt] = ()) -> Group:
     compared = [
         (
             name if name == "nominal" or each is not found.nominal else "robust (the same)",
-            number(each.policy.predicted, 4),
+            number(each.policy.expected.loss, 4),
             percent(each.best),
             number(each.regret.expected, 3),
             number(each.regret.high, 3),
