@@ -80,7 +80,8 @@ def correct(
     values = on_choices(problem, index, table.contributions)
     if not np.isfinite(values).all():
         return _not(policy, "the table has losses whose contributions of single batches are not known")
-    began, found = time.perf_counter(), []
+    began = time.perf_counter()
+    found: list[float] = []
     variances: list[float] = []
     for shares in shares_of_halves(table.batch_sizes, count, seed):
         if found and time.perf_counter() - began > seconds:

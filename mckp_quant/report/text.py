@@ -92,7 +92,9 @@ def policy_summary(policy: Policy) -> Text:
     if policy.tolerance > 0:
         lines[0] += f", to within {number(policy.tolerance, 2)} {policy.unit}"
     if not math.isnan(policy.predicted):
-        lines.append(f"predicted loss increase  {with_error(*policy.expected)} {policy.unit}")
+        lines.append(
+            f"predicted loss increase  {with_error(policy.expected.loss, policy.expected.stderr)} {policy.unit}"
+        )
         if math.isnan(policy.corrected):
             lines += [f"                         {policy.correction}"] if policy.correction else []
         else:

@@ -113,8 +113,8 @@ def finetune(
                 f"the policy is about weights rounded by {policy.rounder}, but fine-tuning rounds to nearest at every "
                 "step: use finish() with the bank, or say other_rounder=True, and the prediction does not hold"
             )
-        unknown = dict.fromkeys(("predicted", "predicted_stderr", "corrected", "corrected_stderr"), math.nan)
-        policy = dataclasses.replace(policy, rounder="nearest", correction="", **unknown)
+        policy = dataclasses.replace(policy, rounder="nearest", predicted=math.nan, predicted_stderr=math.nan)
+        policy = dataclasses.replace(policy, corrected=math.nan, corrected_stderr=math.nan, correction="")
     take = outputs.logits
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     if not distil and any(batch.targets is None for batch in data):
