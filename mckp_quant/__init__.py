@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .interactions import Interactions, allocate_with_interactions, measure_interactions
     from .network import Outputs
     from .policy import Policy
-    from .refinement import Refinement, refine
+    from .refinement import Confirmation, Refinement, confirm_table, refine
     from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
@@ -43,6 +43,7 @@ _HOMES = {
     "Comparison": ".allocation",
     "Constraints": ".allocation",
     "Conversion": ".allocation",
+    "Confirmation": ".refinement",
     "CostTable": ".tables",
     "Evaluation": ".evaluation",
     "Finished": ".tuning",
@@ -69,6 +70,7 @@ _HOMES = {
     "check_stability": ".stability",
     "check_table": ".stability",
     "compare_solvers": ".allocation",
+    "confirm_table": ".refinement",
     "evaluate": ".evaluation",
     "find_ties": ".allocation",
     "finish": ".tuning",
@@ -94,6 +96,7 @@ __all__ = [
     "ActivationRanges",
     "Allocation",
     "Comparison",
+    "Confirmation",
     "Constraints",
     "Conversion",
     "CostTable",
@@ -127,6 +130,7 @@ __all__ = [
     "check_stability",
     "check_table",
     "compare_solvers",
+    "confirm_table",
     "evaluate",
     "find_ties",
     "finish",

@@ -13,10 +13,11 @@ import pytest
 import mckp_quant
 
 TABLE = """
-mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conversion CostTable Evaluation Finished
+mckp_quant: Activation ActivationRanges Allocation Comparison Confirmation Constraints Conversion CostTable Evaluation
+    Finished
     Format Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy Refinement Request RunOptions
     SensitivityTable Stability Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply
-    build calibrate_ranges check_stability check_table compare_solvers evaluate find_ties finish measure
+    build calibrate_ranges check_stability check_table compare_solvers confirm_table evaluate find_ties finish measure
     measure_interactions plan read_table refine round_weights validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
@@ -34,7 +35,7 @@ interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations
 policy: Policy Prediction predict
-refinement: Refinement Rounds refine
+refinement: Confirmation Refinement Rounds confirm_table refine
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight
     quantize round_weights
 rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named
