@@ -20,7 +20,7 @@ from ..solvers import InvalidProblem, NoSolution, SolverFailure
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
-from .improving import finish, refine, stability
+from .improving import confirm, finish, refine, stability
 from .measuring import measure, round, validate
 from .searching import compete, search
 from .solving import compare, solve
@@ -47,6 +47,7 @@ _SHORT = {
     "validate": "Run the network under a policy: measured loss beside predicted.",
     "compare": "Solvers side by side on a table.",
     "stability": "Say how sure a table is of its policy.",
+    "confirm": "Measure the cells of a table that decide, and solve again.",
     "refine": "Improve a policy by running the network.",
     "finish": "Make the best network of a policy.",
     "search": "Search for a policy by running the network under many.",
@@ -113,7 +114,22 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    *(
+        demo,
+        round,
+        measure,
+        solve,
+        validate,
+        compare,
+        stability,
+        confirm,
+        refine,
+        finish,
+        search,
+        compete,
+        export,
+        audit,
+    ),
 ):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 

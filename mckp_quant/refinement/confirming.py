@@ -13,6 +13,7 @@ import numpy as np
 
 from ..allocation.allocating import allocate
 from ..common.checks import check_count
+from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..evaluation.evaluator import Evaluator
 from ..formats.format import FLOAT
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 _SHARE = 0.5  # of the predicted loss: the cells that carry it are the ones that decide
 
 
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
 def confirm_table(
     model: nn.Module,
     table: SensitivityTable,

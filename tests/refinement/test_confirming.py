@@ -18,7 +18,7 @@ from ..evaluation import banks
 from ..search import small
 
 GENERATOR = torch.Generator().manual_seed(0)
-BATCHES = [torch.randn(16, 6, generator=GENERATOR) for _ in range(5)]
+BATCHES = [torch.randn(16, 16, generator=GENERATOR) for _ in range(5)]
 BUDGET = {"weight_bytes": "55%"}
 FORMATS = "w2,w3,w4,w8"
 
@@ -26,8 +26,8 @@ FORMATS = "w2,w3,w4,w8"
 def network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        parts = [part for _ in range(5) for part in (nn.Linear(6, 6), nn.Tanh())]
-        return nn.Sequential(*parts, nn.Linear(6, 4))
+        parts = [part for _ in range(5) for part in (nn.Linear(16, 16), nn.Tanh())]
+        return nn.Sequential(*parts, nn.Linear(16, 4))
 
 
 MODEL = network()
@@ -72,17 +72,15 @@ def test_it_ends_where_the_cells_that_carry_half_of_the_loss_are_measured() -> N
 
 
 def test_cell_that_the_estimate_has_far_too_low_is_found_out_and_left() -> None:
-    """Two bits that read as almost free are measured, cost what they cost, and the optimum of the measured table is met."""
+    """Two bits that read as almost free are measured and left, and the optimum of the measured table is met."""
+    row = int(np.argmax(MEASURED.loss[:, 0]))
     loss = MEASURED.loss.copy()
-    loss[2, 0] = 0.9 * mq.allocate(MEASURED, BUDGET).policy.predicted
-    loss[2, 1:] *= 20
+    loss[row, 0] = 0.9 * loss[row, 1]
     false = dataclasses.replace(MEASURED, loss=loss, contributions=None, batch_sizes=None)
-    assert mq.allocate(false, BUDGET).policy.formats[2].name == "w2"
+    assert mq.allocate(false, BUDGET).policy.formats[row].name == "w2"
     got = mq.confirm_table(MODEL, false, BUDGET, BATCHES)
-    truth = mq.allocate(MEASURED, BUDGET).policy.predicted
-    by_measured = mq.Policy.on_table(MEASURED, got.policy.formats).predicted
-    assert by_measured <= mq.Policy.on_table(MEASURED, got.start.formats).predicted
-    assert by_measured <= 1.05 * truth
+    assert got.policy == mq.allocate(MEASURED, BUDGET).policy != got.start
+    assert got.table.loss[row, 0] == pytest.approx(MEASURED.loss[row, 0], rel=1e-4)
 
 
 def test_whole_policy_is_measured_and_predicts() -> None:
@@ -118,7 +116,7 @@ def test_losses_above_a_guess_are_lowered_to_it_where_outputs_are_classes() -> N
     assert "6 above the loss of a guess were lowered to it" in got.verdict
     gaussian = mq.Outputs(likelihood="gaussian")
     table = mq.measure(MODEL, BATCHES, formats=FORMATS, outputs=gaussian)
-    large = dataclasses.replace(table, loss=np.where(table.loss == table.loss.max(), 50.0, table.loss))
+    large = dataclasses.replace(table, loss=np.where(loss == 50, 50.0, table.loss))
     kept = mq.confirm_table(MODEL, large, BUDGET, BATCHES, outputs=gaussian)
     assert kept.capped == 0
     assert kept.table.loss.max() == 50
@@ -133,7 +131,7 @@ def test_weights_are_those_of_the_bank() -> None:
     alone = mq.Policy((each.layer,), (table.formats[table.column(each.format)],))
     whole = evaluate(mq.apply(small.network(), alone, bank=bank), small.network(), small.data())
     assert each.loss == whole.kl
-    with pytest.raises(mq.InvalidInput, match="the table is about weights rounded by 'truncation'|truncation"):
+    with pytest.raises(mq.InvalidInput, match=r"weights rounded by .?truncation"):
         mq.confirm_table(small.network(), table, {"weight_bytes": "45%"}, small.data())
     taken = mq.confirm_table(
         small.network(), table, {"weight_bytes": "45%"}, small.data(), bank=Weights(None, other_rounder=True)
@@ -142,7 +140,7 @@ def test_weights_are_those_of_the_bank() -> None:
 
 
 def test_other_batches_are_parted_like_the_tables_and_too_few_drop_them() -> None:
-    other = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
+    other = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
     got = mq.confirm_table(MODEL, ESTIMATE, BUDGET, other.split(7))
     assert got.table.contributions is not None
     share = ESTIMATE.batch_sizes / ESTIMATE.batch_sizes.sum()  # type: ignore[operator,union-attr]
@@ -166,7 +164,7 @@ def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(mq.InvalidInput, match="evaluations is 0"):
         mq.confirm_table(MODEL, ESTIMATE, BUDGET, BATCHES, evaluations=0)
     errors = mq.measure(MODEL, BATCHES, formats=FORMATS, method="weight_mse")
-    with pytest.raises(mq.InvalidInput, match="the table predicts .*, the network is measured in"):
+    with pytest.raises(mq.InvalidInput, match=r"the table predicts .*, the network is measured in"):
         mq.confirm_table(MODEL, errors, BUDGET, BATCHES)
     with pytest.raises(mq.InvalidInput, match="measured with likelihood='categorical', not 'gaussian'"):
         mq.confirm_table(MODEL, ESTIMATE, BUDGET, BATCHES, outputs=mq.Outputs(likelihood="gaussian"))
