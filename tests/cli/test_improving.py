@@ -114,7 +114,7 @@ def test_confirm_writes_the_table_and_its_policy(here: Path, capsys: pytest.Capt
     table, policy = SensitivityTable.load(here / "sure.json"), Policy.load(here / "sure_policy.json")
     assert policy == allocate(table, {"weight_bytes": "50%"}).policy
     assert policy.correction.startswith("measured as a whole on")
-    assert main([*arguments, "--json"]) == 0
+    assert main([*arguments, "--json", "--force"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mckp-quant/confirmation/1"
     assert document["evaluations"] <= 4
@@ -123,7 +123,7 @@ def test_confirm_writes_the_table_and_its_policy(here: Path, capsys: pytest.Capt
         cell = table.row(each["layer"]), table.column(each["format"])
         assert (before.loss[cell], table.loss[cell]) == (each["before"], each["loss"])
     (here / "mine.json").write_text("mine")
-    assert main([*arguments, "--policy", "mine.json"]) == 2
+    assert main([*arguments[:-1], "other.json", "--policy", "mine.json"]) == 2
     assert "-o 'mine.json' exists already" in capsys.readouterr().err
 
 

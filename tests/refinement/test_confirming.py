@@ -75,7 +75,7 @@ def test_cell_that_the_estimate_has_far_too_low_is_found_out_and_left() -> None:
     """Two bits that read as almost free are measured and left, and the optimum of the measured table is met."""
     row = int(np.argmax(MEASURED.loss[:, 0]))
     loss = MEASURED.loss.copy()
-    loss[row, 0] = 0.9 * loss[row, 1]
+    loss[row, 0] = 0.9 * loss[row, 2]
     false = dataclasses.replace(MEASURED, loss=loss, contributions=None, batch_sizes=None)
     assert mq.allocate(false, BUDGET).policy.formats[row].name == "w2"
     got = mq.confirm_table(MODEL, false, BUDGET, BATCHES)
