@@ -73,7 +73,7 @@ def test_it_ends_where_the_cells_that_carry_half_of_the_loss_are_measured() -> N
 
 def test_cell_that_the_estimate_has_far_too_low_is_found_out_and_left() -> None:
     """Two bits that read as almost free are measured and left, and the optimum of the measured table is met."""
-    row = int(np.argmax(MEASURED.loss[:, 0]))
+    row = 4
     loss = MEASURED.loss.copy()
     loss[row, 0] = 0.9 * loss[row, 2]
     false = dataclasses.replace(MEASURED, loss=loss, contributions=None, batch_sizes=None)
