@@ -5,8 +5,8 @@
     python -m benchmarks.policies.predictions page [--csv FILE] [--page docs/predictions.md]
 
 FOLDER after --data is that of `benchmarks.policies.networks`; without it only the demo network runs. A seed splits the
-inputs of a network into those that calibrate and those that judge, as in `benchmarks.policies.rounding`. At each
-average number of bits the exact policies of three tables are run on the inputs held out: `gauss_newton`; the same with
+inputs of a network into those that calibrate and those that judge, as in `benchmarks.policies.rounding`, and is used
+both ways, because an easy half would make all predictions from it look too low. At each average number of bits the exact policies of three tables are run on the inputs held out: `gauss_newton`; the same with
 its deciding cells measured (`confirm_table`); and `measured_kl`. Weights of GPTQ are rounded on every other batch, and
 the tables are measured on those between.
 
@@ -15,6 +15,7 @@ the tables are measured on those between.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FIELDS = (
-    *("network", "seed", "average", "rounder", "table", "weight_bytes", "predicted", "predicted_stderr"),
+    *("network", "seed", "turned", "average", "rounder", "table", "weight_bytes", "predicted", "predicted_stderr"),
     *("corrected", "corrected_stderr", "kl", "kl_stderr", "holds", "over_gauss_newton", "over_gauss_newton_stderr"),
     *("over_measured_kl", "over_measured_kl_stderr", "replaced", "seconds", "gauss_newton_seconds", "formats"),
     *("date", "commit", "versions", "processor"),
@@ -48,18 +49,23 @@ TABLES = ("gauss_newton", "measured_kl", "confirmed")
 FACTOR = 1.5  # of the verdict, as `validate` has it
 
 
-def judged(case: Split, seed: int, rounder: str, averages: Sequence[Fraction]) -> Iterator[list[dict[str, object]]]:
-    """The lines of one split and rounder, three for each average number of bits."""
-    seen, bank = case.calibration, None
+def judged(
+    case: Split, seed: int, turned: bool, rounder: str, averages: Sequence[Fraction]
+) -> Iterator[list[dict[str, object]]]:
+    """The lines of one split and rounder, three for each average number of bits; turned, its halves change places."""
+    seen, judging_on = case.calibration, [inputs for inputs, _ in case.held_out]
+    if turned:
+        seen, judging_on = judging_on, seen
+    bank = None
     if rounder != "nearest":
-        bank = mq.round_weights(case.model, case.calibration[::2], FORMATS, rounder=rounder)
-        seen = case.calibration[1::2]
+        bank = mq.round_weights(case.model, seen[::2], FORMATS, rounder=rounder)
+        seen = seen[1::2]
     began = time.process_time()
     estimate = mq.measure(case.model, seen, formats=FORMATS, bank=bank)
     estimated = time.process_time()
     measured = mq.measure(case.model, seen, formats=FORMATS, bank=bank, method="measured_kl")
     seconds = {"gauss_newton": estimated - began, "measured_kl": time.process_time() - estimated}
-    judging = Evaluator(case.model, case.held_out, bank=bank)
+    judging = Evaluator(case.model, judging_on, bank=bank)
     where = environment(("torch", "numpy"))
     for average in averages:
         budget = {"weight_bytes": budget_bytes(estimate.layers, average)}
@@ -84,8 +90,13 @@ def judged(case: Split, seed: int, rounder: str, averages: Sequence[Fraction]) -
             say(f"{case.name} {seed} {rounder} {float(average):g} {name}: {policy.corrected:.4g}, {own.kl:.4g}")
             lines.append(
                 {
-                    **{"network": case.name, "seed": seed, "average": f"{float(average):g}", "rounder": rounder},
-                    **{"table": name, "weight_bytes": policy.costs["weight_bytes"], "predicted": policy.predicted},
+                    **{"network": case.name, "seed": seed, "turned": int(turned), "average": f"{float(average):g}"},
+                    **{
+                        "rounder": rounder,
+                        "table": name,
+                        "weight_bytes": policy.costs["weight_bytes"],
+                        "predicted": policy.predicted,
+                    },
                     **{"predicted_stderr": policy.predicted_stderr, "corrected": policy.corrected},
                     **{"corrected_stderr": policy.corrected_stderr, "kl": own.kl, "kl_stderr": own.kl_stderr},
                     **{"holds": holds, **over, "replaced": len(confirmation.replaced) if name == "confirmed" else ""},
@@ -199,14 +210,15 @@ def _run(options: argparse.Namespace) -> int:
     for name in chosen_names(options.network, options.data):
         for seed in options.seeds:
             case = split(name, options.data, seed)
-            for rounder in options.rounders:
+            for rounder, turned in itertools.product(options.rounders, (False, True)):
                 known = {
                     row["average"]
                     for row in read_rows(options.csv)
-                    if (row["network"], row["seed"], row["rounder"]) == (name, str(seed), rounder)
+                    if tuple(row[each] for each in FIELDS[:3]) == (name, str(seed), str(int(turned)))
+                    and row["rounder"] == rounder
                 }
                 left = [each for each in options.averages if f"{float(each):g}" not in known]
-                for lines in judged(case, seed, rounder, left) if left else ():
+                for lines in judged(case, seed, turned, rounder, left) if left else ():
                     append_rows(options.csv, FIELDS, lines)
     return 0
 

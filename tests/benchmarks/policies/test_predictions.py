@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+import mckp_quant as mq
 from benchmarks.pages import append_rows, read_rows
 from benchmarks.policies import predictions
 from benchmarks.policies.rounding import Split
+from mckp_quant.evaluation.evaluator import Evaluator
 
 from ...search import small
 
@@ -18,16 +20,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_lines_of_a_split_hold_three_tables_and_can_be_paged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_lines_of_a_split_hold_three_tables_and_can_be_paged(tmp_path: Path, turned: bool) -> None:
     inputs = [own for own, _ in small.data()]
-    held_out = [(own, torch.zeros(len(own), dtype=torch.long)) for own in inputs]
+    held_out = [(own, torch.zeros(len(own), dtype=torch.long)) for own, _ in small.data(seed=2)]
     case = Split("small", small.network(), inputs, held_out)
     file = tmp_path / "rows.csv"
-    for lines in predictions.judged(case, 0, "nearest", [Fraction(4)]):
+    for lines in predictions.judged(case, 0, turned, "nearest", [Fraction(4)]):
         assert [line["table"] for line in lines] == list(predictions.TABLES)
         append_rows(file, predictions.FIELDS, lines)
     rows = read_rows(file)
     own = {row["table"]: row for row in rows}
+    judge = held_out if not turned else inputs
+    names = own["confirmed"]["formats"].split()
+    policy = mq.Policy.uniform(small.table(), "w4").layer_names, [mq.Format.named(name) for name in names]
+    kl = Evaluator(small.network(), judge).evaluate(mq.Policy(*policy)).kl
+    assert float(own["confirmed"]["kl"]) == pytest.approx(kl)
     assert float(own["gauss_newton"]["over_gauss_newton"]) == 0
     difference = float(own["confirmed"]["kl"]) - float(own["gauss_newton"]["kl"])
     assert float(own["confirmed"]["over_gauss_newton"]) == pytest.approx(difference)
