@@ -6,9 +6,10 @@
 
 FOLDER after --data is that of `benchmarks.policies.networks`; without it only the demo network runs. A seed splits the
 inputs of a network into those that calibrate and those that judge, as in `benchmarks.policies.rounding`, and is used
-both ways, because an easy half would make all predictions from it look too low. At each average number of bits the exact policies of three tables are run on the inputs held out: `gauss_newton`; the same with
-its deciding cells measured (`confirm_table`); and `measured_kl`. Weights of GPTQ are rounded on every other batch, and
-the tables are measured on those between.
+both ways, because an easy half would make all predictions from it look too low. At each average number of bits the
+exact policies of three tables are run on the inputs held out: `gauss_newton`; the same with its deciding cells measured
+(`confirm_table`); and `measured_kl`. Weights of GPTQ are rounded on every other batch, and the tables are measured on
+those between.
 
 `run` adds to the CSV what is not there yet, and `page` writes the tables.
 """
@@ -148,11 +149,11 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
             ]
             kls = sum(float(row["kl"]) for row in confirmed)
             rivals = sum(float(row["kl"]) - float(row[f"over_{other}"]) for row in confirmed)
-            cells = (network, rounder, other, str(len(confirmed)), f"{kls / rivals:.3f}")
-            cells += (str(sum(each > 2 for each in beyond)), str(sum(each > 3 for each in beyond)))
+            worse = [str(sum(each > errors for each in beyond)) for errors in (2, 3)]
             cost = statistics.median(float(row["seconds"]) / float(row["gauss_newton_seconds"]) for row in confirmed)
             count = statistics.median(int(row["replaced"]) for row in confirmed)
-            against.append((*cells, f"{count:g}", f"{cost:.2f}x"))
+            beside = [str(len(confirmed)), f"{kls / rivals:.3f}", *worse, f"{count:g}", f"{cost:.2f}x"]
+            against.append((network, rounder, other, *beside))
     held = [row for row in rows if row["holds"] == "True"]
     wrong = 0
     for row in held:

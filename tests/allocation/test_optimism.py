@@ -87,7 +87,7 @@ def test_correction_is_the_mean_over_all_halves_of_few_batches() -> None:
         rest = [at for at in (1, 2, 3) if at != other]
         halves = [few.contributions[each].mean(axis=0) for each in (own, rest)]
         for one, two in (halves, halves[::-1]):
-            best = min(within, key=lambda columns, one=one: float(one[rows, columns].sum()))
+            best = within[int(np.argmin([one[rows, columns].sum() for columns in within]))]
             found.append(float(two[rows, best].sum() - one[rows, best].sum()))
     seeds = [mq.allocate(few, BUDGET, seed=seed).policy.corrected - policy.predicted for seed in range(30)]
     error = float(np.std(seeds)) / math.sqrt(len(seeds))

@@ -96,7 +96,7 @@ def test_whole_policy_is_measured_and_predicts() -> None:
 
 @pytest.mark.parametrize("evaluations", [1, 3])
 def test_evaluations_are_not_exceeded(evaluations: int) -> None:
-    seen: list[tuple[float, float | None]] = []
+    seen: list[object] = []
     run = mq.RunOptions(progress=lambda done, total: seen.append((done, total)))
     got = mq.confirm_table(MODEL, ESTIMATE, BUDGET, BATCHES, evaluations=evaluations, run=run)
     assert got.evaluations == evaluations == len(got.replaced) + 1
@@ -143,7 +143,7 @@ def test_other_batches_are_parted_like_the_tables_and_too_few_drop_them() -> Non
     other = torch.randn(50, 16, generator=torch.Generator().manual_seed(1))
     got = mq.confirm_table(MODEL, ESTIMATE, BUDGET, other.split(7))
     assert got.table.contributions is not None
-    share = ESTIMATE.batch_sizes / ESTIMATE.batch_sizes.sum()  # type: ignore[operator,union-attr]
+    share = ESTIMATE.batch_sizes / ESTIMATE.batch_sizes.sum()  # type: ignore[union-attr]
     np.testing.assert_allclose(np.tensordot(share, got.table.contributions, 1), got.table.loss, rtol=1e-9)
     few = mq.confirm_table(MODEL, ESTIMATE, BUDGET, [other[:3]])
     assert few.table.contributions is None

@@ -33,8 +33,8 @@ def test_lines_of_a_split_hold_three_tables_and_can_be_paged(tmp_path: Path, tur
     own = {row["table"]: row for row in rows}
     judge = held_out if not turned else inputs
     names = own["confirmed"]["formats"].split()
-    policy = mq.Policy.uniform(small.table(), "w4").layer_names, [mq.Format.named(name) for name in names]
-    kl = Evaluator(small.network(), judge).evaluate(mq.Policy(*policy)).kl
+    policy = mq.Policy(small.table().layer_names, tuple(mq.Format.named(name) for name in names))
+    kl = Evaluator(small.network(), judge).evaluate(policy).kl
     assert float(own["confirmed"]["kl"]) == pytest.approx(kl)
     assert float(own["gauss_newton"]["over_gauss_newton"]) == 0
     difference = float(own["confirmed"]["kl"]) - float(own["gauss_newton"]["kl"])
