@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .network import Outputs
     from .pipeline import CalibrationSet, Quantized, Recipe, quantize
     from .policy import Policy
-    from .refinement import Refinement, refine
+    from .refinement import Confirmation, Refinement, confirm_table, refine
     from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
     from .sensitivity import Plan, measure, plan
     from .stability import Stability, check_stability, check_table
@@ -46,6 +46,7 @@ _HOMES = {
     "Comparison": ".allocation",
     "Constraints": ".allocation",
     "Conversion": ".allocation",
+    "Confirmation": ".refinement",
     "CostTable": ".tables",
     "Evaluation": ".evaluation",
     "Finished": ".tuning",
@@ -77,6 +78,7 @@ _HOMES = {
     "check_stability": ".stability",
     "check_table": ".stability",
     "compare_solvers": ".allocation",
+    "confirm_table": ".refinement",
     "evaluate": ".evaluation",
     "find_ties": ".allocation",
     "finish": ".tuning",
@@ -107,6 +109,7 @@ __all__ = [
     "Allocation",
     "CalibrationSet",
     "Comparison",
+    "Confirmation",
     "Constraints",
     "Conversion",
     "CostTable",
@@ -145,6 +148,7 @@ __all__ = [
     "check_stability",
     "check_table",
     "compare_solvers",
+    "confirm_table",
     "evaluate",
     "find_ties",
     "finish",

@@ -13,12 +13,12 @@ import pytest
 import mckp_quant
 
 TABLE = """
-mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Constraints Conversion CostTable
-    Evaluation Finished Format Front Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs Plan Policy
-    Quantized Recipe Refinement Request RunOptions Selection SensitivityTable Smallest Stability Validation
-    WeightBank __version__ allocate allocate_each allocate_with_interactions apply build calibrate_ranges
-    check_stability check_table compare_solvers evaluate find_ties finish front measure measure_interactions plan
-    quantize read_table refine round_weights select smallest validate write_table
+mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Confirmation Constraints Conversion
+    CostTable Evaluation Finished Format Front Gptq Index Interactions InvalidInput Layer Learned Nearest Outputs
+    Plan Policy Quantized Recipe Refinement Request RunOptions Selection SensitivityTable Smallest Stability
+    Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply build calibrate_ranges
+    check_stability check_table compare_solvers confirm_table evaluate find_ties finish front measure
+    measure_interactions plan quantize read_table refine round_weights select smallest validate write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -36,7 +36,7 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
     trace_activations
 pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings quantize
 policy: Policy Prediction predict
-refinement: Refinement Rounds refine
+refinement: Confirmation Refinement Rounds confirm_table refine
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight
     encode_weight quantize round_weights
 rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named

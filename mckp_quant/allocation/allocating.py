@@ -22,6 +22,7 @@ from .builder import build_request
 from .choices import check_order
 from .constraints.peak_memory import peak
 from .explanation import least_peaks, require_each_budget, useless, why_none
+from .optimism import correct
 from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def allocate(
     solver: Solver | str = "auto",
     seconds: float = 60.0,
     seed: int = 0,
+    corrected: bool = True,
 ) -> Allocation:
     """Choose one format per layer: the least predicted loss within every budget.
 
@@ -101,7 +103,10 @@ def allocate(
     seconds
         The time limit of the solver.
     seed
-        The seed of solvers that draw random numbers.
+        The seed of solvers that draw random numbers, and of the correction.
+    corrected
+        Whether to correct the prediction for the policy having been chosen by it, where the table holds the
+        contributions of its batches: at most 50 more solves, see `Policy.corrected`. The policy stays what it is.
 
     Returns
     -------
@@ -120,7 +125,7 @@ def allocate(
     asked = as_request(request, target=target, pinned=pinned)
     problem, index = build_request(table, asked)
     require_each_budget(problem, index)
-    return solve_request(table, asked, problem, index, solver, seconds, seed)
+    return solve_request(table, asked, problem, index, solver, seconds, seed, corrected=corrected)
 
 
 def solve_request(
@@ -132,6 +137,8 @@ def solve_request(
     seconds: float,
     seed: int,
     warm: NDArray[np.int64] | None = None,
+    *,
+    corrected: bool = True,
 ) -> Allocation:
     """Solve a request whose problem is built.
 
@@ -147,6 +154,8 @@ def solve_request(
         As for `allocate`.
     warm
         ``(n_groups,)`` labels at which to start, or None.
+    corrected
+        As for `allocate`.
 
     Returns
     -------
@@ -167,6 +176,8 @@ def solve_request(
         raise NoSolution(why_none(solution, index, least_peaks(table, request, index)))
     policy = as_policy(table, solution, index)
     notes = (*notes, *_doubtful(table, policy))
+    if corrected and solution.choice is not None:
+        policy = correct(table, policy, problem, index, solution.choice, solver=solver, seconds=seconds, seed=seed)
     for note in notes:
         logger.info("%s", note)
     return Allocation(policy, solution, problem, index, notes)

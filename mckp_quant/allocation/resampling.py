@@ -13,7 +13,9 @@ from ..errors import InvalidInput
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..solvers import Problem
     from ..tables.table import SensitivityTable
+    from .index import Index
 
 logger = logging.getLogger(__name__)
 
@@ -125,17 +127,63 @@ def halves(table: SensitivityTable, splits: int, seed: int) -> NDArray[np.float6
     losses
         ``(splits, 2, n_layers, n_formats)`` float64.
     """
-    rng = np.random.default_rng([seed, 1])
     if how_resampled(table) == CELLS:
+        rng = np.random.default_rng([seed, 1])
         deviation = table.stderr * rng.standard_normal((splits, 1, *table.loss.shape))
         return np.asarray(table.loss + np.concatenate([deviation, -deviation], axis=1))
     assert table.contributions is not None
     assert table.batch_sizes is not None
-    batches = len(table.batch_sizes)
+    flat = table.contributions.reshape(len(table.batch_sizes), -1)
+    shares = shares_of_halves(table.batch_sizes, splits, seed)
+    return np.asarray((shares @ flat).reshape(splits, 2, *table.loss.shape))
+
+
+def shares_of_halves(batch_sizes: NDArray[np.float64], splits: int, seed: int) -> NDArray[np.float64]:
+    """Split batches at random into halves, as `halves` does.
+
+    Parameters
+    ----------
+    batch_sizes
+        ``(n_batches,)`` samples in each batch.
+    splits
+        How many times.
+    seed
+        Seed of the splits.
+
+    Returns
+    -------
+    shares
+        ``(splits, 2, n_batches)`` float64: what share of the samples of its half a batch has; 0 in the other half.
+    """
+    rng = np.random.default_rng([seed, 1])
+    batches = len(batch_sizes)
     shares = np.zeros((splits, 2, batches))
     for split in shares:
         order = rng.permutation(batches)
         for half, own in enumerate((order[: batches // 2], order[batches // 2 :])):
-            split[half, own] = table.batch_sizes[own] / table.batch_sizes[own].sum()
-    flat = table.contributions.reshape(batches, -1)
-    return np.asarray((shares @ flat).reshape(splits, 2, *table.loss.shape))
+            split[half, own] = batch_sizes[own] / batch_sizes[own].sum()
+    return shares
+
+
+def on_choices(problem: Problem, index: Index, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of a problem's choices in other tables.
+
+    Parameters
+    ----------
+    problem
+        The problem.
+    index
+        What its groups and labels mean.
+    losses
+        ``(draws, n_layers, n_formats)``.
+
+    Returns
+    -------
+    values
+        ``(draws, n_choices)`` float64: sums over the layers of each group.
+    """
+    values = np.empty((len(losses), problem.n_choices))
+    for group, rows in enumerate(index.groups):
+        own = slice(problem.start[group], problem.start[group + 1])
+        values[:, own] = losses[:, list(rows)].sum(axis=1)[:, problem.label[own]]
+    return values

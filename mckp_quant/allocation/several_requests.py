@@ -42,6 +42,7 @@ def allocate_each(
     solver: Solver | str = "auto",
     seconds: float = 60.0,
     seed: int = 0,
+    corrected: bool = True,
 ) -> tuple[Allocation, ...]:
     """Choose formats for several requests on one table, one policy for each.
 
@@ -54,7 +55,7 @@ def allocate_each(
         The sensitivities.
     requests
         What is asked of each policy, as for `allocate`: a `Request`, or a mapping of budgets.
-    solver, seed
+    solver, seed, corrected
         As for `allocate`, for every policy.
     seconds
         The time limit for each policy.
@@ -87,7 +88,9 @@ def allocate_each(
     for number, (request, (problem, index)) in enumerate(zip(asked, built, strict=True)):
         with _numbered(number):
             warm = _within(problem, [each.solution for each in found])
-            found.append(solve_request(table, request, problem, index, solver, seconds, seed, warm))
+            found.append(
+                solve_request(table, request, problem, index, solver, seconds, seed, warm, corrected=corrected)
+            )
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
 from .help.texts import EXAMPLES, SHORT
-from .improving import finish, refine, stability
+from .improving import confirm, finish, refine, stability
 from .measuring import measure, round, validate
 from .recipes.running import run
 from .recipes.writing import recipe
@@ -109,8 +109,8 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, stability),
-    *(refine, finish, search, compete, export, audit),
+    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare),
+    *(stability, confirm, refine, finish, search, compete, export, audit),
 ):
     name = command.__name__.replace("_", "-")
     application.command(name, short_help=SHORT[name], cls=_Command)(command)

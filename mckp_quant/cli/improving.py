@@ -1,4 +1,4 @@
-"""The commands that improve a policy, or its network: stability, and refine and finish, which run the network."""
+"""The commands that improve a policy, its table or its network: stability, and those that run the network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ..allocation.allocating import allocate
 from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
 from ..policy.policy import KIND, VERSION, Policy
-from ..report.improved import finished_report, refinement_report, stability_report
+from ..report.improved import confirmation_report, finished_report, refinement_report, stability_report
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
+from ..tables.table import KIND as TABLE
+from ..tables.table import VERSION as TABLE_VERSION
 from .console import note, progress, show, show_json
 from .networks import NamedFirst, Source
 from .option_groups import Inputs, Only, with_groups
@@ -115,6 +117,53 @@ def refine(
         show_json({"schema": f"{PREFIX}/refinement/1", "request": request.document(), **found.document()})
     else:
         show(policy_report(found.policy), refinement_report(found))
+
+
+@with_groups
+def confirm(
+    table: TableOptions,
+    asked: RequestOptions,
+    source: Source,
+    outputs: OutputsOptions,
+    bank: BankOptions,
+    running: Annotated[RunningOptions, Only(("seed", "max_batches"))],
+    result: ResultOptions,
+    inputs: Inputs,
+    evaluations: Annotated[int, typer.Option(help="Passes over the data that may be spent.")] = 40,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", metavar="FILE", help="Where to write the best policy of that table, too.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure the cells that carry half of the loss of a table's best policy, solve again, and write that table."""
+    result.check(inputs)
+    if policy is not None:
+        check_output(policy)
+        check_replaced(policy, inputs, force=result.force)
+    request = asked.read()
+    measured = table.read()
+    network = source.network()
+    batches = source.some_batches(network, running.max_batches)
+    from ..refinement.confirming import confirm_table
+
+    with progress("confirming") as report:
+        found = confirm_table(
+            network,
+            measured,
+            request,
+            batches,
+            bank=bank.read(),
+            outputs=outputs.read(),
+            evaluations=evaluations,
+            run=running.run(report),
+        )
+    result.write(TABLE, TABLE_VERSION, found.table.document(), inputs)
+    if policy is not None:
+        MaybeResultOptions(policy, result.force).write(KIND, VERSION, found.policy.document(), inputs)
+    if json:
+        show_json({"schema": f"{PREFIX}/confirmation/1", "request": request.document(), **found.document()})
+    else:
+        show(policy_report(found.policy), confirmation_report(found))
 
 
 @dataclass(frozen=True)

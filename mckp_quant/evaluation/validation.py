@@ -15,6 +15,7 @@ from ..errors import InvalidInput
 from ..network.outputs import Outputs
 from ..policy.repricing import predicted_by
 from .carriers import find_carriers
+from .causes import known_cause
 from .evaluator import Evaluator
 from .simulation import check_policy
 from .uniform import best_measured, uniforms_of_size
@@ -46,7 +47,8 @@ class Row:
     weight_bytes
         Bytes of the weights that the policy names, scales counted.
     predicted, predicted_stderr
-        The predicted KL in the unit of the measured one; nan where there is none in that unit.
+        The predicted KL in the unit of the measured one, corrected for the policy having been chosen where it was;
+        nan where there is none in that unit.
     measured
         The figures on the real network.
     kl_difference, kl_difference_stderr
@@ -76,7 +78,7 @@ class Validation:
         What came out, as a sentence.
     holds
         Whether the prediction holds, which one of a useless network never does; None where there was nothing to
-        compare.
+        compare, or too little is known to tell.
     useless
         Whether the network under the policy is no better than a guess.
     ratio
@@ -111,6 +113,9 @@ class Validation:
                     "weight_bytes": row.weight_bytes,
                     "predicted": row.predicted,
                     "predicted_stderr": row.predicted_stderr,
+                    "predicted_by_table": math.nan
+                    if row.policy is None or math.isnan(row.predicted)
+                    else row.policy.predicted,
                     "kl": measured.kl,
                     "kl_stderr": measured.kl_stderr,
                     "loss": measured.loss,
@@ -146,7 +151,7 @@ def validate(
     *,
     outputs: Outputs = Outputs(),
     against: Sequence[Policy] | Mapping[str, Policy] | None = None,
-    factor: float = 2.0,
+    factor: float = 1.5,
     table: SensitivityTable | None = None,
     by_layer: bool | None = None,
     bank: WeightBank | None = None,
@@ -172,8 +177,9 @@ def validate(
         within the policy's budget and, where that leaves room, the next wider one. With a bank it is the best of the
         bank's formats that are within the budget, as measured here, which flatters it: one pass for each of them.
     factor
-        By what factor a prediction may be off, either way, and still count as holding where it is outside its error. A
-        quadratic form of single layers is good to half or double, and choosing formats needs no more.
+        By what factor a prediction may be off, either way, and still count as holding where it is outside its error;
+        the verdict then says that it is biased. Within its error it holds only where measured / predicted is known well
+        enough to mean something; `Validation.holds` is None where it is not.
     table
         The table that predicts; where the policy was made from another one, this one's prediction takes the place of
         its own. With it, the verdict on a prediction that fails names the layers that carry the difference. To find
@@ -214,8 +220,8 @@ def validate(
             weight_bytes=evaluator.simulator.float_bytes(policy)
             if other is None
             else evaluator.simulator.weight_bytes(other),
-            predicted=other.predicted if other is not None and comparable else math.nan,
-            predicted_stderr=other.predicted_stderr if other is not None and comparable else math.nan,
+            predicted=other.expected.loss if other is not None and comparable else math.nan,
+            predicted_stderr=other.expected.stderr if other is not None and comparable else math.nan,
             measured=measured,
             kl_difference=difference,
             kl_difference_stderr=stderr,
@@ -228,7 +234,7 @@ def validate(
         named = against if isinstance(against, Mapping) else {_name(each, i): each for i, each in enumerate(against)}
         rows += [row(name, other, evaluator.evaluate(other)) for name, other in named.items()]
     rows.append(row("policy", policy, own))
-    verdict, holds, useless = judge(policy, own, evaluator, factor)
+    verdict, holds, useless = judge(policy, own, evaluator, factor, known_cause(policy, own, evaluator, table))
     if policy is not theirs and not math.isnan(theirs.predicted):
         verdict = f"{verdict}; it is the prediction of the table given, not of the one that the policy was made from"
     carriers = None

@@ -10,11 +10,22 @@ if TYPE_CHECKING:
     from .evaluator import Evaluation, Evaluator
 
 ERRORS = 2.0  # standard errors within which two figures count as equal
+KNOWN = 1.5  # within this factor of 1 measured / predicted must lie with its error, for agreement to mean something
 _LEFT = 0.1  # of what the float network knows beyond a guess: a network that keeps less is useless
 
 
-def judge(policy: Policy, measured: Evaluation, evaluator: Evaluator, factor: float) -> tuple[str, bool | None, bool]:
+def judge(
+    policy: Policy,
+    measured: Evaluation,
+    evaluator: Evaluator,
+    factor: float,
+    cause: str = "",
+) -> tuple[str, bool | None, bool]:
     """Compare what is predicted of a policy with what was measured.
+
+    A prediction holds where it agrees with what was measured and the ratio of the two is known well enough for that to
+    mean something: it lies with its error within `KNOWN` of 1. Where the two disagree by more than their errors, it
+    still holds to within `factor`, and the verdict says that it is biased.
 
     Parameters
     ----------
@@ -25,18 +36,21 @@ def judge(policy: Policy, measured: Evaluation, evaluator: Evaluator, factor: fl
     evaluator
         The evaluator that did.
     factor
-        By what factor the prediction may be off.
+        By what factor the prediction may be off where it is known to be off.
+    cause
+        Why the prediction would fail, see `known_cause`; empty where that is not known.
 
     Returns
     -------
     verdict
         A sentence without its full stop.
     holds
-        Whether the prediction holds; None where there is nothing to compare, never true of a useless network.
+        Whether the prediction holds; None where there is nothing to compare, or it is not known well enough; never true
+        of a useless network.
     useless
         Whether the network is no better than a guess.
     """
-    verdict, holds, off = _prediction(policy, measured, factor)
+    verdict, holds, off = _prediction(policy, measured, factor, cause)
     why = _useless(measured, evaluator)
     if not why:
         return verdict, holds, False
@@ -76,9 +90,9 @@ def _useless(measured: Evaluation, evaluator: Evaluator) -> str:
     return ""
 
 
-def _prediction(policy: Policy, measured: Evaluation, factor: float) -> tuple[str, bool | None, str]:
+def _prediction(policy: Policy, measured: Evaluation, factor: float, cause: str) -> tuple[str, bool | None, str]:
     """The verdict on the prediction alone, whether it holds, and the figures."""
-    predicted, kl = policy.predicted, measured.kl
+    predicted, kl = policy.expected.loss, measured.kl
     if policy.unit != measured.unit:
         return (
             f"no verdict: the prediction is in {policy.unit!r}, the measured KL in {measured.unit!r}, and the two "
@@ -91,19 +105,39 @@ def _prediction(policy: Policy, measured: Evaluation, factor: float) -> tuple[st
     if math.isnan(predicted):
         return "no verdict: the policy comes without a prediction; make it from a table", None, ""
     figures = f"predicted {predicted:.3g}, measured {kl:.3g} +- {measured.kl_stderr:.2g} {measured.unit}"
-    error = math.hypot(measured.kl_stderr, 0 if math.isnan(policy.predicted_stderr) else policy.predicted_stderr)
-    if abs(kl - predicted) <= ERRORS * error:
+    own = 0.0 if math.isnan(policy.expected.stderr) else policy.expected.stderr
+    seen = math.inf if math.isnan(measured.kl_stderr) else measured.kl_stderr
+    agree = abs(kl - predicted) <= ERRORS * math.hypot(seen, own)
+    if kl == predicted == 0:
         return f"the prediction holds within its error: {figures}", True, figures
     if not (predicted > 0 and 0 < kl < math.inf):
+        if agree:
+            return f"no verdict: the prediction is not known well enough to be judged ({figures})", None, figures
         return f"the prediction fails: {figures}; there is no factor, because one is not positive", False, figures
-    off = max(kl / predicted, predicted / kl)
+    ratio, error = kl / predicted, math.hypot(seen, kl / predicted * own) / predicted
+    # What a ratio is compatible with says nothing where it is compatible with everything.
+    most = max(factor, KNOWN)
+    if agree and ratio + error <= most and ratio - error >= 1 / most:
+        return f"the prediction holds within its error: {figures}", True, figures
+    if agree:
+        words = (
+            f"no verdict: measured / predicted is {ratio:.2g} +- {error:.2g}, which is not known well enough to tell "
+            f"whether the prediction holds ({figures}); give more batches, here or to the table, whichever error is "
+            "the larger"
+        )
+        return words, None, figures
+    off = max(ratio, 1 / ratio)
+    side = "low" if ratio > 1 else "high"
     if off <= factor:
-        words = f"the prediction holds within a factor of {factor:g}: off by {off:.2g}x ({figures})"
+        words = (
+            f"the prediction holds within a factor of {factor:g}: off by {off:.2g}x, too {side} by more than its error "
+            f"({figures})"
+        )
         return words, True, figures
-    why = (
-        "the rounding is too coarse for a quadratic form, or the layers' errors add to each other: trust the measured "
-        "figure, and allow the layers more bits"
-        if kl > predicted
+    why = cause or (
+        "its rounding is too coarse for a quadratic form, or the layers' errors add to each other: trust the measured "
+        "figure, allow the layers more bits, or let confirm_table measure the cells that decide"
+        if ratio > 1
         else "the table was measured on few samples, or on other data: trust the measured figure, and measure the "
         "table on more"
     )

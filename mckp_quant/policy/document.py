@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
 
+_CORRECTED = ("corrected", "corrected_stderr", "correction")
+
 
 def policy_document(policy: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a policy in plain types.
@@ -52,6 +54,7 @@ def policy_document(policy: Mapping[str, Any]) -> dict[str, Any]:
     )
     return {
         **{name: policy[name] for name in copied},
+        **({name: policy[name] for name in _CORRECTED} if policy["correction"] else {}),
         "costs": dict(policy["costs"]),
         "weights": policy["n_weights"],
         "bits_per_weight": policy["bits_per_weight"],
@@ -110,6 +113,11 @@ def policy_arguments(document: dict[str, Any], source: str) -> dict[str, Any]:
             formats=tuple(by_name[row["format"]] for row in rows),
             predicted=_number(document, "predicted", source),
             predicted_stderr=_number(document, "predicted_stderr", source),
+            corrected=_number({"corrected": document.get("corrected")}, "corrected", source),
+            corrected_stderr=_number(
+                {"corrected_stderr": document.get("corrected_stderr")}, "corrected_stderr", source
+            ),
+            correction=str(document.get("correction", "")),
             unit=str(field(document, "unit", source)),
             layer_bits=() if None in bits else tuple(whole(count, "stored_bits", source) for count in bits),
             n_weights=weights,

@@ -16,7 +16,7 @@ from ..errors import InvalidInput, unknown
 from ..formats.format import Format, as_formats
 from ..tables.table import SensitivityTable
 from .document import policy_arguments, policy_document
-from .prediction import predict, totals
+from .prediction import Prediction, predict, totals
 
 if TYPE_CHECKING:
     import os
@@ -47,6 +47,13 @@ class Policy:
         The predicted increase of the loss, in `unit`; nan where it was not predicted.
     predicted_stderr
         Its standard error over the calibration batches; nan where unknown.
+    corrected
+        The prediction corrected for what the policy was chosen by: a policy that is best on a table looks better there
+        than it is. It is what people are shown. nan where no correction was made.
+    corrected_stderr
+        Its error, of which two cover 95 %, however few the batches are; nan where unknown.
+    correction
+        How it was made, or why not, in words; empty where nobody asked for it.
     unit
         ``"nats per sample"``, ``"nats per token"``, or the metric's own.
     layer_bits
@@ -96,6 +103,9 @@ class Policy:
     formats: tuple[Format, ...]
     predicted: float = math.nan
     predicted_stderr: float = math.nan
+    corrected: float = math.nan
+    corrected_stderr: float = math.nan
+    correction: str = ""
     unit: str = "nats per sample"
     layer_bits: tuple[int, ...] = ()
     n_weights: int = 0
@@ -233,6 +243,13 @@ class Policy:
             (layer, entry.name, entry.weight_bits, entry.activation_bits)
             for layer, entry in zip(self.layer_names, self.formats, strict=True)
         )
+
+    @property
+    def expected(self) -> Prediction:
+        """What people are shown: the corrected prediction, or the plain one where no correction was made."""
+        if math.isnan(self.corrected):
+            return Prediction(self.predicted, self.predicted_stderr)
+        return Prediction(self.corrected, self.corrected_stderr)
 
     @property
     def gap(self) -> float:

@@ -10,21 +10,26 @@ from typing import TYPE_CHECKING
 from ..common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .confirming import confirm_table
     from .refining import refine
-    from .result import Refinement
+    from .result import Confirmation, Refinement
     from .rounds import Rounds
 
 __all__ = [
+    "Confirmation",
     "Refinement",
     "Rounds",
+    "confirm_table",
     "refine",
 ]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "Confirmation": ".result",
         "Refinement": ".result",
         "Rounds": ".rounds",
+        "confirm_table": ".confirming",
         "refine": ".refining",
     },
     {},

@@ -195,12 +195,7 @@ def _labels(allocation: Allocation) -> NDArray[np.int64]:
 def _check_fit(
     table: SensitivityTable, allocation: Allocation, unit: str, likelihood: str, interactions: Interactions | None
 ) -> None:
-    if table.unit != unit:
-        raise InvalidInput(
-            f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
-            "measure the table with 'gauss_newton' or 'measured_kl'"
-        )
-    table.check_likelihood(likelihood)
+    check_measured(table, unit, likelihood)
     if interactions is None:
         return
     if interactions.unit != unit:
@@ -213,6 +208,16 @@ def _check_fit(
             "the allocation has constraints and interactions were given, which no solver takes together: leave out "
             "the constraints or interactions="
         )
+
+
+def check_measured(table: SensitivityTable, unit: str, likelihood: str) -> None:
+    """Refuse a table that does not predict what is measured of the network; raises InvalidInput."""
+    if table.unit != unit:
+        raise InvalidInput(
+            f"the table predicts {table.unit!r}, the network is measured in {unit!r}, and the two cannot be compared: "
+            "measure the table with 'gauss_newton' or 'measured_kl'"
+        )
+    table.check_likelihood(likelihood)
 
 
 def _split(batches: int, held_back: float, seed: int) -> tuple[NDArray[np.int64], int]:

@@ -1,4 +1,4 @@
-"""What `refine` gives back: the policy, what was measured of it, and the record of every round."""
+"""What `refine` and `confirm_table` give back: what was found, what was measured of it, and the record of the way."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.documents import plain
 
 if TYPE_CHECKING:
+    from ..allocation.allocating import Allocation
     from ..policy.policy import Policy
     from ..tables.table import SensitivityTable
 
@@ -112,6 +113,102 @@ class Refinement:
                 "policy": self.policy.document(),
                 "start": self.start.document(),
                 "steps": [dataclasses.asdict(step) for step in self.steps],
+            }
+        )
+        return document
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A cell of a table that was measured on the network.
+
+    Attributes
+    ----------
+    layer, format
+        Names.
+    before
+        What the table said.
+    loss, stderr
+        What was measured, and its standard error; a loss above that of a guess is held at it.
+    """
+
+    layer: str
+    format: str
+    before: float
+    loss: float
+    stderr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """What `confirm_table` found.
+
+    Attributes
+    ----------
+    table
+        The table with the cells that decide as they were measured.
+    allocation
+        What is best on it, with a proof about it. The policy's corrected prediction is what was measured of the whole
+        policy, corrected for the policy having been chosen.
+    start
+        The policy of the table as it was given.
+    replaced
+        The cells that were measured, in their order.
+    capped
+        How many cells were above the loss of a guess and were lowered to it.
+    kl, kl_stderr
+        What was measured of the policy as a whole.
+    evaluations
+        Passes over the batches.
+    seconds
+        What it took.
+    stopped
+        Why it stopped, in words.
+    """
+
+    table: SensitivityTable
+    allocation: Allocation
+    start: Policy
+    replaced: tuple[Replaced, ...]
+    capped: int
+    kl: float
+    kl_stderr: float
+    evaluations: int
+    seconds: float
+    stopped: str
+
+    @property
+    def verdict(self) -> str:
+        """What came out, as a sentence without its full stop."""
+        count, cells = len(self.replaced), self.table.loss.size
+        changed = sum(one != other for one, other in zip(self.start.formats, self.policy.formats, strict=True))
+        layers = "the policy stays as it was" if not changed else f"{changed} layer{'s' * (changed > 1)} changed format"
+        capped = f"; {self.capped} above the loss of a guess were lowered to it" if self.capped else ""
+        return (
+            f"{count} of {cells} cells measured in {self.evaluations} evaluations and {self.seconds:.1f} s{capped}; "
+            f"{layers}; predicted {self.policy.predicted:.3g}, measured as a whole {self.kl:.3g} +- "
+            f"{self.kl_stderr:.2g} {self.table.unit}"
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the confirmed table."""
+        return self.allocation.policy
+
+    def document(self) -> dict[str, Any]:
+        """The same in plain types, for JSON, without the table; nan is None."""
+        document: dict[str, Any] = plain(
+            {
+                "verdict": self.verdict,
+                "stopped": self.stopped,
+                "replaced": [dataclasses.asdict(each) for each in self.replaced],
+                "capped": self.capped,
+                "kl": self.kl,
+                "kl_stderr": self.kl_stderr,
+                "evaluations": self.evaluations,
+                "seconds": self.seconds,
+                "unit": self.table.unit,
+                "policy": self.policy.document(),
             }
         )
         return document

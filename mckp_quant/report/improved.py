@@ -12,7 +12,7 @@ from .text import BLANK, number, percent, table_of, with_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..refinement.result import Refinement
+    from ..refinement.result import Confirmation, Refinement
     from ..stability.result import Stability
     from ..stability.sanity import Doubt
     from ..tuning.finished import Finished
@@ -26,7 +26,7 @@ def stability_report(found: Stability, doubts: Sequence[Doubt] = ()) -> Group:
     compared = [
         (
             name if name == "nominal" or each is not found.nominal else "robust (the same)",
-            number(each.policy.predicted, 4),
+            number(each.policy.expected.loss, 4),
             percent(each.best),
             number(each.regret.expected, 3),
             number(each.regret.high, 3),
@@ -83,6 +83,15 @@ def refinement_report(found: Refinement) -> Group:
     ]
     headings = ("evaluations", "KL", "difference", "changes")
     tail = (BLANK, table_of(headings, rows, left=0)) if rows else ()
+    return Group(Text(found.verdict), Text(f"stopped: {found.stopped}"), *tail)
+
+
+def confirmation_report(found: Confirmation) -> Group:
+    """The verdict, and the cells that were measured."""
+    rows = [
+        (each.layer, each.format, number(each.before, 4), with_error(each.loss, each.stderr)) for each in found.replaced
+    ]
+    tail = (BLANK, table_of(("layer", "format", "before", "measured"), rows, left=2)) if rows else ()
     return Group(Text(found.verdict), Text(f"stopped: {found.stopped}"), *tail)
 
 

@@ -45,7 +45,7 @@ def standings_report(rows: Sequence[tuple[MethodResult, Evaluation | None]]) -> 
                 standing.method,
                 f"{policy.costs['weight_bytes']:,}",
                 f"{policy.costs['bops']:,}" if "bops" in policy.costs else "-",
-                number(policy.predicted, 4),
+                number(policy.expected.loss, 4),
                 with_error(measured.kl, measured.kl_stderr),
                 percent(measured.accuracy),
                 f"{standing.evaluations:g}",

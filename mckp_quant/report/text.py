@@ -92,7 +92,14 @@ def policy_summary(policy: Policy) -> Text:
     if policy.tolerance > 0:
         lines[0] += f", to within {number(policy.tolerance, 2)} {policy.unit}"
     if not math.isnan(policy.predicted):
-        lines.append(f"predicted loss increase  {with_error(policy.predicted, policy.predicted_stderr)} {policy.unit}")
+        lines.append(
+            f"predicted loss increase  {with_error(policy.expected.loss, policy.expected.stderr)} {policy.unit}"
+        )
+        if math.isnan(policy.corrected):
+            lines += [f"                         {policy.correction}"] if policy.correction else []
+        else:
+            words = f"corrected: {policy.correction}; {number(policy.predicted, 4)} by the table that chose it"
+            lines.append(f"                         {words}")
     if not math.isnan(policy.bound):
         lines.append(f"no policy is below       {number(policy.bound, 4)} {policy.unit} (gap {number(policy.gap, 3)})")
     if policy.costs:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
 from ..allocation.request import Request
-from ..allocation.resampling import halves, how_resampled, resample
+from ..allocation.resampling import halves, how_resampled, on_choices, resample
 from ..common.checks import check_count
 from ..common.renamed import renamed_keywords
 from ..common.run_options import RunOptions
@@ -150,30 +150,6 @@ def check_stability(
         resampled=how_resampled(table),
         unit=table.unit,
     )
-
-
-def on_choices(problem: Problem, index: Index, losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values of a problem's choices in other tables.
-
-    Parameters
-    ----------
-    problem
-        The problem.
-    index
-        What its groups and labels mean.
-    losses
-        ``(draws, n_layers, n_formats)``.
-
-    Returns
-    -------
-    values
-        ``(draws, n_choices)`` float64: sums over the layers of each group.
-    """
-    values = np.empty((len(losses), problem.n_choices))
-    for group, rows in enumerate(index.groups):
-        own = slice(problem.start[group], problem.start[group + 1])
-        values[:, own] = losses[:, list(rows)].sum(axis=1)[:, problem.label[own]]
-    return values
 
 
 def _labels(allocation: Allocation) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ def validate_finished(
     batches: Iterable[object],
     *,
     outputs: Outputs = Outputs(),
-    factor: float = 2.0,
+    factor: float = 1.5,
     bank: WeightBank | None = None,
     other_rounder: bool = False,
     against: Mapping[str, Policy] | None = None,
@@ -82,11 +82,11 @@ def validate_finished(
     evaluator = Evaluator(model, data, outputs=outputs)
     measured = evaluator.evaluate_model(finished.model)
     verdict, holds, useless = judge(policy, measured, evaluator, factor)
-    if holds is False and not useless and measured.kl < policy.predicted:
+    if holds is False and not useless and measured.kl < policy.expected.loss:
         holds, verdict = (
             True,
             (
-                f"the finished network is better than predicted: {policy.predicted:.3g} before the last pass, "
+                f"the finished network is better than predicted: {policy.expected.loss:.3g} before the last pass, "
                 f"measured {measured.kl:.3g} +- {measured.kl_stderr:.2g} {measured.unit}"
             ),
         )

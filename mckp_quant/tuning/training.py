@@ -114,6 +114,7 @@ def finetune(
                 "step: use finish() with the bank, or say other_rounder=True, and the prediction does not hold"
             )
         policy = dataclasses.replace(policy, rounder="nearest", predicted=math.nan, predicted_stderr=math.nan)
+        policy = dataclasses.replace(policy, corrected=math.nan, corrected_stderr=math.nan, correction="")
     take = outputs.logits
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     if not distil and any(batch.targets is None for batch in data):

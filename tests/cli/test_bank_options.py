@@ -25,6 +25,7 @@ BUDGET = ["--budget", "weight_bytes=45%"]
 COMMANDS = {
     "validate": ["validate", "policy.json", *RUN, "--json"],
     "refine": ["refine", "table.json", *BUDGET, *RUN, "--evaluations", "15", "-o", "made.json", "--json"],
+    "confirm": ["confirm", "table.json", *BUDGET, *RUN, "--evaluations", "3", "-o", "sure.json", "--json"],
     "search": ["search", "table.json", *BUDGET, *RUN, "--method", "random", "--evaluations", "5", "-o", "made.json"],
     "compete": ["compete", "table.json", *BUDGET, *RUN, "--methods", "uniform,random", "--evaluations", "5", "--json"],
 }

@@ -102,6 +102,31 @@ def test_refine_writes_a_policy_within_the_budget(
     assert (here / "kept.json").exists()
 
 
+def test_confirm_writes_the_table_and_its_policy(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    arguments = ["confirm", "table.json", "--budget", "weight_bytes=50%", "--model", "net.py:model"]
+    arguments += ["--data", "data.npz", "--batch-size", "8", "--evaluations", "4", "-o", "sure.json"]
+    assert main([*arguments, "--policy", "sure_policy.json"]) == 0
+    text = capsys.readouterr().out
+    assert "cells measured in" in text
+    assert "stopped: " in text
+    assert "corrected: measured as a whole on " in text
+    table, policy = SensitivityTable.load(here / "sure.json"), Policy.load(here / "sure_policy.json")
+    assert policy == allocate(table, {"weight_bytes": "50%"}).policy
+    assert policy.correction.startswith("measured as a whole on")
+    assert main([*arguments, "--json", "--force"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mckp-quant/confirmation/1"
+    assert document["evaluations"] <= 4
+    before = SensitivityTable.load(here / "table.json")
+    for each in document["replaced"]:
+        cell = table.row(each["layer"]), table.column(each["format"])
+        assert (before.loss[cell], table.loss[cell]) == (each["before"], each["loss"])
+    (here / "mine.json").write_text("mine")
+    assert main([*arguments[:-1], "other.json", "--policy", "mine.json"]) == 2
+    assert "-o 'mine.json' exists already" in capsys.readouterr().err
+
+
 def test_stability_and_refine_take_what_solve_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = SensitivityTable.load(here / "table.json")
     names = ",".join(table.format_names)

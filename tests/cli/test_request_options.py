@@ -41,6 +41,7 @@ COMMANDS = {
     "compare": ["--json", "--solver", "exact,highs"],
     "stability": ["--json", "--draws", "2"],
     "refine": ["--json", *RUNNING, "--evaluations", "1", "-o", "out.json", "--force"],
+    "confirm": ["--json", *RUNNING, "--evaluations", "1", "-o", "out.json", "--force"],
     "search": ["--json", *RUNNING, "--method", "random", "--evaluations", "2", "-o", "out.json", "--force"],
     "compete": ["--json", *RUNNING, "--methods", "exact", "--held-out", "data.npz"],
 }
@@ -274,8 +275,12 @@ def test_a_file_of_another_kind_and_no_budget_at_all_are_refused(
     [
         (COMMANDS, ["--seed", "-1"], "seed is -1: it must be a whole number from 0 to"),
         (COMMANDS, ["--seed", "1.5"], "Invalid value for '--seed'"),
-        (set(COMMANDS) - {"compete"}, ["--seconds", "-5"], "seconds is -5.0: give a number of seconds above 0"),
-        (["compete"], ["--seconds", "5"], "No such option: --seconds"),
+        (
+            set(COMMANDS) - {"compete", "confirm"},
+            ["--seconds", "-5"],
+            "seconds is -5.0: give a number of seconds above 0",
+        ),
+        (["compete", "confirm"], ["--seconds", "5"], "No such option: --seconds"),
         (["stability"], ["--draws", "0"], "draws is 0: it must be a whole number, at least 2"),
         (
             ["refine", "search", "compete"],

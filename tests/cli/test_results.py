@@ -83,6 +83,7 @@ def test_every_command_that_writes_a_file_keeps_to_it(here: Path, capsys: pytest
     for command in (
         ["stability", *table],
         ["refine", *table, *network],
+        ["confirm", *table, *network],
         ["search", *table, *network],
         ["measure", "mckp_quant.demo:model", *network[2:]],
         ["measure", "a.py:a", "--data", "a.py:b"],

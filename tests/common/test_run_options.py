@@ -29,6 +29,10 @@ def refine(batches: Any, options: dict[str, Any]) -> object:
     return mq.refine(small.network(), small.table(), BUDGET, batches, evaluations=4, **options)
 
 
+def confirm_table(batches: Any, options: dict[str, Any]) -> object:
+    return mq.confirm_table(small.network(), small.table(), BUDGET, batches, evaluations=3, **options)
+
+
 def search(batches: Any, options: dict[str, Any]) -> object:
     return mq.search.search(small.network(), small.table(), BUDGET, batches, method="random", evaluations=3, **options)
 
@@ -80,6 +84,7 @@ def compare_solvers(batches: Any, options: dict[str, Any]) -> object:
 
 LONG: dict[str, tuple[Call, set[str]]] = {
     "refine": (refine, {"seed", "checkpoint", "max_batches", "progress"}),
+    "confirm_table": (confirm_table, {"seed", "max_batches", "progress"}),
     "search": (search, {"seed", "checkpoint", "max_batches", "seconds", "progress"}),
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import mckp_quant as mq
-from mckp_quant.evaluation.evaluator import evaluate
+from mckp_quant.evaluation.evaluator import Evaluator, evaluate
+from mckp_quant.evaluation.verdict import judge
 
 GENERATOR = torch.Generator().manual_seed(0)
 BATCHES = [(torch.randn(20, 6, generator=GENERATOR), torch.randint(5, (20,), generator=GENERATOR)) for _ in range(4)]
@@ -76,8 +77,53 @@ def test_prediction_within_two_standard_errors_holds(errors: float) -> None:
 
 def test_error_of_the_prediction_itself_counts_too() -> None:
     kl, stderr = measured()
-    assert not mq.validate(network(), policy(kl + 3 * stderr), BATCHES, factor=1).holds
-    assert mq.validate(network(), policy(kl + 3 * stderr, stderr=2 * stderr), BATCHES, factor=1).holds
+    assert mq.validate(network(), policy(kl + 2.1 * stderr), BATCHES, factor=1).holds is False
+    assert mq.validate(network(), policy(kl + 2.1 * stderr, stderr=0.5 * stderr), BATCHES, factor=1).holds is True
+
+
+@pytest.mark.parametrize("times", [0.3, 1.0, 3.0])
+def test_agreement_that_is_not_known_well_enough_is_no_verdict(times: float) -> None:
+    kl, _ = measured()
+    got = mq.validate(network(), policy(times * kl, stderr=5 * kl), BATCHES)
+    assert got.holds is None
+    assert got.verdict.startswith(f"no verdict: measured / predicted is {1 / times:.2g} +- ")
+    assert "holds (" in got.verdict
+
+
+def test_holds_is_never_said_of_a_ratio_that_is_off_by_more_than_its_error() -> None:
+    """Whatever the figures: where it holds, 0.67 .. 1.5 and one error around the ratio meet, and 1 is within two."""
+    kl, stderr = measured()
+    evaluator = Evaluator(network(), BATCHES)
+    own = evaluator.evaluate(policy(0.0))
+    seen = set()
+    for times in (0.3, 0.5, 0.6, 0.7, 0.9, 1.0, 1.1, 1.4, 1.6, 2.0, 5.0):
+        for error in (0.0, 0.05, 0.2, 0.5, 2.0):
+            made = policy(kl / times, stderr=error * kl / times)
+            _, holds, _ = judge(made, own, evaluator, 1.5)
+            spread = math.hypot(stderr, times * error * kl / times) / (kl / times)
+            seen.add(holds)
+            if holds:
+                assert 1 / 1.5 - spread <= times <= 1.5 + spread
+                assert spread < 0.5 or abs(times - 1) > 2 * spread
+            if holds is False:
+                assert abs(times - 1) > 2 * math.hypot(stderr, error * kl / times) / (kl / times)
+    assert seen == {True, False, None}
+
+
+def test_bias_within_the_factor_is_told_from_noise() -> None:
+    kl, _ = measured()
+    got = mq.validate(network(), policy(kl / 1.4), BATCHES)
+    assert got.holds is True
+    assert "holds within a factor of 1.5: off by 1.4x, too low by more than its error" in got.verdict
+
+
+def test_what_people_are_shown_is_the_corrected_prediction() -> None:
+    kl, _ = measured()
+    made = dataclasses.replace(policy(kl / 9), corrected=kl, corrected_stderr=0.01 * kl, correction="by hand")
+    got = mq.validate(network(), made, BATCHES)
+    assert got.holds is True
+    assert (got.policy.predicted, got.policy.predicted_stderr) == (kl, 0.01 * kl)
+    assert got.document()["rows"][-1]["predicted_by_table"] == kl / 9
 
 
 @pytest.mark.parametrize(("times", "why"), [(5.0, "measured on few samples"), (0.2, "too coarse for a quadratic form")])
