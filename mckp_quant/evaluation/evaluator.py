@@ -12,6 +12,7 @@ import torch
 from ..common.renamed import OUTPUTS, renamed_keywords
 from ..network.batches import evaluating, forward
 from ..network.likelihood import unit
+from ..network.logits import heads_of, mapped
 from ..network.outputs import Outputs
 from ..network.scores import score
 from .simulation import Simulator
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import nn
 
     from ..network.batch import Batch
+    from ..network.logits import Logits
     from ..policy.policy import Policy
     from ..rounding.bank import WeightBank
 
@@ -122,7 +124,7 @@ def evaluate(
     with evaluating(model), evaluating(reference), torch.no_grad():
         for batch in outputs.batches(batches, model):
             wanted = forward(reference, batch, take)
-            scores.append(score(forward(model, batch, take), wanted, batch, outputs.likelihood))
+            scores.append(score(forward(model, batch, take), wanted, batch, outputs.distribution))
     return _summary(scores, unit(wanted))
 
 
@@ -184,19 +186,20 @@ class Evaluator:
     @property
     def classes(self) -> int:
         """How many classes the network tells apart, or how many numbers it puts out."""
-        return self._logits[0].shape[-1]
+        return heads_of(self._logits[0])[0].shape[-1]
 
     @property
     def guessing(self) -> float:
         """The KL of a network that gives all classes the same probability, whatever its input: at most their ln."""
-        return self._summary(torch.zeros_like(each) for each in self._logits).kl
+        return self._summary(mapped(torch.zeros_like, each) for each in self._logits).kl
 
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change when the float network's logits on these batches do."""
         content = hashlib.sha256()
         for logits in self._logits:
-            content.update(logits.float().cpu().numpy().tobytes())
+            for head in heads_of(logits):
+                content.update(head.float().cpu().numpy().tobytes())
         return content.hexdigest()[:16]
 
     @property
@@ -204,7 +207,7 @@ class Evaluator:
         """Samples in each batch."""
         return tuple(batch.size for batch in self._batches)
 
-    def data(self, position: int) -> tuple[Batch, Tensor]:
+    def data(self, position: int) -> tuple[Batch, Logits]:
         """One of the batches, and the float network's logits on it."""
         return self._batches[position], self._logits[position]
 
@@ -227,12 +230,12 @@ class Evaluator:
         with evaluating(model), torch.no_grad():
             for at in positions:
                 logits = forward(model, self._batches[at], self._take)
-                made.append(score(logits, self._logits[at], self._batches[at], self.outputs.likelihood))
+                made.append(score(logits, self._logits[at], self._batches[at], self.outputs.distribution))
         return made
 
-    def _summary(self, logits: Iterable[Tensor]) -> Evaluation:
+    def _summary(self, logits: Iterable[Logits]) -> Evaluation:
         pairs = zip(logits, self._logits, self._batches, strict=True)
-        scores = [score(own, wanted, batch, self.outputs.likelihood) for own, wanted, batch in pairs]
+        scores = [score(own, wanted, batch, self.outputs.distribution) for own, wanted, batch in pairs]
         return _summary(scores, unit(self._logits[0]))
 
 

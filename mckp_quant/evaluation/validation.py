@@ -199,7 +199,7 @@ def validate(
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     if table is not None:
-        table.check_likelihood(outputs.likelihood)
+        table.check_likelihood(outputs.distribution.name)
     check_policy(policy)
     theirs, policy = policy, policy if table is None else predicted_by(table, policy)
     evaluator = Evaluator(model, batches, outputs=outputs, bank=bank, other_rounder=other_rounder)

@@ -55,7 +55,7 @@ def ratio_of(predicted: float, measured: float) -> float:
 
 def _useless(measured: Evaluation, evaluator: Evaluator) -> str:
     """Why the network is no better than a guess; empty where it is, or its outputs are no classes."""
-    if evaluator.outputs.likelihood != "categorical" or math.isnan(measured.kl):
+    if evaluator.outputs.distribution.name != "categorical" or math.isnan(measured.kl):
         return ""
     classes, guess = evaluator.classes, evaluator.guessing
     if measured.kl >= (1 - _LEFT) * guess:
