@@ -110,8 +110,7 @@ class Several:
         """The weighted sum of the heads' losses, over the samples with any target; raises InvalidInput without some."""
         parts, seen = [], []
         for (each, own), (losses, known) in zip(self._with(logits), self._losses(logits, targets), strict=True):
-            share = each.weight * known / known.sum(dim=1, keepdim=True).clamp(min=1)
-            parts.append((losses * share.to(losses)).sum())
+            parts.append((losses * _share(each.weight, known.to(losses))).sum())
             seen.append(known.any(dim=1).to(own.device))
         return torch.stack(parts).sum() / max(1, int(torch.stack(seen).any(dim=0).sum()))
 
@@ -135,8 +134,8 @@ class Several:
         for (each, own), slope, (_, known) in zip(
             self._with(logits), gradient, self._losses(logits, targets), strict=True
         ):
-            share = each.weight * known / known.sum(dim=1, keepdim=True).clamp(min=1)
-            root = share.rsqrt().where(share > 0, 0).to(slope)  # of the gradient, which has the share already
+            share = _share(each.weight, known.to(slope))
+            root = share.rsqrt().where(share > 0, 0)  # the gradient has the share already
             signs = sign_of_terms(slope, each.likelihood.positions(own), generator)
             signed.append(slope * spread(root, own) * signs)
         if self.mixes(logits):
@@ -190,7 +189,7 @@ class Several:
             counted = own.new_ones(len(own), positions)
             if batch is not None:
                 counted = each.likelihood.counted(own, batch).to(counted)
-            shares.append(each.weight * counted / counted.sum(dim=1, keepdim=True).clamp(min=1))
+            shares.append(_share(each.weight, counted))
         return shares
 
     def _losses(self, logits: tuple[Tensor, ...], targets: tuple[Tensor | None, ...]) -> list[tuple[Tensor, Tensor]]:
@@ -206,3 +205,8 @@ class Several:
         if target is None:
             raise InvalidInput(f"head {head.name!r} has no targets, and the loss is the sum over all heads: give them")
         return target
+
+
+def _share(weight: float, counted: Tensor) -> Tensor:
+    """``(N, positions)``: a head's weight, divided evenly among the positions of each sample that count."""
+    return weight * counted / counted.sum(dim=1, keepdim=True).clamp(min=1)
