@@ -33,6 +33,7 @@ formats: ActivationRanges ActivationScheme Capability Format Grid Scheme TARGETS
 interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations
+network.likelihoods: Bernoulli Categorical Gaussian Head LIKELIHOODS Several
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight

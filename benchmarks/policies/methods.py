@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mckp_quant.evaluation.evaluator import Evaluation
+    from mckp_quant.evaluation.figures import Evaluation
 
 SEEDS, EVALUATIONS = 3, 100
 CALIBRATED_ON, TUNED_STEPS, TUNED_RATE = 50, 30, 5e-4

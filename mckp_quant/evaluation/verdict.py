@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
-    from .evaluator import Evaluation, Evaluator
+    from .evaluator import Evaluator
+    from .figures import Evaluation
 
 ERRORS = 2.0  # standard errors within which two figures count as equal
 _LEFT = 0.1  # of what the float network knows beyond a guess: a network that keeps less is useless

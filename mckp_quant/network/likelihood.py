@@ -113,7 +113,7 @@ def sign_of_terms(gradient: Tensor, positions: int, generator: torch.Generator) 
 
 def per_position(numbers: Tensor) -> Tensor:
     """``(N, positions)``: summed over the outputs of every token of a sequence, ``(N, T, C)``, or of every sample."""
-    return numbers.sum(dim=-1) if numbers.ndim == 3 else numbers.flatten(1).sum(dim=1, keepdim=True)
+    return numbers.sum(dim=-1) if numbers.ndim == 3 else numbers.reshape(len(numbers), -1).sum(dim=1, keepdim=True)
 
 
 def per_sample(tokens: Tensor) -> Tensor:

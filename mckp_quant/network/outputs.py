@@ -13,7 +13,7 @@ from ..common.checks import check_positive
 from ..errors import InvalidInput, unknown
 from .batches import as_batches
 from .likelihoods import LIKELIHOODS, Head, Several
-from .probabilities import logits_only
+from .likelihoods.probabilities import logits_only
 from .taking import all_of, classes_last, part_of
 
 if TYPE_CHECKING:
@@ -152,6 +152,14 @@ class Outputs:
     def _own_logits(self) -> Callable[..., object] | None:
         taken = self.take if self.class_dim is None else classes_last(self.take, self.class_dim)
         return taken if self.likelihood == "gaussian" else logits_only(taken, self.likelihood)
+
+    @property
+    def metric_name(self) -> str:
+        """What the metric is called; empty where there is none."""
+        if self.metric is None:
+            return ""
+        name = str(getattr(self.metric, "__name__", "metric"))
+        return "metric" if name == "<lambda>" else name
 
     @property
     def distribution(self) -> Likelihood:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
@@ -61,7 +62,7 @@ class NetworkFitness:
         if kind not in FITNESS:
             raise unknown("fitness", kind, FITNESS)
         self._kind = kind
-        compared = outputs.squared if kind == "squared" else outputs
+        compared = dataclasses.replace(outputs.squared if kind == "squared" else outputs, metric=None)
         inputs = [_without_targets(batch) for batch in batches] if kind in {"kl", "squared"} else batches
         chosen = Weights() if weights is None else weights
         self.evaluator = Evaluator(

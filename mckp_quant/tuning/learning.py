@@ -19,7 +19,8 @@ from ..rounding.rows import from_channel_rows, per_element
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..evaluation.evaluator import Evaluation, Evaluator
+    from ..evaluation.evaluator import Evaluator
+    from ..evaluation.figures import Evaluation
     from ..network.batch import Batch
     from ..rounding.encoded import StoredWeight
     from .in_order import Chosen

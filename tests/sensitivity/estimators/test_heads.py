@@ -150,7 +150,7 @@ def test_the_order_of_heads_and_the_scale_of_weights_mean_nothing(name: str) -> 
 
 def test_padding_counts_in_no_head_that_knows_it() -> None:
     class Masked(two_heads.ThreeHeads):
-        def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:  # type: ignore[override]
+        def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> dict[str, Tensor]:
             return super().forward(x)
 
     model, inputs = two_heads.network()
