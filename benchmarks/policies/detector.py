@@ -266,13 +266,13 @@ def detect(model: nn.Module, what: Scenes) -> Found:
         digits[image] = torch.bincount(labels, minlength=CLASSES).float()
         for label in range(1, CLASSES):
             score = sure[image, :, label]
-            kept = _surest(score, places[image])
+            kept = surest(score, places[image])
             taken: set[int] = set()
             own = (labels == label).nonzero()[:, 0]
-            for at in kept:
-                shared = overlaps(places[image, at][None], boxes[own])[0] if len(own) else torch.zeros(0)
-                best = int(shared.argmax()) if len(own) else -1
-                right = best >= 0 and float(shared[best]) >= OVERLAP and best not in taken
+            shared = overlaps(places[image, kept], boxes[own]).tolist()
+            for at, row in zip(kept, shared, strict=True):
+                best = max(range(len(row)), key=row.__getitem__, default=-1)
+                right = best >= 0 and row[best] >= OVERLAP and best not in taken
                 taken |= {best} if right else set()
                 rows.append((image, label, float(score[at]), right))
     return Found(
@@ -284,13 +284,17 @@ def detect(model: nn.Module, what: Scenes) -> Found:
     )
 
 
-def _surest(score: Tensor, boxes: Tensor) -> list[int]:
-    """Positions of the boxes that no surer one of theirs overlaps, the surest first."""
-    order = [at for at in score.argsort(descending=True).tolist() if float(score[at]) >= LEAST_SCORE]
+def surest(score: Tensor, boxes: Tensor) -> list[int]:
+    """Positions of the boxes that no surer one of those kept overlaps by half, the surest first."""
+    sure = (score >= LEAST_SCORE).nonzero()[:, 0]
+    order = sure[score[sure].argsort(descending=True, stable=True)]
+    close = overlaps(boxes[order], boxes[order]) >= OVERLAP
+    alone = torch.ones(len(order), dtype=torch.bool)
     kept: list[int] = []
-    for at in order:
-        if not kept or float(overlaps(boxes[at][None], boxes[kept]).max()) < OVERLAP:
-            kept.append(at)
+    for at, position in enumerate(order.tolist()):
+        if bool(alone[at]):
+            kept.append(position)
+            alone &= ~close[at]
     return kept
 
 
