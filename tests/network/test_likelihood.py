@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mckp_quant import InvalidInput
-from mckp_quant.network import likelihood as module
+from mckp_quant.network.likelihoods import categorical as module
 from mckp_quant.network.likelihood import unit
 from mckp_quant.network.likelihoods import Categorical, Gaussian
 
