@@ -4,8 +4,8 @@
     python -m benchmarks.policies.detection page [--csv FILE]
 
 `run` trains the detector of `benchmarks.policies.detector` once for each seed, a minute or two of one core, and keeps
-its weights in FOLDER. Weights are rounded by GPTQ on one half of the scenes of calibration digits, the table is measured
-on the other, and both networks are judged on scenes of held-out digits.
+its weights in FOLDER. Weights are rounded by GPTQ on one half of the scenes of calibration digits, the table is
+measured on the other, and both networks are judged on scenes of held-out digits.
 """
 
 from __future__ import annotations

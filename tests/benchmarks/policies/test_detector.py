@@ -150,14 +150,13 @@ def test_the_metric_is_the_share_of_anchors_on_digits_that_are_right() -> None:
     assert sure_of_digits((logits[:1], logits), (classes[:1] * 0, classes)).isnan().all()
 
 
-def test_a_tiny_detector_learns_and_goes_through_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tiny_detector_learns_and_goes_through_all_steps() -> None:
     model = train(shapes(), steps=12, size=8, width=4)
     fresh = Detector(width=4).eval()
     batches = SOME.batches(3)
     losses = [Evaluator(each, batches, outputs=OUTPUTS).reference.loss for each in (model, fresh)]
     assert losses[0] < losses[1]
-    monkeypatch.setattr(detection, "BATCH", 3)
-    found = list(compared(model, SOME, SOME, (4,)))
+    found = list(compared(model, scenes(shapes(), 64, 2), SOME, (4,)))
     assert [(width, name) for width, name, *_ in found] == [(32, "float"), (4, "uniform"), (4, "exact")]
     uniform, exact = found[1], found[2]
     assert exact[2].costs["weight_bytes"] <= uniform[2].costs["weight_bytes"]
