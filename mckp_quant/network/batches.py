@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from .batch import Batch, leading_size
 from .labels import with_targets
-from .logits import mapped
+from .logits import Parts, mapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,7 +128,7 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
     Returns
     -------
     logits
-        ``(batch.size, ...)``, floating point; a tuple of such tensors where `output` gives one, for several heads.
+        ``(batch.size, ...)``, floating point; a tuple of such tensors where `output` takes several heads.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
             f"the take of outputs= failed on the {type(returned).__name__} that the model returned for batch "
             f"{batch.index}: {type(error).__name__}: {error}"
         ) from error
-    if isinstance(logits, tuple) and logits and output is not None:
+    if isinstance(logits, Parts):
         for own in logits:
             _check_logits(own, returned, batch)
         return logits

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 Logits: TypeAlias = Any
 
 
+class Parts(tuple[Tensor, ...]):
+    """All heads as `Outputs` takes them, told from a tuple that a user's `take` of one head gives by mistake."""
+
+    __slots__ = ()
+
+
 def heads_of(logits: Logits) -> tuple[Tensor, ...]:
     """The tensors of all heads; of one head it is the only one."""
     return (logits,) if isinstance(logits, Tensor) else logits

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from ..errors import InvalidInput
+from .logits import Parts
 
 
 def part_of(name: str, place: int, count: int) -> Callable[..., object]:
@@ -78,7 +79,7 @@ def all_of(takes: Mapping[str, Callable[..., object] | None]) -> Callable[..., o
                     "the samples of the batch as their first dimension"
                 )
             found.append(head)
-        return tuple(found)
+        return Parts(found)
 
     return taken
 
