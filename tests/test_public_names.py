@@ -35,6 +35,7 @@ interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations
 pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings quantize
+network.likelihoods: Bernoulli Categorical Gaussian Head LIKELIHOODS Several
 policy: Policy Prediction predict
 refinement: Confirmation Refinement Rounds confirm_table refine
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight

@@ -23,7 +23,7 @@ from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating
 from mckp_quant.network.discovery import discover, uses_of
-from mckp_quant.network.likelihood import Categorical
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.rounding.weights import quantize
 from mckp_quant.sensitivity import GaussNewton
 from mckp_quant.sensitivity.cache import layer_weights

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from mckp_quant.evaluation.evaluator import Evaluator, mean_and_error
+from mckp_quant.evaluation.evaluator import Evaluator
+from mckp_quant.evaluation.figures import mean_and_error
 
 from ..command_line import Command, WrongInput, say
 from ..environment import environment

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mckp_quant.evaluation.evaluator import Evaluation
+    from mckp_quant.evaluation.figures import Evaluation
 
 NEAREST, GPTQ = "nearest", "gptq"
 SEEDS, EVALUATIONS = 3, 100

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mckp_quant.evaluation.evaluator import Evaluation
+    from mckp_quant.evaluation.figures import Evaluation
 
 FIELDS = (
     *("network", "seed", "average", "menu", "rounder", "policy", "finished", "weight_bytes", "predicted"),

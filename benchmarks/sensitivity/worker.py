@@ -24,7 +24,7 @@ from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batches, evaluating
 from mckp_quant.network.discovery import discover, uses_of
-from mckp_quant.network.likelihood import Categorical
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.rounding.calibration import calibrate_ranges
 from mckp_quant.sensitivity import HutchinsonBlockwise, HutchPlusPlus
 from mckp_quant.sensitivity.arguments import estimator_of

@@ -20,7 +20,7 @@ from ..stability.sanity import check_table
 from ..tables.table import KIND as TABLE
 from ..tables.table import VERSION as TABLE_VERSION
 from .console import note, progress, show, show_json
-from .networks import NamedFirst, Source
+from .networks import NamedFirst, Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     BankOptions,
@@ -110,6 +110,7 @@ def refine(
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
     weights = bank.read()
+    announce(batches, f"up to {evaluations:g} passes over those that are not held back")
     terms = _measured_terms(network, batches, measured, weights, outputs, running) if with_interactions else None
     found = _refined(network, batches, measured, allocation, terms, evaluations, held_back, weights, outputs, running)
     result.write(KIND, VERSION, found.policy.document(), inputs)
@@ -166,6 +167,9 @@ def confirm(
         show(policy_report(found.policy), confirmation_report(found))
 
 
+_PASSES = 20  # of a network through all batches: codes in order, and the trials of matching, each corrected and judged
+
+
 @dataclass(frozen=True)
 class FinishBankOptions(BankOptions):
     """The bank that a network is finished from."""
@@ -205,6 +209,7 @@ def finish(
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
     weights = bank.read()
+    announce(batches, f"some {_PASSES} passes over them, and {steps} steps of learning")
     from ..tuning.finishing import finish as finish_policy
 
     with progress("finishing") as report:

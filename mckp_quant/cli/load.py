@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from ..network.outputs import Outputs
+
 _FORMS = "write package.module:function or path/to/file.py:function"
 
 
@@ -137,6 +139,23 @@ def require_torch() -> Any:
     return require("torch", "torch", without="solve and compare work on a table without it")
 
 
+def load_outputs(spec: str) -> Outputs:
+    """Call the user's function that says what the network's outputs mean; raises InvalidInput as `load_model` does."""
+    require_torch()
+    from ..network.outputs import Outputs
+
+    made = _call("outputs", spec)
+    if not isinstance(made, Outputs):
+        raise InvalidInput(f"outputs {spec!r} gave a {type(made).__name__}: the function must return an Outputs")
+    return made
+
+
+def load_metric(spec: str) -> Callable[..., Any]:
+    """Find the user's function of logits and targets; raises InvalidInput where there is none of the name."""
+    require_torch()
+    return _found("metric", spec)
+
+
 def _functions(module: ModuleType) -> list[str]:
     """What in a module may be called, its imports from elsewhere left out."""
     home = module.__name__.partition(".")[0]
@@ -173,20 +192,25 @@ def _check_maker(spec: str, function: Any) -> None:
 
 
 def _call(kind: str, spec: str, check: Callable[[str, Any], None] | None = None) -> object:
+    function = _found(kind, spec)
+    if check is not None:
+        check(spec, function)
+    with _blaming(kind, spec):
+        return function()
+
+
+def _found(kind: str, spec: str) -> Callable[..., Any]:
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise InvalidInput(f"{kind} {spec!r} names no function: {_FORMS}")
     with _blaming(kind, spec):
         module = _from_file(kind, Path(where)) if where.endswith(".py") else _from_name(kind, where)
-    function: Callable[[], object] | None = getattr(module, name, None)
+    function: Callable[..., Any] | None = getattr(module, name, None)
     if function is None:
         raise unknown(f"function in {where!r}", name, _functions(module))
     if not callable(function):
         raise InvalidInput(f"{kind} {spec!r} is a {type(function).__name__}, not a function: {_FORMS}")
-    if check is not None:
-        check(spec, function)
-    with _blaming(kind, spec):
-        return function()
+    return function
 
 
 def _from_file(kind: str, path: Path) -> ModuleType:

@@ -20,7 +20,7 @@ from ..report.planned import plan_report
 from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
-from .networks import NamedFirst, Source
+from .networks import JudgedOutputsOptions, NamedFirst, Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     BankOptions,
@@ -54,6 +54,7 @@ ActivationRangeOption = Annotated[
         "--activation-range", metavar="RULE", help="How ranges of activations are chosen: minmax, percentile or mse."
     ),
 ]
+_MENU = 36  # about as many formats as "auto" stands for
 LayersOption = Annotated[str | None, typer.Option(metavar="LAYER,LAYER", help="Only these; by default all.")]
 
 
@@ -93,6 +94,8 @@ def round(  # the command's name; the function of Python has no use here
     wanted = formats if formats == AUTO else as_formats(formats)
     network = source.network()
     batches = source.batches(network)
+
+    announce(batches, "a forward pass over each, to see the layers' inputs", running.max_batches)
 
     from ..rounding.banking import round_weights
     from ..rounding.banks.folder import clear_folder, size_of
@@ -174,16 +177,22 @@ def measure(
         return
     batches = source.batches(network)
 
+    from ..network.weight_uses import uses_in
     from ..sensitivity.arguments import estimator_of
     from ..sensitivity.measuring import measure as measure_network
+
+    estimator, declared = estimator_of(method, probes), outputs.read()
+    entries = _MENU if isinstance(wanted, str) else len(wanted)
+    evaluations = estimator.passes.of(len(uses_in(network)), entries, 0)
+    announce(batches, f"what takes as long as some {3 * evaluations:.0f} forward passes of each", running.max_batches)
 
     with progress("measuring") as report:
         table = measure_network(
             network,
             batches,
             formats=wanted,
-            method=estimator_of(method, probes),
-            outputs=outputs.read(),
+            method=estimator,
+            outputs=declared,
             layers=None if layers is None else names(layers),
             precision=precision,
             activation_range=activation_range,
@@ -235,7 +244,7 @@ def _show_plan(
 def validate(
     policy: PolicyArgument,
     source: Source,
-    outputs: OutputsOptions,
+    outputs: JudgedOutputsOptions,
     bank: BankOptions,
     running: Annotated[RunningOptions, Only(("max_batches",))],
     table: MaybeTableOption = None,
@@ -250,6 +259,7 @@ def validate(
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
     weights = bank.read()
+    announce(batches, "a pass of the float network, one of the policy, and one of every network beside it")
 
     with progress("validating"):
         validation = (

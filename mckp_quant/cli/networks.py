@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,17 @@ import typer
 
 from ..common.checks import check_count
 from ..errors import InvalidInput, unknown
-from .load import load_model, require_torch, stream_batches
+from .console import note
+from .load import load_metric, load_model, require_torch, stream_batches
+from .options import OUTPUTS, OutputsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import torch
     from torch import nn
+
+    from ..network.outputs import Outputs
 
 CHECKPOINT = "hf:"
 DEVICES = ("cpu", "cuda", "mps", "xpu")
@@ -181,6 +186,49 @@ class Source:
         if isinstance(longest, int) and self.context > longest:
             raise InvalidInput(f"--context is {self.context}, but the model takes at most {longest} tokens")
         return self.context
+
+
+@dataclass(frozen=True)
+class JudgedOutputsOptions(OutputsOptions):
+    """What the network's outputs mean, and what people judge them by."""
+
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="FILE.py:FUNCTION",
+            rich_help_panel=OUTPUTS,
+            help="A figure of your own: a function of the logits and targets of a batch that returns one number a "
+            "sample.",
+        ),
+    ] = None
+
+    def read(self) -> Outputs:
+        """The same for the library; raises InvalidInput where a value cannot be used."""
+        found = super().read()
+        return found if self.metric is None else dataclasses.replace(found, metric=load_metric(self.metric))
+
+
+def announce(batches: Iterable[Any], passes: str, most: int | None = None) -> None:
+    """Say on stderr how much will run, before it does.
+
+    Parameters
+    ----------
+    batches
+        The batches, which are not read.
+    passes
+        What is done with them.
+    most
+        How many are read at most.
+    """
+    try:
+        count = len(batches)  # type: ignore[arg-type]
+    except TypeError:
+        count = None
+    if most is not None:
+        count = most if count is None else min(most, count)
+    known = f"{count} batch{'' if count == 1 else 'es'}" if count is not None else "all batches that the data gives"
+    note(f"to run on {known}: {passes}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..policy.policy import KIND, VERSION
 from ..report.searched import search_report, standings_report
 from ..solvers import NoSolution
 from .console import note, progress, show, show_json
-from .networks import Source
+from .networks import Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import BankOptions, JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
 from .request_options import RequestOptions, refuse_constraints
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..allocation.request import Request
-    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.figures import Evaluation
     from ..rounding.chosen_weights import Weights
     from ..search.all_methods import MethodResult
     from ..tables.table import SensitivityTable
@@ -70,6 +70,9 @@ def search(
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
     weights = bank.read()
+
+    allowed = "as many passes over them as the method needs" if evaluations is None else f"up to {evaluations:g} passes"
+    announce(batches, allowed)
 
     from ..search import search as run_search
 
@@ -131,6 +134,8 @@ def compete(
         note("no --held-out: judged on the data that searches were made on, which flatters them")
     else:
         judged_on = _of(source, held_out).some_batches(network, running.max_batches)
+
+    announce(batches, f"up to {evaluations} passes for each method, and one on the data that judge")
 
     from ..evaluation.evaluator import Evaluator
 

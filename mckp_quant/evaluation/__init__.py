@@ -5,7 +5,8 @@ Nothing is searched or changed for the better here. PyTorch is needed.
 
 from __future__ import annotations
 
-from .evaluator import Evaluation, Evaluator, evaluate
+from .evaluator import Evaluator, evaluate
+from .figures import Evaluation
 from .simulation import apply
 from .validation import Validation, validate
 

@@ -11,7 +11,8 @@ from ..policy.policy import Policy
 
 if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
-    from .evaluator import Evaluation, Evaluator
+    from .evaluator import Evaluator
+    from .figures import Evaluation
 
 
 @dataclass(frozen=True)

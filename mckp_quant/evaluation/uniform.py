@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..rounding.bank import WeightBank
-    from .evaluator import Evaluation, Evaluator
+    from .evaluator import Evaluator
+    from .figures import Evaluation
     from .simulation import Simulator
 
 _WIDEST = 8

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
     from .carriers import Carriers
-    from .evaluator import Evaluation
+    from .figures import Evaluation
+
+
+CHANGES = ("loss", "accuracy", "perplexity", "metric")  # of these the float network has values of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,21 @@ class Validation:
         """The row of the validated policy."""
         return self.rows[-1]
 
+    def change(self, figure: str) -> tuple[float, float]:
+        """How much larger a figure is under the policy than of the float network, with its paired standard error.
+
+        Parameters
+        ----------
+        figure
+            One of `CHANGES`.
+
+        Returns
+        -------
+        change, stderr
+            nan where the networks do not have the figure.
+        """
+        return self.policy.measured.difference(self.rows[0].measured, figure)
+
     def document(self) -> dict[str, Any]:
         """The same in plain types, for JSON; nan is None."""
         rows = []
@@ -124,6 +142,10 @@ class Validation:
                     "accuracy_stderr": measured.accuracy_stderr,
                     "agreement": measured.agreement,
                     "agreement_stderr": measured.agreement_stderr,
+                    "perplexity": measured.perplexity,
+                    "perplexity_stderr": measured.perplexity_stderr,
+                    "metric": measured.metric,
+                    "metric_stderr": measured.metric_stderr,
                     "kl_difference": row.kl_difference,
                     "kl_difference_stderr": row.kl_difference_stderr,
                 }
@@ -136,6 +158,8 @@ class Validation:
                 "ratio": self.ratio,
                 "unit": self.unit,
                 "samples": self.policy.measured.samples,
+                "metric": self.policy.measured.metric_name or None,
+                "changes": {name: list(self.change(name)) for name in CHANGES},
                 "rows": rows,
                 "carriers": None if self.carriers is None else dataclasses.asdict(self.carriers),
             }
@@ -205,7 +229,7 @@ def validate(
     if by_layer and table is None:
         raise InvalidInput("by_layer needs the table that the prediction comes from: give table=")
     if table is not None:
-        table.check_likelihood(outputs.likelihood)
+        table.check_likelihood(outputs.distribution.name)
     check_policy(policy)
     theirs, policy = policy, policy if table is None else predicted_by(table, policy)
     evaluator = Evaluator(model, batches, outputs=outputs, bank=bank, other_rounder=other_rounder)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..policy.policy import Policy
-    from .evaluator import Evaluation, Evaluator
+    from .evaluator import Evaluator
+    from .figures import Evaluation
 
 ERRORS = 2.0  # standard errors within which two figures count as equal
 KNOWN = 1.5  # within this factor of 1 measured / predicted must lie with its error, for agreement to mean something
@@ -69,7 +70,7 @@ def ratio_of(predicted: float, measured: float) -> float:
 
 def _useless(measured: Evaluation, evaluator: Evaluator) -> str:
     """Why the network is no better than a guess; empty where it is, or its outputs are no classes."""
-    if evaluator.outputs.likelihood != "categorical" or math.isnan(measured.kl):
+    if evaluator.outputs.distribution.name != "categorical" or math.isnan(measured.kl):
         return ""
     classes, guess = evaluator.classes, evaluator.guessing
     if measured.kl >= (1 - _LEFT) * guess:

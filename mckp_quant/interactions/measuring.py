@@ -27,7 +27,6 @@ from ..rounding.bank import rounder_of_bank
 from ..rounding.chosen_weights import check_bank
 from ..sensitivity.arguments import chosen_layers
 from ..sensitivity.cache import layer_weights
-from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
 from ..sensitivity.reach import Reach
 from ..sensitivity.task import Task
@@ -146,14 +145,12 @@ def _products(
     """``(n, n)`` the sum over the samples of a batch, probes averaged; how many samples, without padding; the unit."""
     reach.begin(batch)
     logits = taps.forward(batch)
-    counted = counted_positions(task, logits, batch)
+    counted = task.likelihood.counted(logits, batch)
     positions = task.likelihood.positions(logits)
     n = task.shape[0] * task.shape[1]
     total = torch.zeros(n, n, dtype=torch.float64)
     for probe in range(probes):
-        vectors = task.likelihood.curvature_probe(logits, task.state.generator)
-        if not bool(counted.all()):
-            vectors = vectors * counted[:, :, None]
+        vectors = task.likelihood.curvature_probe(logits, task.state.generator, batch)
         products = taps.backward(vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
     if bool(counted.any()):

@@ -9,7 +9,8 @@ from .batch import Batch
 from .batches import as_batches
 from .discovery import discover
 from .huggingface import load_model, load_tokenizer, text_batches
-from .likelihood import LIKELIHOODS, Likelihood
+from .likelihood import Likelihood
+from .likelihoods import LIKELIHOODS
 from .outputs import Outputs
 from .tracing import trace_activations
 

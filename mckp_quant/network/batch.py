@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from .logits import of_targets
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .logits import Logits
 
 
 MASK, LABELS = "attention_mask", "labels"  # keywords of Hugging Face models
@@ -25,7 +29,8 @@ class Batch:
     inputs
         A tensor, ``(size, ...)``, or tensors by the keyword under which the model takes them.
     targets
-        ``(size, ...)``, or None where the caller gave none.
+        ``(size, ...)``, a tuple of such tensors or None for outputs of several heads, or None where the caller gave
+        none.
     size
         How many samples it holds: the first dimension of the inputs.
     index
@@ -33,7 +38,7 @@ class Batch:
     """
 
     inputs: Tensor | Mapping[str, Tensor]
-    targets: Tensor | None
+    targets: Logits | None
     size: int
     index: int = 0
 
@@ -55,7 +60,7 @@ class Batch:
             if not sampled <= {first, *_PER_SAMPLE}:
                 return None
             inputs = {name: value[rows] if name in sampled else value for name, value in self.inputs.items()}
-        targets = None if self.targets is None else self.targets[rows]
+        targets = of_targets(lambda own: own[rows], self.targets)
         return replace(self, inputs=inputs, targets=targets, size=len(range(self.size)[rows]))
 
     def counted(self, logits: Tensor) -> Tensor | None:

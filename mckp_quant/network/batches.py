@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from .batch import Batch, leading_size
 from .labels import with_targets
+from .logits import Parts, mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from .logits import Logits
 
 _ACCEPTED = "a batch is a tensor, a dict of tensors (the model's keywords), or a pair (inputs, targets)"
 
@@ -59,7 +62,8 @@ def as_batch(entry: object, index: int = 0) -> Batch:
     Parameters
     ----------
     entry
-        A tensor, a dict of tensors, ``(inputs, targets)``, ``(inputs,)``, or a `Batch`.
+        A tensor, a dict of tensors, ``(inputs, targets)``, ``(inputs,)``, or a `Batch`. Targets of several heads are
+        a tuple or a list with a tensor, or None, for each head.
     index
         Its position, for messages.
 
@@ -91,17 +95,25 @@ def as_batch(entry: object, index: int = 0) -> Batch:
         size = leading_size(inputs)
     else:
         raise InvalidInput(f"batch {index} has inputs of type {type(inputs).__name__}: {_ACCEPTED}")
-    if targets is not None and not isinstance(targets, Tensor):
-        raise InvalidInput(f"batch {index} has targets of type {type(targets).__name__}: they must be a tensor")
+    if isinstance(targets, list):
+        targets = tuple(targets)
+    each = targets if isinstance(targets, tuple) else (targets,)
+    strange = next((own for own in each if own is not None and not isinstance(own, Tensor)), None)
+    if strange is not None or targets == ():
+        kind = type(targets if strange is None else strange).__name__
+        raise InvalidInput(
+            f"batch {index} has targets of type {kind}: they must be a tensor, or a tuple with one for each head"
+        )
     batch = Batch(inputs, targets, size, index)
     if size < 1:
         raise InvalidInput(f"batch {index} has inputs of shape {batch.shape}: it holds no sample")
-    if targets is not None and leading_size(targets) != size:
-        raise InvalidInput(f"batch {index} has {leading_size(targets)} targets for {size} samples")
+    for own in each:
+        if own is not None and leading_size(own) != size:
+            raise InvalidInput(f"batch {index} has {leading_size(own)} targets for {size} samples")
     return batch
 
 
-def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None = None) -> Tensor:
+def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None = None) -> Logits:
     """Call the model on a batch and take the logits from what it returns.
 
     Parameters
@@ -116,7 +128,7 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
     Returns
     -------
     logits
-        ``(batch.size, ...)``, floating point.
+        ``(batch.size, ...)``, floating point; a tuple of such tensors where `output` takes several heads.
 
     Raises
     ------
@@ -132,6 +144,15 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
             f"the take of outputs= failed on the {type(returned).__name__} that the model returned for batch "
             f"{batch.index}: {type(error).__name__}: {error}"
         ) from error
+    if isinstance(logits, Parts):
+        for own in logits:
+            _check_logits(own, returned, batch)
+        return logits
+    _check_logits(logits, returned, batch)
+    return logits
+
+
+def _check_logits(logits: object, returned: object, batch: Batch) -> None:
     if not isinstance(logits, Tensor):
         raise InvalidInput(
             f"the model returned a {type(returned).__name__} for batch {batch.index}, which gives no logits: say "
@@ -143,7 +164,14 @@ def forward(model: nn.Module, batch: Batch, output: Callable[..., object] | None
             f"floating point with the {batch.size} samples (inputs {batch.shape}) as first dimension; choose them "
             "with outputs=Outputs(take=...)"
         )
-    return logits
+
+
+def float_logits(
+    model: nn.Module, batches: Sequence[Batch], output: Callable[..., object] | None = None
+) -> list[Logits]:
+    """The float network's logits on every batch, without gradients; the model is left as it was."""
+    with evaluating(model), torch.no_grad():
+        return [mapped(lambda own: own.detach(), forward(model, batch, output)) for batch in batches]
 
 
 def call(model: nn.Module, batch: Batch) -> object:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import evaluating, forward
+from .logits import heads_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ class Fingerprint:
     first
         The digest of the first batch.
     shape
-        Of the outputs on the first batch.
+        Of the outputs on the first batch, those of several heads one after the other.
     outputs
         Up to 256 of their numbers: they also tell activation functions and what is taken of the outputs. They are
         compared within `tolerance`, because threads and machines round otherwise.
@@ -56,12 +57,17 @@ class Fingerprint:
         tensors = {name: tensor_digest(tensor) for name, tensor in named}
         with evaluating(model), torch.no_grad():
             torch.manual_seed(0)
-            logits = forward(model, batch, take)
-        flat = logits.flatten()
+            heads = heads_of(forward(model, batch, take))
+        flat = torch.cat([own.flatten() for own in heads])
         some = flat[torch.linspace(0, len(flat) - 1, min(_OUTPUTS, len(flat)), device=flat.device).long()].double()
-        tolerance = float(torch.finfo(logits.dtype).eps) ** 0.5
+        tolerance = float(torch.finfo(flat.dtype).eps) ** 0.5
         return cls(
-            dict(options), tensors, batch_digest(batch), tuple(logits.shape), tuple(some.cpu().tolist()), tolerance
+            dict(options),
+            tensors,
+            batch_digest(batch),
+            tuple(size for own in heads for size in own.shape),
+            tuple(some.cpu().tolist()),
+            tolerance,
         )
 
     def document(self) -> dict[str, Any]:
@@ -125,5 +131,9 @@ def batch_digest(batch: Batch) -> str:
     """Forty hexadecimal digits that change with any input or target of a batch."""
     inputs = {"": batch.inputs} if isinstance(batch.inputs, Tensor) else dict(batch.inputs)
     parts = [(name, tensor_digest(each)) for name, each in sorted(inputs.items())]
-    parts += [] if batch.targets is None else [("targets", tensor_digest(batch.targets))]
+    if isinstance(batch.targets, Tensor):
+        parts.append(("targets", tensor_digest(batch.targets)))
+    elif batch.targets is not None:
+        known = ((at, own) for at, own in enumerate(batch.targets) if own is not None)
+        parts += [(f"targets {at}", tensor_digest(own)) for at, own in known]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]

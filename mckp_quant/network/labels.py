@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .batch import LABELS, MASK
+from .logits import of_targets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,8 +47,7 @@ def with_targets(batch: Batch, model: nn.Module) -> Batch:
         targets = _unpadded(labels, mask)
         if _is_causal(model) and labels.ndim == 2:
             targets = torch.cat([targets[:, 1:], torch.full_like(targets[:, :1], IGNORED_TARGET)], dim=1)
-    if targets is not None:
-        targets = _unpadded(targets, mask)
+    targets = of_targets(lambda own: _unpadded(own, mask), targets)
     return replace(batch, inputs=inputs or batch.inputs, targets=targets)
 
 

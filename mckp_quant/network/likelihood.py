@@ -2,188 +2,97 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..errors import InvalidInput
-from .labels import IGNORED_TARGET
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .logits import Logits
 
 
 class Likelihood(Protocol):
-    """The distribution of the targets given the logits ``z``, with ``S`` the Hessian of its loss in ``z``."""
+    """The distribution of the targets given the logits ``z``, with ``S`` the Hessian of its loss in ``z``.
+
+    Logits are one tensor, or for a network of several heads a tuple; so are its targets, and vectors of their shape.
+    The loss of a sample is the mean over its positions; of several heads it is their weighted sum, and the sample has
+    one position.
+    """
 
     @property
     def name(self) -> str:
-        """Its name in `LIKELIHOODS`."""
+        """Its name in `LIKELIHOODS`; of several heads theirs."""
         ...
 
-    def positions(self, logits: Tensor) -> int:
+    def positions(self, logits: Logits) -> int:
         """How many terms the loss of one sample averages: 1, or the tokens of a sequence."""
         ...
 
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """Random ``v`` of the shape of the logits with ``E[v] = 0`` and ``E[v v'] = S``, independent per position."""
+    def mixes(self, logits: Logits) -> bool:
+        """Whether one backward pass adds up the gradients of several terms of a sample's loss."""
         ...
 
-    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
+    def counted(self, logits: Logits, batch: Batch) -> Tensor:
+        """``(N, positions)`` bool on the logits' device: which positions are no padding."""
+        ...
+
+    def curvature_probe(self, logits: Logits, generator: torch.Generator, batch: Batch | None = None) -> Logits:
+        """Random ``v`` of the shape of the logits with ``E[v] = 0`` and ``E[v v'] = S``, independent per position.
+
+        Where a batch is given, it is zero at the batch's padding.
+        """
+        ...
+
+    def divergence_gradient(self, logits: Logits, wanted: Logits, batch: Batch | None = None) -> Logits:
         """The gradient in `logits` of every position's divergence from the distribution that `wanted` stands for."""
         ...
 
-    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def mean_divergence(self, logits: Logits, wanted: Logits, batch: Batch) -> Tensor:
+        """The mean of that divergence over samples and positions, padding left out: a scalar with gradient."""
+        ...
+
+    def mean_loss(self, logits: Logits, targets: Logits) -> Tensor:
         """The mean over samples and positions of the negative log-likelihood in nats: a scalar."""
         ...
 
-    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def labelled(self, logits: Logits, targets: Logits) -> Tensor:
         """``(N,)`` float64 on the CPU: how many positions of each sample have a target that counts."""
         ...
 
-    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
+    def signed_terms(
+        self, gradient: Logits, logits: Logits, targets: Logits, generator: torch.Generator
+    ) -> tuple[Logits, ...]:
+        """Vectors whose squared products, added up, have the sum of the terms' squared products as their mean.
+
+        `gradient` is that of the loss of every sample, times its positions.
+        """
+        ...
+
+    def surprise(self, logits: Logits, targets: Logits | None) -> float:
         """The mean loss, or without targets the one that the network itself expects; nan where that means nothing."""
         ...
 
+    def scores(self, logits: Logits, reference: Logits, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Totals and counts, see `score`: both ``(4, N)`` float64, from logits in float64."""
+        ...
 
-def unit(logits: Tensor) -> str:
+
+class OneHead(Likelihood, Protocol):
+    """A likelihood of one head, whose logits are a tensor: what a sum of several is made of."""
+
+    def position_divergences(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """``(N, positions)``, with gradient."""
+        ...
+
+    def position_losses(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses with gradient, 0 where no target counts; and where one does, bool. Both ``(N, positions)``."""
+        ...
+
+
+def unit(logits: Logits) -> str:
     """The unit of a loss averaged over samples and, for ``(N, T, C)``, tokens."""
-    return "nats per token" if logits.ndim == 3 else "nats per sample"
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """Class scores ``(N, C)``, or ``(N, T, C)`` for sequences; targets are class indices ``(N,)`` or ``(N, T)``."""
-
-    name: str = "categorical"
-
-    def positions(self, logits: Tensor) -> int:
-        """Tokens per sample; raises InvalidInput for logits of other dimensions."""
-        if logits.ndim not in {2, 3} or logits.shape[-1] < 2:
-            raise InvalidInput(
-                f"categorical logits have the shape {tuple(logits.shape)}: they must be (samples, classes) or "
-                "(samples, tokens, classes) with at least 2 classes; for dense outputs (N, C, H, W) write "
-                "outputs=Outputs(class_dim=1), for regression Outputs(likelihood='gaussian')"
-            )
-        return logits.shape[1] if logits.ndim == 3 else 1
-
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """``v = A r`` with Rademacher ``r``, ``A = diag(s) - p s'`` and ``s = sqrt(p)``.
-
-        ``A A' = diag(p) - p p' = S`` since ``s . s = 1``. With one position a sample the signs are turned first, see
-        `_turned`; in sequences the noise comes from products between tokens, and turning would save nothing.
-        """
-        logits = logits.detach()
-        p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-        signs = rademacher(p, generator)
-        return _factor(p, _turned(p, signs) if logits.ndim == 2 else signs).to(logits.dtype)
-
-    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """``q - p``, the probabilities of both."""
-        widest = torch.promote_types(logits.dtype, torch.float32)
-        return (logits.to(widest).softmax(dim=-1) - wanted.to(widest).softmax(dim=-1)).to(logits.dtype)
-
-    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy; raises InvalidInput for targets that are no class indices of the right shape."""
-        self.positions(logits)
-        expected = tuple(logits.shape[:-1])
-        if targets.is_floating_point() or tuple(targets.shape) != expected:
-            raise InvalidInput(
-                f"targets are {targets.dtype} of shape {tuple(targets.shape)}: for logits of shape "
-                f"{tuple(logits.shape)} they must be whole class numbers of shape {expected}"
-            )
-        classes = logits.shape[-1]
-        outside = ((targets < 0) | (targets >= classes)) & (targets != IGNORED_TARGET)
-        if bool(outside.any()):
-            raise InvalidInput(f"targets hold the class {int(targets[outside][0])}: the model has {classes} classes")
-        return F.cross_entropy(logits.flatten(0, -2), targets.to(logits.device).flatten(), ignore_index=IGNORED_TARGET)
-
-    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Targets other than `IGNORED_TARGET`."""
-        return (targets != IGNORED_TARGET).reshape(len(targets), -1).sum(dim=1).double().cpu()
-
-    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
-        """Cross-entropy, or the entropy of the predictions; targets that do not fit count as none."""
-        with torch.no_grad():
-            if targets is not None:
-                with contextlib.suppress(InvalidInput):
-                    return float(self.mean_loss(logits.double(), targets))
-            log_p = logits.double().log_softmax(dim=-1)
-            return float(torch.special.entr(log_p.exp()).sum(dim=-1).mean())
-
-
-def _factor(p: Tensor, x: Tensor) -> Tensor:
-    """``A x`` along the last dimension."""
-    scaled = p.sqrt() * x
-    return scaled - p * scaled.sum(dim=-1, keepdim=True)
-
-
-def _factor_transposed(p: Tensor, x: Tensor) -> Tensor:
-    """``A' x`` along the last dimension."""
-    return p.sqrt() * (x - (p * x).sum(dim=-1, keepdim=True))
-
-
-def _turned(p: Tensor, signs: Tensor) -> Tensor:
-    """``Q r``, with an orthogonal ``Q`` that leaves ``A Q Q' A' = S`` and takes away variance.
-
-    The square of ``u' A Q r`` varies only by the products of different columns of ``A Q``, so one column should carry
-    as much of ``S`` as it can. ``Q`` is the Householder reflection (1958, *Unitary triangularization of a nonsymmetric
-    matrix*) that makes one column the leading eigenvector of ``S``, nearly: one power step from the difference of the
-    two likeliest classes. A sample that wavers between two classes then has next to no noise. Inexact directions cost
-    variance, never a bias.
-    """
-    best, second = p.topk(2, dim=-1).indices.split(1, dim=-1)
-    likeliest = torch.zeros_like(p).scatter_(-1, best, 1).scatter_(-1, second, -1)
-    leading = F.normalize(_factor_transposed(p, likeliest), dim=-1)
-    leading = F.normalize(_factor_transposed(p, _factor(p, leading)), dim=-1)
-    nearest = leading.abs().argmax(dim=-1, keepdim=True)
-    upwards = torch.where(leading.gather(-1, nearest) < 0, -1.0, 1.0).to(p.dtype)
-    mirror = F.normalize(leading.scatter_add(-1, nearest, upwards), dim=-1)
-    return signs - 2 * mirror * (mirror * signs).sum(dim=-1, keepdim=True)
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Means of a Gaussian of unit variance: half the squared error, summed over outputs.
-
-    ``(N, T, C)`` counts as sequences, per token; any other shape per sample. ``S`` is the identity.
-    """
-
-    name: str = "gaussian"
-
-    def positions(self, logits: Tensor) -> int:
-        """Tokens per sample."""
-        return logits.shape[1] if logits.ndim == 3 else 1
-
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """Rademacher signs."""
-        return rademacher(logits, generator)
-
-    def divergence_gradient(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """The difference of the means."""
-        return logits - wanted
-
-    def mean_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Half the squared error; raises InvalidInput for targets of another shape."""
-        if targets.shape != logits.shape:
-            raise InvalidInput(
-                f"targets have the shape {tuple(targets.shape)}: for likelihood='gaussian' it must be that of the "
-                f"outputs, {tuple(logits.shape)}"
-            )
-        error = logits - targets.to(device=logits.device, dtype=logits.dtype)
-        return error.square().sum() / (2 * len(logits) * self.positions(logits))
-
-    def labelled(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """All positions."""
-        return torch.full((len(logits),), self.positions(logits), dtype=torch.float64)
-
-    def surprise(self, logits: Tensor, targets: Tensor | None) -> float:
-        """Nothing: a squared error has no scale of its own."""
-        return float("nan")
-
-
-LIKELIHOODS: dict[str, Likelihood] = {"categorical": Categorical(), "gaussian": Gaussian()}
+    return "nats per token" if isinstance(logits, Tensor) and logits.ndim == 3 else "nats per sample"
 
 
 def rademacher(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -193,3 +102,34 @@ def rademacher(like: Tensor, generator: torch.Generator) -> Tensor:
     """
     signs = torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8)
     return signs.mul_(2).sub_(1).to(device=like.device, dtype=like.dtype)
+
+
+def sign_of_terms(gradient: Tensor, positions: int, generator: torch.Generator) -> Tensor:
+    """One sign for every sample and position, in a shape to multiply the gradient with."""
+    terms = gradient[..., :1] if positions > 1 else gradient.reshape(len(gradient), -1)[:, :1]
+    signs = rademacher(terms, generator)
+    return signs if positions > 1 else signs.reshape(-1, *[1] * (gradient.ndim - 1))
+
+
+def per_position(numbers: Tensor) -> Tensor:
+    """``(N, positions)``: summed over the outputs of every token of a sequence, ``(N, T, C)``, or of every sample."""
+    return numbers.sum(dim=-1) if numbers.ndim == 3 else numbers.reshape(len(numbers), -1).sum(dim=1, keepdim=True)
+
+
+def per_sample(tokens: Tensor) -> Tensor:
+    """``(N,)``: summed over everything that belongs to a sample."""
+    return tokens.reshape(len(tokens), -1).sum(dim=1)
+
+
+def not_padding(logits: Tensor, batch: Batch, positions: int) -> Tensor:
+    """``(N, positions)`` bool on the logits' device: what the batch's ``attention_mask`` does not call padding."""
+    counted = batch.counted(logits)
+    if counted is None:
+        counted = torch.ones(len(logits), positions, dtype=torch.bool, device=logits.device)
+    return counted
+
+
+def without_padding(vectors: Tensor, batch: Batch | None) -> Tensor:
+    """Vectors of the shape of the logits with those of padding set to 0."""
+    counted = None if batch is None else batch.counted(vectors)
+    return vectors if counted is None or bool(counted.all()) else vectors * counted[:, :, None]

@@ -25,8 +25,8 @@ import torch
 from ..errors import InvalidInput
 from ..interactions.shrinkage import slope_on_others
 from ..network.batches import evaluating
+from ..network.logits import mapped, spread
 from ..network.weight_uses import uses_in
-from ..sensitivity.engine.labelled import counted_positions
 from ..sensitivity.engine.taps import Taps
 from ..sensitivity.reach import Reach
 from ..sensitivity.task import LayerWeight, Task
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..allocation.index import Index
     from ..evaluation.evaluator import Evaluator
+    from ..network.logits import Logits
     from ..solvers import Problem
     from ..tables.table import SensitivityTable
 
@@ -155,15 +156,14 @@ class Expander:
                     batch, wanted = self._evaluator.data(at)
                     reach.begin(batch)
                     logits = taps.forward(batch)
-                    counted = counted_positions(task, logits, batch).to(logits.dtype)
-                    samples = torch.as_tensor(counts).to(logits)
-                    # (N, positions, 1) for sequences, and else (N, 1, ...), of as many dimensions as the logits.
-                    share = samples[:, None] * counted
-                    share = share.reshape(*share.shape[: logits.ndim], *[1] * (logits.ndim - 2))
-                    pull = self._likelihood.divergence_gradient(logits.detach(), wanted.to(logits.device))
-                    first.append(self._summed(taps.backward(pull * share, keep_graph=True)))
-                    probe = self._likelihood.curvature_probe(logits, task.state.generator) * share.sqrt()
-                    found = taps.backward(probe, keep_graph=False)
+                    counted = self._likelihood.counted(logits, batch)
+                    share = torch.as_tensor(counts).to(counted.device)[:, None] * counted
+                    here = mapped(lambda own: own.detach(), logits)
+                    there = mapped(lambda own, goal: goal.to(own.device), here, wanted)
+                    pull = self._likelihood.divergence_gradient(here, there, batch)
+                    first.append(self._summed(taps.backward(_scaled(pull, share), keep_graph=True)))
+                    probe = self._likelihood.curvature_probe(logits, task.state.generator, batch)
+                    found = taps.backward(_scaled(probe, share, root=True), keep_graph=False)
                     if bool(counted.any()):
                         reach.note(batch, found)
                     squares, products = self._squares(found)
@@ -254,3 +254,13 @@ class Expander:
             ]
             change.append(next((each for each in sums if np.isfinite(each)), 0.0))
         return np.array(change)
+
+
+def _scaled(vectors: Logits, share: Tensor, *, root: bool = False) -> Logits:
+    """Vectors of the shape of the logits times what each sample and position counts, or its root."""
+
+    def scaled(own: Tensor) -> Tensor:
+        by = spread(share.to(own), own)
+        return own * (by.sqrt() if root else by)
+
+    return mapped(scaled, vectors)

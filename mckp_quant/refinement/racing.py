@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..evaluation.evaluator import mean_and_error
+from ..evaluation.figures import mean_and_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -139,12 +139,12 @@ def refine(
         other_rounder=weights.other_rounder,
     )
     unit = evaluator.reference.unit
-    _check_fit(table, allocation, unit, outputs.likelihood, interactions)
+    _check_fit(table, allocation, unit, outputs.distribution.name, interactions)
     order, search = _split(len(evaluator.sizes), rounds.held_back, run.seed)
     problem, index = allocation.problem, allocation.index
     asked = (table.digest, problem.budget.tolist(), problem.start.tolist(), problem.label.tolist(), index.groups)
     begun = _labels(allocation).tolist()  # the measurements of the start decide how much each sample counts
-    how = (rounds.held_back, rounds.expand, run.seed, outputs.likelihood, *weights.digest)
+    how = (rounds.held_back, rounds.expand, run.seed, outputs.distribution.name, *weights.digest)
     settings = repr((*asked, begun, *how, evaluator.sizes, evaluator.digest))
     measured = Measurements(evaluator, table, allocation, search, run.checkpoint, settings)
     whole = problem if interactions is None else interactions.on(problem, index, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -27,7 +28,8 @@ def sensitivity_report(table: SensitivityTable) -> Group:
 
 def validation_report(validation: Validation) -> Group:
     """Every network that was run, and the verdict."""
-    headings = ("network", "bytes", "predicted KL", "measured KL", "KL above policy", "loss", "accuracy")
+    own = _own_figures(validation)
+    headings = ("network", "bytes", "predicted KL", "measured KL", "KL above policy", "loss", "accuracy", *own.values())
     rows = [
         (
             row.name,
@@ -37,6 +39,7 @@ def validation_report(validation: Validation) -> Group:
             with_error(row.kl_difference, row.kl_difference_stderr),
             number(row.measured.loss),
             percent(row.measured.accuracy),
+            *(number(getattr(row.measured, figure), 4) for figure in own),
         )
         for row in validation.rows
     ]
@@ -46,5 +49,33 @@ def validation_report(validation: Validation) -> Group:
         BLANK,
         table_of(headings, rows),
         BLANK,
-        Text(validation.verdict),
+        Text("\n".join([validation.verdict, *_changes(validation, own)])),
     )
+
+
+def _own_figures(validation: Validation) -> dict[str, str]:
+    """What people judge this network by beside its accuracy, with its heading."""
+    floating = validation.rows[0].measured
+    found = {} if math.isnan(floating.perplexity) else {"perplexity": "perplexity"}
+    return {**found, "metric": floating.metric_name} if floating.metric_name else found
+
+
+def _changes(validation: Validation, own: dict[str, str]) -> list[str]:
+    """What the policy does to each of these figures, a line each."""
+    lines = []
+    for figure, name in {"accuracy": "accuracy", **own}.items():
+        before, after = (getattr(row.measured, figure) for row in (validation.rows[0], validation.policy))
+        if math.isnan(before) or math.isnan(after):
+            continue
+        change, error = validation.change(figure)
+        if figure == "accuracy":
+            lines.append(
+                f"{name}: {percent(before)} in floating point, {percent(after)} under the policy: "
+                f"{100 * change:+.2f} +- {100 * error:.2f} points"
+            )
+        else:
+            lines.append(
+                f"{name}: {number(before, 4)} in floating point, {number(after, 4)} under the policy: "
+                f"{change:+.3g} +- {error:.2g}"
+            )
+    return lines

@@ -12,7 +12,7 @@ from .text import BLANK, number, percent, policy_report, table_of, with_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.figures import Evaluation
     from ..search import Found, MethodResult
 
 

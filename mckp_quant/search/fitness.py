@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
@@ -61,8 +62,7 @@ class NetworkFitness:
         if kind not in FITNESS:
             raise unknown("fitness", kind, FITNESS)
         self._kind = kind
-        # What is taken stays what the outputs mean, so that class logits are told from probabilities here too.
-        compared = Outputs(outputs.logits, likelihood="gaussian") if kind == "squared" else outputs
+        compared = dataclasses.replace(outputs.squared if kind == "squared" else outputs, metric=None)
         inputs = [_without_targets(batch) for batch in batches] if kind in {"kl", "squared"} else batches
         chosen = Weights() if weights is None else weights
         self.evaluator = Evaluator(

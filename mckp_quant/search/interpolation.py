@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..network.batch import Batch
+    from ..network.logits import Logits
     from ..network.weight_uses import WeightUse
     from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
@@ -63,7 +64,7 @@ class Interpolated:
         for use in {use for some in self._users.values() for use in some}:
             delattr(use.module, use.attribute)  # a plain tensor takes the place, so that gradients flow through it
 
-    def __call__(self, rank: Tensor, batch: Batch, take: Callable[..., object] | None = None) -> Tensor:
+    def __call__(self, rank: Tensor, batch: Batch, take: Callable[..., object] | None = None) -> Logits:
         """The logits at these ranks.
 
         Parameters

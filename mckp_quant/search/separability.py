@@ -111,11 +111,14 @@ def separabilities(
     labels = torch.zeros(0)
 
     def classes_of(batch: Batch) -> Tensor:
-        if batch.targets is None or batch.targets.is_floating_point():
+        given = batch.targets if isinstance(batch.targets, tuple) else (batch.targets,)
+        numbers = [each for each in given if each is not None and not each.is_floating_point()]
+        if not numbers:
             raise InvalidInput(
                 f"batch {batch.index} has no class numbers as targets: the separability of classes needs them"
             )
-        return batch.targets.long()
+        first: Tensor = numbers[0]  # of several heads, the first with classes
+        return first.long()
 
     def watch(module: nn.Module, args: tuple[Any, ...], result: Any) -> None:
         points, own = _points(result, labels)

@@ -51,8 +51,8 @@ def options_of(
         "method": estimator.name,
         "seed": repr(seed),
         "formats": ", ".join(entry.name for entry in formats),
-        "likelihood": outputs.likelihood,
-        "class_dim": repr(outputs.class_dim),
+        "likelihood": outputs.distribution.name,
+        "class_dim": repr([each.class_dim for each in outputs.heads] if outputs.heads else outputs.class_dim),
         **{
             name: getattr(each, "__qualname__", "a function") if callable(each) else repr(each)
             for name, each in own.items()

@@ -244,8 +244,8 @@ def measure(
         seed=run.seed,
         ranges=ranges,
         activations=tensors,
-        likelihood=outputs.likelihood,
-        classes=counted.classes if outputs.likelihood == "categorical" else 0,
+        likelihood=outputs.distribution.name,
+        classes=counted.classes if outputs.distribution.name == "categorical" else 0,
         rounder=rounder_of_bank(found),
     )
     negative = negative_words(table, table.loss < 0)

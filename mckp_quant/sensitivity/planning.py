@@ -18,6 +18,7 @@ from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
 from ..network.batches import call, evaluating, forward
 from ..network.discovery import discover, uses_of
+from ..network.logits import heads_of
 from ..network.outputs import Outputs
 from ..network.weight_uses import EXPERTS
 from ..rounding.bank import WeightBank
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
+    from ..network.logits import Logits
     from ..rounding.rounder import Rounder
     from .estimator import AnyEstimator
 
@@ -206,7 +208,7 @@ def plan(
     with evaluating(model):
         with (counter := FlopCounterMode(display=False)), torch.no_grad():
             call(model, entry)
-        activations, logits = _activations(model, lambda: forward(model, entry, outputs.logits))
+        activations, heads = _activations(model, lambda: forward(model, entry, outputs.logits))
     tensors = [*model.parameters(), *model.buffers()]
     return Plan(
         layers=rows,
@@ -217,7 +219,7 @@ def plan(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         gradients=sum(layer.elements * dtypes[layer.name].itemsize for layer in rows),
-        activations=activations + 4 * logits.numel() * max(4, logits.element_size()),
+        activations=activations + 4 * sum(own.numel() * max(4, own.element_size()) for own in heads),
         errors=sum(sizes),
         banked=sum(
             _codes(layer, stored, dtypes[layer.name]) + _sums(layer, uses[layer.name].module, rounder, menu)
@@ -254,8 +256,8 @@ def _sums(layer: Layer, module: nn.Module, rounder: Rounder | None, menu: Menu) 
     return 8 * groups * layer.row**2 * (1 + len(menu.schemes))
 
 
-def _activations(model: nn.Module, run: Callable[[], Tensor]) -> tuple[int, Tensor]:
-    """Bytes of the tensors that a forward pass keeps for the backward pass, and the logits."""
+def _activations(model: nn.Module, run: Callable[[], Logits]) -> tuple[int, tuple[Tensor, ...]]:
+    """Bytes of the tensors that a forward pass keeps for the backward pass, and the logits of every head."""
     own = {_place(tensor) for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, tuple[int, Any]] = {}
 
@@ -271,8 +273,8 @@ def _activations(model: nn.Module, run: Callable[[], Tensor]) -> tuple[int, Tens
         for parameter in parameters:
             parameter.requires_grad_(True)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor))
-        logits = run().detach()
-    return sum(size for size, _ in kept.values()), logits
+        heads = tuple(own.detach() for own in heads_of(run()))
+    return sum(size for size, _ in kept.values()), heads
 
 
 def _place(tensor: Tensor) -> int:

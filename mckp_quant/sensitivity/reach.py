@@ -14,12 +14,14 @@ from ..network.batch import leading_size
 from ..network.batches import forward
 from ..network.discovery import uses_of
 from ..network.likelihood import rademacher
+from ..network.logits import heads_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from ..layers import Layer
     from ..network.batch import Batch
+    from ..network.logits import Logits
     from ..network.weight_uses import WeightUse
     from .task import Task
 
@@ -197,20 +199,20 @@ class Reach:
                 return []
             return [row for row in rows if self._changed(batch, [row], reference)]
 
-    def _changed(self, batch: Batch, rows: Sequence[int], reference: Tensor) -> bool:
+    def _changed(self, batch: Batch, rows: Sequence[int], reference: Logits) -> bool:
         """Whether the outputs change when weights are zero, or are rounded as far as any format rounds them."""
         held = [(row, parameter) for row in rows for parameter in self._task.weights[row].parameters]
         kept = [parameter.detach().clone() for _, parameter in held]
         try:
             for _, parameter in held:
                 parameter.zero_()
-            if not torch.equal(self._logits(batch), reference):
+            if not _same(self._logits(batch), reference):
                 return True
             for (row, parameter), before in zip(held, kept, strict=True):
                 errors = self._task.weights[row].perturbations
                 coarsest = errors[int(errors.flatten(1).norm(dim=1).argmax())]
                 parameter.copy_(before.to(coarsest.dtype) + coarsest)
-            return not torch.equal(self._logits(batch), reference)
+            return not _same(self._logits(batch), reference)
         finally:
             for (_, parameter), before in zip(held, kept, strict=True):
                 parameter.copy_(before)
@@ -223,12 +225,13 @@ class Reach:
         for _, parameter in held:
             parameter.requires_grad_(True)
         with torch.enable_grad():
-            logits = self._logits(batch)
+            live_heads = [own for own in heads_of(self._logits(batch)) if own.requires_grad]
         gradients: Sequence[Tensor | None] = [None for _ in held]
-        if logits.requires_grad:
+        if live_heads:
             # No probe of the curvature, which vanishes where the network is certain.
-            vectors = rademacher(logits.detach(), torch.Generator().manual_seed(self._task.seed))
-            gradients = torch.autograd.grad(logits, [each for _, each in held], vectors, allow_unused=True)
+            generator = torch.Generator().manual_seed(self._task.seed)
+            vectors = [rademacher(own.detach(), generator) for own in live_heads]
+            gradients = torch.autograd.grad(live_heads, [each for _, each in held], vectors, allow_unused=True)
         found: dict[int, list[Tensor]] = {row: [] for row in rows}
         for (row, _), gradient in zip(held, gradients, strict=True):
             if gradient is not None:
@@ -252,10 +255,14 @@ class Reach:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         return f"layer{'s' if len(names) > 1 else ''} {', '.join(names[:8])}{more}"
 
-    def _logits(self, batch: Batch) -> Tensor:
+    def _logits(self, batch: Batch) -> Logits:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._task.seed)
             return forward(self._task.model, batch, self._task.output)
+
+
+def _same(some: Logits, others: Logits) -> bool:
+    return all(torch.equal(own, other) for own, other in zip(heads_of(some), heads_of(others), strict=True))
 
 
 def _dense(gradient: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..network.batch import Batch
     from ..network.likelihood import Likelihood
+    from ..network.logits import Logits
     from .columns import Menu
     from .streaming import Streamed
 
@@ -161,7 +162,7 @@ class Reading:
 Reader: TypeAlias = Callable[["Batch"], Reading]
 
 
-def targets_of(batch: Batch, method: str) -> Tensor:
+def targets_of(batch: Batch, method: str) -> Logits:
     """Give the targets of a batch; raises InvalidInput where it has none."""
     if batch.targets is None:
         raise InvalidInput(

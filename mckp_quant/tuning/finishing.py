@@ -13,7 +13,7 @@ from ..common.checks import check_count, check_fraction
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
-from ..evaluation.evaluator import Evaluation, Evaluator
+from ..evaluation.evaluator import Evaluator
 from ..evaluation.simulation import Simulator, check_policy
 from ..network.discovery import discover
 from ..network.fingerprint import batch_digest, tensor_digest
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from ..evaluation.figures import Evaluation
     from ..network.batch import Batch
     from ..policy.policy import Policy
     from ..rounding.rounder import Rounder
@@ -117,7 +118,8 @@ def finish(
         check_rounder("the policy", policy.rounder, bank, other_rounder)
     data = list(itertools.islice(outputs.batches(batches, model), run.max_batches))
     fit, held = split(data, held_back, run.seed)
-    work = _Work.of(model, policy, fit, bank, rounder_of(rounder), Evaluator(model, held, outputs=outputs))
+    judge = Evaluator(model, held, outputs=dataclasses.replace(outputs, metric=None))
+    work = _Work.of(model, policy, fit, bank, rounder_of(rounder), judge)
     trials = 3 + 2 * (len(STRENGTHS) - 1) + steps
     codes = work.try_codes()
     run.report(3, trials)

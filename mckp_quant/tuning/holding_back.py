@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..network.logits import of_targets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,5 +58,5 @@ def split(data: Sequence[Batch], share: float, seed: int) -> tuple[list[Batch], 
 
 def _tail(batch: Batch, count: int) -> Batch:
     assert isinstance(batch.inputs, Tensor)
-    targets = None if batch.targets is None else batch.targets[-count:]
+    targets = of_targets(lambda own: own[-count:], batch.targets)
     return dataclasses.replace(batch, inputs=batch.inputs[-count:], targets=targets, size=count)

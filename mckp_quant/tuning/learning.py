@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from ..network.batches import evaluating, forward
-from ..network.divergence import divergence, float_logits
+from ..network.batches import evaluating, float_logits, forward
 from ..network.weight_uses import uses_in
 from ..rounding.encoded import EncodedWeight, decode_weight
 from ..rounding.rows import from_channel_rows, per_element
@@ -20,7 +19,8 @@ from ..rounding.rows import from_channel_rows, per_element
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..evaluation.evaluator import Evaluation, Evaluator
+    from ..evaluation.evaluator import Evaluator
+    from ..evaluation.figures import Evaluation
     from ..network.batch import Batch
     from ..rounding.encoded import StoredWeight
     from .in_order import Chosen
@@ -99,7 +99,7 @@ def learn(
         When the divergence is not finite.
     """
     best = Learned(model, stored, evaluator.evaluate_model(model), 0)
-    take, likelihood = evaluator.outputs.logits, evaluator.outputs.likelihood
+    take, likelihood = evaluator.outputs.logits, evaluator.outputs.distribution
     wanted = float_logits(reference, data, take)
     made = copy.deepcopy(model)
     uses, names = uses_in(made), {id(parameter): name for name, parameter in made.named_parameters()}
@@ -127,7 +127,7 @@ def learn(
         for step in range(1, steps + 1):
             order = order or torch.randperm(len(data), generator=generator).tolist()
             at = order.pop()
-            loss = divergence(forward(frame, data[at], take), wanted[at], data[at], likelihood)
+            loss = likelihood.mean_divergence(forward(frame, data[at], take), wanted[at], data[at])
             if not bool(torch.isfinite(loss)):
                 raise InvalidInput(f"learning fails at step {step}: the divergence is {loss.item()}; leave out steps=")
             optimiser.zero_grad()

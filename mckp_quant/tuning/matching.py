@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def match_features(
     halves = _halves(data)
     worth = dict.fromkeys(STRENGTHS, 0.0)
     for fit, judge in (halves, halves[::-1]):
-        evaluator = Evaluator(reference, judge, outputs=outputs)
+        evaluator = Evaluator(reference, judge, outputs=dataclasses.replace(outputs, metric=None))
         for strength in STRENGTHS:
             made, _ = _corrected(model, reference, fit, strength, take)
             worth[strength] += evaluator.evaluate_model(made).kl / 2

@@ -17,8 +17,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator, apply
-from ..network.batches import evaluating, forward
-from ..network.divergence import divergence, float_logits
+from ..network.batches import evaluating, float_logits, forward
 from ..network.outputs import Outputs
 from ..network.weight_uses import uses_in
 from ..rounding.weights import quantize
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..network.batch import Batch
+    from ..network.logits import Logits
     from ..policy.policy import Policy
 
 
@@ -145,9 +145,9 @@ def finetune(
     return FineTuned(tuned, apply(tuned, policy), tuple(losses))
 
 
-def _loss(logits: Tensor, batch: Batch, wanted: Tensor, outputs: Outputs, distil: bool) -> Tensor:
+def _loss(logits: Logits, batch: Batch, wanted: Logits, outputs: Outputs, distil: bool) -> Tensor:
     if distil:
-        return divergence(logits, wanted, batch, outputs.likelihood)
+        return outputs.distribution.mean_divergence(logits, wanted, batch)
     assert batch.targets is not None
     return outputs.distribution.mean_loss(logits, batch.targets)
 

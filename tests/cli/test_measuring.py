@@ -56,7 +56,8 @@ def measured(*more: str) -> SensitivityTable:
 def test_measure_writes_the_table_and_prints_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = measured("--batch-size", "16", "--seed", "3")
     captured = capsys.readouterr()
-    assert captured.err == "wrote t.json\n"
+    said = "to run on 4 batches: what takes as long as some 4 forward passes of each\n"
+    assert captured.err == f"{said}wrote t.json\n"
     assert (table.layer_names, table.format_names) == (("0", "2"), ("w2", "w4", "w8"))
     assert (table.method, table.samples, table.seed) == ("gauss_newton", 64, 3)
     assert table.contributions is not None
@@ -108,7 +109,8 @@ def test_prediction_that_does_not_hold_is_exit_code_1(here: Path, capsys: pytest
         if code is not None:
             assert found == code
             assert "the prediction fails, off by" in captured.out
-            assert captured.err == ""
+            assert captured.err.startswith("to run on 2 batches: a pass of the float network")
+            assert len(captured.err.splitlines()) == 1
 
 
 def test_uniform_policies_that_the_table_forbids_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,8 +161,10 @@ def test_wrong_input_is_exit_code_2_one_line_and_no_file(
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    (line,) = captured.err.splitlines()
+    *said, line = captured.err.splitlines()
     assert words in line
+    assert all(each.startswith("to run on ") for each in said)  # what is wrong may show only when it runs
+    assert len(said) <= 1
     assert sorted(entry.name for entry in here.iterdir() if entry.name != "__pycache__") == before
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import mckp_quant as mq
-from mckp_quant.evaluation.evaluator import Evaluation, Evaluator, evaluate
+from mckp_quant.evaluation.evaluator import Evaluator, evaluate
+
+if TYPE_CHECKING:
+    from mckp_quant.evaluation.figures import Evaluation
 
 FIGURES = ("kl", "loss", "accuracy", "agreement")
 

@@ -94,7 +94,10 @@ def test_a_dict_with_a_keyword_that_may_or_may_not_have_rows_for_samples_is_not_
         ((X, Y, Y), "batch 0 is a tuple of 3 entries: a batch is a tensor"),
         ({"x": [1, 2]}, r"batch 0 is a dict that is not one of tensors \('x' is a list\)"),
         ({}, r"batch 0 is a dict that is not one of tensors \(it is empty\)"),
-        ((X, [0, 1, 2, 3]), "batch 0 has targets of type list"),
+        (
+            (X, [0, 1, 2, 3]),
+            "batch 0 has targets of type int: they must be a tensor, or a tuple with one for each head",
+        ),
         ((X, Y[:3]), "batch 0 has 3 targets for 4 samples"),
         (X[:0], r"batch 0 has inputs of shape \(0, 3\): it holds no sample"),
         (torch.tensor(1.0), r"batch 0 has inputs of shape \(\): it holds no sample"),

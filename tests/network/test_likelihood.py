@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mckp_quant import InvalidInput
-from mckp_quant.network import likelihood as module
-from mckp_quant.network.likelihood import Categorical, Gaussian, unit
+from mckp_quant.network.likelihood import unit
+from mckp_quant.network.likelihoods import Categorical, Gaussian
+from mckp_quant.network.likelihoods import categorical as module
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 9.0, -30.0]], dtype=torch.float64)
 

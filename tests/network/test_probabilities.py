@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
-from mckp_quant.network.probabilities import are_probabilities
+from mckp_quant.network.likelihoods.probabilities import are_probabilities
 
 from ..search import small
 

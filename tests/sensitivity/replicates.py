@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batches, evaluating
 from mckp_quant.network.discovery import discover
-from mckp_quant.network.likelihood import Categorical
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.task import Task
 from mckp_quant.sensitivity.totals import Totals

@@ -14,7 +14,7 @@ import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating, forward
 from mckp_quant.network.discovery import discover, uses_of
-from mckp_quant.network.likelihood import LIKELIHOODS
+from mckp_quant.network.likelihoods import LIKELIHOODS
 from mckp_quant.rounding.weights import perturbations
 from mckp_quant.sensitivity.streaming import errors_bytes
 

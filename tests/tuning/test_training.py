@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import evaluate
 from mckp_quant.network.batches import as_batch
-from mckp_quant.network.divergence import divergence
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.tuning.training import finetune
 
 from ..evaluation import banks
@@ -24,7 +24,7 @@ def policy(bits: str = "w2") -> mq.Policy:
 
 
 def distance(logits: Tensor, wanted: Tensor, batch: Batch) -> Tensor:
-    return divergence(logits, wanted, batch, "categorical")
+    return Categorical().mean_divergence(logits, wanted, batch)
 
 
 def test_training_brings_the_rounded_network_closer_and_stays_on_its_formats() -> None:
@@ -92,8 +92,6 @@ def test_what_cannot_be_tuned_is_refused() -> None:
         finetune(small.network(), policy(), [small.data()[0][0]], distil=False)
     with pytest.raises(mq.InvalidInput, match="diverged at step"):
         finetune(small.network(), policy(), small.data(), steps=40, rate=1e30)
-    with pytest.raises(mq.InvalidInput, match="unknown likelihood 'poisson'"):
-        divergence(torch.zeros(1, 2), torch.zeros(1, 2), as_batch(torch.zeros(1)), "poisson")
 
 
 def test_inputs_are_rounded_while_training_and_gradients_pass_them() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...common.checks import check_count, check_positive
-from ...network.divergence import divergence, float_logits
+from ...network.batches import float_logits
 from ...solvers import Problem, solve
 from ..interpolation import Interpolated
 from ..relaxed_budgets import RelaxedBudgets
@@ -72,7 +72,7 @@ class Differentiable:
         def gradient(rank: NDArray[np.float64], step: int) -> NDArray[np.float64]:
             at = torch.tensor(rank, requires_grad=True)
             batch, target = task.batches[step % len(wanted)], wanted[step % len(wanted)]
-            loss = divergence(network(at, batch, take), target, batch, task.outputs.likelihood)
+            loss = task.outputs.distribution.mean_divergence(network(at, batch, take), target, batch)
             (found,) = torch.autograd.grad(loss, at)
             slope: NDArray[np.float64] = np.nan_to_num(found.numpy())
             return slope

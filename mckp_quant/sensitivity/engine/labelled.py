@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...network.logits import heads_of, mapped
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import Task
 
 
-def loss_gradient(task: Task, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def loss_gradient(task: Task, logits: Logits, targets: Logits) -> tuple[Logits, Tensor]:
     """Differentiate the loss of each position in its own logits.
 
     Parameters
@@ -21,39 +24,33 @@ def loss_gradient(task: Task, logits: Tensor, targets: Tensor) -> tuple[Tensor, 
     task
         Has the likelihood.
     logits
-        ``(N, ...)``.
+        ``(N, ...)``; of several heads a tuple.
     targets
         As the likelihood takes them.
 
     Returns
     -------
     gradient
-        Of the shape of the logits, for class scores ``p - e_y``; zero where a target does not count.
+        Of the shape of the logits, for class scores ``p - e_y``; zero where a target does not count. Of several heads
+        each position's, times what it counts in the loss of its sample.
     labelled
         ``(N,)`` float64: how many positions of each sample count.
     """
     labelled = task.likelihood.labelled(logits, targets)
     with torch.enable_grad():
-        z = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
+        z = mapped(lambda own: own.detach().to(torch.promote_types(own.dtype, torch.float32)).requires_grad_(), logits)
         mean = task.likelihood.mean_loss(z, targets)
-        (gradient,) = torch.autograd.grad(mean, z)
+        found = torch.autograd.grad(mean, heads_of(z))
+    gradient = found[0] if isinstance(logits, torch.Tensor) else found
     if not labelled.any():
-        return torch.zeros_like(logits), labelled
-    return (gradient * float(labelled.sum())).to(logits.dtype), labelled
+        return mapped(torch.zeros_like, logits), labelled
+    return mapped(lambda own, z: (own * float(labelled.sum())).to(z.dtype), gradient, logits), labelled
 
 
-def counted_positions(task: Task, logits: Tensor, batch: Batch) -> Tensor:
-    """``(N, positions)`` bool on the logits' device: which positions are no padding (class scores only)."""
-    counted = batch.counted(logits) if task.likelihood.name == "categorical" else None
-    if counted is None:
-        counted = torch.ones(len(logits), task.likelihood.positions(logits), dtype=torch.bool, device=logits.device)
-    return counted
-
-
-def surprise_of(task: Task, logits: Tensor, counted: Tensor, batch: Batch) -> float:
+def surprise_of(task: Task, logits: Logits, counted: Tensor, batch: Batch) -> float:
     """The mean loss of a batch without its padding, see `Reading.surprise`."""
-    logits = logits.detach()
-    if batch.targets is None and not bool(counted.all()):
+    logits = mapped(lambda own: own.detach(), logits)
+    if batch.targets is None and isinstance(logits, torch.Tensor) and not bool(counted.all()):
         logits = logits[counted]
     return task.likelihood.surprise(logits, batch.targets)
 

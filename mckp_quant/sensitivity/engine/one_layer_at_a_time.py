@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...network.batches import forward
+from ...network.logits import heads_of
 from ..task import Reading
 from .replay import Diverged, Replay
 
@@ -18,20 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import LayerWeight, Reader, Task
 
 logger = logging.getLogger(__name__)
 
 # From the float network's logits, the quantised network's and the batch to two (n,) float64 tensors on the CPU: a sum
 # for each sample, and what it is over, in samples.
-Judge: TypeAlias = Callable[[Tensor, Tensor, "Batch"], tuple[Tensor, Tensor]]
+Judge: TypeAlias = Callable[[Any, Any, "Batch"], tuple[Tensor, Tensor]]
 
 _CHECKED_SAMPLES = 2
 _ROUNDING = 100  # units in the last place of the largest logit by which two runs of the same operations may differ
 
 
 @contextlib.contextmanager
-def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterator[Reader]:
+def measuring(task: Task, judge: Judge, unit: Callable[[Logits], str]) -> Iterator[Reader]:
     """Quantise one layer at a time, run the network, and judge its logits against the float network's.
 
     What comes before the changed layer is computed once for each batch (see `Replay`). Whether that gives what a whole
@@ -62,7 +64,7 @@ def measuring(task: Task, judge: Judge, unit: Callable[[Tensor], str]) -> Iterat
                 checked = min(batch.size, _CHECKED_SAMPLES)
                 whole.update(_misread(task, replay, batch.head(_CHECKED_SAMPLES)) - whole)
 
-            def run() -> Tensor:
+            def run() -> Logits:
                 return forward(task.model, batch, task.output)
 
             reference = replay.record(run)
@@ -116,7 +118,7 @@ def perturbed(weight: LayerWeight, column: int) -> Iterator[None]:
                 parameter.copy_(before)
 
 
-def _run_from(replay: Replay, start: int | None, run: Callable[[], Tensor]) -> Tensor:
+def _run_from(replay: Replay, start: int | None, run: Callable[[], Logits]) -> Logits:
     if start is None:
         return run()
     try:
@@ -128,7 +130,7 @@ def _run_from(replay: Replay, start: int | None, run: Callable[[], Tensor]) -> T
 def _misread(task: Task, replay: Replay, batch: Batch) -> set[int]:
     """Rows of layers for which a replay differs from a whole run, tried with the largest perturbation."""
 
-    def run() -> Tensor:
+    def run() -> Logits:
         return forward(task.model, batch, task.output)
 
     replay.record(run)
@@ -138,12 +140,17 @@ def _misread(task: Task, replay: Replay, batch: Batch) -> set[int]:
         with perturbed(weight, int(weight.perturbations.flatten(1).norm(dim=1).argmax())):
             expected = run()
             found = _run_from(replay, start, run)
-        allowed = _ROUNDING * torch.finfo(expected.dtype).eps
-        largest = float(expected.nan_to_num(posinf=0, neginf=0).abs().max())
-        if not torch.allclose(found, expected, rtol=allowed, atol=allowed * largest, equal_nan=True):
+        if not all(map(_alike, heads_of(found), heads_of(expected))):
             rows.add(row)
             logger.info(
                 "layer %r acts on the network before it is called, or at random: it is measured by whole runs",
                 weight.layer.name,
             )
     return rows
+
+
+def _alike(found: Tensor, expected: Tensor) -> bool:
+    """Whether two runs of the same operations may have given both."""
+    allowed = _ROUNDING * torch.finfo(expected.dtype).eps
+    largest = float(expected.nan_to_num(posinf=0, neginf=0).abs().max())
+    return torch.allclose(found, expected, rtol=allowed, atol=allowed * largest, equal_nan=True)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from ...network.logits import Logits
+
 
 class Diverged(Exception):
     """The modules are called in another order than when they were recorded."""
@@ -61,7 +63,7 @@ class Replay:
             yield
         self._calls = []
 
-    def record(self, run: Callable[[], Tensor]) -> Tensor:
+    def record(self, run: Callable[[], Logits]) -> Logits:
         """Run the network and keep what its modules return."""
         result = self._recorded(run)
         changed = self._changed()
@@ -74,7 +76,7 @@ class Replay:
         """The index of the first recorded call of one of the modules; None where there is none."""
         return next((index for index, call in enumerate(self._calls) if call.module in modules), None)
 
-    def replay(self, start: int, run: Callable[[], Tensor]) -> Tensor:
+    def replay(self, start: int, run: Callable[[], Logits]) -> Logits:
         """Run the network with recorded outputs for all calls that ended before call number `start`.
 
         Parameters
@@ -100,7 +102,7 @@ class Replay:
         finally:
             self._next = None
 
-    def _recorded(self, run: Callable[[], Tensor]) -> Tensor:
+    def _recorded(self, run: Callable[[], Logits]) -> Logits:
         self._calls, self._recording = [], True
         try:
             return run()

@@ -11,17 +11,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import InvalidInput
 from ...network.batches import forward
+from ...network.logits import mapped
 from ..task import targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import LayerWeight, Task
 
 
 @contextlib.contextmanager
-def gradient_graph(task: Task, batch: Batch, method: str) -> Iterator[tuple[Tensor, dict[nn.Parameter, Tensor]]]:
+def gradient_graph(task: Task, batch: Batch, method: str) -> Iterator[tuple[Logits, dict[nn.Parameter, Tensor]]]:
     """Differentiate the mean loss of a batch in the layers' weights, so that the result can be differentiated again.
 
     Parameters
@@ -55,7 +57,7 @@ def gradient_graph(task: Task, batch: Batch, method: str) -> Iterator[tuple[Tens
         try:
             loss = task.likelihood.mean_loss(logits, targets)
             gradients = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-            yield logits.detach(), dict(zip(parameters, gradients, strict=True))
+            yield mapped(lambda own: own.detach(), logits), dict(zip(parameters, gradients, strict=True))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -64,7 +66,7 @@ def gradient_graph(task: Task, batch: Batch, method: str) -> Iterator[tuple[Tens
             ) from error
 
 
-def labelled_size(task: Task, logits: Tensor, batch: Batch) -> float:
+def labelled_size(task: Task, logits: Logits, batch: Batch) -> float:
     """How many samples the mean loss of a batch is over; one counts by its share of positions with a target."""
     if batch.targets is None:
         return float(batch.size)

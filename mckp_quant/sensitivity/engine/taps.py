@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...errors import InvalidInput
 from ...network.batches import forward
 from ...network.likelihood import rademacher
+from ...network.logits import heads_of, mapped
 from ...rounding.inputs import input_of, with_input
 from .contract import has_own_forward, has_sample_rows, per_sample_products
 from .joint import input_products, rounded_inputs, weight_products
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ...rounding.inputs import InputRounding
     from ..columns import Menu
     from ..task import Task
@@ -74,7 +76,7 @@ class Taps:
         self._failure: tuple[int, Exception] | None = None  # of a layer for which nothing else can stand in
         self._shapes: set[str] = set()
         self._batch: Batch | None = None
-        self._logits: Tensor | None = None
+        self._logits: Logits | None = None
 
     @property
     def per_batch(self) -> set[int]:
@@ -94,7 +96,7 @@ class Taps:
                     hooks.callback(handle.remove)
             yield
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Logits:
         """Run the model and give its logits, with what `backward` needs recorded; checks the hooks where due.
 
         Parameters
@@ -123,7 +125,7 @@ class Taps:
             self._logits = self._run(batch, self.per_batch)
         return self._logits
 
-    def backward(self, vectors: Tensor, *, keep_graph: bool) -> list[Tensor]:
+    def backward(self, vectors: Logits, *, keep_graph: bool) -> list[Tensor]:
         """Send vectors back through the network, from the logits that `forward` gave last.
 
         Parameters
@@ -175,10 +177,10 @@ class Taps:
     def _per_batch_parameters(self) -> list[nn.Parameter]:
         return [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
 
-    def _from(self, logits: Tensor, vectors: Tensor, keep_graph: bool) -> tuple[Tensor | None, ...]:
+    def _from(self, logits: Logits, vectors: Logits, keep_graph: bool) -> tuple[Tensor | None, ...]:
         return self._differentiate(logits, [*self._roots, *self._per_batch_parameters()], vectors, keep_graph)
 
-    def _run(self, batch: Batch, differentiated: Collection[int]) -> Tensor:
+    def _run(self, batch: Batch, differentiated: Collection[int]) -> Logits:
         """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
         for parameter in self._task.model.parameters():
             parameter.requires_grad_(False)
@@ -196,24 +198,30 @@ class Taps:
                 f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
                 "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
             )
-        if not logits.requires_grad and self._unfit <= self.per_batch:  # others get their gradients in a second run
+        heads = heads_of(logits)
+        if (
+            not any(own.requires_grad for own in heads) and self._unfit <= self.per_batch
+        ):  # others get their gradients in a second run
             raise InvalidInput(
                 f"the logits of batch {batch.index} do not depend on any layer in a way that can be differentiated: "
                 "does the model, or what Outputs(take=...) names, detach them?"
             )
-        if not bool(torch.isfinite(logits).all()):
+        if not all(bool(torch.isfinite(own).all()) for own in heads):
             raise InvalidInput(f"the logits of batch {batch.index} hold nan or infinite entries: check the inputs")
         return logits
 
     def _differentiate(
-        self, logits: Tensor, inputs: Sequence[Tensor], vectors: Tensor, keep_graph: bool
+        self, logits: Logits, inputs: Sequence[Tensor], vectors: Logits, keep_graph: bool
     ) -> tuple[Tensor | None, ...]:
         self._products = [None] * len(self._weights)
         if self._means is not None:
             self._means.found.clear()
         self._again = keep_graph
+        # A head that depends on no layer has no gradient to give.
+        pairs = [each for each in zip(heads_of(logits), heads_of(vectors), strict=True) if each[0].requires_grad]
         try:
-            return torch.autograd.grad(logits, inputs, vectors, retain_graph=keep_graph, allow_unused=True)
+            starts, along = zip(*pairs, strict=True) if pairs else ((logits,), (vectors,))
+            return torch.autograd.grad(starts, inputs, along, retain_graph=keep_graph, allow_unused=True)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -340,8 +348,8 @@ class Taps:
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
         parameters = [parameter for weight in self._weights for parameter in weight.parameters]
-        vectors = rademacher(logits.detach(), torch.Generator().manual_seed(self._task.seed)) / logits[0].numel() ** 0.5
-        vectors[1:] = 0  # no probe of the curvature, which vanishes where the network is certain
+        generator = torch.Generator().manual_seed(self._task.seed)
+        vectors = mapped(lambda own: _from_the_first(own.detach(), generator), logits)
         gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
         self._checking = False
         for row, weight in enumerate(self._weights):
@@ -362,3 +370,10 @@ class Taps:
                 self._weights[row].layer.name,
             )
         self._state.per_batch |= rows
+
+
+def _from_the_first(head: Tensor, generator: torch.Generator) -> Tensor:
+    """A vector of one sample only, and no probe of the curvature, which vanishes where the network is certain."""
+    vectors: Tensor = rademacher(head, generator) / head[0].numel() ** 0.5
+    vectors[1:] = 0
+    return vectors

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from ...common.checks import check_count
-from ...network.likelihood import rademacher, unit
+from ...network.likelihood import unit
+from ...network.logits import mapped
 from ..engine.labelled import loss_gradient, per_unit_sizes
 from ..engine.taps import Taps
 from ..estimator import Passes
@@ -25,8 +26,6 @@ from ..task import Reading, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import Tensor
 
     from ...network.batch import Batch
     from ..task import Reader, Task
@@ -38,7 +37,8 @@ class EmpiricalFisher:
 
     For sequences ``n`` runs over tokens, each with the gradient of its own loss. One backward pass gives only their
     sum; with an independent random sign for every token the square of the signed sum has the sum of squares as its
-    mean. The same holds for layers that are known only as sums over a batch. Where neither occurs nothing is random.
+    mean. The same holds for layers that are known only as sums over a batch. Where neither occurs nothing is random:
+    several heads, of one position each, then take a backward pass each, because what they give is squared by itself.
 
     Attributes
     ----------
@@ -88,28 +88,22 @@ class EmpiricalFisher:
             logits = taps.forward(batch)
             positions = task.likelihood.positions(logits)
             gradient, labelled = loss_gradient(task, logits, targets)
-            probes = self.probes if positions > 1 or taps.per_batch else 1
+            probes = self.probes if task.likelihood.mixes(logits) or taps.per_batch else 1
             totals = [torch.zeros(()) for _ in task.weights]
             for probe in range(probes):
-                vectors = gradient * _signs(gradient, positions, task.state.generator)
-                products = taps.backward(vectors, keep_graph=probe < probes - 1)
+                terms = task.likelihood.signed_terms(gradient, logits, targets, task.state.generator)
                 scale = 1 / (2 * positions * probes)
-                totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
+                for at, vectors in enumerate(terms, start=1):
+                    products = taps.backward(vectors, keep_graph=probe < probes - 1 or at < len(terms))
+                    totals = [total + product.square() * scale for total, product in zip(totals, products, strict=True)]
             return Reading(
                 sums=tuple(totals),
                 sizes=tuple(per_unit_sizes(labelled, positions, len(total)) for total in totals),
                 unit=unit(logits),
                 stderr=torch.stack([total.sum(dim=0) for total in totals])
                 * (math.sqrt(2 / probes) * positions / max(1.0, float(labelled.sum()))),
-                surprise=task.likelihood.surprise(logits.detach(), targets),
+                surprise=task.likelihood.surprise(mapped(lambda own: own.detach(), logits), targets),
             )
 
         with taps.attached():
             yield read
-
-
-def _signs(gradient: Tensor, positions: int, generator: torch.Generator) -> Tensor:
-    """One sign for every term of the loss, to multiply the gradient with."""
-    terms = gradient[..., :1] if positions > 1 else gradient.reshape(len(gradient), -1)[:, :1]
-    signs = rademacher(terms, generator)
-    return signs if positions > 1 else signs.reshape(-1, *[1] * (gradient.ndim - 1))

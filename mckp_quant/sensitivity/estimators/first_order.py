@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...network.likelihood import unit
+from ...network.logits import mapped
 from ..engine.labelled import loss_gradient, per_unit_sizes
 from ..engine.taps import Taps
 from ..estimator import Passes
@@ -57,12 +58,12 @@ class FirstOrder:
             logits = taps.forward(batch)
             positions = task.likelihood.positions(logits)
             gradient, labelled = loss_gradient(task, logits, targets)
-            products = taps.backward(gradient / positions, keep_graph=False)
+            products = taps.backward(mapped(lambda own: own / positions, gradient), keep_graph=False)
             return Reading(
                 sums=tuple(products),
                 sizes=tuple(per_unit_sizes(labelled, positions, len(product)) for product in products),
                 unit=unit(logits),
-                surprise=task.likelihood.surprise(logits.detach(), targets),
+                surprise=task.likelihood.surprise(mapped(lambda own: own.detach(), logits), targets),
             )
 
         with taps.attached():

@@ -21,7 +21,7 @@ import torch
 from ...common.checks import check_count
 from ...errors import InvalidInput
 from ...network.likelihood import unit
-from ..engine.labelled import counted_positions, per_unit_sizes, surprise_of
+from ..engine.labelled import per_unit_sizes, surprise_of
 from ..engine.taps import Taps
 from ..estimator import Passes
 from ..task import Reading
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import Reader, Task
 
 
@@ -107,9 +108,9 @@ class GaussNewton:
                     "larger batches"
                 )
             logits = taps.forward(batch)
-            counted = counted_positions(task, logits, batch)
+            counted = task.likelihood.counted(logits, batch)
             positions = task.likelihood.positions(logits)
-            halves = self._half_squares(task, taps, logits, counted)
+            halves = self._half_squares(task, taps, logits, batch)
             counts = counted.sum(dim=1).double().cpu()
             return Reading(
                 sums=tuple(halves),
@@ -123,14 +124,12 @@ class GaussNewton:
         with taps.attached():
             yield read
 
-    def _half_squares(self, task: Task, taps: Taps, logits: Tensor, counted: Tensor) -> list[Tensor]:
+    def _half_squares(self, task: Task, taps: Taps, logits: Logits, batch: Batch) -> list[Tensor]:
         """``a^2 / (2 T)`` averaged over probes, for each layer ``(n_units, n_formats)`` float64."""
         scale = 1 / (2 * task.likelihood.positions(logits) * self.probes)
         totals: list[Tensor] = []
         for probe in range(self.probes):
-            vectors = task.likelihood.curvature_probe(logits, task.state.generator)
-            if not bool(counted.all()):
-                vectors = vectors * counted[:, :, None]
+            vectors = task.likelihood.curvature_probe(logits, task.state.generator, batch)
             products = taps.backward(vectors, keep_graph=probe < self.probes - 1)
             squares = [product.square() * scale for product in products]
             totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares

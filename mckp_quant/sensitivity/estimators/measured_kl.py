@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import Reader, Task
 
 
@@ -54,8 +55,8 @@ class MeasuredKL:
             fails on the batch or its logits do not fit the likelihood.
         """
 
-        def divergence(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-            totals, counts = score(logits, reference, dataclasses.replace(batch, targets=None), task.likelihood.name)
+        def divergence(reference: Logits, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor]:
+            totals, counts = score(logits, reference, dataclasses.replace(batch, targets=None), task.likelihood)
             positions = task.likelihood.positions(reference)
             return torch.from_numpy(totals[0] / positions), torch.from_numpy(counts[0] / positions)
 

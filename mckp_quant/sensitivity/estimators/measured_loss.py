@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import Reader, Task
 
 
@@ -55,10 +56,10 @@ class MeasuredLoss:
             has no targets, they do not fit, or the model fails on it.
         """
 
-        def change(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        def change(reference: Logits, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor]:
             targets_of(batch, self.name)
-            before = score(reference, reference, batch, task.likelihood.name)
-            after = score(logits, reference, batch, task.likelihood.name)
+            before = score(reference, reference, batch, task.likelihood)
+            after = score(logits, reference, batch, task.likelihood)
             positions = task.likelihood.positions(reference)
             return torch.from_numpy((after[0, 1] - before[0, 1]) / positions), torch.from_numpy(after[1, 1] / positions)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ...network.batch import Batch
+    from ...network.logits import Logits
     from ..task import Reader, Task
 
 
@@ -31,8 +32,8 @@ class Metric:
     Attributes
     ----------
     distance
-        From the logits of the float and of the quantised network to a tensor with one number per sample, small where
-        they agree.
+        From the logits of the float and of the quantised network (a tuple each for several heads) to a tensor with one
+        number per sample, small where they agree.
 
     Raises
     ------
@@ -40,7 +41,7 @@ class Metric:
         When `distance` cannot be called.
     """
 
-    distance: Callable[[Tensor, Tensor], object]
+    distance: Callable[[Any, Any], object]
     name: ClassVar[str] = "metric"
     reference: ClassVar[str] = "the caller's own"
     needs_targets: ClassVar[bool] = False
@@ -72,7 +73,7 @@ class Metric:
             the metric gives anything but one number for each sample.
         """
 
-        def judged(reference: Tensor, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        def judged(reference: Logits, logits: Logits, batch: Batch) -> tuple[Tensor, Tensor]:
             values = self.distance(reference, logits)
             if not isinstance(values, Tensor) or tuple(values.shape) != (batch.size,):
                 kind = type(values).__name__

@@ -17,7 +17,7 @@ import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating
 from mckp_quant.network.discovery import discover, uses_of
-from mckp_quant.network.likelihood import Categorical
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.rounding.inputs import InputRounding, has_tokens
 from mckp_quant.rounding.weights import quantize
 from mckp_quant.sensitivity import GaussNewton

@@ -13,7 +13,7 @@ from mckp_quant import InvalidInput
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating
 from mckp_quant.network.discovery import discover
-from mckp_quant.network.likelihood import Categorical
+from mckp_quant.network.likelihoods import Categorical
 from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.engine.taps import Taps
 from mckp_quant.sensitivity.task import Task

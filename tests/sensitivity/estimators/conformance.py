@@ -20,6 +20,7 @@ from mckp_quant.sensitivity import ESTIMATORS, DataFreeEstimator, Estimator, Met
 from mckp_quant.sensitivity.arguments import estimator_of
 from mckp_quant.sensitivity.engine.rates import Rates
 
+from .. import two_heads
 from ..odd_state import assert_same, in_odd_state, state_of
 from ..tiny import CLASSES, perceptron, transformer
 
@@ -186,6 +187,21 @@ def check_interruption(estimator: AnyEstimator) -> None:
         assert table.samples == 8
 
 
+def check_several_heads(estimator: AnyEstimator) -> None:
+    model, inputs = two_heads.network()
+    data, run = two_heads.batches(inputs), mq.RunOptions(seed=3)
+    method = Metric(lambda a, b: sum(map(squared_distance, a, b))) if isinstance(estimator, Metric) else estimator
+    before = state_of(model)
+    first, again = (
+        mq.measure(model, data, formats=FORMATS, method=method, outputs=two_heads.OUTPUTS, run=run) for _ in range(2)
+    )
+    assert_same(before, state_of(model))
+    assert first.digest == again.digest
+    assert np.isfinite(first.loss).all()
+    assert (first.loss[:, 0] != 0).all(), "every head's own layers are seen"
+    assert first.unit == estimator.unit + (" per sample" if estimator.unit == "nats" else "")
+
+
 CHECKS: tuple[Check, ...] = (
     check_facts,
     check_options,
@@ -198,6 +214,7 @@ CHECKS: tuple[Check, ...] = (
     check_formats_of_inputs,
     check_plan,
     check_interruption,
+    check_several_heads,
 )
 
 

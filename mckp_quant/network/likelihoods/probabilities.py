@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import InvalidInput
+from ...errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROUNDINGS = 4  # how far off 1 the sum of a row may be, in steps of the outputs' precision
 _LEAST_TOLERANCE = 1e-5  # sums over many classes are less exact than one step of float32
+_MANY = 16  # entries, below which all of them may lie between 0 and 1 by chance
 
 
 def are_probabilities(logits: Tensor) -> bool:
@@ -45,13 +46,22 @@ def are_probabilities(logits: Tensor) -> bool:
     return True
 
 
-def logits_only(take: Callable[..., object] | None) -> Callable[..., object]:
+def are_likely_probabilities(logits: Tensor) -> bool:
+    """Whether all of many entries lie between 0 and 1, none at either end, as a sigmoid's do and logits hardly can."""
+    if logits.is_meta or not logits.is_floating_point() or logits.numel() < _MANY:
+        return False
+    return bool(((logits > 0) & (logits < 1)).all())
+
+
+def logits_only(take: Callable[..., object] | None, likelihood: str = "categorical") -> Callable[..., object]:
     """Refuse probabilities among what is taken from a model's outputs.
 
     Parameters
     ----------
     take
         From what the model returns to its logits, or None for the default.
+    likelihood
+        ``"categorical"`` or ``"bernoulli"``: what is meant by a probability.
 
     Returns
     -------
@@ -61,11 +71,19 @@ def logits_only(take: Callable[..., object] | None) -> Callable[..., object]:
 
     def checked(returned: object) -> object:
         logits = getattr(returned, "logits", returned) if take is None else take(returned)
-        if isinstance(logits, Tensor) and are_probabilities(logits):
+        if not isinstance(logits, Tensor):
+            return logits
+        if likelihood == "categorical" and are_probabilities(logits):
             raise InvalidInput(
                 "the outputs are probabilities, not logits: no entry is negative, and every row sums to 1. Their "
                 "losses would come out far too small. Take the logarithm, outputs=Outputs(take=lambda p: p.log()), or "
                 "give the network without its softmax; outputs that are no classes are likelihood='gaussian'"
+            )
+        if likelihood == "bernoulli" and are_likely_probabilities(logits):
+            raise InvalidInput(
+                "the outputs are probabilities, not logits: every entry is between 0 and 1. Their losses would come "
+                "out far too small. Take Outputs(take=lambda p: p.logit(), likelihood='bernoulli'), or give the "
+                "network without its sigmoid"
             )
         return logits
 
