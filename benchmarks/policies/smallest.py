@@ -1,10 +1,11 @@
-"""The smallest policy under a limit on what is measured, against an exhaustive walk over the front on the same images.
+"""The smallest policy under a limit on what is measured, against an exhaustive walk of the front on the same images.
 
-    python -m benchmarks.policies.smallest [--network demo|resnet20] [--data FOLDER] [--batches N] [--first N] [--last N]
+    python -m benchmarks.policies.smallest [--network demo|resnet20] [--data FOLDER] [--batches N] [--first N]
+        [--last N]
 
-Every point of the front is run on the held-out images once; then the search of `mckp_quant.smallest` is replayed on what
-was measured, for some 70 limits. Prints for each kind of limit how much larger what it found was, at worst, and how many
-runs it took. FOLDER is that of `benchmarks.policies.networks`; the demo needs none.
+Every point of the front is run on the held-out images once; then the search of `mckp_quant.smallest` is replayed on
+what was measured, for some 70 limits. Prints for each kind of limit how much larger what it found was, at worst, and
+how many runs it took. FOLDER is that of `benchmarks.policies.networks`; the demo needs none.
 """
 
 from __future__ import annotations
