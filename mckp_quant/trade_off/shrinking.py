@@ -100,13 +100,27 @@ def smallest(
     check_count("evaluations", evaluations, 1)
     limit = limit_of(kl_at_most, loss_at_most, accuracy_drop_at_most)
     meter = Meter(model, front, batches, limit=limit, bank=bank, outputs=outputs, run=run)
-    search = _Search(meter, [each.used for each in front.points], limit.most, evaluations, run)
+    search = Search(meter, [each.used for each in front.points], limit.most, evaluations, run)
     search.find()
     return _result(search, front, limit)
 
 
-class _Search:
-    """The points of a front, of which each is measured once at most."""
+class Search:
+    """The points of a front, of which each is measured once at most.
+
+    Parameters
+    ----------
+    meter
+        Measures them; `Meter`, or what stands in for one.
+    uses
+        What each uses, rising.
+    most
+        The limit.
+    evaluations
+        How many may be run.
+    run
+        Whose progress is told.
+    """
 
     def __init__(self, meter: Meter, uses: Sequence[int], most: float, evaluations: int, run: RunOptions) -> None:
         self.meter = meter
@@ -132,7 +146,7 @@ class _Search:
 
     def find(self) -> None:
         """Run what is worth running: the crossing, both ends of the interval, and then what lies below."""
-        self.find_edge(self._keeps, self._evaluations)
+        self.find_edge(self.keeps, self._evaluations)
         more = int(_EDGE * self._evaluations)
         self.find_edge(lambda each: each.figure - each.margin <= self._most, self.spent + more)
         self.find_edge(lambda each: each.figure + each.margin <= self._most, self.spent + more)
@@ -150,7 +164,7 @@ class _Search:
     def descend(self) -> None:
         """Run the point of the greatest expected gain, as long as there is one that is worth it."""
         while self.spent < self._evaluations:
-            best = self.first(self._keeps)
+            best = self.first(self.keeps)
             open_ones = [at for at in range(best) if at not in self.meter.known]
             if not open_ones:
                 return
@@ -180,7 +194,8 @@ class _Search:
         above = slope * at + level - self._most
         return _NORMAL.cdf(-above / spread) if spread > 0 else float(above <= 0)
 
-    def _keeps(self, each: Measured) -> bool:
+    def keeps(self, each: Measured) -> bool:
+        """Whether the limit is kept."""
         return each.figure <= self._most
 
     def _measure(self, at: int) -> None:
@@ -188,7 +203,7 @@ class _Search:
         self._run.report(self.spent, self._evaluations)
 
 
-def _result(search: _Search, front: Front, limit: Limit) -> Smallest:
+def _result(search: Search, front: Front, limit: Limit) -> Smallest:
     measured = search.measured
     best = next((each for each in measured if each.figure <= limit.most), None)
     if best is None:

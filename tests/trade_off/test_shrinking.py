@@ -14,7 +14,7 @@ from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.solvers import NoSolution
 from mckp_quant.trade_off.limits import limit_of
 from mckp_quant.trade_off.result import Measured
-from mckp_quant.trade_off.shrinking import _Search
+from mckp_quant.trade_off.shrinking import Search
 
 from ..search import small
 from .sharp import FORMATS, data, front, held_back, network, table, walked
@@ -61,7 +61,7 @@ def test_steps_of_one_hit_count_as_noise() -> None:
     for step in (0.0, 0.01):
         meter: Any = Noisy(figures, 1e-3)
         meter.step = step
-        search = _Search(meter, USES[:60], 0.09, 40, RunOptions())
+        search = Search(meter, USES[:60], 0.09, 40, RunOptions())
         search.find()
         found.append(search.first(lambda each: each.figure <= 0.09))
     assert found == [40, 25]
@@ -123,7 +123,7 @@ def test_of_noisy_figures_it_finds_nearly_what_an_exhaustive_walk_finds() -> Non
         limit = float(np.quantile(figures, rng.uniform(0.02, 0.98)))
         first = int(np.flatnonzero(figures <= limit)[0])
         meter: Any = Noisy(figures, 0.1 * limit)
-        search = _Search(meter, USES[:count], limit, 40, RunOptions())
+        search = Search(meter, USES[:count], limit, 40, RunOptions())
         search.find()
         assert search.spent <= 40
         found = search.first(lambda each, most=limit: each.figure <= most)  # type: ignore[misc]
@@ -134,7 +134,7 @@ def test_of_noisy_figures_it_finds_nearly_what_an_exhaustive_walk_finds() -> Non
 
 def test_a_smooth_figure_takes_few_runs() -> None:
     meter: Any = Noisy(np.exp(-np.arange(200) / 40), 1e-9)
-    search = _Search(meter, USES, 0.1, 40, RunOptions())
+    search = Search(meter, USES, 0.1, 40, RunOptions())
     search.find()
     assert search.first(lambda each: each.figure <= 0.1) == 93
     assert search.spent < 16
