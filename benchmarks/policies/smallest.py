@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from mckp_quant.evaluation.evaluator import Evaluation
+    from mckp_quant.evaluation.figures import Evaluation
     from mckp_quant.trade_off.limits import Limit
     from mckp_quant.trade_off.point import Point
 

@@ -10,7 +10,8 @@ from ..rounding.bank import rounder_of_bank
 if TYPE_CHECKING:
     from ..policy.policy import Policy
     from ..tables.table import SensitivityTable
-    from .evaluator import Evaluation, Evaluator
+    from .evaluator import Evaluator
+    from .figures import Evaluation
 
 _SATURATED = 0.5  # of a guess: losses that large no longer add up
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.documents import field
 from ..common.files import readable
 from ..common.npz import read_arrays, write_arrays
-from ..evaluation.evaluator import Evaluation
+from ..evaluation.figures import Evaluation
 from ..evaluation.validation import Row, Validation
 from ..policy.document import policy_arguments
 from ..policy.policy import Policy

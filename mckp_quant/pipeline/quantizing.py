@@ -16,9 +16,9 @@ from .running import run_steps
 from .settings import Settings
 from .state import State
 from .steps import STEPS
+from .steps.confirming import table_of
 from .steps.finishing import pair_of
 from .steps.judging import judged_of
-from .steps.measuring import table_of
 from .steps.rounding import bank_of
 from .work import Telling, Work
 

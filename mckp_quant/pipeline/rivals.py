@@ -51,7 +51,8 @@ def uniforms_within(table: SensitivityTable, request: Request, seconds: float) -
             continue
         pins = {name: entry.name for name, has in zip(table.layer_names, mask[:, column], strict=True) if has}
         try:
-            policy = allocate(table, dataclasses.replace(request, pinned={**pins, **given}), seconds=seconds).policy
+            own = dataclasses.replace(request, pinned={**pins, **given})
+            policy = allocate(table, own, seconds=seconds, corrected=False).policy
         except (InvalidInput, NoSolution):  # over budget, or against a constraint
             continue
         # It was not chosen among others, so nothing of that is claimed.

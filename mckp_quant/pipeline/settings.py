@@ -37,6 +37,8 @@ class Settings:
         The estimator, and the relative standard error at which it stops; see `measure`.
     solver, seconds
         See `allocate`.
+    confirm_evaluations
+        Passes over the batches that `confirm_table` may spend, 0 to leave it out.
     evaluations, refine_held_back
         Passes over the batches that `refine` may spend, 0 to leave it out, and the share of them that it holds back.
     finish_held_back, finish_steps
@@ -57,6 +59,7 @@ class Settings:
     precision: float | None = None
     solver: str = "auto"
     seconds: float = 60.0
+    confirm_evaluations: int = 40
     evaluations: float = 40
     refine_held_back: float = 0.125
     finish_held_back: float = 0.25
@@ -67,6 +70,7 @@ class Settings:
         """Refuse, before anything runs, what a later step would refuse."""
         if self.formats != AUTO:
             as_formats(self.formats)
+        check_count("confirm_evaluations", self.confirm_evaluations, 0)
         check_least("evaluations", self.evaluations, 0)
         check_seconds(self.seconds)
         check_fraction("refine_held_back", self.refine_held_back)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ..allocation.request import Pins, Request
     from ..common.amounts import Amount
-    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.figures import Evaluation
     from ..rounding.bank import WeightBank
     from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable

@@ -185,7 +185,7 @@ class Confirmation:
         layers = "the policy stays as it was" if not changed else f"{changed} layer{'s' * (changed > 1)} changed format"
         capped = f"; {self.capped} above the loss of a guess were lowered to it" if self.capped else ""
         return (
-            f"{count} of {cells} cells measured in {self.evaluations} evaluations and {self.seconds:.1f} s{capped}; "
+            f"{count} of {cells} cells measured in {self.evaluations} evaluations{capped}; "
             f"{layers}; predicted {self.policy.predicted:.3g}, measured as a whole {self.kl:.3g} +- "
             f"{self.kl_stderr:.2g} {self.table.unit}"
         )

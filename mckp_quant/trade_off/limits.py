@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..common.amounts import Amount
-    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.figures import Evaluation
 
 Figure = tuple[float, float]
 _ACCURACY = 2  # the row of accuracies in the scores of an evaluation
@@ -95,7 +95,7 @@ def _drop(own: Evaluation, reference: Evaluation) -> Figure:
     Where all answers are the same, the samples leave room for a drop of 3 / n (the rule of three: Hanley and
     Lippman-Hand, 1983, *If nothing goes wrong, is everything all right?*), and the error is never below that.
     """
-    from ..evaluation.evaluator import mean_and_error
+    from ..evaluation.figures import mean_and_error
 
     lost = reference.totals[_ACCURACY] - own.totals[_ACCURACY]
     drop, stderr = mean_and_error(lost, own.counts[_ACCURACY])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.documents import plain
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluator import Evaluation
+    from ..evaluation.figures import Evaluation
     from ..policy.policy import Policy
     from .fronts import Front
     from .point import Point

@@ -165,10 +165,10 @@ def test_examples_stand_in_the_help_as_one_types_them(capsys: pytest.CaptureFixt
 
 
 def test_examples_are_taken_by_their_commands(measured: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from mckp_quant.cli.entry import _EXAMPLES
+    from mckp_quant.cli.help.texts import EXAMPLES
 
     for command in ("front", "explain", "k-best"):
-        for line in _EXAMPLES[command]:
+        for line in EXAMPLES[command]:
             words = line.split()[2:]
             words = [
                 "0=w8" if word == "head=w8" else word.replace("90kB", "900").replace("60kB", "600") for word in words

@@ -33,7 +33,9 @@ def found() -> mq.Quantized:
 
 
 def test_every_step_decides_something_in_a_line(found: mq.Quantized) -> None:
-    assert [each.step for each in found.decisions] == ["round", "measure", "allocate", "refine", "finish", "validate"]
+    assert [each.step for each in found.decisions] == [
+        *("round", "measure", "allocate", "confirm", "refine", "finish", "validate")
+    ]
     assert all(each.decided and "\n" not in each.decided for each in found.decisions)
     assert all(each.seconds > 0 and not each.skipped for each in found.decisions)
     lines = {each.step: each.decided for each in found.decisions}
@@ -153,7 +155,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(folder)
 
 
-@pytest.mark.parametrize("step", ["round", "measure", "allocate", "refine", "finish", "validate", "report"])
+@pytest.mark.parametrize("step", ["round", "measure", "allocate", "confirm", "refine", "finish", "validate", "report"])
 def test_stopped_at_any_step_it_goes_on_to_the_same_files(
     step: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

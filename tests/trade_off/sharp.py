@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 import mckp_quant as mq
-from mckp_quant.evaluation.evaluator import Evaluation, Evaluator
+from mckp_quant.evaluation.evaluator import Evaluator
+
+if TYPE_CHECKING:
+    from mckp_quant.evaluation.figures import Evaluation
 
 FORMATS = "w2,w3,w4,w5,w6,w8"
 

@@ -23,6 +23,7 @@ _SETTINGS = {
     ("measure", "precision"): "precision",
     ("allocate", "solver"): "solver",
     ("allocate", "seconds"): "seconds",
+    ("confirm", "evaluations"): "confirm_evaluations",
     ("refine", "evaluations"): "evaluations",
     ("refine", "held_back"): "refine_held_back",
     ("finish", "held_back"): "finish_held_back",

@@ -30,7 +30,7 @@ METHODS = (
     *("hutchinson", "hutchinson_blockwise", "hutch_plus_plus", "weight_mse", "sqnr"),
 )
 RANGES = ("minmax", "percentile", "mse")
-LIKELIHOODS = ("categorical", "gaussian")
+LIKELIHOODS = ("categorical", "bernoulli", "gaussian")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 BATCHES = "package.module:function, path/to/file.py:function, or an .npz with inputs, targets"
 
@@ -181,7 +181,7 @@ KEYS: tuple[Key, ...] = (
         "likelihood",
         "string",
         "categorical",
-        "What the outputs are: categorical for class logits, gaussian for regression.",
+        "What the outputs are: categorical for class logits, bernoulli for one logit a label, gaussian for numbers.",
         _one_of(LIKELIHOODS),
     ),
     Key(
@@ -245,6 +245,14 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("allocate", "solver", "string", "auto", "The solver, such as exact or cp_sat.", _solver),
     Key("allocate", "seconds", "number", 60.0, "Time limit of the solver.", _seconds),
+    Key(
+        "confirm",
+        "evaluations",
+        "integer",
+        40,
+        "Passes over the batches to measure the cells of the table that decide; 0 leaves that out.",
+        _count_or_none,
+    ),
     Key(
         "refine",
         "evaluations",

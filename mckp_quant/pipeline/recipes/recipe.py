@@ -186,6 +186,7 @@ class Recipe:
             },
             "measure": {"method": settings.method, "precision": settings.precision},
             "allocate": {"solver": settings.solver, "seconds": settings.seconds},
+            "confirm": {"evaluations": settings.confirm_evaluations},
             "refine": {"evaluations": settings.evaluations, "held_back": settings.refine_held_back},
             "finish": {"held_back": settings.finish_held_back, "steps": settings.finish_steps},
             "export": {"to": list(settings.exports)},

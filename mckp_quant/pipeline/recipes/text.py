@@ -25,6 +25,7 @@ _SAYS = {
     "round": "Round every layer to every format.",
     "measure": "Measure what each rounding costs.",
     "allocate": "Choose a format for every layer.",
+    "confirm": "Measure the cells that decide, and choose again.",
     "refine": "Improve that by running the network.",
     "finish": "Make the best network of the policy.",
     "export": "Write it for toolchains.",

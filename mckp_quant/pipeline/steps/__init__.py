@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .allocating import Allocate
+from .confirming import Confirm
 from .exporting import Export
 from .finishing import Finish
 from .judging import Validate
@@ -19,4 +20,6 @@ from .rounding import Round
 if TYPE_CHECKING:
     from ..work import Step
 
-STEPS: tuple[Step, ...] = (Round(), Measure(), Allocate(), Refine(), Finish(), Validate(), Export(), Report())
+STEPS: tuple[Step, ...] = (
+    *(Round(), Measure(), Allocate(), Confirm(), Refine(), Finish(), Validate(), Export(), Report()),
+)

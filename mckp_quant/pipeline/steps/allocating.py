@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...allocation.allocating import Allocation, allocate
 from ...policy.policy import Policy
-from .measuring import table_of
+from .measuring import measured_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from ...common.run_options import RunOptions
+    from ...tables.table import SensitivityTable
     from ..work import Work
 
 NAME = "allocate"
@@ -40,7 +41,7 @@ class Allocate:
 
     def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[Policy, str]:
         """Solve."""
-        found = allocation_of(work)
+        found = allocation_on(work, measured_of(work))
         if folder is not None:
             found.policy.save(folder / POLICY)
         return found.policy, "; ".join([policy_line(found.policy), *found.notes])
@@ -50,19 +51,21 @@ class Allocate:
         return Policy.load(folder / POLICY)
 
 
-def allocation_of(work: Work) -> Allocation:
-    """The best policy of the table, with its problem: solved where it is needed, which gives the same each time."""
+def allocation_on(work: Work, table: SensitivityTable, *, corrected: bool = True) -> Allocation:
+    """The best policy of a table, with its problem: solved where it is needed, which gives the same each time."""
     return allocate(
-        table_of(work),
+        table,
         work.request,
         solver=work.settings.solver,
         seconds=work.settings.seconds,
         seed=work.limits.seed,
+        corrected=corrected,
     )
 
 
 def policy_line(policy: Policy) -> str:
     """What a policy predicts and costs, in a line."""
     size = f"{policy.costs['weight_bytes']:,} bytes, {policy.bits_per_weight:.4g} bits per weight"
-    error = f" +- {policy.predicted_stderr:.2g}" if policy.predicted_stderr == policy.predicted_stderr else ""
-    return f"{size}, predicted {policy.predicted:.4g}{error} {policy.unit}, {policy.status}"
+    shown = policy.expected
+    error = f" +- {shown.stderr:.2g}" if shown.stderr == shown.stderr else ""
+    return f"{size}, predicted {shown.loss:.4g}{error} {policy.unit}, {policy.status}"

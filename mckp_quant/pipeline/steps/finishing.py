@@ -10,7 +10,7 @@ from ...common.run_options import RunOptions
 from ...tuning.finished import Finished
 from ...tuning.finishing import finish
 from ..rivals import best_uniform, uniforms_within
-from .measuring import table_of
+from .confirming import table_of
 from .refining import policy_of
 from .rounding import bank_of
 

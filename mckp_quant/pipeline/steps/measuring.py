@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..work import Work
 
 NAME = "measure"
-_TABLE = "table.json"
+TABLE = "table.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Measure:
             ranges = tables[0].ranges  # one range for an input, whatever set it comes from
         table = mean_table(tables, [part.weight for part in work.data.parts])
         if folder is not None:
-            table.save(folder / _TABLE)
+            table.save(folder / TABLE)
             for each in folder.glob("*.checkpoint"):
                 each.unlink()
         sets = [f"{part.name} x {part.weight:g}" for part in work.data.parts]
@@ -77,10 +77,10 @@ class Measure:
 
     def load(self, work: Work, folder: Path) -> SensitivityTable:
         """Read the table."""
-        return SensitivityTable.load(folder / _TABLE)
+        return SensitivityTable.load(folder / TABLE)
 
 
-def table_of(work: Work) -> SensitivityTable:
-    """The sensitivities that policies are chosen by."""
+def measured_of(work: Work) -> SensitivityTable:
+    """The sensitivities as the estimator gave them."""
     table: SensitivityTable = work.result(NAME)
     return table

@@ -10,9 +10,8 @@ from ...common.documents import write_document
 from ...policy.policy import Policy
 from ...refinement.refining import refine
 from ...refinement.rounds import Rounds
-from .allocating import NAME as ALLOCATE
-from .allocating import POLICY, allocation_of
-from .measuring import table_of
+from .allocating import POLICY, allocation_on
+from .confirming import best_of, table_of
 from .rounding import bank_of
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Refine:
 
     def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[Policy, str]:
         """Refine on what the table was measured on, which the rounder has not seen."""
-        policy, line = _without(work), ""
+        policy, line = best_of(work), ""
         if not line and not table_of(work).unit.startswith("nats per "):
             line = f"left out: the table is in {table_of(work).unit!r}, which cannot be set beside a measured KL"
         if not line and len(work.data.measured) < 2:
@@ -57,7 +56,7 @@ class Refine:
         found = refine(
             work.model,
             table_of(work),
-            allocation_of(work),
+            allocation_on(work, table_of(work), corrected=False),
             work.data.measured,
             evaluations=work.settings.evaluations,
             rounds=Rounds(held_back=work.settings.refine_held_back),
@@ -77,10 +76,5 @@ class Refine:
 
 def policy_of(work: Work) -> Policy:
     """The policy of mixed precision that is finished."""
-    policy: Policy = work.result(NAME) if work.has(NAME) else _without(work)
-    return policy
-
-
-def _without(work: Work) -> Policy:
-    policy: Policy = work.result(ALLOCATE)
+    policy: Policy = work.result(NAME) if work.has(NAME) else best_of(work)
     return policy

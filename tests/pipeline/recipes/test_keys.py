@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mckp_quant
 from mckp_quant.cli.networks import DTYPES as OF_COMMANDS
-from mckp_quant.network.likelihood import LIKELIHOODS as OF_NETWORKS
+from mckp_quant.network import LIKELIHOODS as OF_NETWORKS
 from mckp_quant.pipeline.recipes.keys import DTYPES, KEYS, LIKELIHOODS, METHODS, RANGES, ROUNDERS
 from mckp_quant.rounding import ROUNDERS as OF_ROUNDING
 from mckp_quant.rounding.calibration import RULES
