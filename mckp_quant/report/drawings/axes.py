@@ -11,7 +11,7 @@ from .markup import Markup, element, joined
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-LETTER = 6.6  # pixels that a letter takes on average, at 12 pixels of height
+LETTER = 7.4  # pixels that a letter takes at 12 pixels of height, in a wide font
 LINE = 15  # pixels between lines
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _DECADES = 3  # of a logarithmic scale, up to which there are ticks within decades
@@ -115,7 +115,7 @@ def frame(across: Scale, up: Scale, names: tuple[str, str], unit: str = "") -> M
     parts = []
     for tick in up.ticks(max(2, int((bottom - top) / 50))):
         parts += [line(left, up(tick), right, up(tick), "grid"), letters(left - 6, up(tick) + 4, short(tick), "end")]
-    for tick in across.ticks(max(2, int((right - left) / 90))):
+    for tick in across.ticks(max(4, int((right - left) / 90))):
         parts += [
             line(across(tick), bottom, across(tick), top, "grid"),
             letters(across(tick), bottom + 17, short(tick) + unit, "middle"),

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..text import number, percent
 from .axes import LETTER, Scale, cut, drawing, letters, line, short
 from .markup import Markup, element, joined
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..page.data import LayerLine, ReportData
 
 _LEFT, _RIGHT = 58, 12
 _NAMED = 15.0  # pixels of a column from which on its layer is named
 _LETTERS = 20  # of a name
 _TOLD = 20.0  # pixels of a column from which on its format is written above it
+_POINTED = 6.0  # pixels of a bar from which on one can point at it, and be told more
+_LEAST = 0.6  # pixels of a bar's height, so that it is seen
 _GAP = 6.0  # pixels of a column from which on there is a gap to the next
+
+
+class _Bar(NamedTuple):
+    """One bar: its left and upper edge, its height, its class and what it says."""
+
+    left: float
+    top: float
+    high: float
+    kind: str
+    words: str
 
 
 def format_class(data: ReportData, name: str) -> str:
@@ -64,16 +79,15 @@ def draw_layers(data: ReportData, width: int, key: str) -> Markup:
             line(_LEFT, down(tick), width - _RIGHT, down(tick), "grid"),
             letters(_LEFT - 6, down(tick) + 4, percent(tick), "end"),
         ]
-    wide = step * 0.82 if step >= _GAP else step
+    wide, bars = _width(step), list[_Bar]()
     for at, each in enumerate(data.layers):
         left = _LEFT + at * step + (step - wide) / 2
         kind = format_class(data, each.format)
-        words = element("title", None, _words(each))
-        parts.append(_bar(left, up(stored[at]), wide, middle - up(stored[at]), kind, words))
-        parts.append(_bar(left, middle, wide, down(shares[at]) - middle, f"{kind} lost", words))
+        bars.append(_Bar(left, up(stored[at]), middle - up(stored[at]), kind, _words(each)))
+        bars.append(_Bar(left, middle, down(shares[at]) - middle, f"{kind} lost", _words(each)))
         if step >= _TOLD and LETTER * len(each.format) <= step + 4:
             parts.append(letters(left + wide / 2, up(stored[at]) - 5, each.format, "middle", "small"))
-    parts.append(line(_LEFT, middle, width - _RIGHT, middle, "zero"))
+    parts += [_drawn(bars, wide), line(_LEFT, middle, width - _RIGHT, middle, "zero")]
     foot, high = _names(data, step, middle + reach + 28)
     largest = max(data.layers, key=lambda each: 0 if math.isnan(each.loss_share) else each.loss_share)
     return drawing(
@@ -112,7 +126,7 @@ def draw_stability(data: ReportData, width: int, key: str) -> Markup:
             line(_LEFT, up(tick), width - _RIGHT, up(tick), "grid"),
             letters(_LEFT - 6, up(tick) + 4, percent(tick), "end"),
         ]
-    wide = step * 0.82 if step >= _GAP else step
+    wide, bars = _width(step), list[_Bar]()
     for at, each in enumerate(data.layers):
         left, reached = _LEFT + at * step + (step - wide) / 2, 0.0
         own = data.formats.index(each.format) if each.format in data.formats else -1
@@ -123,8 +137,9 @@ def draw_stability(data: ReportData, width: int, key: str) -> Markup:
                 words = f"{each.name}: {data.formats[column]} in {percent(share)} of the draws"
                 kind = format_class(data, data.formats[column]) + ("" if column == own else " other")
                 rises = up(reached) - up(reached + share)
-                parts.append(_bar(left, up(reached + share), wide, rises, kind, element("title", None, words)))
+                bars.append(_Bar(left, up(reached + share), rises, kind, words))
                 reached += share
+    parts.append(_drawn(bars, wide))
     foot, high = _names(data, step, bottom + 8)
     unsure = [each.name for each in data.layers if each.kept < 0.5]
     told = f"Another format than the policy's is best in most draws for {', '.join(unsure[:5])}." if unsure else ""
@@ -137,8 +152,25 @@ def draw_stability(data: ReportData, width: int, key: str) -> Markup:
     )
 
 
-def _bar(x: float, y: float, wide: float, high: float, kind: str, title: Markup) -> Markup:
-    return element("rect", {"x": x, "y": y, "width": wide, "height": max(high, 0.6), "class": kind}, title)
+def _width(step: float) -> float:
+    return step * 0.82 if step >= _GAP else step
+
+
+def _drawn(bars: Sequence[_Bar], wide: float) -> Markup:
+    """Bars with words each; narrow ones, at which nobody can point, as one path for all of a class."""
+    if wide >= _POINTED:
+        return joined(
+            element(
+                "rect",
+                {"x": each.left, "y": each.top, "width": wide, "height": max(each.high, _LEAST), "class": each.kind},
+                element("title", None, each.words),
+            )
+            for each in bars
+        )
+    paths: dict[str, str] = defaultdict(str)
+    for each in bars:
+        paths[each.kind] += f"M{each.left:.1f} {each.top:.1f}h{wide:.1f}v{max(each.high, _LEAST):.1f}h-{wide:.1f}z"
+    return joined(element("path", {"d": path, "class": kind}) for kind, path in paths.items())
 
 
 def _words(each: LayerLine) -> str:

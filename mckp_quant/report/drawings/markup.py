@@ -38,7 +38,7 @@ def element(name: str, attributes: Mapping[str, str | float | None] | None = Non
     name
         Its tag.
     attributes
-        Numbers are written in at most two decimals; an empty text gives the attribute without a value, None none.
+        Numbers are written in at most one decimal; an empty text gives the attribute without a value, None none.
     content
         Text, or markup of other elements.
 
@@ -54,11 +54,11 @@ def element(name: str, attributes: Mapping[str, str | float | None] | None = Non
 
 
 def name_of(text: str) -> Markup:
-    """A name that somebody else gave, whose direction of writing is its own affair."""
-    return element("bdi", None, text)
+    """A name that somebody else gave: its direction of writing is its own affair, and it may break behind a dot."""
+    return element("bdi", None, joined(text.split("."), Markup(".<wbr>")))
 
 
 def _attribute(name: str, value: str | float) -> str:
     if isinstance(value, str):
         return f' {name}="{escaped(value)}"' if value else f" {name}"
-    return f' {name}="{round(value, 2):g}"' if abs(value) < 1e5 else f' {name}="{value:.0f}"'
+    return f' {name}="{round(value, 1):g}"' if abs(value) < 1e5 else f' {name}="{value:.0f}"'

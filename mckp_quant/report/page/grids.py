@@ -154,6 +154,11 @@ def _heat_legend(largest: float, unit: str) -> Markup:
     )
 
 
+def signed(text: str) -> str:
+    """Text of ours with the sign for plus or minus, which a terminal may not have."""
+    return text.replace(" +- ", " \N{PLUS-MINUS SIGN} ")
+
+
 def format_legend(data: ReportData) -> Markup:
     """Which colour is which format, with the share of layers that have it."""
     counts = {name: sum(each.format == name for each in data.layers) for name in data.formats}
@@ -184,7 +189,7 @@ def _cell(text: str, kind: str | None, head: bool) -> Markup:
     if head:
         return element("th", {"scope": "row"}, name_of(text))
     if kind == "num":
-        return element("td", {"class": kind}, text.replace(" +- ", " \N{PLUS-MINUS SIGN} "))
+        return element("td", {"class": kind}, signed(text))
     return element("td", None, name_of(text) if text else "")
 
 

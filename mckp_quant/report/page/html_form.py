@@ -11,7 +11,7 @@ from ..drawings.columns import draw_layers, draw_stability
 from ..drawings.markup import Markup, element, joined
 from ..drawings.trade_off import draw_trade_off, legend, measured_points
 from .colors import color_rules
-from .grids import format_legend, heat_map, layers_grid, plain_grid
+from .grids import format_legend, heat_map, layers_grid, plain_grid, signed
 from .sections import sections_of, title_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .data import ReportData
     from .sections import Section
 
-_WIDE, _NARROW = 1080, 342  # pixels of a drawing: on a screen, and on a telephone of 390
+_WIDE, _NARROW = 1152, 342  # pixels of a drawing: on a screen, and on a telephone of 390
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _POLICY_NAMES = {"http-equiv": "Content-Security-Policy", "content": _POLICY}
 
@@ -70,7 +70,9 @@ def _file(name: str) -> str:
 def _section(data: ReportData, section: Section) -> Markup:
     title = f"{section.key}-heading"
     parts: list[Markup] = [element("h2", {"id": title}, section.title)]
-    parts += [element("p", {"class": "lead" if section.key == "summary" else None}, each) for each in section.words]
+    parts += [
+        element("p", {"class": "lead" if section.key == "summary" else None}, signed(each)) for each in section.words
+    ]
     if section.items:
         parts.append(element("ul", None, *(element("li", None, each) for each in section.items)))
     special = _SPECIAL.get(section.key)
@@ -91,8 +93,8 @@ def _summary(data: ReportData, section: Section) -> Markup:
             "div",
             None,
             element("dt", None, name),
-            element("dd", {"class": "figure"}, value.replace(" +- ", " \N{PLUS-MINUS SIGN} ")),
-            element("dd", None, note.replace(" +- ", " \N{PLUS-MINUS SIGN} ")),
+            element("dd", {"class": "figure"}, signed(value)),
+            element("dd", None, signed(note)),
         )
         for name, value, note in rows
     ]

@@ -31,7 +31,7 @@
     const wanted = input.value.trim().toLowerCase();
     let left = 0;
     for (const row of rows) {
-      const words = [1, 2, 3, 4].map((column) => row.cells[column].textContent).join(" ");
+      const words = [...row.cells].filter((cell) => !cell.classList.contains("num")).map((cell) => cell.textContent).join(" ");
       row.hidden = !words.toLowerCase().includes(wanted);
       left += row.hidden ? 0 : 1;
     }

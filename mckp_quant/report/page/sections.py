@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .data import Facts, Measured, ReportData
 
 _LISTED = 12  # doubts before the rest is counted
+_COUNTED = "Bytes count scales and zero points; a layer's share of the loss is of the sum of all predicted losses."
+_ALONE = "Alone is the measured loss with this layer in its format and all others in floating point."
+_KEPT = "Kept in says in how many draws of the table's data the layer has the same format."
 _TOKENS = "nats per token"
 
 
@@ -88,10 +91,11 @@ def score_of(each: Measured, unit: str) -> tuple[str, str]:
 
 def proof_of(facts: Facts) -> str:
     """What is known of the policy, with its gap, as a clause."""
-    words = facts.status + (f" ({facts.ground})" if facts.ground != "none" else "")
-    if math.isnan(facts.bound) or facts.ground != "none":
-        return words
-    return f"{words}; no policy is below {number(facts.bound, 4)}, a gap of {number(facts.gap, 3)}"
+    if facts.ground != "none":
+        return f"{facts.status}: {facts.ground}"
+    if math.isnan(facts.bound):
+        return facts.status
+    return f"{facts.status}; no policy is below {number(facts.bound, 4)}, a gap of {number(facts.gap, 3)}"
 
 
 def _summary(data: ReportData) -> Section:
@@ -157,21 +161,23 @@ def _trade_off(data: ReportData) -> Section | None:
 def _network(data: ReportData) -> Section:
     alone = any(not math.isnan(each.measured) for each in data.layers)
     sure = any(not math.isnan(each.kept) for each in data.layers)
-    headings = ("#", "layer", "kind", "format", "note", "weights", "bytes", "of bytes", "predicted", "of loss")
-    headings += ("measured alone",) * alone + ("kept in",) * sure
+    noted = any(each.note for each in data.layers)
+    words = ("#", "layer", "kind", "format") + ("note",) * noted
+    headings = (*words, "weights", "bytes", "of bytes", "predicted", "of loss")
+    headings += ("alone",) * alone + ("kept in",) * sure
     rows = tuple(
         (
             str(at),
             each.name,
             each.kind,
             each.format,
-            each.note,
+            *((each.note,) * noted),
             f"{each.weights:,}",
             "-" if each.stored_bytes is None else f"{each.stored_bytes:,}",
             percent(each.bytes_share),
-            with_error(each.predicted, each.stderr),
+            _brief(each.predicted, each.stderr),
             percent(each.loss_share),
-            *((with_error(each.measured, each.measured_stderr),) * alone),
+            *((_brief(each.measured, each.measured_stderr),) * alone),
             *((percent(each.kept),) * sure),
         )
         for at, each in enumerate(data.layers, 1)
@@ -179,9 +185,13 @@ def _network(data: ReportData) -> Section:
     return Section(
         "network",
         "The network, layer by layer",
-        ("Bytes count scales and zero points. A layer's share of the loss is of the sum of all predicted losses.",),
-        grids=(Grid("Every layer, in the order of the network", headings, rows, 5),),
+        (" ".join([_COUNTED, *([_ALONE] if alone else []), *([_KEPT] if sure else [])]),),
+        grids=(Grid("Every layer, in the order of the network", headings, rows, len(words)),),
     )
+
+
+def _brief(amount: float, stderr: float) -> str:
+    return number(amount, 3) if math.isnan(stderr) else f"{number(amount, 3)} +- {number(stderr, 2)}"
 
 
 def _sensitivities(data: ReportData) -> Section:
@@ -192,9 +202,12 @@ def _sensitivities(data: ReportData) -> Section:
     doubts = tuple(
         f"{each.layer}{f' in {each.format}' if each.format else ''}: {each.words}" for each in data.doubts[:_LISTED]
     )
-    words = f"The loss increase, in {data.facts.unit}, when one layer alone has a format."
+    words = (
+        f"The loss increase, in {data.facts.unit}, when one layer has a format and all others are in floating point."
+    )
     if doubts:
-        words += f" {len(data.doubts)} entries are doubtful, and are kept as they were measured:"
+        count = len(data.doubts)
+        words += f" {'One is' if count == 1 else f'{count} are'} doubtful, and kept as measured:"
     return Section(
         "sensitivities",
         "How much each layer suffers from each format",
