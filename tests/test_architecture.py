@@ -41,7 +41,7 @@ demo: common network
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
-report: export search refinement tuning evaluation interactions stability sensitivity rounding layers formats ALLOCATING
+report: export search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
 cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors: system
 solvers.system:
@@ -63,13 +63,16 @@ solvers.witness: answer backends bounds errors methods problem
 solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution witness
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
+SHOWN = "_version layers formats ALLOCATING"
 ALLOCATING = "allocation common errors policy tables solvers"
 MORE = f"_version rounding costs layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:
     rows = [
-        row.partition(":") for row in table.replace("MORE", MORE).replace("ALLOCATING", ALLOCATING).split("\n") if row
+        row.partition(":")
+        for row in table.replace("MORE", MORE).replace("SHOWN", SHOWN).replace("ALLOCATING", ALLOCATING).split("\n")
+        if row
     ]
     return {name: set(others.split()) for name, _, others in rows}
 
@@ -89,7 +92,7 @@ NEEDS_TORCH = {
 }
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
 PLAIN_DATA = {"interactions.form", "interactions.shrinkage", "refinement.result"}  # of such rooms, read without torch
-THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"rich"}, "solvers": {"numpy"}}
+THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat
 PARAMETERS = 10

@@ -37,6 +37,11 @@ def show(*parts: RenderableType) -> None:
     _write(sys.stdout, as_text(*parts))
 
 
+def show_text(text: str) -> None:
+    """Print a result that is text already on stdout."""
+    _write(sys.stdout, text)
+
+
 def show_json(document: dict[str, Any]) -> None:
     """Print a result for programs on stdout: one JSON document."""
     _write(sys.stdout, json.dumps(plain(document), indent=1, allow_nan=False) + "\n")

@@ -22,6 +22,7 @@ from .demonstration import demo
 from .exporting import audit, export
 from .improving import finish, refine, stability
 from .measuring import measure, round, validate
+from .reports.reporting import report
 from .searching import compete, search
 from .solving import compare, solve
 
@@ -52,6 +53,7 @@ _SHORT = {
     "search": "Search for a policy by running the network under many.",
     "compete": "Methods side by side on a network.",
     "export": "Write a policy in the form of a toolchain, and read it back.",
+    "report": "Everything that is known of a policy on one page.",
     "audit": "Compare an existing artefact with the optimum of its size.",
 }
 # What typers old and new say of a value, in the names of Python's types and in those of a parser.
@@ -114,6 +116,7 @@ class _Command(TyperCommand):
 
 for command in (
     *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    report,
 ):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 

@@ -127,7 +127,7 @@ def _summary(data: ReportData) -> Section:
         rows.append((rival.name, with_error(rival.kl, rival.kl_stderr), f"measured; this policy has {less} less"))
     rows.append(("proof", facts.status, "" if facts.ground == "none" else facts.ground))
     words = (_lead(data), *([f"{_sentence(data.verdict)}"] if data.verdict else []))
-    return Section("summary", "Summary", words, grids=(Grid("In figures", ("", "", ""), tuple(rows), 3),))
+    return Section("summary", "Summary", words, grids=(Grid("In figures", ("what", "figure", "note"), tuple(rows), 3),))
 
 
 def _lead(data: ReportData) -> str:
