@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import unknown
 
-KINDS = ("table", "policy", "problem", "request", "bank")
+KINDS = ("table", "policy", "problem", "request", "bank", "report")
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"table"``, ``"policy"``, ``"problem"``, ``"request"`` or ``"bank"``.
+        ``"table"``, ``"policy"``, ``"problem"``, ``"request"``, ``"bank"`` or ``"report"``.
 
     Returns
     -------
