@@ -37,6 +37,11 @@ def color_rules(data: ReportData) -> str:
     )
 
 
+def format_colors(count: int) -> list[str]:
+    """The colours of so many formats on a light page, from few bits to many, as ``#rrggbb``."""
+    return _spread(_LIGHT, count)
+
+
 def _variables(names: Sequence[str], colors: Sequence[str]) -> str:
     return "".join(f"--{name}:{color};" for name, color in zip(names, colors, strict=True))
 
