@@ -2,3 +2,7 @@
 
 Nothing is computed here that a program could not get from the result itself.
 """
+
+from .page import ReportData, report_data, write_report
+
+__all__ = ["ReportData", "report_data", "write_report"]

@@ -15,7 +15,7 @@ EVIL = (
     "</style></script><img src=x onerror=alert(1)>",
     "a\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe\x1b[31m",
     'quote" onmouseover="alert(1)&amp;',
-    "pipe|*star*`tick`[link](http://x.example)",
+    "pipe|*star*`tick`[link](#x)",
 )
 
 
