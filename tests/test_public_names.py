@@ -35,9 +35,9 @@ network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model loa
     trace_activations
 policy: Policy Prediction predict
 refinement: Refinement Rounds refine
-report: ReportData report_data write_report
+report: ReportData report_data weight_front write_report
 report.plots: draw_agreement draw_policy draw_search draw_sensitivities draw_stability
-report.page: ReportData report_data write_report
+report.page: ReportData report_data weight_front write_report
 rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight encode_weight
     quantize round_weights
 rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named

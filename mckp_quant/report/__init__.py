@@ -3,6 +3,6 @@
 Nothing is computed here that a program could not get from the result itself.
 """
 
-from .page import ReportData, report_data, write_report
+from .page import ReportData, report_data, weight_front, write_report
 
-__all__ = ["ReportData", "report_data", "write_report"]
+__all__ = ["ReportData", "report_data", "weight_front", "write_report"]

@@ -5,6 +5,7 @@
 
 from .data import ReportData
 from .gathering import report_data
+from .worth import weight_front
 from .writing import write_report
 
-__all__ = ["ReportData", "report_data", "write_report"]
+__all__ = ["ReportData", "report_data", "weight_front", "write_report"]
