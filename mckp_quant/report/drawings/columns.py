@@ -13,7 +13,8 @@ from .markup import Markup, element, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..page.data import LayerLine, ReportData
+    from ..page.data import ReportData
+    from ..page.lines import LayerLine
 
 _LEFT, _RIGHT = 58, 12
 _NAMED = 15.0  # pixels of a column from which on its layer is named

@@ -12,7 +12,8 @@ from .markup import Markup, element, joined
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..page.data import FrontLine, Measured, ReportData
+    from ..page.data import ReportData
+    from ..page.lines import FrontLine, Measured
 
 _HIGH = 380
 _ERRORS = 2  # standard errors to either side of a measured loss

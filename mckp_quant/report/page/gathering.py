@@ -17,8 +17,9 @@ from ...policy.policy import Policy
 from ...policy.repricing import predicted_by
 from ...stability.sanity import check_table
 from ..text import rounder_line
-from .data import Doubted, Facts, LayerLine, Measured, Missing, ReportData
+from .data import Facts, ReportData
 from .given import Drawn, Judged, check_judged, drawn, front_line, judged, last_pass
+from .lines import Doubted, LayerLine, Missing
 from .worth import budget_lines
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...stability.result import Stability
     from ...tables.table import SensitivityTable
     from ...tuning.finished import Finished
+    from .lines import Measured
 
 _VALIDATE = "mckp-quant validate POLICY --model MODEL --data HELD_OUT --table TABLE --json > validation.json"
 _ALONE = "mq.validate(model, policy, held_out, table=table, by_layer=True)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...common.documents import entries, field, whole
 from ...common.files import readable
 from ...errors import InvalidInput
-from .data import FrontLine, LastPass, Measured, Sure
+from .lines import FrontLine, LastPass, Measured, Sure
 
 if TYPE_CHECKING:
     from ...evaluation.validation import Validation

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..text import number, percent, with_error
 
 if TYPE_CHECKING:
-    from .data import Facts, Measured, ReportData
+    from .data import Facts, ReportData
+    from .lines import Measured
 
 _LISTED = 12  # doubts before the rest is counted
 _COUNTED = "Bytes count scales and zero points; a layer's share of the loss is of the sum of all predicted losses."

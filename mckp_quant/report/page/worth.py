@@ -14,7 +14,7 @@ from ...allocation.request import Request
 from ...costs.costs import PEAKS, RESOURCES
 from ...errors import InvalidInput
 from ...solvers import NoSolution, explain, front
-from .data import BudgetLine
+from .lines import BudgetLine
 
 if TYPE_CHECKING:
     from ...costs.costs import Budget

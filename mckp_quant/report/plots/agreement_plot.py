@@ -48,7 +48,7 @@ def draw_agreement(validation: Validation, *, ax: Any = None) -> Any:
     made, axes = figure(ax)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    both = [amount for predicted, measured, *_ in (*networks, *layers) for amount in (predicted, measured)]
+    both = [amount for pair in (*(each[:2] for each in networks), *layers) for amount in pair]
     ends = (min(both) / 2, max(both) * 2)
     axes.fill_between(
         ends,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .canvas import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ...search.task import Found
 
 
@@ -33,7 +32,7 @@ def draw_search(found: Found | Mapping[str, Found], *, ax: Any = None) -> Any:
         When matplotlib is not installed.
     """
     made, axes = figure(ax)
-    named = {"": found} if hasattr(found, "history") else dict(found)
+    named = dict(found) if isinstance(found, Mapping) else {"": found}
     for name, each in named.items():
         history = [*each.history, (each.evaluations, each.fitness)]
         axes.plot(
