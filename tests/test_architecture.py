@@ -43,7 +43,7 @@ trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network formats _version ALLOCATING
-report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs PLAIN
+report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
 cli: pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system
 solvers.system:
@@ -66,14 +66,14 @@ solvers.front_door: answer backends bounds calling certify chains errors methods
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
-PLAIN = f"layers formats {ALLOCATING}"
-MORE = f"_version rounding costs sensitivity {PLAIN}"
+SHOWN = f"_version layers formats {ALLOCATING}"
+MORE = f"_version rounding costs sensitivity layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:
     rows = [
         row.partition(":")
-        for row in table.replace("MORE", MORE).replace("PLAIN", PLAIN).replace("ALLOCATING", ALLOCATING).split("\n")
+        for row in table.replace("MORE", MORE).replace("SHOWN", SHOWN).replace("ALLOCATING", ALLOCATING).split("\n")
         if row
     ]
     return {name: set(others.split()) for name, _, others in rows}

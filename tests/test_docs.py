@@ -30,7 +30,7 @@ def blocks(page: str) -> Iterator[str]:
     yield from re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md"])
+@pytest.mark.parametrize("page", ["start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"])
 def test_examples_of_a_page_run_in_their_order(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(mckp_quant.__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docs" / "examples").glob("*.py"))]
 # Decisions speak of modules, and are not instructions.
 NAMED = [page for page in PAGES if page.name != "decisions.md"]
-MODULES = {("solvers", "instances")}  # a public module of its room
+MODULES = {("solvers", "instances"), ("report", "plots")}  # public modules of their rooms
 
 
 @pytest.mark.parametrize("page", NAMED, ids=lambda page: str(page.relative_to(ROOT)))

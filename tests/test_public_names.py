@@ -57,6 +57,9 @@ tables: CostTable Finding Handling Imported Place Published SensitivityTable cap
     read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
 trade_off: Explained Front Measured Point Selection Smallest explain front k_best select smallest
 tuning: Decided FineTuned Finished Matched finetune finish match_features validate_finished
+report: ReportData report_data weight_front write_report
+report.page: ReportData report_data weight_front write_report
+report.plots: draw_agreement draw_front draw_policy draw_search draw_sensitivities draw_stability
 """
 OLD = {  # names that went away: what their error says
     "Structure": "mckp_quant.Constraints",

@@ -12,6 +12,8 @@ from ..common.packages import require
 from ..common.run_options import RunOptions
 from ..policy.policy import Policy
 from ..report.measured import sensitivity_report
+from ..report.page import report_data, write_report
+from ..report.page.worth import allocation_of, weight_front
 from ..report.rivals import EqualBytes, Pair, equal_bytes_report
 from ..report.text import BLANK, as_text
 from ..tables.table import KIND, VERSION
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..evaluation.validation import Row
+    from ..report.page import ReportData
     from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
 
@@ -100,10 +103,23 @@ def demonstrate(folder: Path, seed: int, made_from: str) -> tuple[dict[str, Any]
         for policy, name in ((level.nearest.mixed, ""), (level.rounded.mixed, f"-{ROUNDER}")):
             written.append(folder / f"policy-{level.name}-bytes{name}.json")
             policy.save(written[-1])
+    written.append(folder / "report.html")
+    write_report(_page(tables[1], levels), written[-1])
     written.append(folder / "report.txt")
     write_text(written[-1], as_text(*(part for table in tables for part in (sensitivity_report(table), BLANK)), shown))
     document = {"schema": f"{PREFIX}/demo/2", "seed": seed, "levels": [level.document() for level in levels]}
     return document, written, shown
+
+
+def _page(table: SensitivityTable, levels: list[EqualBytes]) -> ReportData:
+    """The report on the policy that the most was found out about: the one that was finished."""
+    level = next(each for each in levels if each.name == FINISHED)
+    policy, recipe = level.rounded.mixed, f"mckp-quant demo  # seed {level.rounded.mixed.seed}"
+    front = weight_front(table, policy) or None
+    found = allocation_of(table, policy) or policy
+    return report_data(
+        table, found, validation=level.rounded.validation, front=front, recipe=recipe, name="the demo network"
+    )
 
 
 def _results(seed: int) -> tuple[tuple[SensitivityTable, SensitivityTable], list[EqualBytes]]:

@@ -25,6 +25,7 @@ from .improving import confirm, finish, refine, stability
 from .measuring import measure, round, validate
 from .recipes.running import run
 from .recipes.writing import recipe
+from .reports.reporting import report
 from .searching import compete, search
 from .solving import compare, solve
 from .trade_offs.on_networks import smallest
@@ -110,7 +111,7 @@ class _Command(TyperCommand):
 
 for command in (
     *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare),
-    *(stability, confirm, refine, finish, search, compete, export, audit),
+    *(stability, confirm, refine, finish, search, compete, export, report, audit),
 ):
     name = command.__name__.replace("_", "-")
     application.command(name, short_help=SHORT[name], cls=_Command)(command)

@@ -1,4 +1,8 @@
-"""Results as text that people read; every function takes a result and gives text or plain data.
+"""Results for people: as text, as one page that shows all of a policy, and as pictures.
 
-Nothing is computed here that a program could not get from the result itself.
+Nothing is computed here that a program could not get from the results themselves.
 """
+
+from .page import ReportData, report_data, weight_front, write_report
+
+__all__ = ["ReportData", "report_data", "weight_front", "write_report"]

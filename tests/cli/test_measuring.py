@@ -195,6 +195,7 @@ def test_demo_beats_uniform_precision_and_writes_what_it_says(here: Path, capsys
     assert "by gauss_newton on 400 samples" in report
     assert "weights rounded by gptq(" in report
     assert "here allocation adds nothing to uniform with the same rounder that 400 samples can show" in report
+    assert "the demo network" in (here / "demo" / "report.html").read_text(encoding="utf-8")
     written = sorted(path.relative_to(here) for path in (here / "demo").iterdir())
     assert sorted(captured.err.split("wrote ")[1:]) == [f"{path}\n" for path in written]
 

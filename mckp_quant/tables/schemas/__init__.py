@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import unknown
 
-KINDS = ("table", "policy", "problem", "request", "bank", "recipe", "provenance", "front")
+KINDS = ("table", "policy", "problem", "request", "bank", "recipe", "provenance", "front", "report")
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def schema(kind: str) -> dict[str, Any]:
     Parameters
     ----------
     kind
-        ``"table"``, ``"policy"``, ``"problem"``, ``"request"``, ``"bank"``, ``"recipe"``, ``"provenance"`` or
-        ``"front"``.
+        ``"table"``, ``"policy"``, ``"problem"``, ``"request"``, ``"bank"``, ``"recipe"``, ``"provenance"``,
+        ``"front"`` or ``"report"``.
 
     Returns
     -------
