@@ -38,11 +38,12 @@ stability: allocation common errors policy tables solvers
 interactions: allocation common errors formats network rounding sensitivity tables solvers
 tuning: common errors evaluation formats layers network policy rounding
 demo: common network
+bench: ALLOCATING
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: evaluation rounding network layers formats ALLOCATING
 report: export search refinement tuning evaluation interactions stability sensitivity rounding layers formats ALLOCATING
-cli: report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
+cli: bench report export search refinement tuning evaluation interactions stability sensitivity network demo MORE
 solvers.errors: system
 solvers.system:
 solvers.problem: errors system
@@ -244,6 +245,7 @@ def test_networks_use_solvers_by_their_public_names() -> None:
     assert deep == {  # what imports optional packages, and what opens files, is written once
         ("common.packages", "solvers.errors"),
         ("common.files", "solvers.system.reading"),
+        ("bench.problems", "solvers.instances"),  # generators are a public module, not names of the package
         ("common.files", "solvers.system.writing"),
     }
 

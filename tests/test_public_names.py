@@ -21,6 +21,7 @@ mckp_quant: Activation ActivationRanges Allocation Comparison Constraints Conver
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
+bench: BenchProblem FAMILIES Measured RESULTS_FILE Results problems_of read_results run_bench write_page
 cli: main
 common: Progress RunOptions
 costs: Budget RESOURCES Resource VARIANTS active_costs

@@ -17,6 +17,7 @@ from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import NoSolution, SolverFailure
+from .benching import bench
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
@@ -46,6 +47,7 @@ _SHORT = {
     "solve": "Choose a format for every layer, with a proof.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
     "compare": "Solvers side by side on a table.",
+    "bench": "Solvers side by side on many problems, your own too.",
     "stability": "Say how sure a table is of its policy.",
     "refine": "Improve a policy by running the network.",
     "finish": "Make the best network of a policy.",
@@ -113,7 +115,7 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, round, measure, solve, validate, compare, stability, refine, finish, search, compete, export, audit),
+    *(demo, round, measure, solve, validate, compare, bench, stability, refine, finish, search, compete, export, audit),
 ):
     application.command(short_help=_SHORT[command.__name__], cls=_Command)(command)
 
