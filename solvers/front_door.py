@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import math
 import time
 from functools import partial
@@ -30,6 +31,7 @@ from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
 from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution, is_search_ground
+from .watching import LOGGER, Enough, SearchProgress, Watch, can_be_watched
 from .witness import witnessed
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ def solve(
     seconds: float = 60.0,
     seed: int = 0,
     warm: ArrayLike | None = None,
+    progress: Callable[[SearchProgress], object] | None = None,
+    gap: float | None = None,
+    relative_gap: float | None = None,
+    good_enough: float | None = None,
 ) -> Solution:
     """Solve a problem, recompute the answer in exact integers, and certify it.
 
@@ -86,6 +92,13 @@ def solve(
         Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
     warm
         ``(n_groups,)`` labels of a selection to start from; where it is within the budgets, the answer is no worse.
+    progress
+        Called with what is known whenever a better selection is found, by solvers that tell (`Exact`, `CpSat`, and your
+        own with `watched`), and at the end, by all. The same goes to the logger ``mckp_quant.solvers`` at level INFO.
+    gap, relative_gap, good_enough
+        Stop where `Solution.gap` or `Solution.relative_gap` is no more than this, or the value is: the answer is then
+        FEASIBLE, unless it is proved, and ``stats["stopped"]`` says which. The bound is that of the certificate. Where
+        none is reached, the search goes on to its end. Only solvers that tell of their progress take these.
 
     Returns
     -------
@@ -98,7 +111,8 @@ def solve(
     KeyboardInterrupt
         When the user interrupts before any selection is known; later the best one is the answer.
     InvalidProblem
-        When the solver does not exist or cannot take the problem, or an argument makes no sense.
+        When the solver does not exist or cannot take the problem, cannot be stopped at a gap or value although one is
+        given, or an argument makes no sense.
     SolverUnavailable
         When the solver needs a package that is not installed.
     SolverFailure
@@ -116,9 +130,36 @@ def solve(
     if reason is not None:
         raise InvalidProblem(reason)
 
-    certificate, answer = _certified(problem, chosen, seconds, seed, start)
+    watch = _watch(problem, chosen, progress, Enough(gap, relative_gap, good_enough), started)
+
+    certificate, answer = _certified(problem, chosen, seconds, seed, start, watch)
     least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
-    return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+    solution = _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+    if watch is not None:
+        if solution.choice is not None and watch.error is None:
+            watch.tell(SearchProgress(solution.value, solution.bound, solution.seconds))
+        if watch.error is not None:
+            raise watch.error
+    return solution
+
+
+def _watch(
+    problem: Problem,
+    solver: Solver,
+    progress: Callable[[SearchProgress], object] | None,
+    enough: Enough,
+    started: float,
+) -> Watch | None:
+    if progress is not None and not callable(progress):
+        raise InvalidProblem(f"progress is {progress!r}: give a function of a SearchProgress, or None")
+    if enough.ever and not can_be_watched(solver):
+        raise InvalidProblem(
+            f"{solver.name} cannot be stopped at a gap or value: leave gap, relative_gap and good_enough out, or use "
+            "'exact' or 'cp_sat'"
+        )
+    if progress is None and not enough.ever and not LOGGER.isEnabledFor(logging.INFO):
+        return None
+    return Watch(problem, enough, progress, started)
 
 
 def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[np.float64]) -> Solution:
@@ -173,12 +214,21 @@ def _named(solver: Solver | str, problem: Problem) -> Solver:
 
 
 def _certified(
-    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+    problem: Problem,
+    solver: Solver,
+    seconds: float,
+    seed: int,
+    warm: NDArray[np.int64] | None,
+    watch: Watch | None = None,
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
     deadline = time.perf_counter() + seconds
-    answer = call(problem, solver, seconds, seed, warm, seeded=isinstance(solver, _SEEDED) and not _is_raw(solver))
+    seeded = isinstance(solver, _SEEDED) and not _is_raw(solver)
+    answer = call(problem, solver, seconds, seed, warm, seeded=seeded, watch=watch)
+    if watch is not None and watch.stopped and not answer.complete:
+        # What was found since is no worse, so at this price its gap is no wider than the one that was enough.
+        answer = dataclasses.replace(answer, price=watch.price, stats={**answer.stats, "stopped": watch.stopped})
     answer = witnessed(problem, answer, seed, deadline)
     certify = partial(certificate_of, solver=solver.name, witness=type(solver) not in SOLVERS.values())
     try:

@@ -53,24 +53,28 @@ solvers.bounds: answer errors problem system
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
-solvers.backends: answer bounds core errors problem system
-solvers.core_search: answer backends bounds core errors problem
-solvers.methods: answer bounds certify core core_search errors problem
+solvers.watching: answer bounds certify errors problem
+solvers.backends: answer bounds core errors problem system watching
+solvers.core_search: answer backends bounds core errors problem watching
+solvers.methods: answer bounds certify core core_search errors problem watching
 solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution
-solvers.calling: answer bounds certify core errors methods problem solution
+solvers.calling: answer bounds certify core errors methods problem solution watching
 solvers.instances: errors families problem
 solvers.witness: answer backends bounds errors methods problem
-solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution witness
+solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution FRONT
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
+FRONT = "watching witness"
 MORE = f"_version rounding costs layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:
     rows = [
-        row.partition(":") for row in table.replace("MORE", MORE).replace("ALLOCATING", ALLOCATING).split("\n") if row
+        row.partition(":")
+        for row in table.replace("FRONT", FRONT).replace("MORE", MORE).replace("ALLOCATING", ALLOCATING).split("\n")
+        if row
     ]
     return {name: set(others.split()) for name, _, others in rows}
 

@@ -48,7 +48,7 @@ sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder G
 sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton HessianForm HutchPlusPlus Hutchinson
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem
-    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip Shortfall Solution
+    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip SearchProgress Shortfall Solution
     Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost read_problem
     resolve solve write_problem
 stability: Stability check_stability check_table

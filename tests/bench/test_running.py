@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mckp_quant import write_table
 from mckp_quant.bench import problems_of, read_results, run_bench, running, write_page
 from mckp_quant.errors import InvalidInput
 from mckp_quant.solvers import solve
@@ -32,8 +33,6 @@ def tables(folder: Path) -> list[str]:
     files = []
     for number in range(10):
         path = folder / f"table{number}.{('json', 'csv', 'npz')[number % 3]}"
-        from mckp_quant import write_table
-
         write_table(make_table((rng.random((5, 1)) * [[1.0, 0.1, 0.01]]).tolist()), path)
         files.append(str(path))
     return files
