@@ -17,7 +17,7 @@ from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import NoSolution, SolverFailure
-from .benching import bench
+from .benchmarks.benching import bench
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export

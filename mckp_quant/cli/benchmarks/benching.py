@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..bench import FAMILIES, problems_of, read_results, run_bench, write_page
-from ..common.checks import check_count, check_positive
-from .console import note, progress, show
-from .options import names
+from ...bench import FAMILIES, problems_of, read_results, run_bench, write_page
+from ...common.checks import check_count, check_positive
+from ..console import note, progress, show
+from ..options import names
 
 BENCH_FOLDER = Path("bench-output")
 
