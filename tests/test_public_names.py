@@ -48,8 +48,8 @@ sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder G
 sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton HessianForm HutchPlusPlus Hutchinson
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem
-    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip SearchProgress Shortfall
-    Solution Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost read_problem
+    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip SearchProgress
+    Shortfall Solution Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost read_problem
     resolve solve write_problem
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations

@@ -55,5 +55,5 @@ def performance_ratios(seconds: Mapping[str, Mapping[str, float]]) -> dict[str, 
 
 
 def share_within(ratios: list[float], factor: float) -> float:
-    """The share of ratios that are no more than a factor: a performance profile at that factor; nan of nothing."""
-    return sum(ratio <= factor for ratio in ratios) / len(ratios) if ratios else math.nan
+    """The share of finite ratios up to a factor: a performance profile at that factor; nan of nothing."""
+    return sum(ratio <= factor and ratio < math.inf for ratio in ratios) / len(ratios) if ratios else math.nan

@@ -11,22 +11,29 @@ import gc
 import importlib.util
 import json
 import math
-import multiprocessing
 import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from ..solvers import Problem
 from .problems import FAMILIES
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     import numpy as np
     from numpy.typing import NDArray
 
+_CHILD = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from mckp_quant.bench.worker import serve; serve()"
+)
 GRACE = 10.0  # seconds beyond its limit after which a solver is ended
 BUILDING = 600.0  # seconds in which a problem must be built
 # Not on Windows: there the time of processes that a solver starts, and memory, are not known.
@@ -73,15 +80,21 @@ def _peak_bytes() -> int:
     return 0 if resource is None else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _serve(connection: Connection, run: Run, make: Callable[[str], Problem]) -> None:
+def serve() -> None:
+    """Be the process of a solver: jobs come in on stdin, answers go out on what was stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    jobs, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # some solvers print whatever they are told
+    run, make = pickle.load(jobs)
     run(FAMILIES["zigzag"].make(_SMALL, 0), 10.0)
     name, problem = "", None
-    while job := json.loads(connection.recv_bytes()):
+    while job := json.loads(jobs.readline() or "null"):
         if job["problem"] != name or problem is None:
             name, problem = job["problem"], make(job["problem"])
-            connection.send_bytes(b"{}")
-        connection.send_bytes(json.dumps(_timed(run, problem, job["seconds"])).encode())
+            answers.write(b"{}\n")
+            answers.flush()
+        answers.write(json.dumps(_timed(run, problem, job["seconds"])).encode() + b"\n")
+        answers.flush()
 
 
 class Worker:
@@ -98,7 +111,6 @@ class Worker:
     def __init__(self, run: Run, make: Callable[[str], Problem]) -> None:
         self._run, self._make = run, make
         self._process: Any = None
-        self._connection: Any = None
         self._problem = ""
 
     def solve(self, problem: str, seconds: float) -> Record:
@@ -115,55 +127,63 @@ class Worker:
         -------
         record
             What `run` gave, with ``groups``, ``cpu`` and ``wall`` (seconds) and ``peak_bytes``; the claim ``ended`` or
-            ``crashed`` where nothing came back.
-
-        Raises
-        ------
-        RuntimeError
-            When the process ends while it builds the problem.
+            ``crashed`` where nothing came back in time, or the process came to its end.
         """
         if self._process is None:
             self._start()
-        self._connection.send_bytes(json.dumps({"problem": problem, "seconds": seconds}).encode())
         try:
+            self._send(json.dumps({"problem": problem, "seconds": seconds}).encode() + b"\n")
             if problem != self._problem:
                 self._build(problem)
             return self._receive(seconds + GRACE)
-        except (TimeoutError, EOFError, ConnectionError) as error:
+        except (TimeoutError, EOFError, OSError) as error:
             self.close()
             claim = "ended" if isinstance(error, TimeoutError) else "crashed"
             return {"claim": claim, "cpu": seconds + GRACE, "wall": seconds + GRACE, "peak_bytes": 0}
 
     def _build(self, problem: str) -> None:
         """Wait while the process builds the problem, which is not timed."""
-        try:
-            self._receive(BUILDING)
-        except EOFError as error:
-            self.close()
-            raise RuntimeError(f"{problem} cannot be built; its process has said why") from error
+        self._receive(BUILDING)
         self._problem = problem
 
     def _receive(self, seconds: float) -> Record:
-        if not self._connection.poll(seconds):
-            raise TimeoutError
-        record: Record = json.loads(self._connection.recv_bytes())
+        try:
+            line = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError from None
+        if not line:
+            raise EOFError
+        record: Record = json.loads(line)
         return record
 
+    def _send(self, content: bytes) -> None:
+        self._process.stdin.write(content)
+        self._process.stdin.flush()
+
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._run, self._make), daemon=True)
-        self._process.start()
-        other.close()
+        # Not by multiprocessing, which would run the script of the user again in every process.
+        self._process = subprocess.Popen([sys.executable, "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._answers: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=_listen, args=(self._process.stdout, self._answers), daemon=True).start()
+        with contextlib.suppress(OSError):  # a process that is gone already gives no answer, which is heard
+            self._send(pickle.dumps(sys.path) + pickle.dumps((self._run, self._make)))
 
     def close(self) -> None:
         """End the process, if there is one."""
         if self._process is not None:
             with contextlib.suppress(OSError):
-                self._connection.send_bytes(b"null")
-            self._process.join(0.5)
-            if self._process.is_alive():
+                self._process.stdin.close()
+            try:
+                self._process.wait(0.5)
+            except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.join()
-            self._connection.close()
+                self._process.wait()
         self._process, self._problem = None, ""
+
+
+def _listen(answers: BinaryIO, heard: queue.Queue[bytes]) -> None:
+    """Pass on lines as they come, and an empty one at the end; a queue can be waited for with a limit everywhere."""
+    with answers:
+        for line in answers:
+            heard.put(line)
+    heard.put(b"")

@@ -102,6 +102,8 @@ def test_performance_profiles_are_those_of_dolan_and_more() -> None:
     assert ratios == {"a": [1.0, 1.0, 4.0], "b": [1.0, 2.0, math.inf], "c": [math.inf] * 3}
     assert share_within(ratios["a"], 1.0) == pytest.approx(2 / 3)
     assert share_within(ratios["b"], 2.0) == pytest.approx(2 / 3)
+    assert share_within(ratios["b"], math.inf) == pytest.approx(2 / 3)
+    assert share_within(ratios["c"], math.inf) == 0.0
     assert share_within(ratios["a"], math.inf) == share_within(ratios["a"], 4.0) == 1.0
     scaled = {solver: {name: 7 * cpu for name, cpu in own.items()} for solver, own in seconds.items()}
     assert performance_ratios(scaled) == ratios
