@@ -74,7 +74,7 @@ def _summary(results: Results) -> Section:
         proved = [each for each in taken if results.proved(each)]
         rows.append(
             (
-                f"`{solver}`",
+                _code(solver),
                 *(str(len(each)) for each in (own, taken, proved, wrong)),
                 str(len(taken) - len(proved) - len(wrong)),
                 str(sum(results.is_best(each) for each in taken)),
@@ -94,7 +94,7 @@ def _summary(results: Results) -> Section:
 
 def _wrong(results: Results) -> Section:
     items = [
-        f"`{each.solver}` on `{each.problem}` {words}"
+        f"{_code(each.solver)} on {_code(each.problem)} {_plain(words)}"
         for each in results.measured.values()
         if (words := results.wrong(each))
     ]
@@ -128,7 +128,7 @@ def _profile(results: Results, title: str, file: str, says: str, counts: Callabl
     }
     ratios = performance_ratios(seconds)
     rows = tuple(
-        (f"`{solver}`", *(f"{share_within(own, factor):.2f}" for factor in (*_FACTORS, math.inf)))
+        (_code(solver), *(f"{share_within(own, factor):.2f}" for factor in (*_FACTORS, math.inf)))
         for solver, own in ratios.items()
         if own
     )
@@ -182,7 +182,7 @@ def _growth_of(family: str, lines: dict[str, list[tuple[float, float]]]) -> Sect
     title = f"Growth: {family}"
     rows = tuple(
         (
-            f"`{solver}`",
+            _code(solver),
             f"{exponent(own):.2f}",
             *(f"{size:g}: {_milliseconds(cpu)} ms" for size, cpu in (own[0], own[-1])),
         )
@@ -217,7 +217,7 @@ def _families(results: Results) -> Section:
 
 def _not_taken(results: Results) -> list[Section]:
     reasons = Counter((each.solver, each.note) for each in results.measured.values() if each.claim == NOT_TAKEN)
-    items = tuple(f"`{solver}`, {count} problems: {note}" for (solver, note), count in reasons.items())
+    items = tuple(f"{_code(solver)}, {count} problems: {_plain(note)}" for (solver, note), count in reasons.items())
     return [Section("Not taken", items=items)] if items else []
 
 
@@ -226,7 +226,7 @@ def _truths(results: Results) -> Section:
     for problem in results.problems:
         truth = results.truth(problem)
         value = "no selection" if math.isnan(truth.best) else f"{truth.best:.10g}"
-        rows.append((f"`{problem}`", value, truth.found_by and f"`{truth.found_by}`", truth.proof or "not known"))
+        rows.append((_code(problem), value, truth.found_by and _code(truth.found_by), truth.proof or "not known"))
     text = (
         "The best selection that any solver found, and why nothing is better: a certificate whose dual gap is closed "
         "and that was rechecked, or exhausted searches of two solvers that agree.",
@@ -236,3 +236,12 @@ def _truths(results: Results) -> Section:
 
 def _milliseconds(seconds: float) -> str:
     return "" if math.isnan(seconds) else f"{1e3 * seconds:.3g}"
+
+
+def _code(name: str) -> str:
+    return f"`{_plain(name)}`"
+
+
+def _plain(words: str) -> str:
+    """Words in which nothing is taken for code."""
+    return words.replace("`", "'")

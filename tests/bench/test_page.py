@@ -83,7 +83,7 @@ def test_odd_names_are_text_and_the_html_is_whole(tmp_path: Path) -> None:
     assert {"table", "svg", "polyline", "h2"} <= found.seen
     assert "http" not in html.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     for line in markdown.read_text(encoding="utf-8").splitlines():
-        assert "<script" not in line.replace("`<script>alert(1)</script>", "")
+        assert "<script" not in "".join(line.split("`")[::2])  # outside code
     for chart in tmp_path.glob("*.svg"):
         ET.parse(chart)
 
