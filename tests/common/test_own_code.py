@@ -55,5 +55,5 @@ def test_what_is_not_there_or_fails_is_said(spec: str, message: str) -> None:
 
 
 def test_what_the_package_says_itself_stays_as_it_is() -> None:
-    with pytest.raises(InvalidInput, match="^as it is$"), blaming("solver", "own"):
+    with pytest.raises(InvalidInput, match=r"^as it is$"), blaming("solver", "own"):
         raise InvalidInput("as it is")
