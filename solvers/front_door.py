@@ -132,7 +132,11 @@ def solve(
 
     watch = _watch(problem, chosen, progress, Enough(gap, relative_gap, good_enough), started)
 
-    certificate, answer = _certified(problem, chosen, seconds, seed, start, watch)
+    try:
+        certificate, answer = _certified(problem, chosen, seconds, seed, start, watch)
+    finally:
+        if watch is not None:
+            watch.close()
     least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
     solution = _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
     if watch is not None:

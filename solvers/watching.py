@@ -126,6 +126,7 @@ class Watch:
     def __init__(self, problem: Problem, enough: Enough, told: Told | None, started: float) -> None:
         self._problem, self._enough, self._told, self._started = problem, enough, told, started
         self._value = math.inf
+        self._closed = False
         self.stopped = ""
         self.choice: NDArray[np.int64] | None = None
         self.price: NDArray[np.float64] | None = None
@@ -146,7 +147,7 @@ class Watch:
         enough
             Whether the search may stop.
         """
-        if self.stopped or self.error is not None:
+        if self._closed or self.stopped or self.error is not None:
             return True
         value = total_value(self._problem, choice)
         if not value < self._value or not self._allowed(choice):
@@ -157,6 +158,10 @@ class Watch:
         self.stopped = self._enough.why(known)
         self.tell(known)
         return bool(self.stopped) or self.error is not None
+
+    def close(self) -> None:
+        """Hear no more: a compiled solver that is left behind in its thread may go on finding selections."""
+        self._closed = True
 
     def tell(self, known: SearchProgress) -> None:
         """Log what is known, and tell it to whoever asked."""

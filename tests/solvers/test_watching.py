@@ -164,6 +164,28 @@ def test_a_solver_of_ones_own_tells_and_stops_and_what_does_not_fit_is_passed_ov
     assert stopped.stats["stopped"] == "good_enough"
 
 
+def test_nothing_is_told_once_the_solve_is_over() -> None:
+    problem = SEARCHED["one budget"]
+    kept: list[Any] = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Lingering(Telling):
+        def watched(
+            self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None, watch: Any
+        ) -> Answer:
+            kept.append(watch)
+            cheapest = np.lexsort((problem.value, problem.cost[0], problem.group))[problem.start[:-1]]
+            return Answer(cheapest)
+
+    seen: list[SearchProgress] = []
+    solve(problem, Lingering(), progress=seen.append)
+    assert len(seen) == 1
+    best = solve(problem).choice
+    assert best is not None
+    assert kept[0].found(problem.position(best), np.zeros(1))
+    assert len(seen) == 1
+
+
 def test_solvers_that_do_not_tell_report_the_end_and_cannot_be_stopped() -> None:
     problem = SEARCHED["one budget"]
     for solver in ("greedy", "highs"):
