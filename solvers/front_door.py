@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import logging
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .answer import Answer, Solver, Status
+from .assembling import solution_of
 from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .bounds.lagrangian import lagrangian_bound
 from .calling import call
-from .certify import certificate_of, certify_infeasible, total_value
+from .certify import certificate_of, certify_infeasible
 from .chains.solver import Monotone
 from .errors import InvalidProblem, missing
 from .methods.evolve import Evolve
@@ -30,14 +29,16 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution, is_search_ground
-from .watching import LOGGER, Enough, SearchProgress, Watch, can_be_watched
+from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution
+from .watching import Enough, SearchProgress, watch_for
 from .witness import witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
+
+    from .watching import Watch
 
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
 _LEAST_SHARE = 0.01  # seconds that the least budget of each resource gets at least
@@ -130,7 +131,7 @@ def solve(
     if reason is not None:
         raise InvalidProblem(reason)
 
-    watch = _watch(problem, chosen, progress, Enough(gap, relative_gap, good_enough), started)
+    watch = watch_for(problem, chosen, progress, Enough(gap, relative_gap, good_enough), started)
 
     try:
         certificate, answer = _certified(problem, chosen, seconds, seed, start, watch)
@@ -138,32 +139,13 @@ def solve(
         if watch is not None:
             watch.close()
     least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
-    solution = _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+    solution = solution_of(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
     if watch is not None:
         if solution.choice is not None and watch.error is None:
             watch.tell(SearchProgress(solution.value, solution.bound, solution.seconds))
         if watch.error is not None:
             raise watch.error
     return solution
-
-
-def _watch(
-    problem: Problem,
-    solver: Solver,
-    progress: Callable[[SearchProgress], object] | None,
-    enough: Enough,
-    started: float,
-) -> Watch | None:
-    if progress is not None and not callable(progress):
-        raise InvalidProblem(f"progress is {progress!r}: give a function of a SearchProgress, or None")
-    if enough.ever and not can_be_watched(solver):
-        raise InvalidProblem(
-            f"{solver.name} cannot be stopped at a gap or value: leave gap, relative_gap and good_enough out, or use "
-            "'exact' or 'cp_sat'"
-        )
-    if progress is None and not enough.ever and not LOGGER.isEnabledFor(logging.INFO):
-        return None
-    return Watch(problem, enough, progress, started)
 
 
 def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[np.float64]) -> Solution:
@@ -188,7 +170,7 @@ def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[
         certificate = Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
     else:
         certificate = certificate_of(problem, answer, "unproved", witness=False)
-    return _solution(problem, certificate, answer, "none", 0, 0.0, None)
+    return solution_of(problem, certificate, answer, "none", 0, 0.0, None)
 
 
 def available() -> dict[str, str | None]:
@@ -248,49 +230,6 @@ def _certified(
 
 def _is_raw(solver: Solver) -> bool:
     return getattr(solver, "reduce", True) is False
-
-
-def _solution(
-    problem: Problem,
-    certificate: Certificate,
-    answer: Answer,
-    solver: Solver | str,
-    seed: int,
-    seconds: float,
-    least: Callable[[], LeastBudgets] | None,
-) -> Solution:
-    if answer.choice is None:
-        return Solution(
-            choice=None,
-            value=math.nan,
-            cost=(),
-            budget=tuple(problem.budget.tolist()),
-            status=certificate.status,
-            bound=certificate.bound,
-            certificate=certificate,
-            solver=solver if isinstance(solver, str) else repr(solver),
-            seed=seed,
-            seconds=seconds,
-            stats={**answer.stats, **answer.figures, **answer.differences},
-            least=least,
-            reason=answer.reason,
-        )
-    value = total_value(problem, answer.choice)
-    exhausted = certificate.status is Status.OPTIMAL and is_search_ground(certificate.ground)
-    return Solution(
-        choice=problem.label[answer.choice],
-        value=value,
-        cost=tuple(int(used) for used in problem.cost[:, answer.choice].sum(axis=1)),
-        budget=tuple(problem.budget.tolist()),
-        status=certificate.status,
-        bound=value if exhausted else certificate.bound,
-        certificate=certificate,
-        solver=solver if isinstance(solver, str) else repr(solver),
-        seed=seed,
-        seconds=seconds,
-        stats={**answer.stats, **answer.figures, **answer.differences},
-        auxiliary=answer.auxiliary,
-    )
 
 
 def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .answer import Answer
+    from .answer import Answer, Solver
     from .bounds.normal_form import Normal
     from .problem.problem import Problem
 
@@ -222,3 +222,45 @@ class Watched(Protocol):
 def can_be_watched(solver: object) -> TypeGuard[Watched]:
     """Whether a solver reports what it finds on the way, and stops when it is told to."""
     return isinstance(solver, Watched) and getattr(solver, "reduce", True) is not False
+
+
+def watch_for(
+    problem: Problem,
+    solver: Solver,
+    progress: Told | None,
+    enough: Enough,
+    started: float,
+) -> Watch | None:
+    """The watch of a call, or None where nobody asked for one.
+
+    Parameters
+    ----------
+    problem, solver
+        What is solved, and by whom.
+    progress
+        Is told what is known, or None.
+    enough
+        When the solve may stop.
+    started
+        `time.perf_counter` reading of the call.
+
+    Returns
+    -------
+    watch
+        Where somebody is told, or the logger listens at level INFO, or there is something to stop for.
+
+    Raises
+    ------
+    InvalidProblem
+        When `progress` cannot be called, or the solver cannot be stopped although there is something to stop for.
+    """
+    if progress is not None and not callable(progress):
+        raise InvalidProblem(f"progress is {progress!r}: give a function of a SearchProgress, or None")
+    if enough.ever and not can_be_watched(solver):
+        raise InvalidProblem(
+            f"{solver.name} cannot be stopped at a gap or value: leave gap, relative_gap and good_enough out, or use "
+            "'exact' or 'cp_sat'"
+        )
+    if progress is None and not enough.ever and not LOGGER.isEnabledFor(logging.INFO):
+        return None
+    return Watch(problem, enough, progress, started)

@@ -53,6 +53,7 @@ solvers.bounds: answer errors problem system
 solvers.core: bounds problem
 solvers.solution: answer bounds core errors problem
 solvers.certify: answer bounds core errors problem solution
+solvers.assembling: answer certify problem solution
 solvers.watching: answer bounds certify errors problem
 solvers.backends: answer bounds core errors problem system watching
 solvers.core_search: answer backends bounds core errors problem watching
@@ -66,7 +67,7 @@ solvers.front_door: answer backends bounds calling certify chains errors methods
 solvers.questions: answer bounds certify core errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
-FRONT = "watching witness"
+FRONT = "assembling watching witness"
 MORE = f"_version rounding costs layers formats {ALLOCATING}"
 
 

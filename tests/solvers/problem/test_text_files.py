@@ -14,7 +14,7 @@ from mckp_quant.solvers.instances import mmkp
 if TYPE_CHECKING:
     from pathlib import Path
 
-VALUE = [[7, 1.5, 9], [3, 4, 8]]
+VALUE: list[list[float]] = [[7, 1.5, 9], [3, 4, 8]]
 WEIGHT = [[[1, 4], [2, 0], [5, 5]], [[0, 3], [2, 2], [4, 4]]]
 CAPACITY = [6, 7]
 
