@@ -67,7 +67,7 @@ def _cpu() -> float:
     if resource is None:
         return time.process_time()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    return time.process_time() + float(children.ru_utime + children.ru_stime)
 
 
 def _peak_bytes() -> int:

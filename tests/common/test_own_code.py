@@ -29,9 +29,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_class_is_found_in_a_module_and_in_a_file_whose_neighbours_are_importable(here: Path) -> None:
     path = list(sys.path)
-    assert named("solver", "own_code_here:Thing", "Class").size == 7
+    assert named("solver", "own_code_here:Thing", "Class")().size == 7
     from_file = named("solver", "own_code_here.py:Thing", "Class")
-    assert from_file.size == 7
+    assert from_file().size == 7
     assert from_file.__module__ != "own_code_here"
     assert named("solver", f"{here}/own_code_here.py:Thing", "Class") is from_file
     assert sys.path == path

@@ -20,6 +20,7 @@ from mckp_quant.solvers import (
     Problem,
     Rows,
     SearchProgress,
+    Solver,
     Status,
     instances,
     solve,
@@ -61,7 +62,7 @@ def test_values_fall_and_end_at_the_answer_which_is_the_same_as_unwatched(name: 
     assert all(each.gap == each.value - each.bound >= 0 for each in seen)
     assert [each.seconds for each in seen] == sorted(each.seconds for each in seen)
     assert seen[-1].gap == solution.gap == 0
-    assert solution.choice.tolist() == plain.choice.tolist()
+    assert np.array_equal(solution.choice, plain.choice)
     assert "stopped" not in solution.stats
 
 
@@ -191,10 +192,12 @@ def test_solvers_that_do_not_tell_report_the_end_and_cannot_be_stopped() -> None
     for solver in ("greedy", "highs"):
         solution, seen = told(problem, solver)
         assert [each.value for each in seen] == [solution.value]
-    for solver, name in (("greedy", "greedy"), (Highs(), "highs")):
-        for stop in ({"gap": 1.0}, {"relative_gap": 0.1}, {"good_enough": 0.0}):
+    stopless: list[tuple[Solver | str, str]] = [("greedy", "greedy"), (Highs(), "highs")]
+    stops: list[dict[str, Any]] = [{"gap": 1.0}, {"relative_gap": 0.1}, {"good_enough": 0.0}]
+    for refusing, name in stopless:
+        for stop in stops:
             with pytest.raises(InvalidProblem, match=f"{name} cannot be stopped at a gap or value: leave gap"):
-                solve(problem, solver, **stop)
+                solve(problem, refusing, **stop)
 
 
 def test_an_infeasible_problem_tells_nothing() -> None:
