@@ -62,7 +62,7 @@ def test_values_fall_and_end_at_the_answer_which_is_the_same_as_unwatched(name: 
     assert all(each.gap == each.value - each.bound >= 0 for each in seen)
     assert [each.seconds for each in seen] == sorted(each.seconds for each in seen)
     assert seen[-1].gap == solution.gap == 0
-    assert np.array_equal(solution.choice, plain.choice)
+    assert repr(solution.choice) == repr(plain.choice)
     assert "stopped" not in solution.stats
 
 
@@ -113,7 +113,7 @@ def test_no_stop_gives_a_wider_gap_or_a_wrong_claim(problem: Problem, share: flo
     assert solution.status is Status.OPTIMAL or solution.gap <= share * seen[0].gap
     assert solution.value >= whole.value
     again, _ = told(problem, "exact", gap=share * seen[0].gap)
-    assert again.choice.tolist() == solution.choice.tolist()
+    assert repr(again.choice) == repr(solution.choice)
 
 
 @pytest.mark.parametrize("solver", TELLING)
