@@ -1,32 +1,20 @@
-"""When a figure was measured, with which versions, and on which processor."""
+"""When a figure was measured, at which commit, with which versions, and on which processor."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import platform
 import subprocess
 from functools import cache
 from pathlib import Path
 
-PACKAGES = ("numpy", "scipy", "ortools", "pulp", "pyscipopt")
+from mckp_quant.bench.environment import PACKAGES
+from mckp_quant.bench.environment import environment as measured_with
 
 
 @cache
 def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Date, commit, versions and processor, for a line of a CSV file."""
-    versions = [f"python {platform.python_version()}"]
-    for package in packages:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "date": str(datetime.datetime.now(datetime.UTC).date()),
-        "commit": _commit(),
-        "versions": "; ".join(versions),
-        "processor": _processor(),
-    }
+    facts = measured_with(packages)
+    return {"date": facts.pop("date"), "commit": _commit(), **facts}
 
 
 def _commit() -> str:
@@ -37,12 +25,3 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()

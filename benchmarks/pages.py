@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mckp_quant.bench.tabular import append_rows, read_rows, table
 from mckp_quant.common.files import write_text
 
 from .command_line import WrongInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
+
+__all__ = ["DOCS", "RESULTS", "ROOT", "append_rows", "fill", "markers", "read_rows", "replaced", "table"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by the names of its columns; none where there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Add lines to a CSV file, which is made where there is none; what a row does not name stays empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begins = not path.is_file()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
-        if begins:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 def replaced(text: str, name: str, part: str) -> str | None:
@@ -61,9 +44,3 @@ def fill(page: Path, parts: Mapping[str, str]) -> None:
             raise WrongInput(f"{page}: the page has no part between {' and '.join(markers(name))}")
         text = found
     write_text(page, text)
-
-
-def table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    """A markdown table; all columns but the first are aligned right."""
-    lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -36,6 +36,7 @@ from .questions.ranking import k_best
 from .questions.resolving import Resolved, resolve
 from .questions.shortfall import Shortfall
 from .solution import Certificate, Solution
+from .watching import SearchProgress
 
 __all__ = [
     "Answer",
@@ -62,6 +63,7 @@ __all__ = [
     "Resolved",
     "Rows",
     "Scip",
+    "SearchProgress",
     "Shortfall",
     "Solution",
     "Solver",

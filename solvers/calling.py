@@ -17,6 +17,7 @@ from .certify import total_value
 from .core.reduction import reduce
 from .errors import InvalidProblem, SolverFailure, SolverUnavailable
 from .methods.seeding import allows, better_of, seed_of
+from .watching import can_be_watched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .answer import Solver
     from .problem.problem import Problem
     from .problem.rows import Rows
+    from .watching import Watch
 
 
 _FEW = 16  # with more budgets selections are hard to find, so that they are sought before the search begins
@@ -39,6 +41,7 @@ def call(
     warm: NDArray[np.int64] | None,
     *,
     seeded: bool = False,
+    watch: Watch | None = None,
 ) -> Answer:
     """Call a solver; its answer is within the budgets and rows, and no worse than the warm start.
 
@@ -55,6 +58,8 @@ def call(
     seeded
         Whether the answer shall also be no worse than what relax and greedy find. With more than 16 budgets these are
         asked first and the solver starts from what they found; otherwise they are asked where it proved nothing.
+    watch
+        Is told of better selections, by a solver that can, or None.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def call(
             return _or_interrupt(dataclasses.replace(_known(problem, warm), stats={"interrupted": True}))
         if time.perf_counter() > deadline:
             return _no_worse_than(problem, Answer(None), start, solver.name)
-    answer = _within_budget(problem, solver, deadline, seed, start)
+    answer = _within_budget(problem, solver, deadline, seed, start, watch)
     interrupted = bool(answer.stats.get("interrupted"))
     if seeded and problem.n_resources <= _FEW and not answer.complete and (answer.choice is None or not interrupted):
         try:
@@ -98,10 +103,15 @@ def _or_interrupt(answer: Answer) -> Answer:
 
 
 def _within_budget(
-    problem: Problem, solver: Solver, deadline: float, seed: int, warm: NDArray[np.int64] | None
+    problem: Problem,
+    solver: Solver,
+    deadline: float,
+    seed: int,
+    warm: NDArray[np.int64] | None,
+    watch: Watch | None,
 ) -> Answer:
     """The solver's answer; where it is over budget, the solver is called once more with a tighter budget."""
-    answer = _call_once(problem, solver, deadline, seed, warm)
+    answer = _call_once(problem, solver, deadline, seed, warm, watch)
     excess = _excess(problem, answer)
     if not excess.any():
         return answer
@@ -121,11 +131,21 @@ def _within_budget(
     return dataclasses.replace(again, complete=False, stats={**again.stats, "tightened": True})
 
 
-def _call_once(problem: Problem, solver: Solver, deadline: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
+def _call_once(
+    problem: Problem,
+    solver: Solver,
+    deadline: float,
+    seed: int,
+    warm: NDArray[np.int64] | None,
+    watch: Watch | None = None,
+) -> Answer:
     normal = normalise(problem)
     seconds = max(deadline - time.perf_counter(), _LEAST_SECONDS)
     try:
-        answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)
+        if watch is not None and can_be_watched(solver):
+            answer = solver.watched(normal.problem, seconds=seconds, seed=seed, warm=warm, watch=watch.within(normal))
+        else:
+            answer = solver(normal.problem, seconds=seconds, seed=seed, warm=warm)
     except KeyboardInterrupt:
         return dataclasses.replace(_known(problem, warm), stats={"interrupted": True})
     except (InvalidProblem, SolverUnavailable):

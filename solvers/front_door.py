@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .answer import Answer, Solver, Status
+from .assembling import solution_of
 from .backends.cp_sat import CpSat
 from .backends.highs import Highs
 from .backends.pulp_milp import Pulp
 from .backends.scip import Scip
 from .bounds.lagrangian import lagrangian_bound
 from .calling import call
-from .certify import certificate_of, certify_infeasible, total_value
+from .certify import certificate_of, certify_infeasible
 from .chains.solver import Monotone
 from .errors import InvalidProblem, missing
 from .methods.evolve import Evolve
@@ -29,13 +29,16 @@ from .pairwise.solver import Pairwise
 from .problem.arguments import check_seconds, check_seed
 from .problem.arrays import INT64_MAX
 from .problem.problem import Problem
-from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution, is_search_ground
+from .solution import GROUND_NONE, Certificate, LeastBudgets, Solution
+from .watching import Enough, SearchProgress, watch_for
 from .witness import witnessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import ArrayLike, NDArray
+
+    from .watching import Watch
 
 _LEAST_BUDGET_SECONDS = 60.0  # at most, for all least budgets of an infeasible problem together
 _LEAST_SHARE = 0.01  # seconds that the least budget of each resource gets at least
@@ -69,6 +72,10 @@ def solve(
     seconds: float = 60.0,
     seed: int = 0,
     warm: ArrayLike | None = None,
+    progress: Callable[[SearchProgress], object] | None = None,
+    gap: float | None = None,
+    relative_gap: float | None = None,
+    good_enough: float | None = None,
 ) -> Solution:
     """Solve a problem, recompute the answer in exact integers, and certify it.
 
@@ -86,6 +93,13 @@ def solve(
         Seed of whatever the solver draws; where no limit is hit, the same call gives the same selection.
     warm
         ``(n_groups,)`` labels of a selection to start from; where it is within the budgets, the answer is no worse.
+    progress
+        Called with what is known whenever a better selection is found, by solvers that tell (`Exact`, `CpSat`, and your
+        own with `watched`), and at the end, by all. The same goes to the logger ``mckp_quant.solvers`` at level INFO.
+    gap, relative_gap, good_enough
+        Stop where `Solution.gap` or `Solution.relative_gap` is no more than this, or the value is: the answer is then
+        FEASIBLE, unless it is proved, and ``stats["stopped"]`` says which. The bound is that of the certificate. Where
+        none is reached, the search goes on to its end. Only solvers that tell of their progress take these.
 
     Returns
     -------
@@ -98,7 +112,8 @@ def solve(
     KeyboardInterrupt
         When the user interrupts before any selection is known; later the best one is the answer.
     InvalidProblem
-        When the solver does not exist or cannot take the problem, or an argument makes no sense.
+        When the solver does not exist or cannot take the problem, cannot be stopped at a gap or value although one is
+        given, or an argument makes no sense.
     SolverUnavailable
         When the solver needs a package that is not installed.
     SolverFailure
@@ -116,9 +131,21 @@ def solve(
     if reason is not None:
         raise InvalidProblem(reason)
 
-    certificate, answer = _certified(problem, chosen, seconds, seed, start)
+    watch = watch_for(problem, chosen, progress, Enough(gap, relative_gap, good_enough), started)
+
+    try:
+        certificate, answer = _certified(problem, chosen, seconds, seed, start, watch)
+    finally:
+        if watch is not None:
+            watch.close()
     least = partial(least_budgets, problem, seconds) if certificate.status is Status.INFEASIBLE else None
-    return _solution(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+    solution = solution_of(problem, certificate, answer, chosen, seed, time.perf_counter() - started, least)
+    if watch is not None:
+        if solution.choice is not None and watch.error is None:
+            watch.tell(SearchProgress(solution.value, solution.bound, solution.seconds))
+        if watch.error is not None:
+            raise watch.error
+    return solution
 
 
 def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[np.float64]) -> Solution:
@@ -143,7 +170,7 @@ def unproved(problem: Problem, choice: NDArray[np.int64] | None, price: NDArray[
         certificate = Certificate(Status.UNKNOWN, GROUND_NONE, price, lagrangian_bound(problem, price), 0.0)
     else:
         certificate = certificate_of(problem, answer, "unproved", witness=False)
-    return _solution(problem, certificate, answer, "none", 0, 0.0, None)
+    return solution_of(problem, certificate, answer, "none", 0, 0.0, None)
 
 
 def available() -> dict[str, str | None]:
@@ -173,12 +200,21 @@ def _named(solver: Solver | str, problem: Problem) -> Solver:
 
 
 def _certified(
-    problem: Problem, solver: Solver, seconds: float, seed: int, warm: NDArray[np.int64] | None
+    problem: Problem,
+    solver: Solver,
+    seconds: float,
+    seed: int,
+    warm: NDArray[np.int64] | None,
+    watch: Watch | None = None,
 ) -> tuple[Certificate, Answer]:
     if any(least > limit for least, limit in zip(problem.least_cost, problem.budget.tolist(), strict=True)):
         return certify_infeasible(problem, GROUND_NONE), Answer(None)
     deadline = time.perf_counter() + seconds
-    answer = call(problem, solver, seconds, seed, warm, seeded=isinstance(solver, _SEEDED) and not _is_raw(solver))
+    seeded = isinstance(solver, _SEEDED) and not _is_raw(solver)
+    answer = call(problem, solver, seconds, seed, warm, seeded=seeded, watch=watch)
+    if watch is not None and watch.stopped and not answer.complete:
+        # What was found since is no worse, so at this price its gap is no wider than the one that was enough.
+        answer = dataclasses.replace(answer, price=watch.price, stats={**answer.stats, "stopped": watch.stopped})
     answer = witnessed(problem, answer, seed, deadline)
     certify = partial(certificate_of, solver=solver.name, witness=type(solver) not in SOLVERS.values())
     try:
@@ -194,49 +230,6 @@ def _certified(
 
 def _is_raw(solver: Solver) -> bool:
     return getattr(solver, "reduce", True) is False
-
-
-def _solution(
-    problem: Problem,
-    certificate: Certificate,
-    answer: Answer,
-    solver: Solver | str,
-    seed: int,
-    seconds: float,
-    least: Callable[[], LeastBudgets] | None,
-) -> Solution:
-    if answer.choice is None:
-        return Solution(
-            choice=None,
-            value=math.nan,
-            cost=(),
-            budget=tuple(problem.budget.tolist()),
-            status=certificate.status,
-            bound=certificate.bound,
-            certificate=certificate,
-            solver=solver if isinstance(solver, str) else repr(solver),
-            seed=seed,
-            seconds=seconds,
-            stats={**answer.stats, **answer.figures, **answer.differences},
-            least=least,
-            reason=answer.reason,
-        )
-    value = total_value(problem, answer.choice)
-    exhausted = certificate.status is Status.OPTIMAL and is_search_ground(certificate.ground)
-    return Solution(
-        choice=problem.label[answer.choice],
-        value=value,
-        cost=tuple(int(used) for used in problem.cost[:, answer.choice].sum(axis=1)),
-        budget=tuple(problem.budget.tolist()),
-        status=certificate.status,
-        bound=value if exhausted else certificate.bound,
-        certificate=certificate,
-        solver=solver if isinstance(solver, str) else repr(solver),
-        seed=seed,
-        seconds=seconds,
-        stats={**answer.stats, **answer.figures, **answer.differences},
-        auxiliary=answer.auxiliary,
-    )
 
 
 def least_budgets(problem: Problem, seconds: float) -> LeastBudgets:

@@ -30,7 +30,13 @@ def blocks(page: str) -> Iterator[str]:
     yield from re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"])
+EXECUTED = (
+    *("start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"),
+    *("optimisation.md", "benchmarking.md"),
+)
+
+
+@pytest.mark.parametrize("page", EXECUTED)
 def test_examples_of_a_page_run_in_their_order(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,9 +67,13 @@ def test_tables_of_the_pages_name_what_there_is() -> None:
 
 
 def test_commands_of_the_pages_are_understood() -> None:
-    lines = [line for page in ("tables.md", "budgets.md") for line in (DOCS / page).read_text("utf-8").splitlines()]
+    lines = [
+        line
+        for page in ("tables.md", "budgets.md", "benchmarking.md")
+        for line in (DOCS / page).read_text("utf-8").splitlines()
+    ]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mckp-quant ")]
-    assert len(commands) == 6
+    assert len(commands) == 9
     for command, *arguments in commands:
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0

@@ -22,6 +22,7 @@ mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Con
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
+bench: BenchProblem FAMILIES Measured RESULTS_FILE Results problems_of read_results run_bench write_page
 cli: main
 common: Progress RunOptions
 costs: Budget RESOURCES Resource VARIANTS active_costs
@@ -49,8 +50,8 @@ sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder G
 sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton HessianForm HutchPlusPlus Hutchinson
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem
-    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip Shortfall
-    Solution Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost
+    LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip SearchProgress
+    Shortfall Solution Solver SolverFailure SolverUnavailable Status Worth available explain front k_best least_cost
     read_problem resolve solve write_problem
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations read_costs

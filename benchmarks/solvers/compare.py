@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from mckp_quant.bench.worker import Record
+
     from .library import Instance
-    from .worker import Record
 
 _WHAT = ("instance", "family", "groups", "solver", "round", "limit")
 FIELDS = (*_WHAT, "claim", "value", "bound", "excess", "points", "cpu", "wall", "peak_bytes", "note")

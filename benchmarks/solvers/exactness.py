@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mckp_quant.bench.worker import exact_value
 from mckp_quant.common.files import write_text
 from mckp_quant.solvers import Problem, Status, front, instances, solve
 
@@ -97,7 +98,7 @@ def optimal_selection(problem: Problem) -> np.ndarray:
     said = raw.cp_sat(problem, 60.0)
     others = {"the front": float(front(problem, max_points=None).value[-1])} if problem.n_groups < 100 else {}
     if said.optimal and said.choice is not None:
-        others["CP-SAT"] = raw.exact_value(problem, said.choice)
+        others["CP-SAT"] = exact_value(problem, said.choice)
     for name, value in others.items():
         if not math.isclose(value, solution.value, rel_tol=1e-12):
             raise SystemExit(f"exact says {solution.value!r}, {name} says {value!r}")

@@ -7,12 +7,16 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from mckp_quant.bench.figures import exponent, geometric_mean, median
+
 from ..pages import read_rows
 from .best_known import best_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+__all__ = ["ANOTHER", "Measured", "Results", "exponent", "geometric_mean", "median", "read"]
 
 ANOTHER = 1e-9  # a value that lies further above the optimum, relative to it, belongs to another selection
 
@@ -110,21 +114,3 @@ def _measured(rows: list[dict[str, str]], best: float) -> Measured:
         peak_bytes=max(int(row["peak_bytes"] or 0) for row in rows),
         best=best,
     )
-
-
-def median(values: Iterable[float]) -> float:
-    """The median; nan of nothing."""
-    return statistics.median(found) if (found := list(values)) else math.nan
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """The geometric mean; nan of nothing."""
-    return math.exp(statistics.fmean(math.log(each) for each in found)) if (found := list(values)) else math.nan
-
-
-def exponent(points: Iterable[tuple[float, float]]) -> float:
-    """The slope of a straight line through the logarithms, by least squares; nan of fewer than two sizes."""
-    logs = [(math.log(x), math.log(y)) for x, y in points]
-    if len({x for x, _ in logs}) < 2:
-        return math.nan
-    return statistics.linear_regression(*zip(*logs, strict=True)).slope

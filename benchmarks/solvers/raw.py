@@ -7,7 +7,6 @@ choice, one row for each group and one row for each budget.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,14 +157,3 @@ RAW: dict[str, Callable[[Problem, float], Said]] = {
     "raw cbc": cbc,
     "raw scip": scip,
 }
-
-
-def exact_value(problem: Problem, choice: NDArray[np.int64]) -> float:
-    """The value of a selection, rounded once."""
-    return math.fsum(problem.value[choice].tolist())
-
-
-def over_budget(problem: Problem, choice: NDArray[np.int64]) -> int:
-    """By how much a selection exceeds its budgets, over all of them, in exact integers."""
-    spent = [sum(row[choice].tolist()) for row in problem.cost]
-    return sum(max(0, used - limit) for used, limit in zip(spent, problem.budget.tolist(), strict=True))

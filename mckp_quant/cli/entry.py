@@ -17,6 +17,7 @@ from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import NoSolution, SolverFailure
+from .benchmarks.benching import bench
 from .console import note, warning_once
 from .demonstration import demo
 from .exporting import audit, export
@@ -110,7 +111,7 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare),
+    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, bench),
     *(stability, confirm, refine, finish, search, compete, export, report, audit),
 ):
     name = command.__name__.replace("_", "-")

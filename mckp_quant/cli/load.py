@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import inspect
-import sys
-import traceback
 from collections.abc import Iterable
-from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..common.checks import check_count
 from ..common.npz import npz_names, read_npz_arrays
-from ..common.packages import PackageMissing, require
-from ..errors import InvalidInput, unknown
+from ..common.own_code import blaming, named
+from ..common.packages import require
+from ..errors import InvalidInput
 from .console import note
 
 if TYPE_CHECKING:
@@ -28,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..network.outputs import Outputs
-
-_FORMS = "write package.module:function or path/to/file.py:function"
 
 
 def load_model(spec: str) -> nn.Module:
@@ -77,7 +69,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Any]:
         """Make the batches."""
-        with _blaming("data", self._spec):
+        with blaming("data", self._spec):
             yield from self._made
 
     def __len__(self) -> int:
@@ -120,7 +112,7 @@ def load_batches(spec: str, batch_size: int) -> list[Any]:
     if spec.endswith(".npz"):
         return _from_npz(Path(spec), batch_size)
     made = _made_batches(spec)
-    with _blaming("data", spec):
+    with blaming("data", spec):
         return list(made)
 
 
@@ -153,19 +145,7 @@ def load_outputs(spec: str) -> Outputs:
 def load_metric(spec: str) -> Callable[..., Any]:
     """Find the user's function of logits and targets; raises InvalidInput where there is none of the name."""
     require_torch()
-    return _found("metric", spec)
-
-
-def _functions(module: ModuleType) -> list[str]:
-    """What in a module may be called, its imports from elsewhere left out."""
-    home = module.__name__.partition(".")[0]
-    return [
-        name
-        for name, each in vars(module).items()
-        if not name.startswith("_")
-        and callable(each)
-        and str(getattr(each, "__module__", "")).partition(".")[0] == home
-    ]
+    return named("metric", spec)
 
 
 def _check_maker(spec: str, function: Any) -> None:
@@ -192,82 +172,11 @@ def _check_maker(spec: str, function: Any) -> None:
 
 
 def _call(kind: str, spec: str, check: Callable[[str, Any], None] | None = None) -> object:
-    function = _found(kind, spec)
+    function = named(kind, spec)
     if check is not None:
         check(spec, function)
-    with _blaming(kind, spec):
+    with blaming(kind, spec):
         return function()
-
-
-def _found(kind: str, spec: str) -> Callable[..., Any]:
-    where, colon, name = spec.rpartition(":")
-    if not colon or not where or not name:
-        raise InvalidInput(f"{kind} {spec!r} names no function: {_FORMS}")
-    with _blaming(kind, spec):
-        module = _from_file(kind, Path(where)) if where.endswith(".py") else _from_name(kind, where)
-    function: Callable[..., Any] | None = getattr(module, name, None)
-    if function is None:
-        raise unknown(f"function in {where!r}", name, _functions(module))
-    if not callable(function):
-        raise InvalidInput(f"{kind} {spec!r} is a {type(function).__name__}, not a function: {_FORMS}")
-    return function
-
-
-def _from_file(kind: str, path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InvalidInput(f"{kind} file {str(path)!r} does not exist: {_FORMS}")
-    # A name of its own, so that the user's file can neither hide another module nor be taken for one.
-    name = f"_mckp_quant_user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    loader = SourceFileLoader(name, str(path))
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module
-    try:
-        with _importable(path.resolve().parent):
-            loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _from_name(kind: str, name: str) -> ModuleType:
-    with _importable(Path.cwd()):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-                raise
-            raise InvalidInput(f"{kind} module {name!r} cannot be found ({error}): {_FORMS}") from error
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-@contextmanager
-def _blaming(kind: str, spec: str) -> Iterator[None]:
-    """Whatever the user's own code raises is about that code: say what and where, in a sentence."""
-    try:
-        yield
-    except (InvalidInput, PackageMissing, KeyboardInterrupt):
-        raise
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not _foreign(frame.filename)]
-        where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-        raise InvalidInput(f"{kind} {spec!r} failed: {type(error).__name__}: {error}{where}") from error
-
-
-def _foreign(filename: str) -> bool:
-    return filename == __file__ or filename.startswith("<") or "site-packages" in Path(filename).parts
 
 
 def _from_npz(path: Path, batch_size: int) -> list[Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ..problem.rows import IntegerRow
@@ -41,6 +43,8 @@ class BackendModel:
         ``(n,)`` int64: the values as whole multiples of a unit, where they are such and add up exactly; or None.
     forbidden
         Selections that must not be returned again: they exceeded a budget, or broke a row, by a rounding.
+    heard
+        Is told every selection found on the way, as indices into the choices, and says whether that is enough; or None.
     """
 
     start: NDArray[np.int64]
@@ -54,6 +58,7 @@ class BackendModel:
     n_auxiliary: int = 0
     whole: NDArray[np.int64] | None = None
     forbidden: tuple[Forbidden, ...] = ()
+    heard: Callable[[NDArray[np.int64]], bool] | None = None
 
     @property
     def n_groups(self) -> int:

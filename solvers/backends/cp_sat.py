@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from .backend_model import BackendModel, Outcome
 from .row_model import solve_general
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ..answer import Answer
     from ..problem.problem import Problem
+    from ..watching import NormalWatch
 
 _OBJECTIVE_BITS = 50  # CP-SAT minimises integers: the largest values of all groups add up to about 2**50
 _LARGEST_SUM = 2**61  # beyond this CP-SAT refuses a linear constraint
@@ -69,7 +73,20 @@ class CpSat:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve."""
-        return solve_general(problem, partial(self._minimise, seed), seconds, warm, reduced=self.reduce, floating=False)
+        return self.watched(problem, seconds=seconds, seed=seed, warm=warm, watch=None)
+
+    def watched(
+        self,
+        problem: Problem,
+        *,
+        seconds: float,
+        seed: int,
+        warm: NDArray[np.int64] | None,
+        watch: NormalWatch | None,
+    ) -> Answer:
+        """Solve, and tell of every better selection; stop where that is enough. The raw problem is not watched."""
+        minimise = partial(self._minimise, seed)
+        return solve_general(problem, minimise, seconds, warm, reduced=self.reduce, floating=False, watch=watch)
 
     def _minimise(self, seed: int, model: BackendModel, seconds: float) -> Outcome:
         deadline = time.perf_counter() + seconds
@@ -108,8 +125,10 @@ class CpSat:
         solver.parameters.cp_model_presolve = _largest_cost(model) < _PRESOLVED_BELOW
         solver.parameters.presolve_inclusion_work_limit = _INCLUSION_WORK
         solver.parameters.catch_sigint_signal = False  # its own handler hangs where another thread gets the signal
-        with silenced():
-            status, interrupted = interruptible(partial(solver.solve, cp), solver.stop_search, deadline=deadline)
+        listener = None if model.heard is None else _listener(cp_model, x, model.heard)
+        with silenced() if listener is None else contextlib.nullcontext():  # who listens may print
+            run = partial(solver.solve, cp, listener)
+            status, interrupted = interruptible(run, solver.stop_search, deadline=deadline)
         word = solver.status_name(status)
         complete = status in (cp_model.OPTIMAL, cp_model.INFEASIBLE)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -123,6 +142,18 @@ class CpSat:
             auxiliary=ones[n:],
             interrupted=interrupted,
         )
+
+
+def _listener(cp_model: Any, x: list[Any], heard: Callable[[NDArray[np.int64]], bool]) -> Any:
+    """A callback of CP-SAT for every selection that it finds; it stops the search where that is enough."""
+
+    class Listener(cp_model.CpSolverSolutionCallback):  # type: ignore[misc]
+        def on_solution_callback(self) -> None:
+            chosen = np.flatnonzero([self.boolean_value(variable) for variable in x])
+            if heard(chosen):
+                self.stop_search()
+
+    return Listener()
 
 
 def _largest_cost(model: BackendModel) -> int:

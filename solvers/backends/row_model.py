@@ -23,10 +23,13 @@ from .gap_units import gap_model
 from .solving import search, solve_raw, solve_reduced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
     from ..problem.rows import IntegerRow, Rows
+    from ..watching import NormalWatch
     from .backend_model import Backend, Outcome
 
 _SHARP = 1e-13  # a resolution below this share of the values chosen is fine enough
@@ -41,6 +44,7 @@ def solve_general(
     *,
     reduced: bool,
     floating: bool,
+    watch: NormalWatch | None = None,
 ) -> Answer:
     """Give a general solver the core of a problem, a model that keeps its rows, or the problem as it stands.
 
@@ -58,6 +62,8 @@ def solve_general(
         False gives it the problem as it stands.
     floating
         Whether it works in floating point, with tolerances: what it claims of its search is then no proof by itself.
+    watch
+        Is told of better selections, by a backend that can, or None.
 
     Returns
     -------
@@ -67,14 +73,19 @@ def solve_general(
     if not reduced:
         return solve_raw(problem, backend, seconds, warm)
     if problem.rows is None:
-        answer = solve_reduced(problem, backend, seconds, warm)
+        answer = solve_reduced(problem, backend, seconds, warm, watch)
     else:
-        answer = _solve_rows(problem, problem.rows, backend, seconds, warm)
+        answer = _solve_rows(problem, problem.rows, backend, seconds, warm, watch)
     return dataclasses.replace(answer, floating=floating and not answer.exhausted_by)
 
 
 def _solve_rows(
-    problem: Problem, rows: Rows, backend: Backend, seconds: float, warm: NDArray[np.int64] | None
+    problem: Problem,
+    rows: Rows,
+    backend: Backend,
+    seconds: float,
+    warm: NDArray[np.int64] | None,
+    watch: NormalWatch | None,
 ) -> Answer:
     deadline = time.perf_counter() + seconds
     price = best_price(problem, deadline=deadline)
@@ -91,7 +102,7 @@ def _solve_rows(
         if mapped is None or gap <= noise:  # nothing else satisfies the rows, or nothing is better
             complete, resolution = True, noise
             break
-        model = dataclasses.replace(model, rows=mapped, n_auxiliary=rows.n_auxiliary)
+        model = dataclasses.replace(model, rows=mapped, n_auxiliary=rows.n_auxiliary, heard=_heard(watch, core, price))
         outcome, model = search(model, backend, deadline, partial(_is_sound, problem, rows, core))
         stats |= {"core_choices": len(core.position), "claimed": outcome.claimed}
         stats["selections_cut_off"] += len(model.forbidden)
@@ -101,7 +112,7 @@ def _solve_rows(
                 best = found
         if outcome.interrupted:
             stats["interrupted"] = True
-        if not outcome.complete:
+        if not outcome.complete or (watch is not None and watch.over):
             break
         complete, resolution = True, max(noise, outcome.resolution * unit)
         if best is None or resolution <= _SHARP * math.fsum(np.abs(problem.value[best[0]]).tolist()):
@@ -109,6 +120,13 @@ def _solve_rows(
     if best is None:
         return Answer(None, complete, price, stats=stats)
     return Answer(best[0], complete, price, resolution, stats, auxiliary=best[1])
+
+
+def _heard(
+    watch: NormalWatch | None, core: Core, price: NDArray[np.float64]
+) -> Callable[[NDArray[np.int64]], bool] | None:
+    """Tells a watch of selections of a core that holds all groups."""
+    return None if watch is None else lambda choice: watch.found(core.position[choice], price)
 
 
 def _sound(

@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
+    from ..watching import NormalWatch
     from .backend_model import Backend
 
 REDUCTION = "exact"  # whose proof it is where the reduction, which all exact solvers share, leaves nothing to search
 _CUTS = 20  # selections over budget that a backend may return before it is given up
 
 
-def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDArray[np.int64] | None) -> Answer:
+def solve_reduced(
+    problem: Problem,
+    backend: Backend,
+    seconds: float,
+    warm: NDArray[np.int64] | None,
+    watch: NormalWatch | None = None,
+) -> Answer:
     """Reduce, let the backend search the core, and keep the better of its selection and the incumbent.
 
     Parameters
@@ -40,6 +47,8 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
         Wall time for all of it.
     warm
         ``(n_groups,)`` int64 positions to start from, or None.
+    watch
+        Is told of better selections, by a backend that can, or None.
 
     Returns
     -------
@@ -55,7 +64,13 @@ def solve_reduced(problem: Problem, backend: Backend, seconds: float, warm: NDAr
     }
     if reduction.closed or not len(reduction.core.group):
         return Answer(reduction.incumbent, True, reduction.price, reduction.noise, stats, exhausted_by=REDUCTION)
+    if watch is not None and reduction.incumbent is not None and watch.found(reduction.incumbent, reduction.price):
+        return Answer(reduction.incumbent, False, reduction.price, stats=stats)
     model, unit = gap_model(reduction.core, reduction.price, reduction.gap, reduction.incumbent)
+    if watch is not None:
+        model = dataclasses.replace(
+            model, heard=lambda choice: watch.found(reduction.expand(reduction.core.position[choice]), reduction.price)
+        )
     outcome, model = search(model, backend, deadline, lambda _: True)
     stats |= {"claimed": outcome.claimed, "selections_cut_off": len(model.forbidden)}
     if outcome.interrupted:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from .combinations import Combinations, combine
 from .remaining import Choices, Remaining
 
+Heard: TypeAlias = "Callable[[NDArray[np.int64]], bool]"
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ..core.reduction import Core
@@ -92,12 +96,21 @@ class _Search:
         How many states were kept over all steps.
     """
 
-    def __init__(self, core: Core, price: float, gap: float, least_gain: float, limits: tuple[int, float]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        price: float,
+        gap: float,
+        least_gain: float,
+        limits: tuple[int, float],
+        heard: Heard | None,
+    ) -> None:
         self.gap = gap
         self.best: list[int] | None = None
         self.kept = 0
         self._core, self._price, self._least_gain = core, price, least_gain
         self._max_states, self._deadline = limits
+        self._heard = heard
         self._pace = 0.0  # seconds for each state that the last step made
         self._steps: list[_Step] = []
 
@@ -131,7 +144,13 @@ class _Search:
         """Note the best state whose other groups keep their reference, where it is better than what is known."""
         total, at = self._least_total(self._regret(states.cost, states.value), self._core.slack[0] - states.cost)
         if total < self._limit:
-            self.gap, self.best = total, self._changes(at)
+            self._note(total, self._changes(at))
+
+    def _note(self, total: float, changes: list[int]) -> None:
+        """Keep a selection that is better than what is known, and stop where that is enough."""
+        self.gap, self.best = total, changes
+        if self._heard is not None and self._heard(_positions(self._core, changes)):
+            raise _Stopped
 
     def _renewed(self, choices: Choices, states: _States) -> Remaining:
         """The groups still to come, without the choices that no state can take in any better selection."""
@@ -143,7 +162,7 @@ class _Search:
             total, at = self._least_total(regret.ravel(), room.ravel())
             if total < self._limit:
                 state, which = divmod(at, len(choices))
-                self.gap, self.best = total, [*self._changes(state), int(choices.index[which])]
+                self._note(total, [*self._changes(state), int(choices.index[which])])
             regret += choices.owed(room, self._price)
             choices = choices.those(np.any(regret <= self._limit, axis=0))
         return Remaining.of(choices, self._price)
@@ -197,7 +216,14 @@ class _Search:
 
 
 def search_core(
-    core: Core, price: float, gap: float, least_gain: float, max_states: int, deadline: float
+    core: Core,
+    price: float,
+    gap: float,
+    least_gain: float,
+    max_states: int,
+    deadline: float,
+    *,
+    heard: Heard | None = None,
 ) -> CoreResult:
     """Find the best selection of the core that beats a gap, or show that there is none.
 
@@ -215,13 +241,15 @@ def search_core(
         How many states may be kept over all steps.
     deadline
         `time.perf_counter` reading at which to stop.
+    heard
+        Is told the ``(n_core,)`` positions of every better selection, and says whether that is enough.
 
     Returns
     -------
     result
         Incomplete where a limit was hit, or the user interrupted: then with the best selection so far.
     """
-    search = _Search(core, price, gap, least_gain, (max_states, deadline))
+    search = _Search(core, price, gap, least_gain, (max_states, deadline), heard)
     complete = interrupted = False
     try:
         search.run()
@@ -230,12 +258,15 @@ def search_core(
         pass
     except KeyboardInterrupt:
         interrupted = True
-    position = None
-    if search.best is not None:
-        group = np.searchsorted(core.start, search.best, side="right") - 1
-        position = core.position[core.start[:-1]]
-        position[group] = core.position[search.best]
+    position = None if search.best is None else _positions(core, search.best)
     return CoreResult(position, search.gap, complete, search.kept, interrupted)
+
+
+def _positions(core: Core, changes: list[int]) -> NDArray[np.int64]:
+    """``(n_core,)`` positions of the reference with some changes, given as indices into the core."""
+    position = core.position[core.start[:-1]]
+    position[np.searchsorted(core.start, changes, side="right") - 1] = core.position[changes]
+    return position
 
 
 def _nondominated(states: _States) -> _States:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core.reduction import Core
+    from .dynamic import Heard
 
 _FIRST, _GROWTH = 10_000, 4  # partial selections of each half in the first round, and how many times more in the next
 _COPIES = 2  # of a half: one in the order in which it was made, one in the order of cells
@@ -68,6 +69,7 @@ def search_halves(
     deadline: float,
     *,
     deal: int = 0,
+    heard: Heard | None = None,
 ) -> CoreResult:
     """Look for the best selection of a core that beats a gap, in lists that grow until they hold everything.
 
@@ -87,13 +89,15 @@ def search_halves(
         `time.perf_counter` reading at which to stop.
     deal
         How the groups are dealt to the halves in the first round; every round deals anew, and so finds others.
+    heard
+        Is told the ``(n_core,)`` positions of every better selection, and says whether that is enough.
 
     Returns
     -------
     result
         Complete where both lists held all partial selections that can be part of anything better.
     """
-    search = _Search(core, price, gap, least_gain, max_states, deadline)
+    search = _Search(core, price, gap, least_gain, (max_states, deadline), heard)
     complete = interrupted = False
     try:
         complete = search.run(deal)
@@ -113,15 +117,16 @@ class _Search:
         price: NDArray[np.float64],
         gap: float,
         least_gain: float,
-        max_states: int,
-        deadline: float,
+        limits: tuple[int, float],
+        heard: Heard | None,
     ) -> None:
         self.position: NDArray[np.int64] | None = None
         self.gap = gap
         self.kept = 0
         self._core, self._price, self._least_gain = core, price, least_gain
         self._trial = float(np.median(core.reduced[core.reduced > 0])) if core.reduced.any() else 1.0
-        self._largest, self._deadline = max_states // (2 * _COPIES), deadline
+        self._largest, self._deadline = limits[0] // (2 * _COPIES), limits[1]
+        self._heard = heard
 
     def run(self, deal: int) -> bool:
         """Round after round until nothing is left out: larger ones while there is room and time, then other deals."""
@@ -162,6 +167,8 @@ class _Search:
             self.position = core.position[core.start[:-1]].copy()
             _trace(core, left_steps, pair.left, self.position)
             _trace(core, right_steps, pair.right, self.position)
+            if self._heard is not None and self._heard(self.position):
+                raise _OutOfLimits
         elif blind:
             self._trial *= _GROWTH
             return False

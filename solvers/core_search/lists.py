@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core.reduction import Core
+    from .dynamic import Heard
 
 _DOMINANCE_FROM = 1000
 _FIRST_GROUPS = 12  # the first trial limit lets about so many groups leave their reference
@@ -60,6 +61,10 @@ class _Walk:
     states: int
 
 
+class _Enough(Exception):
+    """What was found is good enough."""
+
+
 class _Search:
     """The search of one core; `position` and `gap` are sound whenever it stops.
 
@@ -74,7 +79,13 @@ class _Search:
     """
 
     def __init__(
-        self, core: Core, price: NDArray[np.float64], gap: float, least_gain: float, max_states: int, deadline: float
+        self,
+        core: Core,
+        price: NDArray[np.float64],
+        gap: float,
+        least_gain: float,
+        limits: tuple[int, float],
+        heard: Heard | None,
     ) -> None:
         self.gap = gap
         self.position: NDArray[np.int64] | None = None
@@ -83,7 +94,8 @@ class _Search:
         self._slack = np.array(core.slack, dtype=np.int64)[:, None]
         self._ceiling = gap - least_gain  # what is known, or better than that by as much as counts
         self._least_gain = least_gain if math.isfinite(gap) else 0.0
-        self._max_states, self._deadline = max_states, deadline
+        self._max_states, self._deadline = limits
+        self._heard = heard
 
     def run(self) -> bool:
         """Trial after trial under limits that rise; whether nothing is left that is better than the best found."""
@@ -164,6 +176,8 @@ class _Search:
         """Keep a selection that is better than what is known."""
         self.gap = self._ceiling = total
         self.position = _selection(self._core, steps, state)
+        if self._heard is not None and self._heard(self.position):
+            raise _Enough
         return True
 
 
@@ -174,6 +188,8 @@ def search_lists(
     least_gain: float,
     max_states: int,
     deadline: float,
+    *,
+    heard: Heard | None = None,
 ) -> CoreResult:
     """Find the best selection of a core that beats a gap, or show that there is none.
 
@@ -191,6 +207,8 @@ def search_lists(
         How many states may be kept over all trials.
     deadline
         `time.perf_counter` reading at which to stop.
+    heard
+        Is told the ``(n_core,)`` positions of every better selection, and says whether that is enough.
 
     Returns
     -------
@@ -198,10 +216,12 @@ def search_lists(
         Incomplete where a limit was hit or the user interrupted, then with the best selection so far; without a
         position, and complete, nothing is better than the incumbent.
     """
-    search = _Search(core, price, gap, least_gain, max_states, deadline)
+    search = _Search(core, price, gap, least_gain, (max_states, deadline), heard)
     complete = interrupted = False
     try:
         complete = search.run()
+    except _Enough:
+        pass
     except KeyboardInterrupt:
         interrupted = True
     return CoreResult(search.position, search.gap, complete, search.kept, interrupted)

@@ -16,11 +16,12 @@ from ..errors import missing
 from .dynamic import CoreResult
 from .halves import search_halves
 from .lists import search_lists
-from .one_budget import search_one_budget
+from .one_budget import hearing, search_one_budget
 
 if TYPE_CHECKING:
     from ..core.reduction import Reduction
     from ..problem.problem import Problem
+    from ..watching import NormalWatch
 
 _MANY = 4  # with so many budgets that have a price, bounds prune lists badly and pairs of halves are few
 _FIRST_STATES = {False: 25_000, True: 6_000}  # of lists in the first turn, with few budgets and with many
@@ -29,7 +30,14 @@ _MORE = 4  # states and seconds of every next turn
 _SHARE_OF_HALVES = {False: 1, True: 4}  # seconds of halves for each second of CP-SAT
 
 
-def search_several_budgets(problem: Problem, reduction: Reduction, max_states: int, deadline: float) -> Answer:
+def search_several_budgets(
+    problem: Problem,
+    reduction: Reduction,
+    max_states: int,
+    deadline: float,
+    *,
+    watch: NormalWatch | None = None,
+) -> Answer:
     """Lists, halves and CP-SAT (where it is installed) in turns: any of them may be the one that gets stuck.
 
     Parameters
@@ -42,13 +50,15 @@ def search_several_budgets(problem: Problem, reduction: Reduction, max_states: i
         How many states a search may keep.
     deadline
         `time.perf_counter` reading at which to stop.
+    watch
+        Is told of better selections, or None.
 
     Returns
     -------
     answer
         Complete where one of them exhausted the core. On Ctrl-C the best selection so far.
     """
-    search = _Turns(problem, reduction, max_states, deadline)
+    search = _Turns(problem, reduction, max_states, deadline, watch)
     try:
         search.try_one_budget()
         search.run()
@@ -60,11 +70,18 @@ def search_several_budgets(problem: Problem, reduction: Reduction, max_states: i
 class _Turns:
     """The turns on one problem; `answer` is sound whenever they stop."""
 
-    def __init__(self, problem: Problem, reduction: Reduction, max_states: int, deadline: float) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        reduction: Reduction,
+        max_states: int,
+        deadline: float,
+        watch: NormalWatch | None,
+    ) -> None:
         self.answer = answer_of(reduction, CoreResult(None, reduction.gap, reduction.closed, 0))
         self.stats: dict[str, Any] = {**self.answer.stats}
         self._problem, self._reduction = problem, reduction
-        self._max_states, self._deadline = max_states, deadline
+        self._max_states, self._deadline, self._watch = max_states, deadline, watch
         self._many = int((reduction.price > 0).sum()) >= _MANY
         self._general_can = (
             max_states > _FIRST_STATES[self._many] and missing("ortools") is None and CpSat().supports(problem) is None
@@ -125,23 +142,26 @@ class _Turns:
         return self._deadline - time.perf_counter()
 
     def _done(self) -> bool:
-        return self.answer.complete or "interrupted" in self.stats or self._left() <= 0
+        over = self._watch is not None and self._watch.over
+        return self.answer.complete or over or "interrupted" in self.stats or self._left() <= 0
 
     def _lists(self, states: int) -> None:
         core, price, gap, least_gain = self._core()
-        self._take(search_lists(core, price, gap, least_gain, states, self._deadline))
+        heard = hearing(self._reduction, self._watch)
+        self._take(search_lists(core, price, gap, least_gain, states, self._deadline, heard=heard))
 
     def _halves(self, seconds: float, deal: int) -> None:
         if self._done():
             return
         until = min(time.perf_counter() + seconds, self._deadline)
         core, price, gap, least_gain = self._core()
-        self._take(search_halves(core, price, gap, least_gain, self._max_states, until, deal=deal))
+        heard = hearing(self._reduction, self._watch)
+        self._take(search_halves(core, price, gap, least_gain, self._max_states, until, deal=deal, heard=heard))
 
     def _general(self, seconds: float) -> None:
         if self._general_can and not self._done():
             limit = min(seconds, self._left())
-            answer = CpSat()(self._problem, seconds=limit, seed=0, warm=self.answer.choice)
+            answer = CpSat().watched(self._problem, seconds=limit, seed=0, warm=self.answer.choice, watch=self._watch)
             self._note(dataclasses.replace(answer, exhausted_by=answer.exhausted_by or CpSat.name))
 
     def _core(self) -> tuple[Any, ...]:
@@ -155,6 +175,8 @@ class _Turns:
     def _note(self, answer: Answer) -> None:
         """Keep an answer, which is no worse than the one before; where it is better, reduce the problem again."""
         better = answer.choice is not None and answer.choice is not self.answer.choice
+        if better and self._watch is not None and answer.choice is not None:
+            self._watch.found(answer.choice, self._reduction.price)
         self.answer = answer
         self.stats |= {**answer.stats, "states": self.stats["states"]}
         if better and not answer.complete:

@@ -14,6 +14,7 @@ from ..bounds.bound import farkas_price
 from ..bounds.gap import whole_unit
 from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
+from ..core_search.dynamic import CoreResult
 from ..core_search.one_budget import search_one_budget
 from ..core_search.several_budgets import answer_of, search_several_budgets
 from ..problem.arguments import check_whole
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
+    from ..watching import NormalWatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +57,32 @@ class Exact:
 
     def __call__(self, problem: Problem, *, seconds: float, seed: int, warm: NDArray[np.int64] | None) -> Answer:
         """Solve; deterministic, so the seed is not used."""
+        return self.watched(problem, seconds=seconds, seed=seed, warm=warm, watch=None)
+
+    def watched(
+        self,
+        problem: Problem,
+        *,
+        seconds: float,
+        seed: int,
+        warm: NDArray[np.int64] | None,
+        watch: NormalWatch | None,
+    ) -> Answer:
+        """Solve, and tell of every better selection; stop where that is enough."""
         deadline = time.perf_counter() + seconds
         reduction = reduce(problem, warm, deadline)
         if reduction.incumbent is None and farkas_price(problem) is not None:
             return Answer(None, complete=True)
+        if watch is not None and reduction.incumbent is not None and watch.found(reduction.incumbent, reduction.price):
+            return answer_of(reduction, CoreResult(None, reduction.gap, reduction.closed, 0))
         if problem.n_resources == 1:
-            return answer_of(reduction, search_one_budget(reduction, self.max_states, deadline))
-        answer = search_several_budgets(problem, reduction, self.max_states, deadline)
+            return answer_of(reduction, search_one_budget(reduction, self.max_states, deadline, watch=watch))
+        answer = search_several_budgets(problem, reduction, self.max_states, deadline, watch=watch)
         if reduction.incumbent is None and answer.choice is not None and answer.complete:
             # Without an incumbent nothing was fixed, and rounding is that of the largest values of all groups. Now
             # that there is one, the same search is short, and as sharp as the values that matter.
-            again = search_several_budgets(problem, reduce(problem, answer.choice, deadline), self.max_states, deadline)
+            sharper = reduce(problem, answer.choice, deadline)
+            again = search_several_budgets(problem, sharper, self.max_states, deadline, watch=watch)
             if "interrupted" in again.stats:
                 answer = dataclasses.replace(answer, stats={**answer.stats, "interrupted": True})
             return again if again.complete else answer

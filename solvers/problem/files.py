@@ -1,4 +1,4 @@
-"""Problems in files: JSON is read again, MPS and LP are for other solvers."""
+"""Problems in files: JSON and the literature's text are read, MPS and LP are for other solvers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidProblem
-from ..system.reading import read_json
+from ..system.reading import parse_json, read_text
 from ..system.writing import writing
 from .arrays import INT64_MAX
 from .pairs import Pairs
 from .problem import Problem
 from .rows import Rows
+from .text_files import parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,17 +56,18 @@ def write_problem(problem: Problem, path: str | os.PathLike[str]) -> None:
 
 
 def read_problem(path: str | os.PathLike[str]) -> Problem:
-    """Read a problem that `write_problem` wrote as JSON.
+    """Read a problem that `write_problem` wrote as JSON, or a text file of the literature.
 
     Parameters
     ----------
     path
-        The file.
+        The file. Where its name does not end in ``.json`` and it begins with a digit, it is one of the literature: the
+        formats of Khan et al. (I01 to I13), Hifi et al., Mansi et al. and Shojaei et al., see `problem.text_files`.
 
     Returns
     -------
     problem
-        The same problem, to the last bit.
+        The same problem, to the last bit; of a text file, whose profits are maximised, the value is the negated profit.
 
     Raises
     ------
@@ -73,7 +75,10 @@ def read_problem(path: str | os.PathLike[str]) -> Problem:
         When the file is missing, truncated, something else, or its arrays make no problem.
     """
     source = os.fspath(path)
-    document = read_json(path, "problem", InvalidProblem)
+    text = read_text(path, "problem", InvalidProblem)
+    if Path(path).suffix.casefold() != ".json" and text.lstrip()[:1].isdigit():
+        return parse_text(text, repr(source))
+    document = parse_json(text, repr(source), "problem", InvalidProblem)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise InvalidProblem(f"{source!r} has the schema {schema!r}: expected {SCHEMA!r}")

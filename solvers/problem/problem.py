@@ -80,7 +80,15 @@ class Problem:
             object.__setattr__(self, name, array)
 
     @classmethod
-    def from_table(cls, value: ArrayLike, cost: ArrayLike, budget: ArrayLike) -> Problem:
+    def from_table(
+        cls,
+        value: ArrayLike,
+        cost: ArrayLike,
+        budget: ArrayLike,
+        *,
+        maximise: bool = False,
+        at_least: ArrayLike | None = None,
+    ) -> Problem:
         """Build a problem from rectangular tables, one row per group.
 
         Parameters
@@ -93,6 +101,12 @@ class Problem:
             of these ways marks a choice that is not allowed, too.
         budget
             ``(n_resources,)`` integers, or one integer.
+        maximise
+            Whether a greater value is better: the problem then holds the negated values, and so do its solutions.
+        at_least
+            ``(n_resources,)`` integers, or one: the least that a selection must cost in total; 0 or less asks for
+            nothing. Each minimum becomes a resource behind the others, which counts how much less than its costliest
+            choice each group takes.
 
         Returns
         -------
@@ -114,6 +128,8 @@ class Problem:
                 f"or (n_resources, {values.shape[0]}, {values.shape[1]})"
             )
         numbers = floats("value", values, nan=True)
+        if maximise:
+            numbers = 0.0 - numbers  # so that a zero keeps its sign
         unknown = costs != costs  # nan, also in an array of objects
         allowed = ~np.isnan(numbers) & ~(unknown if unknown.ndim == 2 else unknown.any(axis=0))
         costs = integers("cost", np.where(allowed, costs, 0), costs.ndim)
@@ -126,12 +142,26 @@ class Problem:
                 "allowed"
             )
         columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-        return cls(
+        problem = cls(
             value=numbers[allowed],
             cost=np.atleast_2d(costs[..., allowed]),
             budget=integers("budget", at_least_1d("budget", budget), 1),
             start=np.concatenate([[0], np.cumsum(counts)]),
             label=columns[allowed],
+        )
+        return problem if at_least is None else problem._with_minima(at_least)
+
+    def _with_minima(self, at_least: ArrayLike) -> Problem:
+        minima = integers("at_least", at_least_1d("at_least", at_least), 1)
+        if len(minima) != self.n_resources:
+            raise InvalidProblem(f"at_least has {len(minima)} entries for {self.n_resources} resources: give one each")
+        asked = np.flatnonzero(minima > 0)
+        most = np.maximum.reduceat(self.cost[asked], self.start[:-1], axis=1)
+        room = [sum(row.tolist()) - int(minima[at]) for row, at in zip(most, asked, strict=True)]
+        return dataclasses.replace(
+            self,
+            cost=np.concatenate([self.cost, most.repeat(self.size, axis=1) - self.cost[asked]]),
+            budget=np.concatenate([self.budget, np.array(room, dtype=np.int64)]),
         )
 
     @property

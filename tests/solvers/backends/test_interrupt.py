@@ -292,7 +292,7 @@ def test_interrupt_of_the_second_search_is_told_beside_the_proof_of_the_first(mo
         found = ordinary(*arguments)
         return found if next(calls) else dataclasses.replace(found, incumbent=None, gap=math.inf)
 
-    def searched(problem: Problem, reduction: Any, *_: Any) -> Answer:
+    def searched(problem: Problem, reduction: Any, *_: Any, **__: Any) -> Answer:
         if reduction.incumbent is None:
             return Answer(ordinary(problem).incumbent, complete=True, price=reduction.price)
         return Answer(reduction.incumbent, price=reduction.price, stats={"interrupted": True})

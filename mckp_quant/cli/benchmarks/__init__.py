@@ -1,0 +1,1 @@
+"""The command that sets solvers side by side on many problems, which needs neither torch nor a network: bench."""
