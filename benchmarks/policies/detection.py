@@ -3,7 +3,7 @@
     python -m benchmarks.policies.detection run --folder FOLDER [--bits 3,4] [--seeds 0] [--csv FILE]
     python -m benchmarks.policies.detection page [--csv FILE]
 
-`run` trains the detector of `benchmarks.policies.detector` once for each seed, a minute or two of one core, and keeps
+`run` trains the detector of `benchmarks.trained.detector` once for each seed, a minute or two of one core, and keeps
 its weights in FOLDER. Weights are rounded by GPTQ on one half of the scenes of calibration digits, the table is
 measured on the other, and both networks are judged on scenes of held-out digits.
 """
@@ -22,7 +22,7 @@ from mckp_quant.evaluation import Evaluator
 from ..command_line import Command, WrongInput, require_file, say
 from ..environment import environment
 from ..pages import RESULTS, append_rows, read_rows, table
-from .detector import OUTPUTS, Detector, Scenes, detect, difference, scenes, train
+from ..trained.detector import OUTPUTS, Detector, Scenes, detect, difference, scenes, train
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mckp_quant.evaluation.figures import Evaluation
 
-    from .detector import Found
+    from ..trained.detector import Found
 
 FORMATS = "w2,w3,w4,w5,w6,w8"
 CALIBRATION, HELD_OUT, BATCH = 512, 400, 32

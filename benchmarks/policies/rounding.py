@@ -5,7 +5,7 @@
     python -m benchmarks.policies.rounding page [--csv FILE] [--page docs/rounding.md]
 
 FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs, and a network with
-depthwise convolutions that is trained first (`benchmarks.policies.depthwise`). A seed splits the
+depthwise convolutions that is trained first (`benchmarks.trained.depthwise`). A seed splits the
 inputs of a network into those that calibrate and those that judge. For each average number of bits it compares, at the
 bytes of uniform formats of that width: round-to-nearest and GPTQ weights; the best uniform format of the menu that
 takes no more bytes (the best on the calibration inputs), squared weight error with greedy, and the exact solver on the
@@ -35,7 +35,7 @@ from mckp_quant.tuning import finish
 from ..command_line import Command, WrongInput, require_file, say
 from ..environment import environment
 from ..pages import DOCS, RESULTS, append_rows, read_rows
-from . import depthwise
+from ..trained import depthwise
 from .networks import FILES, FORMATS, budget_bytes, load_networks, require_data
 from .rounding_page import EXACT, GREEDY, REFINED, UNIFORM, write_pages
 

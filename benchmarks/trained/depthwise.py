@@ -1,6 +1,6 @@
 """A network with depthwise convolutions, trained on the digits of the demo: the hard case of few bits.
 
-    python -m benchmarks.policies.depthwise train --output FILE.safetensors
+    python -m benchmarks.trained.depthwise train --output FILE.safetensors
 
 Its weights are not kept in the repository: whoever needs them trains them, some two minutes of one core, and gets the
 same ones on the same machine.

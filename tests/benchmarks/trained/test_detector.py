@@ -11,7 +11,7 @@ import torch
 import mckp_quant as mq
 from benchmarks.policies import detection
 from benchmarks.policies.detection import FIELDS, compared, page
-from benchmarks.policies.detector import (
+from benchmarks.trained.detector import (
     ANCHORS,
     CLASSES,
     LEAST_SCORE,

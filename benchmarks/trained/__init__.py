@@ -1,0 +1,1 @@
+"""Networks that are trained for the studies, because none ships with the package."""
