@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..allocation.allocating import allocate
 from ..allocation.builder import build
 from ..errors import InvalidInput
+from ..formats.schemes import FLOAT
 from ..policy.policy import Policy
 from ..policy.prediction import totals
 from ..solvers import least_cost
-from .gguf_blocks import own_name
+from .gguf_blocks import HALVES, own_name
 
 if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
@@ -119,6 +120,9 @@ def audit(
                 f"{bits[name]:,} in the policy: it was made for another network"
             )
         name_of = own_name(entry.name).lower()
+        if name_of == FLOAT and FLOAT not in known:  # a reader calls ggml's halves float, as no loss is known of them
+            halves = [each.lower() for each in HALVES if each.lower() in known]
+            name_of = halves[0] if len(halves) == 1 else FLOAT
         if name_of not in known:
             raise InvalidInput(
                 f"layer {name!r} has the format {entry.name!r}, which the table does not have: measure it, with "

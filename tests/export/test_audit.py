@@ -88,3 +88,29 @@ def test_audit_on_the_command_line_says_it_in_one_sentence(tmp_path: Path, capsy
     assert document["schema"] == "mckp-quant/audit/1"
     assert document["proved"] is True
     assert document["least_bytes"] == 249
+
+
+def ggml_table(*names: str) -> SensitivityTable:
+    """Two layers in ggml's formats, each with fewer bits than the one before."""
+    layers = tuple(Layer(name, "linear", (64, 64), 64, 4096) for name in ("a", "b"))
+    bits = {"Q8_0": 8, "F16": 16, "BF16": 16}
+    blocks = {8: 34 * 8, 16: 16 * 32}  # bits of 32 weights
+    formats = tuple(
+        Format(name, bits[name], stored_bits=lambda layer, own=blocks[bits[name]]: own * layer.elements // 32)  # type: ignore[misc]
+        for name in names
+    )
+    loss = np.array([[2.0 ** -bits[name] for name in names]] * 2)
+    return SensitivityTable(layers, formats, loss, np.full(loss.shape, np.nan))
+
+
+@pytest.mark.parametrize("half", ["F16", "BF16"])
+def test_float_of_an_artefact_is_the_half_that_the_table_has(half: str) -> None:
+    policy = Policy(("a", "b"), as_formats("float,w8g32"))
+    found = audit(policy, ggml_table("Q8_0", half))
+    assert [entry.name for entry in found.policy.formats] == [half, "Q8_0"]
+
+
+def test_float_of_an_artefact_is_not_guessed_where_the_table_has_both_halves() -> None:
+    policy = Policy(("a", "b"), as_formats("float,w8g32"))
+    with pytest.raises(InvalidInput, match="layer 'a' has the format 'float', which the table does not have"):
+        audit(policy, ggml_table("Q8_0", "F16", "BF16"))
