@@ -63,7 +63,9 @@ def test_the_table_is_measured_on_other_batches_than_the_rounder_saw(found: mq.Q
     bank = mq.round_weights(small.network(), batches[::2], "w2,w4,w8", rounder="gptq")
     assert found.bank.digest == bank.digest
     table = mq.measure(small.network(), batches[1::2], formats="w2,w4,w8", bank=bank)
-    assert np.array_equal(found.table.loss, table.loss)
+    confirmed = mq.confirm_table(small.network(), table, BUDGET, batches[1::2], bank=bank).table
+    assert np.array_equal(found.table.loss, confirmed.loss)
+    assert not np.array_equal(found.table.loss, table.loss)
 
 
 def test_both_policies_keep_the_request(found: mq.Quantized) -> None:
@@ -256,4 +258,14 @@ def test_what_cannot_be_used_is_refused(changed: dict[str, Any], words: str) -> 
 
 def test_refining_is_left_out_in_words_where_it_cannot_be_done() -> None:
     one = quantized(batches=small.data(samples=16), held_out=HELD_OUT, evaluations=6)
-    assert one.decisions[3].decided == "left out: there is one batch, and one more is needed to hold back"
+    decided = {each.step: each.decided for each in one.decisions}
+    assert decided["refine"] == "left out: there is one batch, and one more is needed to hold back"
+
+
+def test_confirming_is_left_out_in_words_where_several_sets_are_weighed() -> None:
+    batches = small.data(samples=96)
+    sets = {"one": mq.CalibrationSet(batches[::2], 3.0), "two": mq.CalibrationSet(batches[1::2])}
+    decided = {each.step: each.decided for each in quantized(batches=sets, held_out=HELD_OUT).decisions}
+    assert decided["confirm"].startswith("left out: the losses are a mean over several data sets")
+    other = quantized(batches=batches, held_out=HELD_OUT)
+    assert "cells measured in" in {each.step: each.decided for each in other.decisions}["confirm"]

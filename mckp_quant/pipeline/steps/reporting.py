@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...common.files import read_text, write_text
+from ...report.page import report_data, write_report
+from ...report.page.worth import allocation_of, weight_front
 from ...report.quantized import quantized_report
 from ...report.text import as_text
+from .confirming import table_of
 from .exporting import chosen_of
 from .judging import judged_of
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from ..work import Work
 
 NAME = "report"
-_TEXT = "report.txt"
+_TEXT, _PAGE = "report.txt", "report.html"
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,24 @@ class Report:
         return {}
 
     def make(self, work: Work, folder: Path | None, run: RunOptions) -> tuple[str, str]:
-        """Write the text."""
+        """Write the text, and the page that shows the policy that is returned."""
         assert folder is not None
-        judged = judged_of(work)
-        text = as_text(quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen_of(work)))
+        judged, chosen = judged_of(work), chosen_of(work)
+        table = table_of(work)
+        page = report_data(
+            table,
+            allocation_of(table, chosen.policy) or chosen.policy,
+            validation=judged.best,
+            uniform=judged.uniform if judged.best is judged.mixed else None,
+            finished=chosen,
+            front=weight_front(table, chosen.policy) or None,
+            recipe="" if work.recipe is None else work.recipe.text(),
+            name="" if work.recipe is None else work.recipe.model,
+        )
+        write_report(page, folder / _PAGE)
+        text = as_text(quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen))
         write_text(folder / _TEXT, text)
-        return text, f"{NAME}/{_TEXT}"
+        return text, f"{NAME}/{_PAGE}, {NAME}/{_TEXT}"
 
     def load(self, work: Work, folder: Path) -> str:
         """Read the text."""

@@ -37,6 +37,7 @@ ALL = Recipe(
         precision=0.1,
         solver="exact",
         seconds=5.0,
+        confirm_evaluations=11,
         evaluations=12,
         refine_held_back=0.2,
         finish_held_back=0.3,
