@@ -151,8 +151,9 @@ def test_wrong_input_is_exit_code_2_and_one_line(
     arguments: list[str], words: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["measure", *arguments, "-o", "t.json"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *before, line = capsys.readouterr().err.splitlines()
     assert words in line
+    assert all(each.startswith("to run on ") for each in before)
     assert not (here / "t.json").exists()
 
 

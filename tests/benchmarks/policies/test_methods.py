@@ -52,4 +52,4 @@ def test_what_cannot_be_done_is_said(capsys: pytest.CaptureFixture[str], monkeyp
 def test_the_plan_counts_what_the_results_do_not_hold(capsys: pytest.CaptureFixture[str]) -> None:
     assert methods.main(["plan", "--csv", "none.csv", "--study", "transformer", "--seeds", "1"]) == 0
     printed = capsys.readouterr().err
-    assert printed.startswith(f"{2 * len(METHODS)} policies to choose")
+    assert printed.startswith(f"{4 * len(METHODS)} policies to choose")

@@ -12,6 +12,7 @@ import torch
 import mckp_quant as mq
 from mckp_quant.network.batches import forward
 from mckp_quant.network.likelihood import unit
+from mckp_quant.network.logits import heads_of
 from mckp_quant.search import run_method
 from mckp_quant.sensitivity import ESTIMATORS, Passes
 from mckp_quant.sensitivity.task import Reading
@@ -45,7 +46,8 @@ class ScaledError:
         def read(batch: Batch) -> Reading:
             with torch.no_grad():
                 logits = forward(task.model, batch, task.output)
-            sizes = self.scale * logits.double().square().flatten(1).mean(dim=1)
+            means = [head.double().square().flatten(1).mean(dim=1) for head in heads_of(logits)]
+            sizes = self.scale * torch.stack(means).sum(dim=0)
             ones = torch.ones(batch.size, dtype=torch.float64)
             return Reading(
                 sums=tuple(sizes[:, None] * each for each in squares),
