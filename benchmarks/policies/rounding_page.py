@@ -37,13 +37,16 @@ def every(rows: Sequence[Mapping[str, str]]) -> str:
     found: defaultdict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
     for row in rows:
         found[tuple(row[name] for name in ("network", "average", "menu", "rounder", "policy", "finished"))].append(row)
-    lines, head = [], ("network", "bits", "formats", "rounder", "policy", "finished", "KL", "of uniform", "predicted")
+    lines, head = (
+        [],
+        ("network", "bits", "formats", "rounder", "policy", "finished", "splits", "KL", "of uniform", "predicted"),
+    )
     for key, own in found.items():
         ratios = [ratio(row) for row in own if row["over_uniform"]]
         network, average, menu, rounder, policy, finished = key
         lines.append(
             (
-                *(network, average, menu, rounder, policy, "yes" if finished == "1" else ""),
+                *(network, average, menu, rounder, policy, "yes" if finished == "1" else "", str(len(own))),
                 f"{statistics.median(float(row['kl']) for row in own):.4g}",
                 f"{statistics.median(ratios):.2f}" if ratios and policy != UNIFORM else "",
                 f"{statistics.median(float(row['predicted']) for row in own):.4g}",
@@ -56,7 +59,8 @@ def rivals(rows: Sequence[Mapping[str, str]]) -> str:
     """One line for each network and size: policies beside uniform with the same rounder and the same last pass."""
     lines = []
     for network, average in dict.fromkeys((row["network"], row["average"]) for row in rows):
-        cells = [network, average]
+        splits = {row["seed"] for row in rows if (row["network"], row["average"]) == (network, average)}
+        cells = [network, average, str(len(splits))]
         for _, *key in COLUMNS:
             names = ("menu", "rounder", "policy", "finished")
             own = [
@@ -66,7 +70,7 @@ def rivals(rows: Sequence[Mapping[str, str]]) -> str:
             ]
             cells.append(f"{statistics.median(own):.4g}" if own else "")
         lines.append(tuple(cells))
-    head = ("network", "bits", *(name for name, *_ in COLUMNS))
+    head = ("network", "bits", "splits", *(name for name, *_ in COLUMNS))
     text = "Policies of GPTQ's weights are finished, those of *greedy* and of nearest weights not."
     return "\n".join([*made(rows), f"{text} {comparisons(rows)}", "", table(head, lines)])
 
@@ -80,7 +84,7 @@ def made(rows: Sequence[Mapping[str, str]]) -> list[str]:
         "",
         *(f"{date}, commit {commit}, {versions}." for date, commit, versions in stamps),
         "",
-        f"Medians over {len({row['seed'] for row in rows})} splits; KL to the float network in nats.",
+        "Medians over splits of the inputs into those that calibrate and those that judge; KL to the float network, nats.",
     ]
 
 

@@ -47,9 +47,11 @@ def test_pages_show_the_rival_in_the_column_of_its_rounder(tmp_path: Path) -> No
     rows = [row(policy="uniform", kl=0.2, over_uniform=0.0), row(), row(seed=1, kl=0.3, over_uniform=0.1)]
     rounding_page.write_pages(rows, tmp_path / "rounding.md")
     shown = (tmp_path / "results.md").read_text()
-    assert "| demo | 3 |  | 0.2 |  | 0.2 |  |  |" in shown
+    assert "| demo | 3 | 2 |  | 0.2 |  | 0.2 |  |  |" in shown
     assert shown.endswith("after\n")
-    assert "| demo | 3 | channel | gptq | exact | yes | 0.2 | 1.00 | 0.1 |" in (tmp_path / "rounding.md").read_text()
+    assert (
+        "| demo | 3 | channel | gptq | exact | yes | 2 | 0.2 | 1.00 | 0.1 |" in (tmp_path / "rounding.md").read_text()
+    )
 
 
 def test_every_policy_is_judged_and_compared_with_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
