@@ -84,7 +84,8 @@ def made(rows: Sequence[Mapping[str, str]]) -> list[str]:
         "",
         *(f"{date}, commit {commit}, {versions}." for date, commit, versions in stamps),
         "",
-        "Medians over splits of the inputs into those that calibrate and those that judge; KL to the float network, nats.",
+        "Medians over splits of the inputs into those that calibrate and those that judge; KL to the float network, in "
+        "nats.",
     ]
 
 
