@@ -416,10 +416,10 @@ tight = problem.with_budget([problem.least_cost[0] - 1, *problem.budget[1:].toli
 fail = dataclasses.replace(solve(tight), least=partial(least_budgets, tight, 120.0))
 before = lists.search_lists
 from mckp_quant.solvers.core_search import several_budgets
-def searching(*arguments):
+def searching(*arguments, **options):
     several_budgets.search_lists = before
     os.write(2, b"searching\\n")
-    return before(*arguments)
+    return before(*arguments, **options)
 several_budgets.search_lists = searching
 {question}
 print("ended")
