@@ -143,9 +143,8 @@ def _facts(table: SensitivityTable, policy: Policy) -> Facts:
         bits_per_weight=policy.bits_per_weight,
         predicted=policy.predicted,
         predicted_stderr=policy.predicted_stderr,
-        # Policies do not carry a correction yet; where they do, it is read here.
-        corrected=getattr(policy, "corrected", math.nan),
-        corrected_stderr=getattr(policy, "corrected_stderr", math.nan),
+        corrected=policy.corrected,
+        corrected_stderr=policy.corrected_stderr,
         bound=policy.bound,
         gap=policy.gap,
         status=policy.status,

@@ -135,7 +135,8 @@ def _lead(data: ReportData) -> str:
     facts = data.facts
     taken = "" if facts.weight_bytes is None else f" and takes {facts.weight_bytes:,} bytes"
     counted = len({each.format for each in data.layers})
-    said = f"The policy gives {len(data.layers)} layers {counted} different formats{taken}"
+    formats = "one format" if counted == 1 else f"{counted} different formats"
+    said = f"The policy gives {len(data.layers)} layers {formats}{taken}"
     return f"{said}; it is {proof_of(facts)}."
 
 
