@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# What crosses this pipe was pickled by the process that starts the child; no file is ever unpickled.
 _CHILD = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from mckp_quant.bench.worker import serve; serve()"
