@@ -147,6 +147,7 @@ def test_a_useless_network_is_an_error_code(here: Path, capsys: pytest.CaptureFi
     assert main(["run", "recipe.toml"]) == 1  # the second time, when all is there, too
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_where_it_was(here: Path) -> None:
     written("--evaluations", "6")
     assert main(["run", "recipe.toml", "-o", "whole"]) == 0
