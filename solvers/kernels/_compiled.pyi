@@ -1,0 +1,49 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def reduce_one_budget(
+    value: NDArray[np.float64],
+    cost: NDArray[np.int64],
+    start: NDArray[np.int64],
+    reference: NDArray[np.int64],
+    incumbent: NDArray[np.int64],
+    core_group: NDArray[np.int64],
+    core_start: NDArray[np.int64],
+    core_position: NDArray[np.int64],
+    core_cost: NDArray[np.int64],
+    core_value: NDArray[np.float64],
+    core_reduced: NDArray[np.float64],
+    warm: NDArray[np.int64] | None,
+    budget: int,
+    pairs_up_to: int,
+    /,
+) -> tuple[float, float, float, float, int, int, int]: ...
+def search_core(
+    start: NDArray[np.int64],
+    cost: NDArray[np.int64],
+    value: NDArray[np.float64],
+    reduced: NDArray[np.float64],
+    changes: NDArray[np.int64],
+    n_changes: NDArray[np.int64],
+    gap: NDArray[np.float64],
+    slack: int,
+    max_states: int,
+    price: float,
+    least_gain: float,
+    least_total: float,
+    seconds: float,
+    /,
+) -> tuple[int, int]: ...
+def cheapest(
+    value: NDArray[np.float64],
+    above: NDArray[np.int64],
+    fits: NDArray[np.bool_],
+    price: NDArray[np.float64],
+    start: NDArray[np.int64],
+    position: NDArray[np.int64],
+    near: NDArray[np.int64],
+    /,
+) -> int: ...
+def whole_unit(
+    value: NDArray[np.float64], fits: NDArray[np.bool_], start: NDArray[np.int64], /
+) -> float: ...

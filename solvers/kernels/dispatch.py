@@ -1,0 +1,38 @@
+"""The one place that says whether the compiled kernels run, or NumPy."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+PURE = "MCKP_QUANT_PURE"  # the environment variable that forces NumPy
+
+
+def _loaded() -> ModuleType | None:
+    if os.environ.get(PURE, "0") not in ("", "0"):
+        return None
+    try:
+        from . import _compiled
+    except ImportError:  # there was no compiler, or it made nothing that this Python can load
+        return None
+    return _compiled
+
+
+_COMPILED = _loaded()
+
+
+def compiled() -> ModuleType | None:
+    """The module of compiled kernels, or None where NumPy does the work: it is missing, or `PURE` is set."""
+    return _COMPILED
+
+
+def plain(array: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The array as kernels take them, C-contiguous; itself where it is."""
+    return np.ascontiguousarray(array)

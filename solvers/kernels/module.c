@@ -1,0 +1,272 @@
+/* The Python module: takes arrays through the buffer protocol, checks them, and calls the kernels without the GIL. */
+#ifndef Py_GIL_DISABLED
+#define Py_LIMITED_API 0x030B0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "clock.h"
+#include "kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_ARRAYS = 12, WORTH_RELEASING = 1 << 12 };
+
+/* The arrays of one call. */
+typedef struct {
+    Py_buffer view[MOST_ARRAYS];
+    int count;
+} Arrays;
+
+static void release(Arrays *arrays)
+{
+    while (arrays->count)
+        PyBuffer_Release(&arrays->view[--arrays->count]);
+}
+
+static int is_of_kind(const Py_buffer *view, char kind)
+{
+    const char *format = view->format ? view->format : "B";
+    if (kind == '?')
+        return view->itemsize == 1 && (*format == '?' || *format == 'B' || *format == 'b');
+    if (kind == 'd')
+        return view->itemsize == 8 && *format == 'd';
+    return view->itemsize == 8 && (*format == 'l' || *format == 'q');
+}
+
+/* Takes arrays, one letter each: d float64, q int64, ? bool; capitals are written to, and None may stand for a q-. */
+static int take(Arrays *arrays, PyObject *const *args, const char *kinds)
+{
+    arrays->count = 0;
+    for (int at = 0; kinds[at]; at++) {
+        int writable = kinds[at] == 'D' || kinds[at] == 'Q';
+        char kind = kinds[at] == 'D' ? 'd' : kinds[at] == 'Q' ? 'q' : kinds[at];
+        Py_buffer *view = &arrays->view[at];
+        if (PyObject_GetBuffer(args[at], view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
+            release(arrays);
+            return -1;
+        }
+        arrays->count++;
+        if (!is_of_kind(view, kind) || (view->len && (uintptr_t)view->buf % (size_t)view->itemsize)) {
+            PyErr_Format(PyExc_TypeError, "array %d of a kernel must be aligned and of the type %c, not %s", at, kind,
+                         view->format ? view->format : "B");
+            release(arrays);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int64_t length(const Arrays *arrays, int at) { return (int64_t)(arrays->view[at].len / arrays->view[at].itemsize); }
+
+static int refuse(Arrays *arrays, const char *why)
+{
+    PyErr_SetString(PyExc_ValueError, why);
+    release(arrays);
+    return -1;
+}
+
+/* The groups must cover the choices, none of them empty; a core may have no group at all. */
+static int check_start(Arrays *arrays, int at, int64_t n_choices)
+{
+    const int64_t *start = arrays->view[at].buf;
+    int64_t count = length(arrays, at);
+    if (count < 1 || start[0] != 0 || start[count - 1] != n_choices)
+        return refuse(arrays, "the start of groups must go from 0 to the number of choices");
+    for (int64_t i = 1; i < count; i++)
+        if (start[i] <= start[i - 1])
+            return refuse(arrays, "the start of groups must rise");
+    return 0;
+}
+
+static int check_lengths(Arrays *arrays, int first, int last, int64_t least)
+{
+    for (int at = first; at <= last; at++)
+        if (length(arrays, at) < least)
+            return refuse(arrays, "an array of a kernel is too short");
+    return 0;
+}
+
+static int check_count(Py_ssize_t given, Py_ssize_t wanted)
+{
+    if (given == wanted)
+        return 0;
+    PyErr_Format(PyExc_TypeError, "a kernel was given %zd arguments instead of %zd", given, wanted);
+    return -1;
+}
+
+/* Asks the clock, and, not too often, Python whether the user has interrupted. */
+typedef struct {
+    double deadline, next;
+    PyThreadState *state;
+} Asking;
+
+static int ask(void *context)
+{
+    Asking *asking = context;
+    double now = clock_reading();
+    if (now > asking->deadline)
+        return STOPPED;
+    if (now < asking->next)
+        return DONE;
+    asking->next = now + 0.05;
+    PyEval_RestoreThread(asking->state);
+    int raised = PyErr_CheckSignals();
+    asking->state = PyEval_SaveThread();
+    return raised ? INTERRUPTED : DONE;
+}
+
+static PyObject *py_reduce(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, cost, start, reference, incumbent, group, start, position, cost, value, reduced of the core, warm */
+    if (check_count(count, 14) || take(&arrays, args, args[11] == Py_None ? "dqqQQQQQQDD" : "dqqQQQQQQDDq"))
+        return NULL;
+    int64_t n = length(&arrays, 0), n_groups = length(&arrays, 2) - 1;
+    long long budget = PyLong_AsLongLong(args[12]), pairs_up_to = PyLong_AsLongLong(args[13]);
+    if (PyErr_Occurred() || check_start(&arrays, 2, n) || check_lengths(&arrays, 1, 1, n) ||
+        check_lengths(&arrays, 3, 5, n_groups) || check_lengths(&arrays, 6, 6, n_groups + 1) ||
+        check_lengths(&arrays, 7, 10, n)) {
+        release(&arrays);
+        return NULL;
+    }
+    const Py_buffer *view = arrays.view;
+    Table table = {n_groups, n, view[2].buf, view[1].buf, view[0].buf};
+    const int64_t *warm = arrays.count > 11 ? view[11].buf : NULL;
+    int good = n_groups > 0 && pairs_up_to > 0 && (!warm || length(&arrays, 11) == n_groups);
+    for (int64_t group = 0; good && warm && group < n_groups; group++)
+        good = warm[group] >= table.start[group] && warm[group] < table.start[group + 1];
+    if (!good) {
+        refuse(&arrays, "reduce takes at least one group, and a warm start with one position in each");
+        return NULL;
+    }
+    Reduction out = {.reference = view[3].buf, .incumbent = view[4].buf};
+    out.core = (Core){view[5].buf, view[6].buf, view[7].buf, view[8].buf, view[9].buf, view[10].buf, 0, 0, 0};
+    PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
+    int status = reduce_one_budget(&table, budget, warm, pairs_up_to, &out);
+    if (state)
+        PyEval_RestoreThread(state);
+    release(&arrays);
+    if (status != DONE)
+        return PyErr_NoMemory();
+    return Py_BuildValue("ddddLLL", out.price, out.gap, out.noise, out.unit, (long long)out.core.n_groups,
+                         (long long)out.core.n_choices, (long long)out.core.slack);
+}
+
+static PyObject *py_search(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* start, cost, value, reduced, changes and their number, gap */
+    if (check_count(count, 13) || take(&arrays, args, "qqddQQD"))
+        return NULL;
+    int64_t n = length(&arrays, 1), n_groups = length(&arrays, 0) - 1;
+    long long slack = PyLong_AsLongLong(args[7]), max_states = PyLong_AsLongLong(args[8]);
+    double price = PyFloat_AsDouble(args[9]), least_gain = PyFloat_AsDouble(args[10]);
+    double least_total = PyFloat_AsDouble(args[11]), deadline = PyFloat_AsDouble(args[12]);
+    if (PyErr_Occurred() || check_start(&arrays, 0, n) || check_lengths(&arrays, 2, 3, n) ||
+        check_lengths(&arrays, 4, 4, n_groups) || check_lengths(&arrays, 5, 6, 1)) {
+        release(&arrays);
+        return NULL;
+    }
+    const Py_buffer *view = arrays.view;
+    Core core = {NULL, view[0].buf, NULL, view[1].buf, view[2].buf, view[3].buf, n_groups, n, slack};
+    Search search = {price, *(double *)view[6].buf, least_gain, least_total,
+                     max_states < INT32_MAX ? max_states : INT32_MAX, view[4].buf, -1, 0};
+    Asking asking = {clock_reading() + deadline, 0.0, NULL};
+    asking.next = clock_reading() + 0.05;
+    Poll poll = {ask, &asking, 0};
+    asking.state = PyEval_SaveThread();
+    int status = search_core(&core, &search, &poll);
+    PyEval_RestoreThread(asking.state);
+    *(double *)view[6].buf = search.gap;
+    *(int64_t *)view[5].buf = search.n_changes;
+    release(&arrays);
+    if (status == INTERRUPTED)
+        return NULL;
+    if (status == NO_MEMORY)
+        return PyErr_NoMemory();
+    return Py_BuildValue("iL", status == DONE, (long long)search.kept);
+}
+
+static PyObject *py_cheapest(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, above, fits, price, start, position, near */
+    if (check_count(count, 7) || take(&arrays, args, "dq?dqQQ"))
+        return NULL;
+    int64_t n = length(&arrays, 0), n_groups = length(&arrays, 4) - 1, n_resources = length(&arrays, 3);
+    if (check_start(&arrays, 4, n) || check_lengths(&arrays, 2, 2, n) || check_lengths(&arrays, 5, 5, n_groups) ||
+        check_lengths(&arrays, 6, 6, n))
+        return NULL;
+    if (n_resources < 1 || length(&arrays, 1) / n_resources < n) {
+        refuse(&arrays, "cheapest takes costs above the least for every price");
+        return NULL;
+    }
+    const Py_buffer *view = arrays.view;
+    Table table = {n_groups, n, view[4].buf, NULL, view[0].buf};
+    double *scratch = room_for(n, sizeof(double));
+    int64_t near_tied = 0;
+    if (scratch) {
+        PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
+        near_tied = cheapest(&table, view[1].buf, view[2].buf, view[3].buf, n_resources, view[5].buf, view[6].buf, scratch);
+        if (state)
+            PyEval_RestoreThread(state);
+    }
+    release(&arrays);
+    if (!scratch)
+        return PyErr_NoMemory();
+    free(scratch);
+    return PyLong_FromLongLong(near_tied);
+}
+
+static PyObject *py_whole_unit(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, fits, start */
+    if (check_count(count, 3) || take(&arrays, args, "d?q"))
+        return NULL;
+    int64_t n = length(&arrays, 0);
+    if (check_start(&arrays, 2, n) || check_lengths(&arrays, 1, 1, n))
+        return NULL;
+    Table table = {length(&arrays, 2) - 1, n, arrays.view[2].buf, NULL, arrays.view[0].buf};
+    double *above = room_for(n, sizeof(double)), unit = 0.0;
+    if (above) {
+        PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
+        unit = whole_unit(&table, arrays.view[1].buf, above);
+        if (state)
+            PyEval_RestoreThread(state);
+    }
+    release(&arrays);
+    if (!above)
+        return PyErr_NoMemory();
+    free(above);
+    return PyFloat_FromDouble(unit);
+}
+
+#define METHOD(name, function, text) {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL, text}
+
+static PyMethodDef methods[] = {
+    METHOD("reduce_one_budget", py_reduce, "Reduce a problem with one budget to its core."),
+    METHOD("search_core", py_search, "Search the core of a problem with one budget."),
+    METHOD("cheapest", py_cheapest, "The cheapest selection at a price, and what is nearly tied with it."),
+    METHOD("whole_unit", py_whole_unit, "The unit of which all differences of values are whole multiples."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_compiled", "Compiled kernels of the solvers.", 0, methods, slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&definition); }
