@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .normal_form import fitting
+from ..kernels.dispatch import compiled, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     bound
         A number that the exact dual value does not fall below; ``-inf`` where the terms overflow.
     """
-    fits = fitting(problem)
+    fits = problem.fits
     value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
     cheapest = cheapest_at(problem, value, fits, price)
     return bound_from(value, cheapest, rest)
@@ -108,31 +108,58 @@ def cheapest_at(
     cheapest
         None where the terms overflow.
     """
-    above, begin, slip = problem.above, problem.start[:-1], (problem.n_resources + 3) * EPS
+    found = _nearly_tied(problem, value, fits, price)
+    if found is None:
+        return None
+    position, near = found
+    reference = position[problem.group[near]]
+    if len(near) <= _FEW_TIES:
+        short = _short_exactly(problem, value, price, near, reference)
+    else:
+        above, slip = problem.above, (problem.n_resources + 3) * EPS
+        with np.errstate(over="ignore", invalid="ignore"):
+            own, change = value[reference] - value[near], above[:, reference] - above[:, near]
+            spread = np.abs(own) + charge(price, np.abs(change))
+            # A group is as short as its shortest choice; adding all of them up only lowers the bound.
+            short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
+    rows = zip(problem.room, problem.above[:, position], strict=True)
+    unused = _priced_exactly(price, [left - sum_of(row) for left, row in rows])
+    return Cheapest(position, rounded_up(unused), near, short)
+
+
+def _nearly_tied(
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_], price: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The positions that are cheapest at a price, of equal ones the first, and those nearly tied with them.
+
+    None where the terms overflow.
+    """
+    kernels = compiled()
+    if kernels is None:
+        return nearly_tied_in_numpy(problem, value, fits, price)
+    position, near = np.empty(problem.n_groups, dtype=np.int64), np.empty(problem.n_choices, dtype=np.int64)
+    count = kernels.cheapest(value, plain(problem.above), fits, price, problem.start, position, near)
+    return None if count < 0 else (position, near[:count])
+
+
+def nearly_tied_in_numpy(
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_], price: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The cheapest positions and those nearly tied, in NumPy."""
+    slip = (problem.n_resources + 3) * EPS
     with np.errstate(over="ignore", invalid="ignore"):
-        priced = charge(price, above)
+        priced = charge(price, problem.above)
         penalised = np.where(fits, value + priced, np.inf)
-        least = np.minimum.reduceat(penalised, begin)
+        least = np.minimum.reduceat(penalised, problem.start[:-1])
         if not (np.abs(least) < _LARGEST).all():
             return None
         at = (penalised == least[problem.group]).nonzero()[0][::-1]
         position = np.empty(problem.n_groups, dtype=np.int64)
-        position[problem.group[at]] = at  # of equal ones the first
+        position[problem.group[at]] = at
         size = slip * (np.abs(value) + priced)
         highest = least + 2 * size[position]
         near = (penalised - 2 * size <= highest[problem.group]).nonzero()[0]
-        near = near[near != position[problem.group[near]]]
-        reference = position[problem.group[near]]
-        own, change = value[reference] - value[near], above[:, reference] - above[:, near]
-        if len(near) <= _FEW_TIES:
-            short = _short_exactly(problem, value, price, near, reference)
-        else:
-            spread = np.abs(own) + charge(price, np.abs(change))
-            # A group is as short as its shortest choice; adding all of them up only lowers the bound.
-            short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
-    rows = zip(problem.room, above[:, position], strict=True)
-    unused = _priced_exactly(price, [left - sum_of(row) for left, row in rows])
-    return Cheapest(position, _rounded_up(unused), near, short)
+        return position, near[near != position[problem.group[near]]]
 
 
 def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
@@ -201,7 +228,7 @@ def _short_exactly(
     """``(n,)`` by how much a group is short, at its shortest choice, rounded up; 0 at the others."""
     short = np.zeros(len(near))
     for place, cheaper in _most_short(problem, value, price, near, reference).values():
-        short[place] = _rounded_up(cheaper)
+        short[place] = rounded_up(cheaper)
     return short
 
 
@@ -212,20 +239,22 @@ def sum_of(row: NDArray[np.int64]) -> int:
 
 def _priced_exactly(price: NDArray[np.float64], amount: list[int]) -> Fraction:
     pairs = zip(price.tolist(), amount, strict=True)
-    return sum((Fraction(each) * units for each, units in pairs if each and units), Fraction(0))
+    terms = [Fraction(each) * units for each, units in pairs if each and units]
+    return sum(terms[1:], terms[0]) if terms else Fraction(0)
 
 
 def _rounded_down(exact: Fraction) -> float:
-    return -_rounded_up(-exact)
+    return -rounded_up(-exact)
 
 
-def _rounded_up(exact: Fraction) -> float:
+def rounded_up(exact: Fraction) -> float:
     """The least float64 that is no less; infinite beyond their range."""
     try:
-        number = float(exact)
+        number = exact.numerator / exact.denominator
     except OverflowError:
         return math.inf if exact > 0 else -sys.float_info.max
-    return number if Fraction(number) >= exact else math.nextafter(number, math.inf)
+    above, below = number.as_integer_ratio()
+    return number if above * exact.denominator >= exact.numerator * below else math.nextafter(number, math.inf)
 
 
 def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.float64]:

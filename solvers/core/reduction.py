@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bounds.bound import best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
-from ..bounds.gap import unit_of
+from ..bounds.gap import in_turn, unit_of
 from ..bounds.lagrangian import EPS, charge
 from ..kernels.dispatch import compiled, plain
 from ..problem.arrays import run_bounds
@@ -284,11 +284,6 @@ def _least(numbers: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     keep = numbers < limit
     keep[(numbers == limit).nonzero()[0][: count - np.count_nonzero(keep)]] = True
     return keep.nonzero()[0]
-
-
-def in_turn(numbers: NDArray[np.float64]) -> float:
-    """Their sum, added from the first to the last: rounded as the kernels round it, on every machine."""
-    return float(numbers.cumsum()[-1]) if len(numbers) else 0.0
 
 
 def _noise(core: Core, price: NDArray[np.float64]) -> float:

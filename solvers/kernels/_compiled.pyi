@@ -44,6 +44,21 @@ def cheapest(
     near: NDArray[np.int64],
     /,
 ) -> int: ...
-def whole_unit(
-    value: NDArray[np.float64], fits: NDArray[np.bool_], start: NDArray[np.int64], /
+def whole_unit(value: NDArray[np.float64], fits: NDArray[np.bool_], start: NDArray[np.int64], /) -> float: ...
+def deciding(
+    value: NDArray[np.float64],
+    start: NDArray[np.int64],
+    choice: NDArray[np.int64],
+    position: NDArray[np.int64],
+    near: NDArray[np.int64],
+    /,
 ) -> float: ...
+def measure(
+    cost: NDArray[np.int64],
+    start: NDArray[np.int64],
+    above: NDArray[np.int64],
+    total: NDArray[np.int64],
+    divisor: NDArray[np.int64],
+    /,
+) -> None: ...
+def outweighed(value: NDArray[np.float64], start: NDArray[np.int64], /) -> tuple[int, float]: ...

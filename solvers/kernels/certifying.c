@@ -107,3 +107,54 @@ double whole_unit(const Table *table, const uint8_t *fits, double *above)
     }
     return unit;
 }
+
+/* By how much values differ, over the groups in which a selection is not the cheapest or is nearly tied with it. */
+double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count)
+{
+    double total = 0.0;
+    int64_t at = 0;
+    for (int64_t group = 0; group < table->n_groups; group++) {
+        double own = table->value[choice[group]], most = fabs(own - table->value[position[group]]);
+        for (; at < count && near_tied[at] < table->start[group + 1]; at++)
+            most = larger(fabs(table->value[near_tied[at]] - own), most);
+        total += most;
+    }
+    return total;
+}
+
+/* Costs above the least of their group; the sum of the least, and the common divisor of the rest. */
+void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor)
+{
+    uint64_t common = 0;
+    *total = 0;
+    for (int64_t group = 0; group < n_groups; group++) {
+        int64_t begin = start[group], end = start[group + 1], least = cost[begin];
+        for (int64_t i = begin; i < end; i++)
+            least = cost[i] < least ? cost[i] : least;
+        *total = plus(*total, least);
+        for (int64_t i = begin; i < end; i++) {
+            above[i] = minus(cost[i], least);
+            if (common == 1 || !above[i])
+                continue;
+            common = common_divisor((uint64_t)above[i], common);
+        }
+    }
+    *divisor = (int64_t)common;
+}
+
+/* Whether the least value of a group outweighs the differences in it; and the largest magnitude of all. */
+int outweighed(const Table *table, double *largest)
+{
+    int found = 0;
+    *largest = 0.0;
+    for (int64_t group = 0; group < table->n_groups; group++) {
+        double low = table->value[table->start[group]], high = low;
+        for (int64_t i = table->start[group]; i < table->start[group + 1]; i++) {
+            low = smaller(table->value[i], low);
+            high = larger(table->value[i], high);
+        }
+        found |= fabs(low) > high - low;
+        *largest = larger(larger(high, -low), *largest);
+    }
+    return found;
+}

@@ -70,5 +70,8 @@ int64_t cheapest(const Table *table, const int64_t *above, const uint8_t *fits, 
                  int64_t *position, int64_t *near_tied, double *scratch);
 double unit_of(const double *value, int64_t count, double largest);
 double whole_unit(const Table *table, const uint8_t *fits, double *above);
+double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count);
+void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor);
+int outweighed(const Table *table, double *largest);
 
 #endif

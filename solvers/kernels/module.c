@@ -248,6 +248,76 @@ static PyObject *py_whole_unit(PyObject *module, PyObject *const *args, Py_ssize
     return PyFloat_FromDouble(unit);
 }
 
+/* Positions must lie among the choices, and those of a selection in their group. */
+static int check_selection(Arrays *arrays, int at, const Table *table)
+{
+    const int64_t *position = arrays->view[at].buf;
+    for (int64_t group = 0; group < table->n_groups; group++)
+        if (position[group] < table->start[group] || position[group] >= table->start[group + 1])
+            return refuse(arrays, "a selection has one position in each group");
+    return 0;
+}
+
+static PyObject *py_deciding(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, start, choice, position, near */
+    if (check_count(count, 5) || take(&arrays, args, "dqqqq"))
+        return NULL;
+    const Py_buffer *view = arrays.view;
+    Table table = {length(&arrays, 1) - 1, length(&arrays, 0), view[1].buf, NULL, view[0].buf};
+    if (check_start(&arrays, 1, table.n_choices) || check_lengths(&arrays, 2, 3, table.n_groups) ||
+        check_selection(&arrays, 2, &table) || check_selection(&arrays, 3, &table))
+        return NULL;
+    const int64_t *near_tied = view[4].buf;
+    for (int64_t i = 0; i < length(&arrays, 4); i++)
+        if (near_tied[i] < 0 || near_tied[i] >= table.n_choices) {
+            refuse(&arrays, "what is nearly tied has a position among the choices");
+            return NULL;
+        }
+    double total = deciding(&table, view[2].buf, view[3].buf, near_tied, length(&arrays, 4));
+    release(&arrays);
+    return PyFloat_FromDouble(total);
+}
+
+static PyObject *py_measure(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* cost, start, above, totals, divisors */
+    if (check_count(count, 5) || take(&arrays, args, "qqQQQ"))
+        return NULL;
+    int64_t n_resources = length(&arrays, 3), n_groups = length(&arrays, 1) - 1;
+    int64_t n = n_resources ? length(&arrays, 0) / n_resources : 0;
+    if (check_start(&arrays, 1, n) || check_lengths(&arrays, 2, 2, n * n_resources) ||
+        check_lengths(&arrays, 4, 4, n_resources))
+        return NULL;
+    const Py_buffer *view = arrays.view;
+    PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
+    for (int64_t i = 0; i < n_resources; i++)
+        measure(view[1].buf, n_groups, (int64_t *)view[0].buf + i * n, (int64_t *)view[2].buf + i * n,
+                (int64_t *)view[3].buf + i, (int64_t *)view[4].buf + i);
+    if (state)
+        PyEval_RestoreThread(state);
+    release(&arrays);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_outweighed(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    double largest;
+    /* value, start */
+    if (check_count(count, 2) || take(&arrays, args, "dq") || check_start(&arrays, 1, length(&arrays, 0)))
+        return NULL;
+    Table table = {length(&arrays, 1) - 1, length(&arrays, 0), arrays.view[1].buf, NULL, arrays.view[0].buf};
+    int found = outweighed(&table, &largest);
+    release(&arrays);
+    return Py_BuildValue("id", found, largest);
+}
+
 #define METHOD(name, function, text) {name, (PyCFunction)(void (*)(void))(function), METH_FASTCALL, text}
 
 static PyMethodDef methods[] = {
@@ -255,6 +325,9 @@ static PyMethodDef methods[] = {
     METHOD("search_core", py_search, "Search the core of a problem with one budget."),
     METHOD("cheapest", py_cheapest, "The cheapest selection at a price, and what is nearly tied with it."),
     METHOD("whole_unit", py_whole_unit, "The unit of which all differences of values are whole multiples."),
+    METHOD("deciding", py_deciding, "By how much values differ where a selection is not the cheapest at a price."),
+    METHOD("measure", py_measure, "Costs above the least of their group, their totals and common divisors."),
+    METHOD("outweighed", py_outweighed, "Whether what a group has in common outweighs its differences, and how large."),
     {NULL, NULL, 0, NULL},
 };
 
