@@ -91,33 +91,39 @@ def dual_gap(
         bound = lagrangian_bound(problem, price, split)
         return Gap(value - bound, rounding, bound)
     if cheapest is None:
-        cheapest = cheapest_at(problem, problem.value, problem.fits, price)
+        cheapest = cheapest_at(problem, problem.value, None if problem.all_fit else problem.fits, price)
     if cheapest is None:
         return Gap(math.inf, 0.0, -math.inf)
-    changed = (choice != cheapest.position).nonzero()[0]
-    new, old = problem.value[choice[changed]], problem.value[cheapest.position[changed]]
-    size = _sum([*new.tolist(), *(-old).tolist(), cheapest.unused, *cheapest.short.tolist()])
-    decides = _deciding(problem, choice, cheapest)
+    decides, terms = _deciding(problem, choice, cheapest)
+    size = _sum([*terms.tolist(), cheapest.unused, *cheapest.short.tolist()])
     tolerance = _told_apart(problem, TOLERANCE * decides, unit) if size > 0 else 0.0
     return Gap(size, tolerance, bound_from(problem.value, cheapest))
 
 
-def _deciding(problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest) -> float:
-    """The sum over groups of how much the values differ that decide: where a selection is not the cheapest, or tied."""
+def _deciding(problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest) -> tuple[float, NDArray[np.float64]]:
+    """How much the values differ that decide, and the terms by which a selection is worth more than the cheapest.
+
+    The first is a sum over the groups where the selection is not the cheapest, or something is tied with that.
+    """
     kernels = compiled()
     if kernels is None:
         return deciding_in_numpy(problem, choice, cheapest)
-    total: float = kernels.deciding(problem.value, problem.start, plain(choice), cheapest.position, cheapest.near)
-    return total
+    terms = np.empty(2 * problem.n_groups)
+    own, position = plain(choice), cheapest.position
+    decides, count = kernels.deciding(problem.value, problem.start, own, position, cheapest.near, terms)
+    return decides, terms[:count]
 
 
-def deciding_in_numpy(problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest) -> float:
-    """The same sum, in NumPy."""
-    own = problem.value[choice]
-    decides = np.abs(own - problem.value[cheapest.position])
+def deciding_in_numpy(
+    problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest
+) -> tuple[float, NDArray[np.float64]]:
+    """The same in NumPy."""
+    own, least = problem.value[choice], problem.value[cheapest.position]
+    decides = np.abs(own - least)
     near = cheapest.near
     np.maximum.at(decides, problem.group[near], np.abs(problem.value[near] - own[problem.group[near]]))
-    return in_turn(decides)
+    changed = choice != cheapest.position
+    return in_turn(decides), np.concatenate([own[changed], -least[changed]])
 
 
 def in_turn(numbers: NDArray[np.float64]) -> float:

@@ -34,14 +34,32 @@ def search_core(
     seconds: float,
     /,
 ) -> tuple[int, int]: ...
+def solve_one_budget(
+    value: NDArray[np.float64],
+    cost: NDArray[np.int64],
+    start: NDArray[np.int64],
+    choice: NDArray[np.int64],
+    figures: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    warm: NDArray[np.int64] | None,
+    budget: int,
+    pairs_up_to: int,
+    first_states: int,
+    states_of_a_group: int,
+    max_states: int,
+    seconds: float,
+    /,
+) -> bool: ...
 def cheapest(
     value: NDArray[np.float64],
     above: NDArray[np.int64],
-    fits: NDArray[np.bool_],
     price: NDArray[np.float64],
     start: NDArray[np.int64],
     position: NDArray[np.int64],
     near: NDArray[np.int64],
+    reference: NDArray[np.int64],
+    used: NDArray[np.int64],
+    fits: NDArray[np.bool_] | None,
     /,
 ) -> int: ...
 def whole_unit(value: NDArray[np.float64], fits: NDArray[np.bool_], start: NDArray[np.int64], /) -> float: ...
@@ -51,14 +69,14 @@ def deciding(
     choice: NDArray[np.int64],
     position: NDArray[np.int64],
     near: NDArray[np.int64],
+    terms: NDArray[np.float64],
     /,
-) -> float: ...
+) -> tuple[float, int]: ...
 def measure(
     cost: NDArray[np.int64],
     start: NDArray[np.int64],
     above: NDArray[np.int64],
-    total: NDArray[np.int64],
-    divisor: NDArray[np.int64],
+    figures: NDArray[np.int64],
     /,
 ) -> None: ...
 def outweighed(value: NDArray[np.float64], start: NDArray[np.int64], /) -> tuple[int, float]: ...

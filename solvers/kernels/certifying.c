@@ -8,10 +8,12 @@
 static const double LARGEST = 1.7e308; /* beyond this a sum may have overflowed beside one that has not */
 
 int64_t cheapest(const Table *table, const int64_t *above, const uint8_t *fits, const double *price, int64_t n_resources,
-                 int64_t *position, int64_t *near_tied, double *scratch)
+                 Cheapest *found, double *scratch)
 {
     double slip = (double)(n_resources + 3) * DBL_EPSILON;
     int64_t count = 0;
+    for (int64_t resource = 0; resource < n_resources; resource++)
+        found->used[resource] = 0;
     for (int64_t group = 0; group < table->n_groups; group++) {
         int64_t begin = table->start[group], end = table->start[group + 1], at = begin;
         for (int64_t i = begin; i < end; i++) {
@@ -20,7 +22,7 @@ int64_t cheapest(const Table *table, const int64_t *above, const uint8_t *fits, 
                 priced += price[resource] * (double)above[resource * table->n_choices + i];
             scratch[i - begin] = priced;
         }
-#define PENALISED(i) (fits[i] ? table->value[i] + scratch[(i) - begin] : INFINITY)
+#define PENALISED(i) (!fits || fits[i] ? table->value[i] + scratch[(i) - begin] : INFINITY)
 #define SIZE(i) (slip * (fabs(table->value[i]) + scratch[(i) - begin]))
         double least = PENALISED(begin);
         for (int64_t i = begin + 1; i < end; i++) {
@@ -31,10 +33,14 @@ int64_t cheapest(const Table *table, const int64_t *above, const uint8_t *fits, 
         if (!(fabs(least) < LARGEST))
             return -1;
         double highest = least + 2 * SIZE(at);
-        position[group] = at;
+        found->position[group] = at;
+        for (int64_t resource = 0; resource < n_resources; resource++)
+            found->used[resource] = plus(found->used[resource], above[resource * table->n_choices + at]);
         for (int64_t i = begin; i < end; i++)
-            if (i != at && PENALISED(i) - 2 * SIZE(i) <= highest)
-                near_tied[count++] = i;
+            if (i != at && PENALISED(i) - 2 * SIZE(i) <= highest) {
+                found->near_tied[count] = i;
+                found->reference[count++] = at;
+            }
 #undef PENALISED
 #undef SIZE
     }
@@ -108,13 +114,20 @@ double whole_unit(const Table *table, const uint8_t *fits, double *above)
     return unit;
 }
 
-/* By how much values differ, over the groups in which a selection is not the cheapest or is nearly tied with it. */
-double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count)
+/* By how much values differ, over the groups in which a selection is not the cheapest or is nearly tied with it.
+   The terms are the values of the first of these groups, and those of the cheapest, negated. */
+double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count,
+                double *terms, int64_t *n_terms)
 {
     double total = 0.0;
     int64_t at = 0;
+    *n_terms = 0;
     for (int64_t group = 0; group < table->n_groups; group++) {
         double own = table->value[choice[group]], most = fabs(own - table->value[position[group]]);
+        if (choice[group] != position[group]) {
+            terms[(*n_terms)++] = own;
+            terms[(*n_terms)++] = -table->value[position[group]];
+        }
         for (; at < count && near_tied[at] < table->start[group + 1]; at++)
             most = larger(fabs(table->value[near_tied[at]] - own), most);
         total += most;
@@ -122,11 +135,12 @@ double deciding(const Table *table, const int64_t *choice, const int64_t *positi
     return total;
 }
 
-/* Costs above the least of their group; the sum of the least, and the common divisor of the rest. */
-void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor)
+/* Costs above the least of their group; the sum of the least, and the common divisor and the largest of the rest. */
+void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor,
+             int64_t *most)
 {
     uint64_t common = 0;
-    *total = 0;
+    *total = *most = 0;
     for (int64_t group = 0; group < n_groups; group++) {
         int64_t begin = start[group], end = start[group + 1], least = cost[begin];
         for (int64_t i = begin; i < end; i++)
@@ -134,6 +148,7 @@ void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_
         *total = plus(*total, least);
         for (int64_t i = begin; i < end; i++) {
             above[i] = minus(cost[i], least);
+            *most = above[i] > *most ? above[i] : *most;
             if (common == 1 || !above[i])
                 continue;
             common = common_divisor((uint64_t)above[i], common);

@@ -66,12 +66,27 @@ typedef struct {
 
 int search_core(const Core *core, Search *search, Poll *poll);
 
+/* How many states the first search may keep, those for each group of the core, and how many all searches may. */
+typedef struct {
+    int64_t first_states, states_of_a_group, max_states;
+} Limits;
+
+int solve_one_budget(const Table *table, int64_t budget, const int64_t *warm, int64_t pairs_up_to, Limits limits, Poll *poll,
+                     int64_t *choice, double *figures, int64_t *counts);
+
+/* The cheapest position of each group; positions nearly tied, and beside each the cheapest; what the cheapest cost. */
+typedef struct {
+    int64_t *position, *near_tied, *reference, *used;
+} Cheapest;
+
 int64_t cheapest(const Table *table, const int64_t *above, const uint8_t *fits, const double *price, int64_t n_resources,
-                 int64_t *position, int64_t *near_tied, double *scratch);
+                 Cheapest *found, double *scratch);
 double unit_of(const double *value, int64_t count, double largest);
 double whole_unit(const Table *table, const uint8_t *fits, double *above);
-double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count);
-void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor);
+double deciding(const Table *table, const int64_t *choice, const int64_t *position, const int64_t *near_tied, int64_t count,
+                double *terms, int64_t *n_terms);
+void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor,
+             int64_t *most);
 int outweighed(const Table *table, double *largest);
 
 #endif

@@ -88,6 +88,16 @@ static int check_lengths(Arrays *arrays, int first, int last, int64_t least)
     return 0;
 }
 
+/* Positions must lie among the choices, and those of a selection in their group. */
+static int check_selection(Arrays *arrays, int at, const Table *table)
+{
+    const int64_t *position = arrays->view[at].buf;
+    for (int64_t group = 0; group < table->n_groups; group++)
+        if (position[group] < table->start[group] || position[group] >= table->start[group + 1])
+            return refuse(arrays, "a selection has one position in each group");
+    return 0;
+}
+
 static int check_count(Py_ssize_t given, Py_ssize_t wanted)
 {
     if (given == wanted)
@@ -195,24 +205,26 @@ static PyObject *py_cheapest(PyObject *module, PyObject *const *args, Py_ssize_t
 {
     (void)module;
     Arrays arrays;
-    /* value, above, fits, price, start, position, near */
-    if (check_count(count, 7) || take(&arrays, args, "dq?dqQQ"))
+    /* value, above, price, start, position, near, reference, used, fits */
+    if (check_count(count, 9) || take(&arrays, args, args[8] == Py_None ? "dqdqQQQQ" : "dqdqQQQQ?"))
         return NULL;
-    int64_t n = length(&arrays, 0), n_groups = length(&arrays, 4) - 1, n_resources = length(&arrays, 3);
-    if (check_start(&arrays, 4, n) || check_lengths(&arrays, 2, 2, n) || check_lengths(&arrays, 5, 5, n_groups) ||
-        check_lengths(&arrays, 6, 6, n))
+    int64_t n = length(&arrays, 0), n_groups = length(&arrays, 3) - 1, n_resources = length(&arrays, 2);
+    if (check_start(&arrays, 3, n) || check_lengths(&arrays, 4, 4, n_groups) || check_lengths(&arrays, 5, 6, n) ||
+        check_lengths(&arrays, 7, 7, n_resources) || (arrays.count > 8 && check_lengths(&arrays, 8, 8, n)))
         return NULL;
     if (n_resources < 1 || length(&arrays, 1) / n_resources < n) {
         refuse(&arrays, "cheapest takes costs above the least for every price");
         return NULL;
     }
     const Py_buffer *view = arrays.view;
-    Table table = {n_groups, n, view[4].buf, NULL, view[0].buf};
+    Table table = {n_groups, n, view[3].buf, NULL, view[0].buf};
     double *scratch = room_for(n, sizeof(double));
     int64_t near_tied = 0;
     if (scratch) {
+        Cheapest found = {view[4].buf, view[5].buf, view[6].buf, view[7].buf};
+        const uint8_t *fits = arrays.count > 8 ? view[8].buf : NULL;
         PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
-        near_tied = cheapest(&table, view[1].buf, view[2].buf, view[3].buf, n_resources, view[5].buf, view[6].buf, scratch);
+        near_tied = cheapest(&table, view[1].buf, fits, view[2].buf, n_resources, &found, scratch);
         if (state)
             PyEval_RestoreThread(state);
     }
@@ -248,27 +260,55 @@ static PyObject *py_whole_unit(PyObject *module, PyObject *const *args, Py_ssize
     return PyFloat_FromDouble(unit);
 }
 
-/* Positions must lie among the choices, and those of a selection in their group. */
-static int check_selection(Arrays *arrays, int at, const Table *table)
+/* Reduction and first search at once; the numbers go out through arrays, since an interrupt leaves nothing else. */
+static PyObject *py_solve(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    const int64_t *position = arrays->view[at].buf;
-    for (int64_t group = 0; group < table->n_groups; group++)
-        if (position[group] < table->start[group] || position[group] >= table->start[group + 1])
-            return refuse(arrays, "a selection has one position in each group");
-    return 0;
+    (void)module;
+    Arrays arrays;
+    /* value, cost, start, choice, figures, counts, warm */
+    if (check_count(count, 13) || take(&arrays, args, args[6] == Py_None ? "dqqQDQ" : "dqqQDQq"))
+        return NULL;
+    const Py_buffer *view = arrays.view;
+    Table table = {length(&arrays, 2) - 1, length(&arrays, 0), view[2].buf, view[1].buf, view[0].buf};
+    long long budget = PyLong_AsLongLong(args[7]), pairs_up_to = PyLong_AsLongLong(args[8]);
+    Limits limits = {PyLong_AsLongLong(args[9]), PyLong_AsLongLong(args[10]), PyLong_AsLongLong(args[11])};
+    double seconds = PyFloat_AsDouble(args[12]);
+    if (PyErr_Occurred() || check_start(&arrays, 2, table.n_choices) || check_lengths(&arrays, 1, 1, table.n_choices) ||
+        check_lengths(&arrays, 3, 3, table.n_groups) || check_lengths(&arrays, 4, 5, 3) ||
+        (arrays.count > 6 && (check_lengths(&arrays, 6, 6, table.n_groups) || check_selection(&arrays, 6, &table)))) {
+        release(&arrays);
+        return NULL;
+    }
+    if (table.n_groups < 1 || pairs_up_to < 1) {
+        refuse(&arrays, "solve takes at least one group");
+        return NULL;
+    }
+    Asking asking = {clock_reading() + seconds, clock_reading() + 0.05, NULL};
+    Poll poll = {ask, &asking, 0};
+    asking.state = PyEval_SaveThread();
+    int status = solve_one_budget(&table, budget, arrays.count > 6 ? view[6].buf : NULL, pairs_up_to, limits, &poll,
+                                  view[3].buf, view[4].buf, view[5].buf);
+    PyEval_RestoreThread(asking.state);
+    release(&arrays);
+    if (status == INTERRUPTED)
+        return NULL;
+    if (status == NO_MEMORY)
+        return PyErr_NoMemory();
+    return PyBool_FromLong(status == DONE);
 }
 
 static PyObject *py_deciding(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
     Arrays arrays;
-    /* value, start, choice, position, near */
-    if (check_count(count, 5) || take(&arrays, args, "dqqqq"))
+    /* value, start, choice, position, near, terms */
+    if (check_count(count, 6) || take(&arrays, args, "dqqqqD"))
         return NULL;
     const Py_buffer *view = arrays.view;
     Table table = {length(&arrays, 1) - 1, length(&arrays, 0), view[1].buf, NULL, view[0].buf};
     if (check_start(&arrays, 1, table.n_choices) || check_lengths(&arrays, 2, 3, table.n_groups) ||
-        check_selection(&arrays, 2, &table) || check_selection(&arrays, 3, &table))
+        check_selection(&arrays, 2, &table) || check_selection(&arrays, 3, &table) ||
+        check_lengths(&arrays, 5, 5, 2 * table.n_groups))
         return NULL;
     const int64_t *near_tied = view[4].buf;
     for (int64_t i = 0; i < length(&arrays, 4); i++)
@@ -276,28 +316,29 @@ static PyObject *py_deciding(PyObject *module, PyObject *const *args, Py_ssize_t
             refuse(&arrays, "what is nearly tied has a position among the choices");
             return NULL;
         }
-    double total = deciding(&table, view[2].buf, view[3].buf, near_tied, length(&arrays, 4));
+    int64_t n_terms;
+    double total = deciding(&table, view[2].buf, view[3].buf, near_tied, length(&arrays, 4), view[5].buf, &n_terms);
     release(&arrays);
-    return PyFloat_FromDouble(total);
+    return Py_BuildValue("dL", total, (long long)n_terms);
 }
 
 static PyObject *py_measure(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
     Arrays arrays;
-    /* cost, start, above, totals, divisors */
-    if (check_count(count, 5) || take(&arrays, args, "qqQQQ"))
+    /* cost, start, above, totals and divisors and largest */
+    if (check_count(count, 4) || take(&arrays, args, "qqQQ"))
         return NULL;
-    int64_t n_resources = length(&arrays, 3), n_groups = length(&arrays, 1) - 1;
+    int64_t n_resources = length(&arrays, 3) / 3, n_groups = length(&arrays, 1) - 1;
     int64_t n = n_resources ? length(&arrays, 0) / n_resources : 0;
-    if (check_start(&arrays, 1, n) || check_lengths(&arrays, 2, 2, n * n_resources) ||
-        check_lengths(&arrays, 4, 4, n_resources))
+    if (check_start(&arrays, 1, n) || check_lengths(&arrays, 2, 2, n * n_resources))
         return NULL;
     const Py_buffer *view = arrays.view;
     PyThreadState *state = n > WORTH_RELEASING ? PyEval_SaveThread() : NULL;
     for (int64_t i = 0; i < n_resources; i++)
         measure(view[1].buf, n_groups, (int64_t *)view[0].buf + i * n, (int64_t *)view[2].buf + i * n,
-                (int64_t *)view[3].buf + i, (int64_t *)view[4].buf + i);
+                (int64_t *)view[3].buf + i, (int64_t *)view[3].buf + n_resources + i,
+                (int64_t *)view[3].buf + 2 * n_resources + i);
     if (state)
         PyEval_RestoreThread(state);
     release(&arrays);
@@ -322,6 +363,7 @@ static PyObject *py_outweighed(PyObject *module, PyObject *const *args, Py_ssize
 
 static PyMethodDef methods[] = {
     METHOD("reduce_one_budget", py_reduce, "Reduce a problem with one budget to its core."),
+    METHOD("solve_one_budget", py_solve, "Reduce a problem with one budget and search its core."),
     METHOD("search_core", py_search, "Search the core of a problem with one budget."),
     METHOD("cheapest", py_cheapest, "The cheapest selection at a price, and what is nearly tied with it."),
     METHOD("whole_unit", py_whole_unit, "The unit of which all differences of values are whole multiples."),

@@ -15,7 +15,7 @@ from ..bounds.gap import whole_unit
 from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
 from ..core_search.dynamic import CoreResult
-from ..core_search.one_budget import search_one_budget
+from ..core_search.one_budget import search_one_budget, solved_at_once
 from ..core_search.several_budgets import answer_of, search_several_budgets
 from ..problem.arguments import check_whole
 from ..problem.supports import refusal
@@ -70,6 +70,10 @@ class Exact:
     ) -> Answer:
         """Solve, and tell of every better selection; stop where that is enough."""
         deadline = time.perf_counter() + seconds
+        if problem.n_resources == 1 and watch is None:
+            answer = solved_at_once(problem, warm, self.max_states, deadline)
+            if answer is not None:
+                return answer
         reduction = reduce(problem, warm, deadline)
         if reduction.incumbent is None and farkas_price(problem) is not None:
             return Answer(None, complete=True)

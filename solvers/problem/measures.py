@@ -25,11 +25,14 @@ class Measures:
         The sum over groups of the least cost, one for each resource.
     divisor
         The common divisor of the costs above the least of their group, one for each resource; 0 where all are 0.
+    most
+        The largest cost above the least of its group, one for each resource.
     """
 
     above: NDArray[np.int64]
     least: tuple[int, ...]
     divisor: tuple[int, ...]
+    most: tuple[int, ...]
 
 
 def measured(cost: NDArray[np.int64], start: NDArray[np.int64]) -> Measures:
@@ -38,10 +41,11 @@ def measured(cost: NDArray[np.int64], start: NDArray[np.int64]) -> Measures:
     if kernels is None:
         return measured_in_numpy(cost, start)
     above = np.empty(cost.shape, dtype=np.int64)
-    least, divisor = np.empty((2, len(cost)), dtype=np.int64)
-    kernels.measure(plain(cost), start, above, least, divisor)
+    figures = np.empty((3, len(cost)), dtype=np.int64)
+    kernels.measure(plain(cost), start, above, figures)
     above.setflags(write=False)
-    return Measures(above, tuple(least.tolist()), tuple(divisor.tolist()))
+    least, divisor, most = figures.tolist()
+    return Measures(above, tuple(least), tuple(divisor), tuple(most))
 
 
 def measured_in_numpy(cost: NDArray[np.int64], start: NDArray[np.int64]) -> Measures:
@@ -51,4 +55,4 @@ def measured_in_numpy(cost: NDArray[np.int64], start: NDArray[np.int64]) -> Meas
     np.subtract(cost, above, out=above)
     above.setflags(write=False)
     divisor = tuple(int(np.gcd.reduce(row)) for row in above)
-    return Measures(above, tuple(int(total) for total in least.sum(axis=1)), divisor)
+    return Measures(above, tuple(least.sum(axis=1).tolist()), divisor, tuple(above.max(axis=1).tolist()))

@@ -225,10 +225,10 @@ class Problem:
         Where nothing in a group fits, all its choices count as fitting; that the problem is infeasible is found
         elsewhere.
         """
-        fits: NDArray[np.bool_] = self.above[0] <= self.room[0]
-        for row, left in zip(self.above[1:], self.room[1:], strict=True):
-            fits &= row <= left
-        if not fits.all():
+        fits = np.ones(self.n_choices, dtype=bool)
+        if not self._everything_fits:
+            for row, left in zip(self.above, self.room, strict=True):
+                fits &= row <= left
             none = ~np.logical_or.reduceat(fits, self.start[:-1])
             fits |= none[self.group]
         fits.setflags(write=False)
@@ -237,7 +237,11 @@ class Problem:
     @cached_property
     def all_fit(self) -> bool:
         """Whether every choice counts as fitting, see `fits`."""
-        return bool(self.fits.all())
+        return self._everything_fits or bool(self.fits.all())
+
+    @property
+    def _everything_fits(self) -> bool:
+        return all(most <= left for most, left in zip(self._measures.most, self.room, strict=True))
 
     def position(self, labels: ArrayLike) -> NDArray[np.int64]:
         """Where a selection given by labels lies in the flat arrays.
