@@ -94,9 +94,9 @@ def dual_gap(
         cheapest = cheapest_at(problem, problem.value, None if problem.all_fit else problem.fits, price)
     if cheapest is None:
         return Gap(math.inf, 0.0, -math.inf)
-    decides, terms = _deciding(problem, choice, cheapest)
-    size = _sum([*terms.tolist(), cheapest.unused, *cheapest.short.tolist()])
-    tolerance = _told_apart(problem, TOLERANCE * decides, unit) if size > 0 else 0.0
+    apart, changes = _deciding(problem, choice, cheapest)
+    size = _sum([*changes.tolist(), cheapest.unused, *cheapest.short.tolist()])
+    tolerance = _told_apart(problem, TOLERANCE * apart, unit) if size > 0 else 0.0
     return Gap(size, tolerance, bound_from(problem.value, cheapest))
 
 

@@ -283,7 +283,8 @@ def _least(numbers: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     limit = np.partition(numbers, count - 1)[count - 1]
     keep = numbers < limit
     keep[(numbers == limit).nonzero()[0][: count - np.count_nonzero(keep)]] = True
-    return keep.nonzero()[0]
+    least: NDArray[np.int64] = keep.nonzero()[0]
+    return least
 
 
 def _noise(core: Core, price: NDArray[np.float64]) -> float:

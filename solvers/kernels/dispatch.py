@@ -33,6 +33,6 @@ def compiled() -> ModuleType | None:
     return _COMPILED
 
 
-def plain(array: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The array as kernels take them, C-contiguous; itself where it is."""
-    return np.ascontiguousarray(array)
+def plain(array: NDArray[np.signedinteger]) -> NDArray[np.int64]:
+    """The array as kernels take them, C-contiguous and of int64; itself where it is."""
+    return np.ascontiguousarray(array, dtype=np.int64)
