@@ -51,7 +51,7 @@ static void fill(const Table *table, int64_t budget, const Hulls *hulls, double 
             int64_t weight = minus(table->cost[hulls->point[at + 1]], table->cost[hulls->point[at]]);
             if (hulls->rate[at] == price && weight <= room) {
                 reference[group] = hulls->point[at + 1];
-                room -= weight;
+                room = minus(room, weight);
             }
         }
     }

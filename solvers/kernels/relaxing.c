@@ -77,7 +77,7 @@ double multiplier(double *rate, int64_t *weight, int64_t count, int64_t room)
         all = plus(all, weight[i]);
     if (all <= room)
         return 0.0;
-    for (;;) {
+    while (low < high) { /* only sums that wrapped around leave nothing */
         draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
         double pivot = rate[low + (int64_t)(draw % (uint64_t)(high - low))];
         int64_t above = low, below = high, heavy = 0, tied = 0;
@@ -105,4 +105,5 @@ double multiplier(double *rate, int64_t *weight, int64_t count, int64_t room)
             low = below;
         }
     }
+    return 0.0;
 }
