@@ -20,6 +20,7 @@ from .backends.scip import Scip
 from .chains.solver import Monotone
 from .errors import InvalidInput, InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from .front_door import available, solve
+from .kernels.dispatch import is_compiled
 from .methods.evolve import Evolve
 from .methods.exact import Enumerate, Exact
 from .methods.greedy import Greedy
@@ -74,6 +75,7 @@ __all__ = [
     "available",
     "explain",
     "front",
+    "is_compiled",
     "k_best",
     "least_cost",
     "read_problem",

@@ -33,6 +33,15 @@ def compiled() -> ModuleType | None:
     return _COMPILED
 
 
+def is_compiled() -> bool:
+    """Whether compiled kernels do the inner loops of `Exact` and of certificates here, or NumPy, with the same results.
+
+    NumPy does where the package was installed without a compiler, and where the environment variable
+    ``MCKP_QUANT_PURE`` is 1.
+    """
+    return compiled() is not None
+
+
 def plain(array: NDArray[np.signedinteger]) -> NDArray[np.int64]:
     """The array as kernels take them, C-contiguous and of int64; itself where it is."""
     return np.ascontiguousarray(array, dtype=np.int64)
