@@ -30,6 +30,7 @@ from .problem.files import read_problem, write_problem
 from .problem.pairs import Pairs
 from .problem.problem import Problem
 from .problem.rows import Rows
+from .questions.batching import solve_many
 from .questions.cheapest import LeastCost, least_cost
 from .questions.explanation import Explanation, Worth, explain
 from .questions.pareto import Front, front
@@ -81,5 +82,6 @@ __all__ = [
     "read_problem",
     "resolve",
     "solve",
+    "solve_many",
     "write_problem",
 ]

@@ -195,6 +195,10 @@ class Problem:
     def _measures(self) -> Measures:
         return measured(self.cost, self.start)
 
+    def measure(self) -> None:
+        """Find what the groups and costs say by themselves now, so that problems made of this one share it."""
+        _ = self._measures, self.size, self.group
+
     @property
     def least_cost(self) -> tuple[int, ...]:
         """The sum over groups of the least cost, resource by resource: no budget below it can be met."""
