@@ -19,7 +19,7 @@ from ..bounds.dominance import undominated_choices
 from ..bounds.gap import in_turn, unit_of
 from ..bounds.lagrangian import EPS, charge
 from ..kernels.dispatch import compiled, plain
-from ..problem.arrays import run_bounds
+from ..problem.arrays import least_of, run_bounds
 from .gap_space import RelativeChoices
 from .incumbent import PAIRS_UP_TO, best_changes, fill, improve, repair
 from .lattice import least_total
@@ -268,7 +268,7 @@ def _incumbent(
     if problem.n_resources == 1:
         near = near[~relative.is_reference[near]]
     if len(near) > PAIRS_UP_TO:
-        near = near[_least(relative.reduced[near], PAIRS_UP_TO)]
+        near = near[least_of(relative.reduced[near], PAIRS_UP_TO)]
     if problem.n_resources == 1:
         some = relative.value[near], relative.cost[0, near], relative.group[near]
         improved = relative.with_changes(near[best_changes(*some, relative.slack[0])])
@@ -276,15 +276,6 @@ def _incumbent(
         improved = improve(problem, best, allowed=relative.position[near], deadline=deadline)
     own = gap_of(problem, improved, relative.reference, relative.price)
     return (improved, own) if own < gap else (best, gap)
-
-
-def _least(numbers: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Indices of so many of the least numbers, rising; of equal ones the first."""
-    limit = np.partition(numbers, count - 1)[count - 1]
-    keep = numbers < limit
-    keep[(numbers == limit).nonzero()[0][: count - np.count_nonzero(keep)]] = True
-    least: NDArray[np.int64] = keep.nonzero()[0]
-    return least
 
 
 def _noise(core: Core, price: NDArray[np.float64]) -> float:

@@ -23,7 +23,6 @@ Heard: TypeAlias = "Callable[[NDArray[np.int64]], bool]"
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -253,7 +252,7 @@ def search_core(
     """
     kernels = compiled()
     if kernels is not None and heard is None:
-        return _search_compiled(core, price, gap, least_gain, (max_states, deadline), kernels)
+        return search_compiled(kernels.search_core, core, price, gap, least_gain, (max_states, deadline))
     return search_in_numpy(core, price, gap, least_gain, max_states, deadline, heard=heard)
 
 
@@ -281,15 +280,21 @@ def search_in_numpy(
     return CoreResult(position, search.gap, complete, search.kept, interrupted)
 
 
-def _search_compiled(
-    core: Core, price: float, gap: float, least_gain: float, limits: tuple[int, float], kernels: ModuleType
+def search_compiled(
+    kernel: Callable[..., tuple[int, int]],
+    core: Core,
+    price: float,
+    gap: float,
+    least_gain: float,
+    limits: tuple[int, float],
 ) -> CoreResult:
-    changes, n_changes, found = np.empty(len(core.group), dtype=np.int64), np.array([-1]), np.array([gap])
-    seconds = limits[1] - time.perf_counter()
-    complete = interrupted = False
-    kept = 0
+    """What a kernel finds that searches a core with one budget; `limits` are on states and on time."""
+    changes, n_changes = np.empty(len(core.group), dtype=np.int64), np.full(1, -1, dtype=np.int64)
+    found = np.array([gap])
+    complete = kept = 0
+    interrupted = False
     try:
-        complete, kept = kernels.search_core(
+        complete, kept = kernel(
             core.start,
             plain(core.cost[0]),
             core.value,
@@ -302,7 +307,7 @@ def _search_compiled(
             price,
             least_gain,
             core.least_total,
-            seconds,
+            limits[1] - time.perf_counter(),
         )
     except KeyboardInterrupt:
         interrupted = True

@@ -34,6 +34,22 @@ def search_core(
     seconds: float,
     /,
 ) -> tuple[int, int]: ...
+def search_lists(
+    start: NDArray[np.int64],
+    cost: NDArray[np.int64],
+    value: NDArray[np.float64],
+    reduced: NDArray[np.float64],
+    changes: NDArray[np.int64],
+    n_changes: NDArray[np.int64],
+    gap: NDArray[np.float64],
+    slack: int,
+    max_states: int,
+    price: float,
+    least_gain: float,
+    least_total: float,
+    seconds: float,
+    /,
+) -> tuple[int, int]: ...
 def solve_one_budget(
     value: NDArray[np.float64],
     cost: NDArray[np.int64],

@@ -61,3 +61,32 @@ int polled(Poll *poll, int64_t work)
 
 STABLE_SORT(sort_by_integer, int64_t)
 STABLE_SORT(sort_by_number, double)
+
+/* The number that stands in place `count` when they are sorted, from 1; they change places. */
+double smallest(double *number, int64_t total, int64_t count)
+{
+    int64_t low = 0, high = total, wanted = count - 1;
+    uint64_t draw = 88172645463325252u;
+    while (high - low > 1) {
+        draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
+        double pivot = number[low + (int64_t)(draw % (uint64_t)(high - low))];
+        int64_t below = low, above = high;
+        for (int64_t i = low; i < above;) {
+            double own = number[i];
+            if (own < pivot) {
+                number[i] = number[below], number[below++] = own, i++;
+            } else if (own > pivot) {
+                number[i] = number[--above], number[above] = own;
+            } else {
+                i++;
+            }
+        }
+        if (wanted < below)
+            high = below;
+        else if (wanted < above)
+            return pivot;
+        else
+            low = above;
+    }
+    return number[low];
+}

@@ -31,6 +31,8 @@ void *room_for(int64_t count, size_t size);
 void sort_by_integer(int64_t *index, int64_t *scratch, int64_t count, const int64_t *key);
 void sort_by_number(int64_t *index, int64_t *scratch, int64_t count, const double *key);
 
+double smallest(double *number, int64_t total, int64_t count);
+
 /* One budget: groups, their choices, and what they cost. */
 typedef struct {
     int64_t n_groups, n_choices;
@@ -65,6 +67,7 @@ typedef struct {
 } Search;
 
 int search_core(const Core *core, Search *search, Poll *poll);
+int search_lists(const Core *core, Search *search, Poll *poll);
 
 /* How many states the first search may keep, those for each group of the core, and how many all searches may. */
 typedef struct {

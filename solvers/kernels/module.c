@@ -165,9 +165,8 @@ static PyObject *py_reduce(PyObject *module, PyObject *const *args, Py_ssize_t c
                          (long long)out.core.n_choices, (long long)out.core.slack);
 }
 
-static PyObject *py_search(PyObject *module, PyObject *const *args, Py_ssize_t count)
+static PyObject *searched(PyObject *const *args, Py_ssize_t count, int (*search_with)(const Core *, Search *, Poll *))
 {
-    (void)module;
     Arrays arrays;
     /* start, cost, value, reduced, changes and their number, gap */
     if (check_count(count, 13) || take(&arrays, args, "qqddQQD"))
@@ -189,7 +188,7 @@ static PyObject *py_search(PyObject *module, PyObject *const *args, Py_ssize_t c
     asking.next = clock_reading() + 0.05;
     Poll poll = {ask, &asking, 0};
     asking.state = PyEval_SaveThread();
-    int status = search_core(&core, &search, &poll);
+    int status = search_with(&core, &search, &poll);
     PyEval_RestoreThread(asking.state);
     *(double *)view[6].buf = search.gap;
     *(int64_t *)view[5].buf = search.n_changes;
@@ -199,6 +198,18 @@ static PyObject *py_search(PyObject *module, PyObject *const *args, Py_ssize_t c
     if (status == NO_MEMORY)
         return PyErr_NoMemory();
     return Py_BuildValue("iL", status == DONE, (long long)search.kept);
+}
+
+static PyObject *py_search(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    return searched(args, count, search_core);
+}
+
+static PyObject *py_lists(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    return searched(args, count, search_lists);
 }
 
 static PyObject *py_cheapest(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -365,6 +376,7 @@ static PyMethodDef methods[] = {
     METHOD("reduce_one_budget", py_reduce, "Reduce a problem with one budget to its core."),
     METHOD("solve_one_budget", py_solve, "Reduce a problem with one budget and search its core."),
     METHOD("search_core", py_search, "Search the core of a problem with one budget."),
+    METHOD("search_lists", py_lists, "Search the core of a problem with one budget by state lists."),
     METHOD("cheapest", py_cheapest, "The cheapest selection at a price, and what is nearly tied with it."),
     METHOD("whole_unit", py_whole_unit, "The unit of which all differences of values are whole multiples."),
     METHOD("deciding", py_deciding, "By how much values differ where a selection is not the cheapest at a price."),

@@ -96,35 +96,6 @@ static void relate(const Table *table, int64_t budget, const int64_t *kept_start
     relative->slack = minus(budget, total_cost(table, out->reference));
 }
 
-/* The reduced cost that `count - 1` of the numbers are below or tied with, in the order of a sort. */
-static double smallest(double *number, int64_t total, int64_t count)
-{
-    int64_t low = 0, high = total, wanted = count - 1;
-    uint64_t draw = 88172645463325252u;
-    while (high - low > 1) {
-        draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
-        double pivot = number[low + (int64_t)(draw % (uint64_t)(high - low))];
-        int64_t below = low, above = high;
-        for (int64_t i = low; i < above;) {
-            double own = number[i];
-            if (own < pivot) {
-                number[i] = number[below], number[below++] = own, i++;
-            } else if (own > pivot) {
-                number[i] = number[--above], number[above] = own;
-            } else {
-                i++;
-            }
-        }
-        if (wanted < below)
-            high = below;
-        else if (wanted < above)
-            return pivot;
-        else
-            low = above;
-    }
-    return number[low];
-}
-
 /* Indices of the choices near enough to be part of anything better; with too many, of those of least reduced cost. */
 static int64_t near_choices(const Relative *relative, const Reduction *out, int64_t most, int64_t *near_index, double *scratch)
 {

@@ -18,17 +18,18 @@ from mckp_quant.solvers.kernels import dispatch
 from tests.solvers.families import strongly_correlated
 
 KERNELS: Any = dispatch.compiled()
-ASK = "from mckp_quant.solvers.kernels.dispatch import compiled; print(compiled())"
 
 
-def answer(**environment: str) -> str:
-    command = [sys.executable, "-c", ASK]
-    return subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True, text=True).stdout
-
-
-def test_the_environment_forces_numpy() -> None:
-    assert answer(MCKP_QUANT_PURE="1") == "None\n"
-    assert (answer(MCKP_QUANT_PURE="0") == "None\n") == (answer(MCKP_QUANT_PURE="") == "None\n")
+def test_the_environment_forces_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = [sys.executable, "-c", "from mckp_quant import solvers; print(solvers.is_compiled())"]
+    done = subprocess.run(ask, env={**os.environ, dispatch.PURE: "1"}, check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+    monkeypatch.setenv(dispatch.PURE, "1")
+    assert dispatch._loaded() is None
+    monkeypatch.setenv(dispatch.PURE, "0")
+    loaded = dispatch._loaded()
+    monkeypatch.setenv(dispatch.PURE, "")
+    assert dispatch._loaded() is loaded
 
 
 def test_numpy_does_the_work_where_nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

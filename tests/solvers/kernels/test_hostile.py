@@ -67,9 +67,10 @@ def test_search_takes_any_numbers(problem: Any, slack: int, price: float, gap: f
     start, cost, value, rng = problem
     changes, count, found = np.full(len(start) - 1, -1), ints(-1), np.array([gap])
     reduced = rng.choice(np.abs(NUMBERS), len(cost))
-    KERNELS.search_core(start, cost, value, reduced, changes, count, found, slack, 2000, price, 0.0, 0.0, 1.0)
-    assert -1 <= count[0] < len(start)
-    assert (changes[: max(count[0], 0)] < len(cost)).all()
+    for kernel in (KERNELS.search_core, KERNELS.search_lists):
+        kernel(start, cost, value, reduced, changes, count, found, slack, 2000, price, 0.0, 0.0, 1.0)
+        assert -1 <= count[0] < len(start)
+        assert (changes[: max(count[0], 0)] < len(cost)).all()
 
 
 @given(hostile(), st.integers(1, 3), st.sampled_from(NUMBERS))

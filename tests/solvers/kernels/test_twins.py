@@ -15,7 +15,7 @@ from mckp_quant.solvers import solve
 from mckp_quant.solvers.bounds import gap as gaps
 from mckp_quant.solvers.bounds import lagrangian, normal_form
 from mckp_quant.solvers.core import reduction
-from mckp_quant.solvers.core_search import dynamic
+from mckp_quant.solvers.core_search import dynamic, lists
 from mckp_quant.solvers.core_search.one_budget import search_one_budget, solved_at_once
 from mckp_quant.solvers.core_search.several_budgets import answer_of
 from mckp_quant.solvers.kernels import dispatch
@@ -66,6 +66,9 @@ def compare_searches(problem: Problem, warm: bool) -> None:
                 same(ours, twin)
             else:  # how many states were kept when a limit was hit is not part of an answer
                 same(dataclasses.replace(ours, states=0), dataclasses.replace(twin, states=0))
+            if not found.closed:
+                listed = lists.search_lists(core, found.price, *limits)
+                same(listed, lists.search_in_numpy(core, found.price, *limits, heard=None))
     at_once = solved_at_once(normal, start, 10**6, math.inf)
     if at_once is not None:
         same(at_once, answer_of(found, search_one_budget(found, 10**6, math.inf)))
@@ -117,6 +120,16 @@ def test_solutions_are_the_same_and_hold_both_ways(problem: Problem) -> None:
     same(ours.certificate, twin.certificate)
     assert ours.stats == twin.stats
     assert twin.certificate.holds(problem)
+
+
+def test_lists_that_are_cut_are_cut_to_the_same_states() -> None:
+    problem = normal_form.normalise(strongly_correlated(30, 10, seed=2, reach=10_000)).problem
+    found = reduction.reduce(problem)
+    core = dataclasses.replace(found.core, least_total=0.0)
+    limits = found.gap, found.noise, 300_000, math.inf
+    ours = lists.search_lists(core, found.price, *limits)
+    assert ours.states > 2 * lists._WIDTH
+    same(ours, lists.search_in_numpy(core, found.price, *limits, heard=None))
 
 
 def test_many_choices_near_the_gap_are_cut_to_the_same_ones() -> None:
