@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test check bench docs fuzz prove
+.PHONY: install demo test check bench docs fuzz prove sanitize pure
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -25,6 +25,14 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not fuzz"
+
+# The solvers in NumPy alone, as they run where nothing could be compiled.
+pure: install
+	MCKP_QUANT_PURE=1 $(BIN)/python -m pytest -n 2 -m "not fuzz" tests/solvers
+
+# The kernels under a build that watches every address and every undefined operation.
+sanitize: install
+	.ci/sanitize
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INSERTED = 12 }; /* so few are sorted by insertion */
+enum { INSERTED = 12 };                        /* so few are sorted by insertion */
+enum { DIGIT = 11, COUNTED_FROM = 200, MOST_DIGITS = 4 }; /* more are sorted digit by digit, where these are few */
 
 void *room_for(int64_t count, size_t size)
 {
@@ -24,8 +25,8 @@ int polled(Poll *poll, int64_t work)
     return poll->ask(poll->context);
 }
 
-#define STABLE_SORT(name, key_type)                                                              \
-    void name(int64_t *index, int64_t *scratch, int64_t count, const key_type *key)              \
+#define STABLE_SORT(linkage, name, key_type)                                                     \
+    linkage name(int64_t *index, int64_t *scratch, int64_t count, const key_type *key)              \
     {                                                                                            \
         for (int64_t at = 0; at < count; at += INSERTED) {                                       \
             int64_t end = count - at < INSERTED ? count : at + INSERTED;                         \
@@ -59,8 +60,45 @@ int polled(Poll *poll, int64_t work)
             memcpy(index, from, (size_t)count * sizeof *index);                                  \
     }
 
-STABLE_SORT(sort_by_integer, int64_t)
-STABLE_SORT(sort_by_number, double)
+STABLE_SORT(static void, merge_by_integer, int64_t)
+STABLE_SORT(void, sort_by_number, double)
+
+/* One digit of the keys above the least: counted, then put in place, which keeps the order of equal ones. */
+static void sort_by_digit(const int64_t *from, int64_t *to, int64_t count, const int64_t *key, int64_t least, int shift)
+{
+    int64_t place[1 << DIGIT] = {0}, sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        place[((uint64_t)minus(key[from[i]], least) >> shift) & ((1 << DIGIT) - 1)]++;
+    for (int digit = 0; digit < 1 << DIGIT; digit++) {
+        int64_t own = place[digit];
+        place[digit] = sum;
+        sum += own;
+    }
+    for (int64_t i = 0; i < count; i++)
+        to[place[((uint64_t)minus(key[from[i]], least) >> shift) & ((1 << DIGIT) - 1)]++] = from[i];
+}
+
+void sort_by_integer(int64_t *index, int64_t *scratch, int64_t count, const int64_t *key)
+{
+    int64_t least = INT64_MAX, most = INT64_MIN, *from = index, *to = scratch;
+    for (int64_t i = 0; count >= COUNTED_FROM && i < count; i++) {
+        least = key[index[i]] < least ? key[index[i]] : least;
+        most = key[index[i]] > most ? key[index[i]] : most;
+    }
+    uint64_t range = (uint64_t)minus(most, least);
+    if (count < COUNTED_FROM || range >> (DIGIT * MOST_DIGITS)) {
+        merge_by_integer(index, scratch, count, key);
+        return;
+    }
+    for (int shift = 0; range >> shift; shift += DIGIT) {
+        sort_by_digit(from, to, count, key, least, shift);
+        int64_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != index)
+        memcpy(index, from, (size_t)count * sizeof *index);
+}
 
 /* The number that stands in place `count` when they are sorted, from 1; they change places. */
 double smallest(double *number, int64_t total, int64_t count)
