@@ -17,7 +17,7 @@ typedef struct {
     Steps steps;
     Combinations combinations;
     Records records;
-    double *least_owed;
+    double *least_owed, *least_total, *float_cost;
     uint8_t *keep;
 } Run;
 
@@ -66,39 +66,79 @@ static void note_pair(Run *run, double least)
     }
 }
 
+/* Whether costs and what they leave are the same in floats: then several are computed at once. */
+static int is_exact_in_floats(const Run *run)
+{
+    const int64_t most = (int64_t)1 << 51;
+    int small = run->core->slack > -most && run->core->slack < most;
+    for (int64_t i = 0; i < run->states.count; i++)
+        small &= run->states.cost[i] > -most && run->states.cost[i] < most;
+    for (int64_t i = 0; i < run->ahead.count; i++)
+        small &= run->ahead.cost[i] > -most && run->ahead.cost[i] < most;
+    return small;
+}
+
+typedef struct {
+    double price, up, minus_down, slack;
+} Rates;
+
+/* One state with every choice still to come: the least totals, and the least that a selection with both must add. */
+static void screen_state(Rates rates, double before, double so_far, int64_t count, const double *restrict cost,
+                         const double *restrict value, double *restrict least_total, double *restrict least_owed)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double spent = before + cost[i], left = rates.slack - spent;
+        double regret = larger(so_far + value[i] + rates.price * spent, 0.0);
+        double all = rates.price * left + regret, total = left < 0 ? INFINITY : all;
+        double owed = larger(left * rates.minus_down, left * rates.up); /* nothing left, nothing owed: not nan */
+        least_total[i] = smaller(total, least_total[i]);
+        least_owed[i] = smaller(regret + owed, least_owed[i]);
+    }
+}
+
+/* The same where floats would round. */
+static void screen_state_in_integers(const Run *run, Rates rates, int64_t state)
+{
+    const Remaining *ahead = &run->ahead;
+    for (int64_t i = 0; i < ahead->count; i++) {
+        int64_t cost = plus(run->states.cost[state], ahead->cost[i]), room = minus(run->core->slack, cost);
+        double regret = regret_of(rates.price, cost, run->states.value[state] + ahead->value[i]), left = (double)room;
+        double owed = room > 0 ? left * rates.up : room < 0 ? left * rates.minus_down : 0.0;
+        run->least_total[i] = smaller(room < 0 ? INFINITY : rates.price * left + regret, run->least_total[i]);
+        run->least_owed[i] = smaller(regret + owed, run->least_owed[i]);
+    }
+}
+
 /* Tests the choices still to come against all states; those that no better selection can hold are left out. */
 static void screen(Run *run)
 {
     const Search *search = run->search;
     Remaining *ahead = &run->ahead;
-    double up = search->price, down = INFINITY, least = INFINITY, price = search->price;
-    double *least_owed = run->least_owed;
-    const double *value = ahead->value;
-    const int64_t *own_cost = ahead->cost;
+    double up = search->price, down = INFINITY, least = INFINITY;
     for (int64_t i = 0; i < ahead->count; i++) {
-        least_owed[i] = INFINITY;
+        run->least_owed[i] = run->least_total[i] = INFINITY;
+        run->float_cost[i] = (double)ahead->cost[i];
         if (ahead->cost[i] > 0)
             up = smaller(ahead->gradient[i], up);
         else
             down = smaller(ahead->gradient[i], down);
     }
+    Rates rates = {search->price, up, -down, (double)run->core->slack};
+    int exact = is_exact_in_floats(run);
     for (int64_t state = 0; state < run->states.count; state++) {
-        int64_t before = run->states.cost[state];
-        double so_far = run->states.value[state];
-        for (int64_t i = 0; i < ahead->count; i++) {
-            int64_t cost = plus(before, own_cost[i]), room = minus(run->core->slack, cost);
-            double regret = regret_of(price, cost, so_far + value[i]), left = (double)room;
-            double owed = room > 0 ? left * up : room < 0 ? left * -down : 0.0;
-            double total = room < 0 ? INFINITY : price * left + regret;
-            least = smaller(total, least);
-            least_owed[i] = smaller(regret + owed, least_owed[i]);
-        }
+        if (exact)
+            screen_state(rates, (double)run->states.cost[state], run->states.value[state], ahead->count, run->float_cost,
+                         ahead->value, run->least_total, run->least_owed);
+        else
+            screen_state_in_integers(run, rates, state);
     }
+    for (int64_t i = 0; i < ahead->count; i++)
+        least = smaller(run->least_total[i], least);
     if (least < limit_of(search))
         note_pair(run, least);
     double limit = limit_of(search);
     for (int64_t i = 0; i < ahead->count; i++)
-        run->keep[i] = least_owed[i] <= limit;
+        run->keep[i] = run->least_owed[i] <= limit;
     keep_those(ahead, run->keep);
 }
 
@@ -199,9 +239,13 @@ int search_core(const Core *core, Search *search, Poll *poll)
     Run run = {.core = core, .search = search, .poll = poll};
     search->n_changes = -1;
     search->kept = 0;
-    run.least_owed = room_for(core->n_choices, sizeof(double));
+    run.least_owed = room_for(3 * core->n_choices, sizeof(double));
     run.keep = room_for(core->n_choices, 1);
     int status = run.least_owed && run.keep ? remaining_of(core, &run.ahead) : NO_MEMORY;
+    if (run.least_owed) {
+        run.least_total = run.least_owed + core->n_choices;
+        run.float_cost = run.least_total + core->n_choices;
+    }
     if (status == DONE)
         status = begin_states(&run.states);
     if (status == DONE)
