@@ -2,9 +2,9 @@
 
     python -m benchmarks.kernels.ratios [--seeds 4] [--first-seed 100] [--rounds 9] [--page docs/benchmarks.md]
 
-Two processes, one of which is forced to NumPy, are asked in turns for the same problem, made anew for each solve. A time
-is CPU time through `solve()`, certificate included; of the rounds the least one counts, as other work on the machine
-only adds. Both must make the same selection.
+Two processes, one of which is forced to NumPy, are asked in turns for the same problem, made anew for each solve. A
+time is CPU time through `solve()`, certificate included; of the rounds the least one counts, as other work on the
+machine only adds. Both must make the same selection.
 """
 
 from __future__ import annotations
