@@ -26,9 +26,10 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not fuzz"
 
-# The solvers in NumPy alone, as they run where nothing could be compiled.
+# What has kernels, in NumPy alone, as it runs where nothing could be compiled.
 pure: install
-	MCKP_QUANT_PURE=1 $(BIN)/python -m pytest -n 2 -m "not fuzz" tests/solvers
+	MCKP_QUANT_PURE=1 $(BIN)/python -m pytest -n 2 -m "not fuzz" tests/solvers/core tests/solvers/core_search \
+		tests/solvers/bounds tests/solvers/test_digests.py tests/solvers/test_front_door.py
 
 # The kernels under a build that watches every address and every undefined operation.
 sanitize: install

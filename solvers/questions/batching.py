@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InvalidProblem
 from ..front_door import solve
-from ..problem.arguments import check_whole
+from ..problem.arguments import check_seconds, check_seed, check_whole
 from ..problem.arrays import integers
 from ..problem.problem import Problem
 
@@ -64,6 +64,8 @@ def solve_many(
         When budgets stand beside several problems, or an argument makes no sense.
     """
     check_whole("threads", threads, 1)
+    check_seconds(seconds)
+    check_seed(seed)
     each = _under(problems, budgets) if isinstance(problems, Problem) else list(problems)
     if budgets is not None and not isinstance(problems, Problem):
         raise InvalidProblem(
