@@ -13,7 +13,7 @@ ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_ope
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/installed: setup.cfg pyproject.toml constraints.txt $(wildcard solvers/kernels/*.[ch])
 	$(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
 	$(PIP) $(INDEX) -c constraints.txt torch
 	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(INDEX) $(ALL),$(PIP) $(ALL))
