@@ -48,12 +48,13 @@ report: export trade_off search refinement tuning evaluation interactions stabil
 cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system
 solvers.system:
-solvers.problem: errors system
+solvers.display:
+solvers.problem: display errors system
 solvers.answer: problem
 solvers.families: errors problem
 solvers.bounds: answer errors problem system
 solvers.core: bounds problem
-solvers.solution: answer bounds core errors problem
+solvers.solution: answer bounds core display errors problem
 solvers.certify: answer bounds core errors problem solution
 solvers.assembling: answer certify problem solution
 solvers.watching: answer bounds certify errors problem
@@ -66,7 +67,7 @@ solvers.calling: answer bounds certify core errors methods problem solution watc
 solvers.instances: errors families problem
 solvers.witness: answer backends bounds errors methods problem
 solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution FRONT
-solvers.questions: answer bounds certify core errors front_door problem solution
+solvers.questions: answer bounds certify core display errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
 SHOWN = f"_version layers formats {ALLOCATING}"
@@ -110,6 +111,7 @@ PLAIN_DATA = {  # of such rooms, read without torch
     *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),
 }
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
+DISPLAY = ("axes", "faces", "figures", "markup", "shown", "staircase")  # how results look, written once
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat
 PARAMETERS = 10
@@ -264,6 +266,7 @@ def test_networks_use_solvers_by_their_public_names() -> None:
     assert deep == {  # what imports optional packages, and what opens files, is written once
         ("common.packages", "solvers.errors"),
         ("common.files", "solvers.system.reading"),
+        *(("common.display", f"solvers.display.{name}") for name in DISPLAY),
         ("bench.problems", "solvers.instances"),  # generators are a public module, not names of the package
         ("common.files", "solvers.system.writing"),
     }
