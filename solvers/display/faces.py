@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from typing import TYPE_CHECKING
 
 from .markup import Markup, element, name_of
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 _CLASS = "mckp-quant"
 _ROWS = 20  # of a table, above which those in the middle are left out
-_LETTERS = 110  # of a line of text
+_LETTERS, _LINES = 110, 4  # of a line of text, and of a fact
 # A page says neither how light it is nor how large its letters are: everything takes both from around it.
 _STYLE = """
 .mckp-quant{color:inherit;font-size:.9em;line-height:1.4;max-width:60em}
@@ -56,8 +57,9 @@ class Face:
     def text(self) -> str:
         """The face as lines of text: the title, then a fact a line."""
         wide = max((len(name) for name, _ in self.facts), default=0)
-        lines = [self.title, *(f"  {name:<{wide}}  {value}" for name, value in self.facts)]
-        return "\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 3]}..." for line in map(shown, lines))
+        lines = [_wrapped(self.title, "", 1)]
+        lines += [_wrapped(value, f"  {name:<{wide}}  ", _LINES) for name, value in self.facts]
+        return "\n".join(lines)
 
     def html(self, *below: Markup) -> Markup:
         """The face as one element with a style of its own.
@@ -79,6 +81,13 @@ class Face:
         facts = element("table", {"class": "facts"}, element("tbody", None, *rows))
         style = element("style", None, Markup(_STYLE))
         return element("div", {"class": _CLASS}, style, element("p", None, self.title), facts, *below)
+
+
+def _wrapped(text: str, before: str, lines: int) -> str:
+    """A text in lines of equal indent, cut where it is longer."""
+    indent = " " * len(before)
+    found = textwrap.fill(shown(text), _LETTERS, initial_indent=before, subsequent_indent=indent, max_lines=lines)
+    return found or before.rstrip()
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Markup:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _HIGH = 380
+_RATIO = 5.0  # of the largest to the least height, above which heights are logarithmic
 
 
 class Mark(NamedTuple):
@@ -67,12 +68,13 @@ def draw_staircase(
     Returns
     -------
     markup
-        An ``svg`` element; its heights are logarithmic where all are above 0.
+        An ``svg`` element; its heights are logarithmic where all are above 0 and far apart.
     """
     amounts = [amount for amount, _ in points] + [each.at for each in marks]
     heights = [height for _, height in points] + [each.height for each in marks]
     across = Scale.around(amounts, 58, width - 14)
-    up = Scale.around(heights, _HIGH - 46, 28, logarithmic=all(height > 0 for height in heights))
+    logarithmic = 0 < _RATIO * min(heights) < max(heights)
+    up = Scale.around(heights, _HIGH - 46, 28, logarithmic=logarithmic)
     parts = [frame(across, up, axes), _stairs(points, across, up)]
     parts += [_mark(each, across, up) for each in reversed(marks)]
     named = [(across(each.at), up(each.height), each.name) for each in marks if each.name]
