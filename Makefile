@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test check bench docs fuzz prove
+.PHONY: install demo test slow check bench docs fuzz prove
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -24,7 +24,11 @@ demo: install
 	$(BIN)/mckp-quant demo --output demo-output
 
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not fuzz"
+	$(BIN)/python -m pytest -n 2 -m "not fuzz and not slow"
+
+# Studies, whole runs and statistics of many repetitions.
+slow: install
+	$(BIN)/python -m pytest -n 2 -m slow
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import importlib
 import pkgutil
@@ -179,7 +180,9 @@ def imports_of(source: str) -> list[Import]:
     return found
 
 
-IMPORTS = [each for source in sorted(MODULES) for each in imports_of(source)]
+@functools.cache
+def imports() -> list[Import]:
+    return [each for source in sorted(MODULES) for each in imports_of(source)]
 
 
 def room(module: str) -> str:
@@ -197,7 +200,7 @@ def test_every_module_is_in_a_room_of_the_table() -> None:
 
 def test_rooms_import_only_what_the_table_says() -> None:
     wrong = []
-    for each in IMPORTS:
+    for each in imports():
         source, target = room(each.source), room(each.target)
         if not each.ours or source == target or source in {"__init__", "__main__", "solvers"}:
             continue
@@ -215,7 +218,7 @@ def test_no_circle_between_rooms_or_modules() -> None:
         name: {f"solvers.{each}" if name.startswith("solvers.") else each for each in ROOMS[name]} for name in ROOMS
     }
     modules: dict[str, set[str]] = defaultdict(set)
-    for each in IMPORTS:
+    for each in imports():
         if each.ours:
             modules[each.source].add(each.target)
     for graph in (rooms, modules):
@@ -225,7 +228,7 @@ def test_no_circle_between_rooms_or_modules() -> None:
 def test_no_underscored_module_is_imported_from_another_room() -> None:
     hidden = [
         f"{each.source} imports {each.target}"
-        for each in IMPORTS
+        for each in imports()
         if each.ours
         and each.target != "_version"
         and room(each.source) != room(each.target)
@@ -261,7 +264,7 @@ def test_no_function_takes_more_parameters_than_a_reader_can_hold() -> None:
 
 
 def test_networks_use_solvers_by_their_public_names() -> None:
-    used = {(each.source, each.target) for each in IMPORTS if each.ours and not each.source.startswith("solvers")}
+    used = {(each.source, each.target) for each in imports() if each.ours and not each.source.startswith("solvers")}
     deep = {(source, target) for source, target in used if target.startswith("solvers.")}
     assert deep == {  # what imports optional packages, and what opens files, is written once
         ("common.packages", "solvers.errors"),
@@ -273,7 +276,7 @@ def test_networks_use_solvers_by_their_public_names() -> None:
 
 
 def test_torch_is_used_only_in_the_rooms_that_need_it() -> None:
-    for each in IMPORTS:
+    for each in imports():
         heavy = each.target == "torch" or (room(each.target) in NEEDS_TORCH and each.target not in PLAIN_DATA)
         plain = room(each.source) not in NEEDS_TORCH or each.source in PLAIN_DATA
         if each.typing or each.source == "__init__" or not heavy or not plain:
@@ -282,7 +285,7 @@ def test_torch_is_used_only_in_the_rooms_that_need_it() -> None:
 
 
 def test_other_packages_are_imported_only_where_they_belong() -> None:
-    for each in IMPORTS:
+    for each in imports():
         if each.ours or each.typing or each.target in sys.stdlib_module_names:
             continue
         kind = each.source.partition(".")[0]

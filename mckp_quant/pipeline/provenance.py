@@ -41,10 +41,12 @@ def fingerprint_of(model: nn.Module, data: Data, outputs: Outputs) -> Fingerprin
 
 def outputs_document(outputs: Outputs) -> dict[str, Any]:
     """What is said of the outputs, in plain types; what functions take of them shows in the outputs themselves."""
-    given = {each.name: getattr(outputs, each.name) for each in dataclasses.fields(outputs)}
+    given = {each.name: getattr(outputs, each.name) for each in dataclasses.fields(outputs) if each.name != "heads"}
     found: dict[str, Any] = plain(
         {name: value for name, value in given.items() if value is not None and not callable(value)}
     )
+    if outputs.heads:
+        found["heads"] = [outputs_document(each) for each in outputs.heads]
     return found
 
 

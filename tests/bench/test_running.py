@@ -38,6 +38,7 @@ def tables(folder: Path) -> list[str]:
     return files
 
 
+@pytest.mark.slow
 def test_ten_tables_and_five_families_and_the_page_names_wrong_answers(tmp_path: Path) -> None:
     problems = problems_of(tables(tmp_path), FAMILIES)
     assert len(problems) == 10 * 3 + len(FAMILIES)

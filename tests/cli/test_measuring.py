@@ -168,6 +168,7 @@ def test_wrong_input_is_exit_code_2_one_line_and_no_file(
     assert sorted(entry.name for entry in here.iterdir() if entry.name != "__pycache__") == before
 
 
+@pytest.mark.slow
 def test_demo_beats_uniform_precision_and_writes_what_it_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--output", "demo", "--json"]) == 0
     captured = capsys.readouterr()

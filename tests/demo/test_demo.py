@@ -6,6 +6,7 @@ import struct
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,8 +112,18 @@ def test_jitter_moves_the_ink_and_keeps_the_background() -> None:
     assert abs(float(moved.mean() - images.mean())) < 0.1
 
 
+def test_images_read_without_importing_scikit_learn_are_those_that_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, labels = digits._loaded()
+    monkeypatch.delitem(sys.modules, "sklearn")
+    found = digits._file()
+    assert found is not None
+    assert np.array_equal(found[0], pixels)
+    assert np.array_equal(found[1], labels)
+
+
 def test_missing_scikit_learn_is_said_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PackageMissing, match=r"sklearn\.datasets.*pip install 'mckp-quant\[demo\]'.*your own model"):
         demo.held_out()
 

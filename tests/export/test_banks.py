@@ -128,6 +128,7 @@ def same_outputs(wanted: nn.Module, folder: Path, images: Tensor) -> None:
     assert np.abs(got - own).max() <= 64 * np.finfo(np.float32).eps * np.abs(own).max()  # sums in another order
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_held_out_outputs_of_the_simulated_bank(
     tmp_path: Path, needs: Callable[[str], None]
 ) -> None:
@@ -137,6 +138,7 @@ def test_onnxruntime_gives_the_held_out_outputs_of_the_simulated_bank(
     same_outputs(apply(network.model, policy, bank=bank), tmp_path / "made", images)
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_the_held_out_outputs_of_a_finished_network(
     tmp_path: Path, needs: Callable[[str], None]
 ) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAGE = Path(mckp_quant.__file__).parents[1] / "docs" / "export.md"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*standard errors.*")
 def test_examples_of_the_page_run_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], needs: Callable[[str], None]

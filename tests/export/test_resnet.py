@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 
 import mckp_quant
@@ -27,6 +28,7 @@ def divergences(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     return (p.exp() * (p - q)).sum(1)
 
 
+@pytest.mark.slow
 def test_held_out_divergence_in_onnx_runtime_is_that_of_the_simulation(
     data: Path, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 import mckp_quant
 from mckp_quant import demo
 
 from ..search import small
 
-if TYPE_CHECKING:
-    import pytest
-
 PAGE = Path(mckp_quant.__file__).parents[1] / "docs" / "running.md"
 
 
+@pytest.mark.slow
 def test_the_examples_run_in_their_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(demo, "model", small.network)
     monkeypatch.setattr(demo, "calibration", lambda: small.data(samples=160))

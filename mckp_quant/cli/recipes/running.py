@@ -14,7 +14,7 @@ from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
 from ..console import note, progress, show_json, show_text
 from ..networks import Source
-from ..options import JsonOption, check_output
+from ..options import JsonOption, OutputsOptions, check_output
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,6 @@ def _work(asked: Recipe, folder: Path, repeating: Recipe | None) -> Work:
     first = _source(asked, next(iter(asked.data.values())))
     network = first.network()
 
-    from ...network.outputs import Outputs
     from ...pipeline.calibration import CalibrationSet, part_data
     from ...pipeline.state import State
     from ...pipeline.steps import STEPS
@@ -99,7 +98,7 @@ def _work(asked: Recipe, folder: Path, repeating: Recipe | None) -> Work:
         seed=asked.seed,
         max_batches=asked.max_batches,
     )
-    outputs = Outputs(likelihood=asked.likelihood, class_dim=asked.class_dim)
+    outputs = OutputsOptions(asked.likelihood, asked.class_dim, list(asked.heads), asked.outputs).read()
     limits = RunOptions(seed=asked.seed, memory_limit=asked.memory_limit)
     state = State(folder)
     return Work(network, data, asked.request, asked.settings, outputs, limits, state, STEPS, recipe=repeating)

@@ -66,6 +66,8 @@ def recipe(
         dtype=source.dtype,
         likelihood=outputs.likelihood,
         class_dim=outputs.class_dim,
+        heads=tuple(outputs.head or ()),
+        outputs=outputs.outputs_from,
         seed=run.seed,
         max_batches=run.max_batches,
         memory_limit=run.memory_limit,

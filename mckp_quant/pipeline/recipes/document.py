@@ -65,7 +65,9 @@ def read_sections(document: Mapping[str, Any], source: str, folder: Path) -> dic
         name: _data(entry, f"{_DATA}.{name}", source, folder)
         for name, entry in _table(document.get(_DATA, {}), _DATA, source).items()
     }
-    network = said["network"]
+    network, outputs = said["network"], said["outputs"]
+    if "function" in outputs:
+        outputs["outputs"] = rooted_spec(outputs.pop("function"), folder, inward=True)
     settings = {
         field: said[section][key] for (section, key), field in _SETTINGS.items() if key in said.get(section, {})
     }
@@ -74,7 +76,7 @@ def read_sections(document: Mapping[str, Any], source: str, folder: Path) -> dic
     return {
         "model": rooted_spec(network.pop("model"), folder, inward=True),
         **network,
-        **said["outputs"],
+        **outputs,
         "data": data,
         "held_out": _held_out(said["held_out"], source, folder),
         "request": _request(document, source, folder),

@@ -139,6 +139,11 @@ def _solver(name: str, value: object) -> None:
     _one_of(("auto", *available()))(name, value)
 
 
+def _heads(name: str, value: object) -> None:
+    if not isinstance(value, list) or not all(isinstance(each, str) and "=" in each for each in value):
+        raise InvalidInput(f"{name} is {value!r}: it must be a list of heads, such as ['boxes=gaussian,weight=0.5']")
+
+
 def _targets(name: str, value: object) -> None:
     if not isinstance(value, list):
         raise InvalidInput(f"{name} is {value!r}: it must be a list of targets, such as ['torchao']")
@@ -191,6 +196,22 @@ KEYS: tuple[Key, ...] = (
         None,
         "Where dense outputs, (N, C, H, W), have their classes: 1 there.",
         _whole,
+    ),
+    Key(
+        "outputs",
+        "heads",
+        "array",
+        [],
+        "Several heads in place of these, in the order of the targets: classes=categorical, boxes=gaussian,weight=0.5.",
+        _heads,
+    ),
+    Key(
+        "outputs",
+        "function",
+        "string",
+        None,
+        "In place of all these: path/to/file.py:function that returns an Outputs, for heads that have to be computed.",
+        _text,
     ),
     *(Key("data.NAME", name, kind, default, says, check) for name, kind, default, says, check in _DATA),
     Key(

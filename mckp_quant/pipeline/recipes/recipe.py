@@ -67,6 +67,10 @@ class Recipe:
         Where and in what the network runs; None for as it was made.
     likelihood, class_dim
         What its outputs are, see `Outputs`.
+    heads
+        Several heads in place of these two, each ``name=likelihood``, with ``,weight=0.5`` or ``,class_dim=1`` behind.
+    outputs
+        In place of all these: ``path/to/file.py:function``, which returns an `Outputs`.
     seed, max_batches, memory_limit
         As in `RunOptions`.
 
@@ -85,6 +89,8 @@ class Recipe:
     dtype: str | None = None
     likelihood: str = "categorical"
     class_dim: int | None = None
+    heads: tuple[str, ...] = ()
+    outputs: str | None = None
     seed: int = 0
     max_batches: int | None = None
     memory_limit: int | str | None = None
@@ -92,6 +98,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Copy, and refuse a recipe without data."""
         object.__setattr__(self, "data", dict(self.data))
+        object.__setattr__(self, "heads", tuple(self.heads))
         if not self.data:
             raise InvalidInput("the recipe names no data: write a section such as [data.calibration], with batches")
 
@@ -160,7 +167,13 @@ class Recipe:
         if isinstance(held_out, DataEntry):
             held_out = DataEntry(**rooted_data(dataclasses.asdict(held_out), folder))
         data = {name: DataEntry(**rooted_data(dataclasses.asdict(each), folder)) for name, each in self.data.items()}
-        return dataclasses.replace(self, model=rooted_spec(self.model, folder), data=data, held_out=held_out)
+        return dataclasses.replace(
+            self,
+            model=rooted_spec(self.model, folder),
+            outputs=None if self.outputs is None else rooted_spec(self.outputs, folder),
+            data=data,
+            held_out=held_out,
+        )
 
     def document(self) -> dict[str, Any]:
         """The recipe in plain types, by section and key, as its file has it; what is left out is not there."""
@@ -177,7 +190,12 @@ class Recipe:
             "network": {"model": self.model, "device": self.device, "dtype": self.dtype},
             "data": data,
             "held_out": {"share": self.held_out} if share else _without_weight(self.held_out),
-            "outputs": {"likelihood": self.likelihood, "class_dim": self.class_dim},
+            "outputs": {
+                "likelihood": self.likelihood,
+                "class_dim": self.class_dim,
+                "heads": list(self.heads),
+                "function": self.outputs,
+            },
             "request": self.request.document(),
             "round": {
                 "formats": listed,

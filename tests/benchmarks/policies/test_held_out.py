@@ -42,6 +42,7 @@ def test_plan_says_what_it_will_cost_and_does_nothing(tmp_path: Path, capsys: py
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.slow
 def test_every_method_is_judged_once_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_pages_show_the_rival_in_the_column_of_its_rounder(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 def test_every_policy_is_judged_and_compared_with_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.sensitivity import large_network
 
 
+@pytest.mark.slow
 def test_what_was_measured_stands_beside_what_was_planned(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("transformers")
     sizes = ["--size", "tiny", "--batches", "2", "--windows", "1", "--tokens", "16", "--threads", "1"]

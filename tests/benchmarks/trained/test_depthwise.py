@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -15,9 +16,8 @@ from mckp_quant.network.weight_uses import uses_in
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-
+@pytest.mark.slow
 def test_it_learns_and_its_command_writes_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = depthwise.trained(epochs=1)
     again = depthwise.trained.__wrapped__

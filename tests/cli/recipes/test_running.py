@@ -147,6 +147,7 @@ def test_a_useless_network_is_an_error_code(here: Path, capsys: pytest.CaptureFi
     assert main(["run", "recipe.toml"]) == 1  # the second time, when all is there, too
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on_where_it_was(here: Path) -> None:
     written("--evaluations", "6")
     assert main(["run", "recipe.toml", "-o", "whole"]) == 0
@@ -210,6 +211,51 @@ def test_data_of_its_own_judges_and_sets_are_weighed(here: Path) -> None:
         "again": (32, 0.5),
     }
     assert data["held_out"]["samples"] == 64
+
+
+HEADS = """
+import torch
+from mckp_quant import Outputs
+
+class Two(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.classes, self.boxes = (torch.nn.Linear(6, size) for size in (6, 3, 2))
+
+    def forward(self, inputs):
+        hidden = self.body(inputs).tanh()
+        return {"classes": self.classes(hidden), "boxes": self.boxes(hidden)}
+
+def model():
+    torch.manual_seed(0)
+    return Two().eval()
+
+def outputs():
+    return Outputs(heads=(Outputs(name="classes"), Outputs(name="boxes", likelihood="gaussian", weight=0.5)))
+
+def data():
+    torch.manual_seed(1)
+    return [(torch.randn(16, 6), (torch.zeros(16, dtype=torch.long), torch.zeros(16, 2))) for _ in range(5)]
+"""
+
+
+def test_a_network_of_several_heads_runs_by_its_heads_or_by_a_function(here: Path) -> None:
+    (here / "heads.py").write_text(HEADS)
+    made = []
+    for name, options in (
+        ("listed", ["--head", "classes=categorical", "--head", "boxes=gaussian,weight=0.5"]),
+        ("called", ["--outputs", "heads.py:outputs"]),
+    ):
+        asked = ["recipe", "heads.py:model", "--data", "heads.py:data", "--budget", "bits_per_weight=12"]
+        settings = ["--formats", "w2,w4,w8", "--rounder", "nearest", "--evaluations", "0"]
+        assert main([*asked, *settings, *options, "-o", f"{name}.toml"]) == 0
+        assert main(["run", f"{name}.toml", "-o", name]) == 0
+        again = mq.Recipe.load(here / name / "recipe.toml")
+        assert list(again.heads) == (options[1::2] if name == "listed" else [])
+        assert again.outputs == (None if name == "listed" else "heads.py:outputs")
+        made.append(mq.SensitivityTable.load(here / name / "measure" / "table.json"))
+    assert np.array_equal(made[0].loss, made[1].loss)
+    assert len(made[0].layers) == 3
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,6 +158,7 @@ def digest_of_codes(rounder: str) -> str:
     return content.hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_and_two_threads_give_the_same_codes() -> None:
     script = (
         "import torch; from tests.rounding.rounders.test_conformance import EVERY, digest_of_codes as d;"

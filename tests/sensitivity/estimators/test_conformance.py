@@ -15,6 +15,7 @@ def test_every_estimator_passes_every_check(name: str, check: Check) -> None:
     check(example(name))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_tables_in_another_process() -> None:
     every = [example(name) for name in ESTIMATORS]
     assert digests_in_another_process(every) == digests(every)

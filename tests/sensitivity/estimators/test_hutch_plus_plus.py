@@ -41,6 +41,7 @@ def dense_values(model: nn.Module, inputs: Tensor, targets: Tensor) -> NDArray[n
     return torch.stack(rows).detach().numpy()
 
 
+@pytest.mark.slow
 def test_two_hundred_seeds_keep_to_their_standard_errors() -> None:
     model, batch = pair(perceptron)
     exact = dense_values(model, *batch)
@@ -65,6 +66,7 @@ def test_hutch_plus_plus_is_exact_with_a_probe_for_every_weight() -> None:
     np.testing.assert_allclose(table.loss, dense_values(model, *batch), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_hutch_plus_plus_has_less_spread_than_as_many_plain_products_where_the_rank_is_low() -> None:
     model, batch = pair(conv_net)
     weights = weights_of(model, batch[0], FORMATS)

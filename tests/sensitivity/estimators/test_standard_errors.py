@@ -31,6 +31,7 @@ def population(network: Callable[[], tuple[nn.Module, Tensor]]) -> tuple[nn.Modu
     return model, inputs, torch.randint(0, CLASSES, shape, generator=torch.Generator().manual_seed(9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "estimator", "batches", "size", "replicates"),
     [

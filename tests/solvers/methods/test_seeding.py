@@ -42,15 +42,19 @@ def test_search_that_finds_nothing_ends_with_what_relax_or_greedy_find(
         problem = drawn(seed)
         for budgets in (len(problem.budget), 4, 1):
             few, floor = _first_budgets(problem, budgets), _floor(seed, budgets)
-            solution = verified(few, solve(few, solver))
-            assert solution.value == floor if math.isfinite(floor) else solution.choice is None
+            solution = solve(few, solver)
+            assert solution.certificate.holds(few)
+            if math.isfinite(floor):
+                assert verified(few, solution).value == floor
+            else:
+                assert solution.choice is None
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_default_is_never_below_relax_or_greedy(seed: int) -> None:
     problem = drawn(seed)
     floor = min(_baselines(problem), default=math.inf)
-    solution = verified(problem, solve(problem, seconds=2.0))
+    solution = verified(problem, solve(problem, seconds=0.5))
     assert math.isinf(floor) or solution.value <= floor
 
 
