@@ -40,6 +40,10 @@ def is_search_ground(ground: str) -> bool:
 _LISTED = 6  # budgets
 
 
+def _bound_words(bound: float) -> str:
+    return "no selection is within every budget" if bound == np.inf else f"no feasible one is below {number(bound, 8)}"
+
+
 def _some(numbers: NDArray[np.float64] | NDArray[np.int64], most: int) -> str:
     """The first entries of an array, and how many there are where that is not all."""
     words = " ".join(f"{each:.6g}" for each in numbers[:most].tolist())
@@ -106,7 +110,7 @@ class Certificate:
         shares = f", and the shares of {self.split.size:,} pairwise terms" if self.split is not None else ""
         facts = (
             ("ground", self.ground),
-            ("bound", f"no feasible selection is below {number(self.bound, 8)}"),
+            ("bound", _bound_words(self.bound)),
             ("price", f"{_some(self.price, 6)} of each budget{shares}"),
             ("tolerance", number(self.tolerance, 3)),
         )

@@ -180,16 +180,22 @@ def add_aliases(app: Sphinx, env: BuildEnvironment) -> list[str]:
 
 
 def name_types(app: Sphinx, doctree: nodes.document) -> None:
-    """Give types in signatures their full names: two rooms may each have a `Front`, and a signature means one."""
+    """Give types in signatures their full names: two rooms may each have a `Front`, and a signature means one.
+
+    A type of ours that is not public has no entry, and must not be linked to another one of its name.
+    """
     homes = {f"{getattr(each.value, '__module__', '')}.{each.name}": each.home_path for each in _all_names()}
+    homes |= {each.path: each.home_path for each in _all_names()}
     for signature in doctree.findall(addnodes.desc_signature):
         if not (owner := _owner(signature.get("module", ""), signature.get("fullname", ""))):
             continue
         meant = _imported(owner)
-        for link in signature.findall(addnodes.pending_xref):
+        for link in list(signature.findall(addnodes.pending_xref)):
             name = link["reftarget"]
-            if link["refdomain"] == "py" and (home := homes.get(meant.get(name, f"{owner}.{name}"))):
+            if home := homes.get(meant.get(name, f"{owner}.{name}")):
                 link["reftarget"] = home
+            elif name in meant:
+                link.replace_self(nodes.Text(name))
 
 
 def _all_names() -> list[PublicName]:
