@@ -52,7 +52,7 @@ html_static_path = ["_site/static"]
 html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "start": []}
 html_theme_options = {
     "logo": {"text": "mckp-quant"},
     "header_links_before_dropdown": 6,

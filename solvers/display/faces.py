@@ -23,9 +23,9 @@ _STYLE = """
 .mckp-quant table{border-collapse:collapse;margin:.3em 0 .8em;font-variant-numeric:tabular-nums;border:0}
 .mckp-quant th,.mckp-quant td{padding:.15em .7em;text-align:left;border:0;background:none;vertical-align:baseline}
 .mckp-quant thead th{border-bottom:1px solid currentColor}
-.mckp-quant tbody th{font-weight:400}
+.mckp-quant tbody th{font-weight:400;white-space:nowrap}
 .mckp-quant td.num,.mckp-quant th.num{text-align:right;white-space:nowrap}
-.mckp-quant .facts th{opacity:.75;white-space:nowrap}
+.mckp-quant .facts th{opacity:.75}
 .mckp-quant .bar{display:inline-block;height:.7em;min-width:1px;background:#3b82c4;vertical-align:baseline}
 .mckp-quant .heat{display:block;margin:0 -.5em;padding:0 .5em}
 .mckp-quant svg{display:block;max-width:100%;height:auto}

@@ -87,6 +87,7 @@ def test_a_solution_without_a_selection_does_not_search_for_a_reason() -> None:
     assert check_face(solution).startswith("<div")
     assert repr(solution).startswith("Solution: proved infeasible\n")
     assert "least_budgets" not in vars(solution)
+    assert "no selection is within every budget" in check_face(solution.certificate)
     with pytest.raises(NoSolution, match="the least that works is 4"):
         solution.require()
 
