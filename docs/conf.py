@@ -32,7 +32,7 @@ html_math_renderer = "mathml"
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # seconds a cell: a busy machine is no error
 nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"

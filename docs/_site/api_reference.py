@@ -83,6 +83,7 @@ def _place(room: str) -> tuple[int, str]:
     return (ORDER.index(first) if first in ORDER else len(ORDER), room)
 
 
+@functools.cache
 def public_names() -> dict[str, list[PublicName]]:
     """What each room exports, in the order of its ``__all__``, which ruff keeps sorted."""
     exported = {room: {name: _value(room, name) for name in importlib.import_module(room).__all__} for room in rooms()}
