@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ..solvers.display.axes import LETTER, LINE, Scale, cut, drawing, frame, letters, line, place_names, short
+from ..solvers.display.axes import LETTER, Scale, cut, drawing, frame, letters, line, place_names, short
 from ..solvers.display.faces import Face, bar, grid, heat
 from ..solvers.display.figures import counted, log_share, number, percent, with_error
-from ..solvers.display.markup import Markup, element, escaped, joined, name_of
+from ..solvers.display.markup import Markup, element, joined, name_of
 from ..solvers.display.shown import shown
 from ..solvers.display.staircase import Mark, draw_staircase
 
 __all__ = [
     "LETTER",
-    "LINE",
     "Face",
     "Mark",
     "Markup",
@@ -22,7 +21,6 @@ __all__ = [
     "draw_staircase",
     "drawing",
     "element",
-    "escaped",
     "frame",
     "grid",
     "heat",
