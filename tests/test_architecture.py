@@ -112,7 +112,7 @@ PLAIN_DATA = {  # of such rooms, read without torch
     *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),
 }
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
-DISPLAY = ("axes", "faces", "figures", "markup", "shown", "staircase")  # how results look, written once
+DISPLAY = ("axes", "faces", "figures", "markup", "staircase")  # how results look, written once
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat
 PARAMETERS = 10
@@ -270,6 +270,7 @@ def test_networks_use_solvers_by_their_public_names() -> None:
         ("common.packages", "solvers.errors"),
         ("common.files", "solvers.system.reading"),
         *(("common.display", f"solvers.display.{name}") for name in DISPLAY),
+        ("common.shown", "solvers.display.shown"),
         ("bench.problems", "solvers.instances"),  # generators are a public module, not names of the package
         ("common.files", "solvers.system.writing"),
     }

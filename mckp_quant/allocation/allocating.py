@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.checks import check_seconds, check_seed
-from ..common.display import Markup, element, joined, shown
+from ..common.display import Markup, element, joined
 from ..common.renamed import renamed_keywords
+from ..common.shown import shown
 from ..costs.costs import PEAKS, RESOURCES, resource
 from ..errors import InvalidInput
 from ..policy.policy import Policy

@@ -20,8 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from ..common.display import shown
 from ..common.documents import plain
+from ..common.shown import shown
 from ..report.text import as_text
 
 if TYPE_CHECKING:

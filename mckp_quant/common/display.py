@@ -1,4 +1,4 @@
-"""Text, HTML and drawings for people: the same code that shows the results of the solvers."""
+"""HTML and drawings for people: the same code that shows the results of the solvers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from ..solvers.display.axes import LETTER, Scale, cut, drawing, frame, letters, 
 from ..solvers.display.faces import Face, bar, grid, heat
 from ..solvers.display.figures import counted, log_share, number, percent, with_error
 from ..solvers.display.markup import Markup, element, joined, name_of
-from ..solvers.display.shown import shown
 from ..solvers.display.staircase import Mark, draw_staircase
 
 __all__ = [
@@ -33,6 +32,5 @@ __all__ = [
     "percent",
     "place_names",
     "short",
-    "shown",
     "with_error",
 ]

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..common.display import shown
 from ..common.documents import plain, read_document, write_document
+from ..common.shown import shown
 from ..errors import InvalidInput
 from ..network.fingerprint import Fingerprint
 from ..rounding.banking import described, rounder_of

@@ -11,7 +11,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from ..common.display import number, percent, shown, with_error
+from ..common.display import number, percent, with_error
+from ..common.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

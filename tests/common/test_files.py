@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mckp_quant import InvalidInput
-from mckp_quant.common.display import shown
 from mckp_quant.common.files import (
     check_regular,
     parse_json,
@@ -26,6 +25,7 @@ from mckp_quant.common.files import (
     writing,
 )
 from mckp_quant.common.packages import PackageMissing
+from mckp_quant.common.shown import shown
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, devices and modes are a POSIX matter")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ...common.display import shown
 from ...common.documents import PREFIX
+from ...common.shown import shown
 from ..text import BLANK, as_text, table_of
 from .data import KIND, VERSION
 from .sections import sections_of, title_of
