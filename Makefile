@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test slow check bench docs fuzz prove
+.PHONY: install demo test slow pure sanitize check bench docs fuzz prove
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -29,6 +29,15 @@ test: install
 # Studies, whole runs and statistics of many repetitions.
 slow: install
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# What has kernels, in NumPy alone, as it runs where nothing could be compiled.
+pure: install
+	MCKP_QUANT_PURE=1 $(BIN)/python -m pytest -n 2 -m "not fuzz and not slow" tests/solvers/core tests/solvers/core_search \
+		tests/solvers/bounds tests/solvers/test_digests.py tests/solvers/test_front_door.py
+
+# The kernels under a build that watches every address and every undefined operation.
+sanitize: install
+	.ci/sanitize
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz

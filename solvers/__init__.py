@@ -20,6 +20,7 @@ from .backends.scip import Scip
 from .chains.solver import Monotone
 from .errors import InvalidInput, InvalidProblem, NoSolution, PackageMissing, SolverFailure, SolverUnavailable
 from .front_door import available, solve
+from .kernels.dispatch import is_compiled
 from .methods.evolve import Evolve
 from .methods.exact import Enumerate, Exact
 from .methods.greedy import Greedy
@@ -29,6 +30,7 @@ from .problem.files import read_problem, write_problem
 from .problem.pairs import Pairs
 from .problem.problem import Problem
 from .problem.rows import Rows
+from .questions.batching import solve_many
 from .questions.cheapest import LeastCost, least_cost
 from .questions.explanation import Explanation, Worth, explain
 from .questions.pareto import Front, front
@@ -74,10 +76,12 @@ __all__ = [
     "available",
     "explain",
     "front",
+    "is_compiled",
     "k_best",
     "least_cost",
     "read_problem",
     "resolve",
     "solve",
+    "solve_many",
     "write_problem",
 ]

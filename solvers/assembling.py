@@ -69,7 +69,7 @@ def solution_of(
     return Solution(
         choice=problem.label[answer.choice],
         value=value,
-        cost=tuple(int(used) for used in problem.cost[:, answer.choice].sum(axis=1)),
+        cost=tuple(problem.cost[:, answer.choice].sum(axis=1).tolist()),
         budget=tuple(problem.budget.tolist()),
         status=certificate.status,
         bound=value if exhausted else certificate.bound,

@@ -112,16 +112,16 @@ def _within_budget(
 ) -> Answer:
     """The solver's answer; where it is over budget, the solver is called once more with a tighter budget."""
     answer = _call_once(problem, solver, deadline, seed, warm, watch)
-    excess = _excess(problem, answer)
-    if not excess.any():
+    if _is_within(problem, answer):
         return answer
+    excess = _excess(problem, answer)
     if answer.stats.get("interrupted"):
         return dataclasses.replace(_known(problem, warm), stats=answer.stats)
     tighter = np.maximum(problem.budget - excess, 0)
     again = Answer(None)
     if (tighter >= problem.least_cost).all():
         again = _call_once(problem.with_budget(tighter), solver, deadline, seed, None)
-    if again.choice is None or _excess(problem, again).any():
+    if again.choice is None or not _is_within(problem, again):
         resource = int(np.argmax(excess))
         raise SolverFailure(
             f"{solver.name} exceeds budget[{resource}] = {problem.budget[resource]} by {excess[resource]} and does no "
@@ -206,10 +206,16 @@ def _check_selection(problem: Problem, name: str, choice: NDArray[Any]) -> None:
         )
 
 
+def _is_within(problem: Problem, answer: Answer) -> bool:
+    """Whether the selection, if any, is within every budget."""
+    if answer.choice is None:
+        return True
+    used = problem.cost[:, answer.choice].sum(axis=1).tolist()
+    return all(own <= limit for own, limit in zip(used, problem.budget.tolist(), strict=True))
+
+
 def _excess(problem: Problem, answer: Answer) -> NDArray[np.int64]:
     """``(n_resources,)`` by how much each budget is exceeded."""
-    if answer.choice is None:
-        return np.zeros(problem.n_resources, dtype=np.int64)
     over: NDArray[np.int64] = problem.cost[:, answer.choice].sum(axis=1) - problem.budget
     return np.maximum(over, 0)
 

@@ -100,7 +100,7 @@ def _sound_price(problem: Problem, price: NDArray[np.float64] | None, deadline: 
     if price is None:
         return _best_price(problem, deadline)
     sound = np.asarray(price, dtype=np.float64)
-    if sound.shape != (problem.n_resources,) or not np.isfinite(sound).all() or (sound < 0).any():
+    if sound.shape != (problem.n_resources,) or not all(0 <= each < math.inf for each in sound.tolist()):
         return _best_price(problem, deadline)
     return sound
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import traceback
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: workers that share cores slow each other down
+
+WITHOUT_TORCH = importlib.util.find_spec("torch") is None
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,6 +36,18 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         if raised.line == "raise KeyboardInterrupt" and Path(raised.filename).is_relative_to(Path(__file__).parent):
             raise AssertionError("the interrupt that this test raises was not caught") from error
         raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Where PyTorch is not installed, as in `make lowest`, files that need it are skipped with that reason."""
+    report = yield
+    if WITHOUT_TORCH and report.failed and "No module named 'torch'" in report.longreprtext:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, "Skipped: PyTorch is not installed")
+    return report
 
 
 def _folder(config: pytest.Config, option: str, default: str) -> Path:

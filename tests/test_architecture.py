@@ -50,17 +50,18 @@ cli: bench pipeline report export trade_off search refinement tuning evaluation 
 solvers.errors: system
 solvers.system:
 solvers.display:
-solvers.problem: display errors system
+solvers.kernels:
+solvers.problem: display errors kernels system
 solvers.answer: problem
 solvers.families: errors problem
-solvers.bounds: answer errors problem system
-solvers.core: bounds problem
+solvers.bounds: answer errors kernels problem system
+solvers.core: bounds kernels problem
 solvers.solution: answer bounds core display errors problem
 solvers.certify: answer bounds core errors problem solution
 solvers.assembling: answer certify problem solution
 solvers.watching: answer bounds certify errors problem
 solvers.backends: answer bounds core errors problem system watching
-solvers.core_search: answer backends bounds core errors problem watching
+solvers.core_search: answer backends bounds core errors kernels problem watching
 solvers.methods: answer bounds certify core core_search errors problem watching
 solvers.chains: answer bounds certify core errors methods problem solution
 solvers.pairwise: answer bounds certify core errors methods problem solution

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -37,23 +39,30 @@ def tree() -> set[str]:
         for path in (ROOT / folder).rglob("*"):
             relative = path.relative_to(ROOT / folder)
             linked = folder == "mckp_quant" and relative.parts[0] == "solvers"
-            if path.is_file() and not linked and "__pycache__" not in relative.parts:
+            built = path.suffix in (".so", ".pyd")
+            if path.is_file() and not linked and not built and "__pycache__" not in relative.parts:
                 found.add(f"{place}/{relative.as_posix()}")
+    return found
+
+
+def build(folder: Path, kind: str, **environment: str) -> Path:
+    """A wheel or an sdist of a copy of the tree, in which nothing was compiled before."""
+    copy = folder / "copy"
+    leave = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=leave)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    command = ("-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(copy))
+    done = run(*command, folder=folder, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = (path for path in folder.iterdir() if path.is_file())
     return found
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    copy = folder / "copy"
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy / name)
-    done = run("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copy), folder=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (found,) = folder.glob("*.whl")
-    return found
+    return build(tmp_path_factory.mktemp("wheel"), "wheel")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,31 @@ def test_setup_lists_every_package_of_the_tree() -> None:
 def test_wheel_holds_the_tree_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == tree()
+    compiled = {name for name in held if name.endswith((".so", ".pyd"))}
+    sources = {name for name in tree() if name.endswith((".c", ".h"))}
+    assert held - compiled == tree() - sources
+    assert all(name.startswith("mckp_quant/solvers/kernels/_compiled.") for name in compiled)
+    if shutil.which("cc"):
+        assert len(compiled) == 1
+        assert "-cp311-abi3-" in wheel.name or sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def test_without_a_compiler_numpy_does_the_work(tmp_path: Path) -> None:
+    made = build(tmp_path, "wheel", CC="false", CXX="false")
+    with zipfile.ZipFile(made) as archive:
+        assert not [name for name in archive.namelist() if name.endswith((".so", ".pyd"))]
+        archive.extractall(tmp_path / "installed")
+    ask = "from mckp_quant import solvers; print(solvers.is_compiled())"
+    done = run("-P", "-c", ask, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_sdist_holds_the_sources_of_the_kernels(tmp_path: Path) -> None:
+    with tarfile.open(build(tmp_path, "sdist")) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "solvers/kernels").glob("*.[ch]")}
+    assert sources
+    assert sources <= held
 
 
 def test_wheel_states_version_licence_commands_and_extras(wheel: Path) -> None:

@@ -120,7 +120,10 @@ for command in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mckp-quant {__version__}")
+        from ..solvers import is_compiled
+
+        kernels = "compiled kernels" if is_compiled() else "kernels in NumPy"
+        typer.echo(f"mckp-quant {__version__} ({kernels})")
         raise typer.Exit
 
 

@@ -17,7 +17,7 @@ from ..common.renamed import renamed_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..policy.policy import Policy
-from ..solvers import solve
+from ..solvers import solve, solve_many
 from .regret import Regret, least_worst, own_totals, totals
 from .result import Candidate, Stability
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..allocation.index import Index
     from ..allocation.request import Pins
     from ..common.amounts import Amount
-    from ..solvers import Problem, Solver
+    from ..solvers import Problem, Solution, Solver
     from ..tables.table import SensitivityTable
 
 _RUN = RunOptions()
@@ -114,10 +114,9 @@ def check_stability(
     problem = allocation.problem
     values = on_choices(problem, allocation.index, losses)
     start = problem.position(_labels(allocation))
-    best = np.empty((draws, problem.n_groups), dtype=np.int64)
-    for draw, value in enumerate(values):
-        best[draw] = _solved(problem, value, start, solver)
-        run.report(draw + 1, draws)
+    drawn = [_with_values(problem, value) for value in values]
+    found = solve_many(drawn, solver=solver, warm=problem.label[start], progress=run.report)
+    best = np.array([problem.position(_labels_of(each)) for each in found])
     known, which = np.unique(np.vstack([start, best]), axis=0, return_inverse=True)
     loss_of_best = own_totals(values, best)
     bound = math.nan
@@ -153,7 +152,11 @@ def check_stability(
 
 
 def _labels(allocation: Allocation) -> NDArray[np.int64]:
-    choice = allocation.solution.require().choice
+    return _labels_of(allocation.solution)
+
+
+def _labels_of(solution: Solution) -> NDArray[np.int64]:
+    choice = solution.require().choice
     assert choice is not None
     return choice
 
@@ -161,10 +164,11 @@ def _labels(allocation: Allocation) -> NDArray[np.int64]:
 def _solved(
     problem: Problem, value: NDArray[np.float64], start: NDArray[np.int64], solver: Solver | str
 ) -> NDArray[np.int64]:
-    other = problem.equivalent(value=value.copy(), cost=problem.cost, budget=problem.budget)
-    choice = solve(other, solver, warm=problem.label[start]).require().choice
-    assert choice is not None
-    return problem.position(choice)
+    return problem.position(_labels_of(solve(_with_values(problem, value), solver, warm=problem.label[start])))
+
+
+def _with_values(problem: Problem, value: NDArray[np.float64]) -> Problem:
+    return problem.equivalent(value=value.copy(), cost=problem.cost, budget=problem.budget)
 
 
 def _candidate(

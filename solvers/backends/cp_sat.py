@@ -117,7 +117,7 @@ class CpSat:
         if model.hint is not None:
             hinted = set(model.hint.tolist())
             for index, variable in enumerate(x):
-                cp.add_hint(variable, index in hinted)
+                cp.add_hint(variable, int(index in hinted))
         solver = cp_model.CpSolver()
         solver.parameters.max_time_in_seconds = max(deadline - time.perf_counter(), 0.0)
         solver.parameters.num_workers = self.threads

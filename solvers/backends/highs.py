@@ -61,11 +61,12 @@ def _minimise(model: BackendModel, seconds: float) -> Outcome:
     sparse = require("scipy.sparse", None)
     whole = as_milp(model, _TOLERANCE, EPS)
     rows = whole.rows
+    # Places in 32 bits: `milp` of the oldest SciPy takes no others.
     matrix = sparse.csr_array(
         (
             np.concatenate([row.coefficient for row in rows]),
-            np.concatenate([row.index for row in rows]),
-            np.cumsum([0, *(len(row.index) for row in rows)]),
+            np.concatenate([row.index for row in rows]).astype(np.int32),
+            np.cumsum([0, *(len(row.index) for row in rows)]).astype(np.int32),
         ),
         shape=(len(rows), len(whole.objective)),
     )

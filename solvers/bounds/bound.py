@@ -13,7 +13,6 @@ from ..errors import require
 from ..system.interrupt import OutOfTime, interruptible
 from .hull import Hull, lower_hull, multiplier, undominated
 from .lagrangian import farkas_excess
-from .normal_form import fitting
 from .price import dual_price
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def best_price(
         sharpness, never truth; where it cannot meet the budgets together, all prices are 0.
     """
     if counts is None:
-        counts = fitting(problem)
+        counts = problem.fits
     if problem.n_resources == 1:
         position = undominated(problem.value, problem.cost[0], problem.start)
         position = position[counts[position]]

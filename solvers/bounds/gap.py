@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.dispatch import compiled, plain
 from .lagrangian import EPS, bound_from, cheapest_at, lagrangian_bound
-from .normal_form import fitting, is_exact_difference
+from .normal_form import is_exact_difference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Prices and sums are rounded; selections closer than this part of the differences that decide count as equal. Twice it
 # is below 1e-12, so nothing counts as equal that is further apart than 1e-12 of the magnitudes.
 TOLERANCE = 4e-13
-_MOST_UNITS = 2**53  # whole multiples of a unit that add up to no more are added exactly
+_MOST_UNITS = 2**53  # whole multiples of a unit that add up to less are added exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,18 +91,44 @@ def dual_gap(
         bound = lagrangian_bound(problem, price, split)
         return Gap(value - bound, rounding, bound)
     if cheapest is None:
-        cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
+        cheapest = cheapest_at(problem, problem.value, None if problem.all_fit else problem.fits, price)
     if cheapest is None:
         return Gap(math.inf, 0.0, -math.inf)
-    changed = (choice != cheapest.position).nonzero()[0]
-    new, old = problem.value[choice[changed]], problem.value[cheapest.position[changed]]
-    size = _sum([*new.tolist(), *(-old).tolist(), cheapest.unused, *cheapest.short.tolist()])
-    tied = np.abs(problem.value[cheapest.near] - problem.value[choice[problem.group[cheapest.near]]])
-    decides = np.zeros(problem.n_groups)
-    np.maximum.at(decides, problem.group[cheapest.near], tied)
-    decides[changed] = np.maximum(decides[changed], np.abs(new - old))
-    tolerance = _told_apart(problem, TOLERANCE * float(decides.sum()), unit) if size > 0 else 0.0
+    apart, changes = _deciding(problem, choice, cheapest)
+    size = _sum([*changes.tolist(), cheapest.unused, *cheapest.short.tolist()])
+    tolerance = _told_apart(problem, TOLERANCE * apart, unit) if size > 0 else 0.0
     return Gap(size, tolerance, bound_from(problem.value, cheapest))
+
+
+def _deciding(problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest) -> tuple[float, NDArray[np.float64]]:
+    """How much the values differ that decide, and the terms by which a selection is worth more than the cheapest.
+
+    The first is a sum over the groups where the selection is not the cheapest, or something is tied with that.
+    """
+    kernels = compiled()
+    if kernels is None:
+        return deciding_in_numpy(problem, choice, cheapest)
+    terms = np.empty(2 * problem.n_groups)
+    own, position = plain(choice), cheapest.position
+    decides, count = kernels.deciding(problem.value, problem.start, own, position, cheapest.near, terms)
+    return decides, terms[:count]
+
+
+def deciding_in_numpy(
+    problem: Problem, choice: NDArray[np.int64], cheapest: Cheapest
+) -> tuple[float, NDArray[np.float64]]:
+    """The same in NumPy."""
+    own, least = problem.value[choice], problem.value[cheapest.position]
+    decides = np.abs(own - least)
+    near = cheapest.near
+    np.maximum.at(decides, problem.group[near], np.abs(problem.value[near] - own[problem.group[near]]))
+    changed = choice != cheapest.position
+    return in_turn(decides), np.concatenate([own[changed], -least[changed]])
+
+
+def in_turn(numbers: NDArray[np.float64]) -> float:
+    """Their sum, added from the first to the last: rounded as the kernels round it, on every machine."""
+    return float(numbers.cumsum()[-1]) if len(numbers) else 0.0
 
 
 def same_to_rounding(problem: Problem) -> float:
@@ -163,7 +190,16 @@ def whole_unit(problem: Problem) -> float:
     unit
         A power of two times an odd number, or 0.0. Two selections then differ by nothing or by a unit at least.
     """
-    fits = fitting(problem)
+    kernels = compiled()
+    if kernels is None:
+        return whole_unit_in_numpy(problem)
+    unit: float = kernels.whole_unit(problem.value, problem.fits, problem.start)
+    return unit
+
+
+def whole_unit_in_numpy(problem: Problem) -> float:
+    """What `whole_unit` does, in NumPy."""
+    fits = problem.fits
     least = np.minimum.reduceat(np.where(fits, problem.value, np.inf), problem.start[:-1])
     low = least[problem.group]
     value = np.where(fits, problem.value, low)
@@ -171,7 +207,7 @@ def whole_unit(problem: Problem) -> float:
         return 0.0
     above = value - low
     unit = unit_of(above)
-    return unit if unit and float(np.maximum.reduceat(above, problem.start[:-1]).sum()) / unit <= _MOST_UNITS else 0.0
+    return unit if unit and float(np.maximum.reduceat(above, problem.start[:-1]).sum()) / unit < _MOST_UNITS else 0.0
 
 
 def unit_of(value: NDArray[np.float64]) -> float:
@@ -196,7 +232,7 @@ def _told_apart(problem: Problem, tolerance: float, unit: float | None = None) -
 
 def _spread(problem: Problem) -> NDArray[np.float64]:
     """``(n_groups,)`` how far the values lie apart that a feasible selection can have in each group."""
-    fits, begin = fitting(problem), problem.start[:-1]
+    fits, begin = problem.fits, problem.start[:-1]
     least = np.minimum.reduceat(np.where(fits, problem.value, np.inf), begin)
     most = np.maximum.reduceat(np.where(fits, problem.value, -np.inf), begin)
     spread: NDArray[np.float64] = most - least

@@ -6,11 +6,11 @@ import dataclasses
 import math
 import sys
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from .normal_form import fitting
+from ..kernels.dispatch import compiled, plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def lagrangian_bound(problem: Problem, price: NDArray[np.float64], split: NDArra
     bound
         A number that the exact dual value does not fall below; ``-inf`` where the terms overflow.
     """
-    fits = fitting(problem)
+    fits = problem.fits
     value, rest = (problem.value, 0.0) if problem.pairs is None else reparametrise(problem, split, fits)
     cheapest = cheapest_at(problem, value, fits, price)
     return bound_from(value, cheapest, rest)
@@ -84,7 +84,7 @@ class Cheapest:
 
 
 def cheapest_at(
-    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_], price: NDArray[np.float64]
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_] | None, price: NDArray[np.float64]
 ) -> Cheapest | None:
     """The cheapest selection at a price.
 
@@ -99,7 +99,7 @@ def cheapest_at(
     value
         ``(n_choices,)`` float64 values that count.
     fits
-        ``(n_choices,)`` bool, which choices count; at least one in each group.
+        ``(n_choices,)`` bool, which choices count, at least one in each group; None for all.
     price
         ``(n_resources,)`` float64, at least 0.
 
@@ -108,31 +108,65 @@ def cheapest_at(
     cheapest
         None where the terms overflow.
     """
-    above, begin, slip = problem.above, problem.start[:-1], (problem.n_resources + 3) * EPS
+    found = _nearly_tied(problem, value, fits, price)
+    if found is None:
+        return None
+    position, near, reference, used = found
+    if len(near) <= _FEW_TIES:
+        short = _short_exactly(problem, value, price, near, reference)
+    else:
+        above, slip = problem.above, (problem.n_resources + 3) * EPS
+        with np.errstate(over="ignore", invalid="ignore"):
+            own, change = value[reference] - value[near], above[:, reference] - above[:, near]
+            spread = np.abs(own) + charge(price, np.abs(change))
+            # A group is as short as its shortest choice; adding all of them up only lowers the bound.
+            short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
+    left = [room - own for room, own in zip(problem.room, used.tolist(), strict=True)]
+    return Cheapest(position, rounded_up(*_exact_sum(price.tolist(), left)), near, short)
+
+
+_Tied: TypeAlias = "tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]"
+
+
+def _nearly_tied(
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_] | None, price: NDArray[np.float64]
+) -> _Tied | None:
+    """The positions that are cheapest at a price, of equal ones the first, and those nearly tied with them.
+
+    Beside each of these, the cheapest of its group; and what the cheapest cost in all, above the least. None where the
+    terms overflow.
+    """
+    kernels = compiled()
+    if kernels is None:
+        return nearly_tied_in_numpy(problem, value, fits, price)
+    n = problem.n_choices
+    position, used = np.empty(problem.n_groups, dtype=np.int64), np.empty(len(price), dtype=np.int64)
+    near, reference = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    above = plain(problem.above)
+    count = kernels.cheapest(value, above, price, problem.start, position, near, reference, used, fits)
+    return None if count < 0 else (position, near[:count], reference[:count], used)
+
+
+def nearly_tied_in_numpy(
+    problem: Problem, value: NDArray[np.float64], fits: NDArray[np.bool_] | None, price: NDArray[np.float64]
+) -> _Tied | None:
+    """The cheapest positions and those nearly tied, in NumPy."""
+    slip = (problem.n_resources + 3) * EPS
     with np.errstate(over="ignore", invalid="ignore"):
-        priced = charge(price, above)
-        penalised = np.where(fits, value + priced, np.inf)
-        least = np.minimum.reduceat(penalised, begin)
+        priced = charge(price, problem.above)
+        penalised = value + priced if fits is None else np.where(fits, value + priced, np.inf)
+        least = np.minimum.reduceat(penalised, problem.start[:-1])
         if not (np.abs(least) < _LARGEST).all():
             return None
         at = (penalised == least[problem.group]).nonzero()[0][::-1]
         position = np.empty(problem.n_groups, dtype=np.int64)
-        position[problem.group[at]] = at  # of equal ones the first
+        position[problem.group[at]] = at
         size = slip * (np.abs(value) + priced)
         highest = least + 2 * size[position]
         near = (penalised - 2 * size <= highest[problem.group]).nonzero()[0]
         near = near[near != position[problem.group[near]]]
-        reference = position[problem.group[near]]
-        own, change = value[reference] - value[near], above[:, reference] - above[:, near]
-        if len(near) <= _FEW_TIES:
-            short = _short_exactly(problem, value, price, near, reference)
-        else:
-            spread = np.abs(own) + charge(price, np.abs(change))
-            # A group is as short as its shortest choice; adding all of them up only lowers the bound.
-            short = np.maximum(own + charge(price, change) + slip * spread, 0.0)
-    rows = zip(problem.room, above[:, position], strict=True)
-    unused = _priced_exactly(price, [left - sum_of(row) for left, row in rows])
-    return Cheapest(position, _rounded_up(unused), near, short)
+        # Costs of one selection add up to less than 2**63 by the rules of a problem.
+        return position, near, position[problem.group[near]], problem.above[:, position].sum(axis=1)
 
 
 def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
@@ -180,14 +214,16 @@ def _most_short(
     near: NDArray[np.int64],
     reference: NDArray[np.int64],
 ) -> dict[int, tuple[int, Fraction]]:
-    """For each group with a choice that is cheaper than its reference: which place in `near`, and by how much."""
+    """For each reference that a choice of its group is cheaper than: which place in `near`, and by how much."""
     found: dict[int, tuple[int, Fraction]] = {}
-    change = (problem.above[:, reference] - problem.above[:, near]).T.tolist()
-    pairs = zip(problem.group[near].tolist(), value[reference].tolist(), value[near].tolist(), change, strict=True)
-    for place, (group, old, new, amount) in enumerate(pairs):
-        cheaper = Fraction(old) - Fraction(new) + _priced_exactly(price, amount)
-        if cheaper > found.get(group, (0, Fraction(0)))[1]:
-            found[group] = place, cheaper
+    above, prices = problem.above, price.tolist()
+    for place, (new, old) in enumerate(zip(near.tolist(), reference.tolist(), strict=True)):
+        amount = [row.item(old) - row.item(new) for row in above]
+        whole, below = _exact_sum([value.item(old), value.item(new), *prices], [1, -1, *amount])
+        if whole > 0:
+            cheaper = Fraction(whole, below)
+            if cheaper > found.get(old, (0, Fraction(0)))[1]:
+                found[old] = place, cheaper
     return found
 
 
@@ -201,7 +237,7 @@ def _short_exactly(
     """``(n,)`` by how much a group is short, at its shortest choice, rounded up; 0 at the others."""
     short = np.zeros(len(near))
     for place, cheaper in _most_short(problem, value, price, near, reference).values():
-        short[place] = _rounded_up(cheaper)
+        short[place] = rounded_up(cheaper.numerator, cheaper.denominator)
     return short
 
 
@@ -210,22 +246,34 @@ def sum_of(row: NDArray[np.int64]) -> int:
     return int(row.sum())
 
 
+def _exact_sum(number: list[float], times: list[int]) -> tuple[int, int]:
+    """The sum of numbers times whole numbers, as a numerator and a denominator, which is a power of two."""
+    above, below = 0, 1
+    for each, units in zip(number, times, strict=True):
+        if each and units:
+            own, its = each.as_integer_ratio()
+            if its > below:
+                above, below = above * (its // below), its
+            above += own * units * (below // its)
+    return above, below
+
+
 def _priced_exactly(price: NDArray[np.float64], amount: list[int]) -> Fraction:
-    pairs = zip(price.tolist(), amount, strict=True)
-    return sum((Fraction(each) * units for each, units in pairs if each and units), Fraction(0))
+    return Fraction(*_exact_sum(price.tolist(), amount))
 
 
 def _rounded_down(exact: Fraction) -> float:
-    return -_rounded_up(-exact)
+    return -rounded_up(-exact.numerator, exact.denominator)
 
 
-def _rounded_up(exact: Fraction) -> float:
-    """The least float64 that is no less; infinite beyond their range."""
+def rounded_up(above: int, below: int) -> float:
+    """The least float64 that is no less than ``above / below``; infinite beyond their range."""
     try:
-        number = float(exact)
+        number = above / below
     except OverflowError:
-        return math.inf if exact > 0 else -sys.float_info.max
-    return number if Fraction(number) >= exact else math.nextafter(number, math.inf)
+        return math.inf if above > 0 else -sys.float_info.max
+    own, its = number.as_integer_ratio()
+    return number if own * below >= above * its else math.nextafter(number, math.inf)
 
 
 def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.dispatch import compiled
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,7 +58,7 @@ class Normal:
         """An answer to the normal problem as one to the original problem."""
         figures = {name: self._figure(each, answer) for name, each in answer.figures.items()}
         if not self.exponent:
-            return dataclasses.replace(answer, figures=figures)
+            return dataclasses.replace(answer, figures=figures) if figures else answer
         price = answer.price
         if price is not None and np.asarray(price).dtype == np.float64:
             price = self.price(price)
@@ -94,37 +96,56 @@ def normalise(problem: Problem) -> Normal:
     normal
         The normal problem and the unit of its values.
     """
-    fits = fitting(problem)
     value = problem.value
-    if not fits.all():
-        most = np.maximum.reduceat(np.where(fits, value, -np.inf), problem.start[:-1])
-        value = np.where(fits, value, most[problem.group])
-    value, base = _without_constants(value, problem)
-    largest = max(float(value.max()), -float(value.min()))
+    if not problem.all_fit:
+        most = np.maximum.reduceat(np.where(problem.fits, value, -np.inf), problem.start[:-1])
+        value = np.where(problem.fits, value, most[problem.group])
+    value, base, largest = _without_constants(value, problem)
     if problem.pairs is not None:
         largest = max(largest, float(np.abs(problem.pairs.value).max(initial=0)))
     exponent = math.frexp(largest)[1]
     exponent = exponent if abs(exponent) > _LARGEST_EXPONENT else 0
     if exponent:
         value = np.ldexp(value, -exponent)
-    budget = np.array(problem.room, dtype=np.int64)
-    twin = problem.equivalent(value=value, cost=problem.above, budget=budget)
+    twin = problem.above_least(value)
     if exponent and problem.pairs is not None:
         twin = twin.with_pairs(problem.pairs.scaled(-exponent))
     return Normal(twin, exponent, base, problem if base else None)
 
 
-def _without_constants(value: NDArray[np.float64], problem: Problem) -> tuple[NDArray[np.float64], float]:
-    """Values above the least of their group where that outweighs the differences and can be taken out exactly."""
+def _without_constants(value: NDArray[np.float64], problem: Problem) -> tuple[NDArray[np.float64], float, float]:
+    """Values above the least of their group where that outweighs the differences and can be taken out exactly.
+
+    With what was taken out over all groups, and the largest magnitude of what is left.
+    """
+    outweighs, largest = outweighed(value, problem.start)
+    if not outweighs:
+        return value, 0.0, largest
     least = np.minimum.reduceat(value, problem.start[:-1])
     most = np.maximum.reduceat(value, problem.start[:-1])
     with np.errstate(over="ignore"):
-        outweighs = np.abs(least) > most - least
-    if not outweighs.any():
-        return value, 0.0
-    exact = is_exact_difference(value, np.where(outweighs, least, 0.0)[problem.group])
-    taken = np.where(np.logical_and.reduceat(exact, problem.start[:-1]), np.where(outweighs, least, 0.0), 0.0)
-    return value - taken[problem.group], math.fsum(taken.tolist())
+        common = np.where(np.abs(least) > most - least, least, 0.0)
+    exact = is_exact_difference(value, common[problem.group])
+    taken = np.where(np.logical_and.reduceat(exact, problem.start[:-1]), common, 0.0)
+    value = value - taken[problem.group]
+    return value, math.fsum(taken.tolist()), max(float(value.max()), -float(value.min()))
+
+
+def outweighed(value: NDArray[np.float64], start: NDArray[np.int64]) -> tuple[bool, float]:
+    """Whether the least value of a group outweighs the differences in it; and the largest magnitude of all values."""
+    kernels = compiled()
+    if kernels is None:
+        return outweighed_in_numpy(value, start)
+    found, largest = kernels.outweighed(value, start)
+    return bool(found), largest
+
+
+def outweighed_in_numpy(value: NDArray[np.float64], start: NDArray[np.int64]) -> tuple[bool, float]:
+    """What `outweighed` does, in NumPy."""
+    least, most = np.minimum.reduceat(value, start[:-1]), np.maximum.reduceat(value, start[:-1])
+    with np.errstate(over="ignore"):
+        found = bool((np.abs(least) > most - least).any())
+    return found, max(float(most.max()), -float(least.min()))
 
 
 def is_exact_difference(value: NDArray[np.float64], low: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -133,17 +154,3 @@ def is_exact_difference(value: NDArray[np.float64], low: NDArray[np.float64]) ->
     carried = above - value
     exact: NDArray[np.bool_] = (value - (above - carried)) - (low + carried) == 0
     return exact
-
-
-def fitting(problem: Problem) -> NDArray[np.bool_]:
-    """``(n_choices,)`` whether a choice is within every budget when all other groups cost their least.
-
-    Where nothing in a group fits, all its choices count as fitting; that the problem is infeasible is found elsewhere.
-    """
-    fits: NDArray[np.bool_] = problem.above[0] <= problem.room[0]
-    for row, left in zip(problem.above[1:], problem.room[1:], strict=True):
-        fits &= row <= left
-    if fits.all():
-        return fits
-    none = ~np.logical_or.reduceat(fits, problem.start[:-1])
-    return fits | none[problem.group]

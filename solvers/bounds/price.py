@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .lagrangian import EPS
-from .normal_form import fitting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +49,7 @@ def dual_price(
         ``(n_resources,)`` float64, at least 0, the best of all prices that were tried; None where the relaxation could
         not meet the budgets together.
     """
-    tables = _Tables(problem, fitting(problem) if counts is None else counts)
+    tables = _Tables(problem, problem.fits if counts is None else counts)
     n = problem.n_resources
     best, excess = tables.cheapest(np.zeros(n))
     basis = np.zeros((n + 1, n + 1))

@@ -16,14 +16,17 @@ import numpy as np
 
 from ..bounds.bound import best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
-from ..bounds.gap import unit_of
+from ..bounds.gap import in_turn, unit_of
 from ..bounds.lagrangian import EPS, charge
-from ..problem.arrays import run_bounds
+from ..kernels.dispatch import compiled, plain
+from ..problem.arrays import least_of, run_bounds
 from .gap_space import RelativeChoices
 from .incumbent import PAIRS_UP_TO, best_changes, fill, improve, repair
 from .lattice import least_total
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from numpy.typing import NDArray
 
     from ..problem.problem import Problem
@@ -127,6 +130,14 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
         Price, incumbent, gap and core. Every selection within the budgets that is better than the incumbent by more
         than the noise lies in the core.
     """
+    kernels = compiled()
+    if problem.n_resources == 1 and kernels is not None:
+        return _reduce_compiled(problem, warm, kernels)
+    return reduce_in_numpy(problem, warm, deadline)
+
+
+def reduce_in_numpy(problem: Problem, warm: NDArray[np.int64] | None, deadline: float) -> Reduction:
+    """What `reduce` does, in NumPy."""
     allowed = undominated_choices(problem)
     starts = [] if warm is None else [warm]
     if problem.n_resources == 1:
@@ -142,15 +153,62 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
     incumbent, gap = _incumbent(problem, relative, starts, deadline)
     core = _core(problem, relative, gap)
     noise = _noise(core, relative.price)
-    least_gain = noise
+    unit = 0.0
     if incumbent is not None:
         own = problem.value[incumbent] - problem.value[relative.reference]
         unit = unit_of(np.concatenate([core.value, own]))
-        least_gain = max(noise, unit - 2 * noise)
-        if problem.n_resources == 1 and least_gain > noise and len(core.position):
-            least = least_total(core.value, core.cost[0], float(relative.price[0]), core.slack[0], unit)
-            core = dataclasses.replace(core, least_total=max(least - 2 * noise, 0.0))
-    return Reduction(relative.price, relative.reference, incumbent, gap, noise, least_gain, core)
+    return _reduction(relative.price, relative.reference, incumbent, gap, noise, unit, core)
+
+
+def _reduce_compiled(problem: Problem, warm: NDArray[np.int64] | None, kernels: ModuleType) -> Reduction:
+    n, n_groups = problem.n_choices, problem.n_groups
+    reference, incumbent, group = np.empty((3, n_groups), dtype=np.int64)
+    start = np.empty(n_groups + 1, dtype=np.int64)
+    position, cost = np.empty((2, n), dtype=np.int64)
+    value, reduced = np.empty((2, n))
+    price, gap, noise, unit, groups, choices, slack = kernels.reduce_one_budget(
+        problem.value,
+        problem.cost,
+        problem.start,
+        reference,
+        incumbent,
+        group,
+        start,
+        position,
+        cost,
+        value,
+        reduced,
+        None if warm is None else plain(warm),
+        int(problem.budget[0]),
+        PAIRS_UP_TO,
+    )
+    core = Core(
+        group=group[:groups],
+        start=start[: groups + 1],
+        position=position[:choices],
+        value=value[:choices],
+        cost=cost[None, :choices],
+        reduced=reduced[:choices],
+        slack=(slack,),
+    )
+    return _reduction(np.array([price]), reference, incumbent, gap, noise, unit, core)
+
+
+def _reduction(
+    price: NDArray[np.float64],
+    reference: NDArray[np.int64],
+    incumbent: NDArray[np.int64] | None,
+    gap: float,
+    noise: float,
+    unit: float,
+    core: Core,
+) -> Reduction:
+    """The reduction, with what the unit of all values, if any, says of the gain of a better selection."""
+    least_gain = max(noise, unit - 2 * noise)
+    if unit and len(price) == 1 and least_gain > noise and len(core.position):
+        least = least_total(core.value, core.cost[0], float(price[0]), core.slack[0], unit)
+        core = dataclasses.replace(core, least_total=max(least - 2 * noise, 0.0))
+    return Reduction(price, reference, incumbent, gap, noise, least_gain, core)
 
 
 def gap_of(
@@ -178,7 +236,7 @@ def gap_of(
     new, old = selection[changed], reference[changed]
     regret = problem.value[new] - problem.value[old] + charge(price, problem.cost[:, new] - problem.cost[:, old])
     slack = problem.budget - problem.cost[:, selection].sum(axis=1)
-    return float(np.maximum(regret, 0.0).sum() + price @ slack)
+    return in_turn(np.maximum(regret, 0.0)) + float(price @ slack)
 
 
 def _cheapest(problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -210,7 +268,7 @@ def _incumbent(
     if problem.n_resources == 1:
         near = near[~relative.is_reference[near]]
     if len(near) > PAIRS_UP_TO:
-        near = np.sort(near[np.argpartition(relative.reduced[near], PAIRS_UP_TO)[:PAIRS_UP_TO]])
+        near = near[least_of(relative.reduced[near], PAIRS_UP_TO)]
     if problem.n_resources == 1:
         some = relative.value[near], relative.cost[0, near], relative.group[near]
         improved = relative.with_changes(near[best_changes(*some, relative.slack[0])])
@@ -226,7 +284,7 @@ def _noise(core: Core, price: NDArray[np.float64]) -> float:
         return 0.0
     size = charge(price, np.abs(core.cost))
     size += np.abs(core.value)
-    return 4 * EPS * float(np.maximum.reduceat(size, core.start[:-1]).sum())
+    return 4 * EPS * in_turn(np.maximum.reduceat(size, core.start[:-1]))
 
 
 def _core(problem: Problem, relative: RelativeChoices, gap: float) -> Core:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..kernels.dispatch import compiled, plain
 from .combinations import Combinations, combine
 from .remaining import Choices, Remaining
 
@@ -249,6 +250,23 @@ def search_core(
     result
         Incomplete where a limit was hit, or the user interrupted: then with the best selection so far.
     """
+    kernels = compiled()
+    if kernels is not None and heard is None:
+        return search_compiled(kernels.search_core, core, price, gap, least_gain, (max_states, deadline))
+    return search_in_numpy(core, price, gap, least_gain, max_states, deadline, heard=heard)
+
+
+def search_in_numpy(
+    core: Core,
+    price: float,
+    gap: float,
+    least_gain: float,
+    max_states: int,
+    deadline: float,
+    *,
+    heard: Heard | None,
+) -> CoreResult:
+    """What `search_core` does, in NumPy."""
     search = _Search(core, price, gap, least_gain, (max_states, deadline), heard)
     complete = interrupted = False
     try:
@@ -260,6 +278,42 @@ def search_core(
         interrupted = True
     position = None if search.best is None else _positions(core, search.best)
     return CoreResult(position, search.gap, complete, search.kept, interrupted)
+
+
+def search_compiled(
+    kernel: Callable[..., tuple[int, int]],
+    core: Core,
+    price: float,
+    gap: float,
+    least_gain: float,
+    limits: tuple[int, float],
+) -> CoreResult:
+    """What a kernel finds that searches a core with one budget; `limits` are on states and on time."""
+    changes, n_changes = np.empty(len(core.group), dtype=np.int64), np.full(1, -1, dtype=np.int64)
+    found = np.array([gap])
+    complete = kept = 0
+    interrupted = False
+    try:
+        complete, kept = kernel(
+            core.start,
+            plain(core.cost[0]),
+            core.value,
+            core.reduced,
+            changes,
+            n_changes,
+            found,
+            core.slack[0],
+            limits[0],
+            price,
+            least_gain,
+            core.least_total,
+            limits[1] - time.perf_counter(),
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    count = int(n_changes[0])
+    position = None if count < 0 else _positions(core, changes[:count].tolist())
+    return CoreResult(position, float(found[0]), bool(complete), kept, interrupted)
 
 
 def _positions(core: Core, changes: list[int]) -> NDArray[np.int64]:

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dynamic import CoreResult
+from ..bounds.gap import in_turn
+from ..kernels.dispatch import compiled
+from ..problem.arrays import least_of
+from .dynamic import CoreResult, search_compiled
 from .partial import PartialSelections, extend, thinned
 from .tails import tails_of
 
@@ -157,7 +160,7 @@ class _Search:
             if len(states) > _DOMINANCE_FROM:
                 states = thinned(states, price, slack, tails, rank + 1)
             if len(states) > width:
-                states = states.at(np.sort(np.argpartition(states.bound, width)[:width]))
+                states = states.at(least_of(states.bound, width))
                 cut = True
             if self.kept + kept + len(states) > self._max_states:
                 stopped = True
@@ -216,6 +219,24 @@ def search_lists(
         Incomplete where a limit was hit or the user interrupted, then with the best selection so far; without a
         position, and complete, nothing is better than the incumbent.
     """
+    kernels = compiled()
+    if kernels is not None and heard is None and len(price) == 1 and price[0] > 0:
+        limits = max_states, deadline
+        return search_compiled(kernels.search_lists, core, float(price[0]), gap, least_gain, limits)
+    return search_in_numpy(core, price, gap, least_gain, max_states, deadline, heard=heard)
+
+
+def search_in_numpy(
+    core: Core,
+    price: NDArray[np.float64],
+    gap: float,
+    least_gain: float,
+    max_states: int,
+    deadline: float,
+    *,
+    heard: Heard | None,
+) -> CoreResult:
+    """What `search_lists` does, in NumPy."""
     search = _Search(core, price, gap, least_gain, (max_states, deadline), heard)
     complete = interrupted = False
     try:
@@ -233,7 +254,7 @@ def _highest_total(core: Core, price: NDArray[np.float64]) -> float:
     if not len(begin):
         return 0.0
     unused = np.maximum.reduceat(-core.cost, begin, axis=1).sum(axis=1) + np.array(core.slack)
-    return float(np.maximum.reduceat(core.reduced, begin).sum() + price @ np.maximum(unused, 0)) * (1 + 1e-9)
+    return (in_turn(np.maximum.reduceat(core.reduced, begin)) + float(price @ np.maximum(unused, 0))) * (1 + 1e-9)
 
 
 def _first_limit(core: Core) -> float:

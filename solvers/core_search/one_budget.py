@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..answer import Answer
+from ..core.incumbent import PAIRS_UP_TO
+from ..kernels.dispatch import compiled, plain
 from .dynamic import CoreResult, search_core
 from .lists import search_lists
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ..core.reduction import Reduction
+    from ..problem.problem import Problem
     from ..watching import NormalWatch
     from .dynamic import Heard
 
@@ -58,6 +64,57 @@ def search_one_budget(
             position, gap = result.position, result.gap
         states, complete, interrupted = states + result.states, result.complete, result.interrupted
     return CoreResult(position, gap, complete, states, interrupted)
+
+
+def solved_at_once(problem: Problem, warm: NDArray[np.int64] | None, max_states: int, deadline: float) -> Answer | None:
+    """What reduction and the first turn find, in one call of a kernel; None where there is none, or it takes more.
+
+    Parameters
+    ----------
+    problem
+        A problem with one budget that can be met.
+    warm
+        ``(n_groups,)`` int64 positions of a selection to start from, or None.
+    max_states
+        How many states may be kept.
+    deadline
+        `time.perf_counter` reading at which to stop.
+
+    Returns
+    -------
+    answer
+        The same as by `reduce` and `search_one_budget`: complete, or interrupted by the user.
+    """
+    kernels = compiled()
+    if kernels is None:
+        return None
+    choice, figures, counts = np.empty(problem.n_groups, dtype=np.int64), np.empty(3), np.empty(3, dtype=np.int64)
+    interrupted, complete = False, True
+    try:
+        complete = kernels.solve_one_budget(
+            problem.value,
+            plain(problem.cost),
+            problem.start,
+            choice,
+            figures,
+            counts,
+            None if warm is None else plain(warm),
+            int(problem.budget[0]),
+            PAIRS_UP_TO,
+            _FIRST_STATES,
+            _STATES_OF_A_GROUP,
+            max_states,
+            deadline - time.perf_counter(),
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    if not complete:
+        return None
+    core_groups, core_choices, states = counts.tolist()
+    stats: dict[str, Any] = {"core_groups": core_groups, "core_choices": core_choices, "states": states}
+    if interrupted:
+        stats["interrupted"] = True
+    return Answer(choice, not interrupted, figures[:1], float(figures[1]), stats)
 
 
 def hearing(reduction: Reduction, watch: NormalWatch | None) -> Heard | None:

@@ -83,9 +83,6 @@ class _Turns:
         self._problem, self._reduction = problem, reduction
         self._max_states, self._deadline, self._watch = max_states, deadline, watch
         self._many = int((reduction.price > 0).sum()) >= _MANY
-        self._general_can = (
-            max_states > _FIRST_STATES[self._many] and missing("ortools") is None and CpSat().supports(problem) is None
-        )
 
     def try_one_budget(self) -> None:
         """Where one budget alone has a price, search under that one: what is best there and fits is best."""
@@ -159,10 +156,15 @@ class _Turns:
         self._take(search_halves(core, price, gap, least_gain, self._max_states, until, deal=deal, heard=heard))
 
     def _general(self, seconds: float) -> None:
-        if self._general_can and not self._done():
+        if not self._done() and self._general_can():
             limit = min(seconds, self._left())
             answer = CpSat().watched(self._problem, seconds=limit, seed=0, warm=self.answer.choice, watch=self._watch)
             self._note(dataclasses.replace(answer, exhausted_by=answer.exhausted_by or CpSat.name))
+
+    def _general_can(self) -> bool:
+        """Whether CP-SAT is there for what lists do not solve: small problems never ask, as looking takes long."""
+        enough = self._max_states > _FIRST_STATES[self._many]
+        return enough and missing("ortools") is None and CpSat().supports(self._problem) is None
 
     def _core(self) -> tuple[Any, ...]:
         one = self._reduction

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from ..bounds.gap import in_turn
 from ..bounds.lagrangian import EPS
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def tails_of(core: Core, order: NDArray[np.int64], price: NDArray[np.float64], l
     cost = np.where(alive, core.cost, 0)  # the reference's own row of zeros
     penalised = np.where(alive, core.reduced, np.inf) + tilt @ core.cost
     size = np.maximum.reduceat(np.where(alive, np.abs(core.value) + price @ np.abs(core.cost), 0.0), begin)
-    noise = 4 * EPS * float(size[order].sum())
+    noise = 4 * EPS * in_turn(size[order])
     reach = np.maximum.reduceat(np.abs(cost), begin, axis=1)[:, order].sum(axis=1) + np.abs(slack.astype(np.float64))
     return Tails(
         limit=limit,

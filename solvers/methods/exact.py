@@ -15,7 +15,7 @@ from ..bounds.gap import whole_unit
 from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
 from ..core_search.dynamic import CoreResult
-from ..core_search.one_budget import search_one_budget
+from ..core_search.one_budget import search_one_budget, solved_at_once
 from ..core_search.several_budgets import answer_of, search_several_budgets
 from ..problem.arguments import check_whole
 from ..problem.supports import refusal
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from ..problem.problem import Problem
     from ..watching import NormalWatch
+
+_FEW_SELECTIONS, _FEW_GROUPS = 10_000, 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +72,12 @@ class Exact:
     ) -> Answer:
         """Solve, and tell of every better selection; stop where that is enough."""
         deadline = time.perf_counter() + seconds
+        if problem.n_resources == 1 and watch is None:
+            answer = solved_at_once(problem, warm, self.max_states, deadline)
+            if answer is not None:
+                return answer
         reduction = reduce(problem, warm, deadline)
-        if reduction.incumbent is None and farkas_price(problem) is not None:
+        if reduction.incumbent is None and not _are_few(problem) and farkas_price(problem) is not None:
             return Answer(None, complete=True)
         if watch is not None and reduction.incumbent is not None and watch.found(reduction.incumbent, reduction.price):
             return answer_of(reduction, CoreResult(None, reduction.gap, reduction.closed, 0))
@@ -87,6 +93,11 @@ class Exact:
                 answer = dataclasses.replace(answer, stats={**answer.stats, "interrupted": True})
             return again if again.complete else answer
         return answer
+
+
+def _are_few(problem: Problem) -> bool:
+    """Whether selections are so few that a search finds one, or none, sooner than a linear programme is solved."""
+    return math.prod(problem.size[:_FEW_GROUPS].tolist()) <= _FEW_SELECTIONS and problem.n_groups <= _FEW_GROUPS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ from ..answer import Answer
 from ..bounds.bound import best_price, minimised
 from ..bounds.hull import lower_hull, multiplier, undominated
 from ..bounds.lagrangian import lagrangian_bound
-from ..bounds.normal_form import fitting
 from ..core.incumbent import improve, repair
 from ..errors import require
 from ..problem.supports import refusal
@@ -113,7 +112,7 @@ def _several_budgets(problem: Problem, deadline: float) -> _Mixture:
     price = best_price(problem, deadline=deadline)
     begin = problem.start[:-1]
     relative = problem.value - np.repeat(np.minimum.reduceat(problem.value, begin), problem.size)
-    fits = fitting(problem)
+    fits = problem.fits
     penalised = np.where(fits, relative + price @ problem.cost, np.inf)
     reduced = penalised - np.repeat(np.minimum.reduceat(penalised, begin), problem.size)
     scale = float(relative.max()) or 1.0

@@ -12,7 +12,6 @@ import numpy as np
 from ..answer import Answer
 from ..bounds.gap import TOLERANCE
 from ..bounds.lagrangian import lagrangian_bound
-from ..bounds.normal_form import fitting
 from ..certify import total_value
 from ..core.reduction import reduce
 from ..methods.exact import Exact
@@ -84,7 +83,7 @@ class Pairwise:
             return dataclasses.replace(linear, complete=linear.complete and linear.choice is None)
         assert problem.pairs is not None
         matrix = problem.pairs.dense(problem.n_choices)
-        best, grid = _Best(problem), Grid.of(problem, fitting(problem))
+        best, grid = _Best(problem), Grid.of(problem, problem.fits)
         price: NDArray[np.float64] | None = None
         best.take(linear.choice)
         try:

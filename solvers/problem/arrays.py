@@ -152,6 +152,15 @@ def run_bounds(entries: NDArray[np.int64]) -> NDArray[np.int64]:
     return edge.nonzero()[0]
 
 
+def least_of(numbers: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Indices of so many of the least numbers, rising; of equal ones the first."""
+    limit = np.partition(numbers, count - 1)[count - 1]
+    keep = numbers < limit
+    keep[(numbers == limit).nonzero()[0][: count - np.count_nonzero(keep)]] = True
+    least: NDArray[np.int64] = keep.nonzero()[0]
+    return least
+
+
 def place(name: str, array: NDArray[Any], flat: int) -> str:
     """How the caller would write the entry at a flat index, such as ``cost[0, 3]``."""
     index = np.unravel_index(flat, array.shape)

@@ -12,6 +12,7 @@ from ..errors import InvalidProblem
 from .arrays import as_array, at_least_1d, floats, integers
 from .checks import check_entries, check_not_negative, check_shapes
 from .face import groups_grid, problem_face
+from .measures import measured
 from .pairs import check_pairs
 from .rows import check_rows
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ..display.faces import Face
+    from .measures import Measures
     from .pairs import Pairs
     from .rows import Rows
 
@@ -205,19 +207,22 @@ class Problem:
         return np.repeat(np.arange(self.n_groups), self.size)
 
     @cached_property
+    def _measures(self) -> Measures:
+        return measured(self.cost, self.start)
+
+    def measure(self) -> None:
+        """Find what the groups and costs say by themselves now, so that problems made of this one share it."""
+        _ = self._measures, self.size, self.group
+
+    @property
     def least_cost(self) -> tuple[int, ...]:
         """The sum over groups of the least cost, resource by resource: no budget below it can be met."""
-        least = np.minimum.reduceat(self.cost, self.start[:-1], axis=1)
-        return tuple(int(total) for total in least.sum(axis=1))
+        return self._measures.least
 
-    @cached_property
+    @property
     def above(self) -> NDArray[np.int64]:
         """``(n_resources, n_choices)`` costs above the least of their group."""
-        least = np.minimum.reduceat(self.cost, self.start[:-1], axis=1)
-        above = least.repeat(self.size, axis=1)
-        np.subtract(self.cost, above, out=above)
-        above.setflags(write=False)
-        return above
+        return self._measures.above
 
     @cached_property
     def room(self) -> tuple[int, ...]:
@@ -227,10 +232,35 @@ class Problem:
         cannot be spent, and a price on it would only widen the gap (a rounding cut in the sense of Chvatal and Gomory).
         """
         room = []
-        for row, budget, total in zip(self.above, self.budget.tolist(), self.least_cost, strict=True):
-            left, divisor = budget - total, int(np.gcd.reduce(row))
+        for budget, total, divisor in zip(self.budget.tolist(), self.least_cost, self._measures.divisor, strict=True):
+            left = budget - total
             room.append(left - left % divisor if divisor else left)
         return tuple(room)
+
+    @cached_property
+    def fits(self) -> NDArray[np.bool_]:
+        """``(n_choices,)`` whether a choice is within every budget when all other groups cost their least.
+
+        Where nothing in a group fits, all its choices count as fitting; that the problem is infeasible is found
+        elsewhere.
+        """
+        fits = np.ones(self.n_choices, dtype=bool)
+        if not self._everything_fits:
+            for row, left in zip(self.above, self.room, strict=True):
+                fits &= row <= left
+            none = ~np.logical_or.reduceat(fits, self.start[:-1])
+            fits |= none[self.group]
+        fits.setflags(write=False)
+        return fits
+
+    @cached_property
+    def all_fit(self) -> bool:
+        """Whether every choice counts as fitting, see `fits`."""
+        return self._everything_fits or bool(self.fits.all())
+
+    @property
+    def _everything_fits(self) -> bool:
+        return all(most <= left for most, left in zip(self._measures.most, self.room, strict=True))
 
     def position(self, labels: ArrayLike) -> NDArray[np.int64]:
         """Where a selection given by labels lies in the flat arrays.
@@ -273,13 +303,24 @@ class Problem:
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         if cost is not self.cost:
-            twin.__dict__.pop("least_cost", None)
-            twin.__dict__.pop("above", None)
+            twin.__dict__.pop("_measures", None)
         if cost is not self.cost or budget is not self.budget:
-            twin.__dict__.pop("room", None)
+            for name in ("room", "fits", "all_fit"):
+                twin.__dict__.pop(name, None)
         for name, array in (("value", value), ("cost", cost), ("budget", budget)):
             array.setflags(write=False)
             object.__setattr__(twin, name, array)
+        return twin
+
+    def above_least(self, value: NDArray[np.float64]) -> Problem:
+        """The same problem with other values and without what the costs of a group have in common."""
+        budget = np.array(self.room, dtype=np.int64)
+        twin = self.equivalent(value=value, cost=self.above, budget=budget)
+        none = (0,) * self.n_resources
+        object.__setattr__(twin, "_measures", dataclasses.replace(self._measures, least=none))
+        for name in ("room", "fits", "all_fit"):
+            if name in self.__dict__:
+                object.__setattr__(twin, name, getattr(self, name))
         return twin
 
     def with_pairs(self, pairs: Pairs | None) -> Problem:

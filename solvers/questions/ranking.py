@@ -22,7 +22,7 @@ from ..answer import Status
 from ..bounds.bound import best_price
 from ..bounds.gap import dual_gap, rounding_of, whole_unit
 from ..bounds.lagrangian import cheapest_at
-from ..bounds.normal_form import fitting, normalise
+from ..bounds.normal_form import normalise
 from ..certify import total_value
 from ..errors import InvalidProblem
 from ..front_door import solve
@@ -119,7 +119,7 @@ def k_best(problem: Problem, k: int, *, seconds: float = 60.0, max_states: int =
     if not len(found):
         found, proved = _any(problem, started + seconds)
     certain = {choice.tobytes() for choice in proved}
-    cheapest = cheapest_at(problem, problem.value, fitting(problem), price)
+    cheapest = cheapest_at(problem, problem.value, problem.fits, price)
     unit = whole_unit(problem)
     until = time.perf_counter() + _WRITTEN_WITHIN
     until = until if interrupted else max(until, started + seconds)

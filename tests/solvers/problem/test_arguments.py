@@ -31,6 +31,7 @@ NEEDED: dict[str, tuple[Any, ...]] = {
     "quantisation": (instances.lognormal(3), (2, 4)),
     "resolve": (PROBLEM, SOLUTION),
     "solve": (PROBLEM,),
+    "solve_many": (PROBLEM,),
 }
 INTEGERS = ("int", "int | None")
 CHECKED_APART = {"resource", "n_budgets of quantisation"}  # these are choices, not counts
@@ -105,7 +106,7 @@ def test_wrong_count(name: str, call: Callable[..., Any]) -> None:
 def test_all_functions_with_such_an_argument_are_found() -> None:
     found = {kind: {case.id for case in cases(kind)} for kind in ("seed", "seconds", "count")}
     assert found["seed"] >= {"solve seed", "resolve seed", "lognormal seed", "zigzag seed"}
-    timed = ("solve", "explain", "front", "k_best", "least_cost", "resolve")
+    timed = ("solve", "explain", "front", "k_best", "least_cost", "resolve", "solve_many")
     assert found["seconds"] == {f"{name} seconds" for name in timed}
     assert found["count"] >= {"k_best k", "front max_points", "Exact max_states", "CpSat threads", "llm n_groups"}
 

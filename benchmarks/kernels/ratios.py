@@ -1,0 +1,146 @@
+"""Time of a solve with compiled kernels beside the same in NumPy, problem by problem.
+
+    python -m benchmarks.kernels.ratios [--seeds 4] [--first-seed 100] [--rounds 9] [--page docs/benchmarks.md]
+
+Two processes, one of which is forced to NumPy, are asked in turns for the same problem, made anew for each solve. A
+time is CPU time through `solve()`, certificate included; of the rounds the least one counts, as other work on the
+machine only adds. Both must make the same selection.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mckp_quant.solvers import Problem, instances, is_compiled, solve
+
+from ..command_line import Command, WrongInput
+from ..pages import fill, table
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+SHARES = (0.2, 0.5, 0.8)
+BITS = {4: (2, 3, 4, 8), 7: (2, 3, 4, 5, 6, 7, 8)}
+FAMILIES = {
+    "ResNet-50 54x4": ("resnet50", 54, 4, 1),
+    "ResNet-50 54x7": ("resnet50", 54, 7, 1),
+    "LLM 224x7": ("llm", 224, 7, 1),
+    "lognormal 500x7": ("lognormal", 500, 7, 1),
+    "ResNet-50 54x4, 2 budgets": ("resnet50", 54, 4, 2),
+}
+HEADINGS = ("problems", "compiled, ms", "NumPy, ms", "ratio, median", "ratio of the sums")
+
+
+def make(family: str, seed: int, share: float) -> Problem:
+    """A problem of a family."""
+    kind, size, columns, n_budgets = FAMILIES[family]
+    if kind == "lognormal":
+        layers = instances.lognormal(size, seed=seed)
+    else:
+        layers = instances.resnet50() if kind == "resnet50" else instances.llm(size)
+    return instances.quantisation(layers, BITS[columns], share=share, seed=seed, n_budgets=n_budgets)
+
+
+def serve() -> None:
+    """Answer each line ``family;seed;share`` with the seconds of a solve and a digest of its selection."""
+    solve(make("ResNet-50 54x4", 0, 0.5))  # imports and first calls are not part of what is timed
+    print(is_compiled(), flush=True)
+    for line in sys.stdin:
+        family, seed, share = line.strip().split(";")
+        problem = make(family, int(seed), float(share))
+        began = time.process_time()
+        solution = solve(problem, "exact")
+        took = time.process_time() - began
+        weights = np.arange(1, problem.n_groups + 1)
+        print(took, 0 if solution.choice is None else int(weights @ solution.choice), flush=True)
+
+
+class Worker:
+    """A process that solves on demand, with compiled kernels or without."""
+
+    def __init__(self, pure: bool) -> None:
+        command = [sys.executable, "-c", "from benchmarks.kernels.ratios import serve; serve()"]
+        variables = {**os.environ, "MCKP_QUANT_PURE": str(int(pure)), "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, text=True)
+        self.compiled = self._line() == "True"
+
+    def ask(self, family: str, seed: int, share: float) -> tuple[float, int]:
+        """Seconds of CPU, and the digest of the selection."""
+        assert self.process.stdin is not None
+        print(family, seed, share, sep=";", file=self.process.stdin, flush=True)
+        took, digest = self._line().split()
+        return float(took), int(digest)
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def compare(workers: tuple[Worker, Worker], family: str, seeds: range, rounds: int) -> tuple[str, ...]:
+    """The row of a family; the first worker is the compiled one."""
+    compiled, pure = [], []
+    for seed in seeds:
+        for share in SHARES:
+            times: tuple[list[float], list[float]] = ([], [])
+            digests = set()
+            for _ in range(rounds):
+                for own, worker in zip(times, workers, strict=True):
+                    took, digest = worker.ask(family, seed, share)
+                    own.append(took)
+                    digests.add(digest)
+            assert len(digests) == 1, f"{family}, seed {seed}, share {share}: the selections differ"
+            compiled.append(min(times[0]))
+            pure.append(min(times[1]))
+    ratio = statistics.median(slow / fast for slow, fast in zip(pure, compiled, strict=True))
+    figures = (1e3 * statistics.median(compiled), 1e3 * statistics.median(pure))
+    return (
+        f"{family} ({len(compiled)})",
+        *(f"{each:.2f}" for each in figures),
+        f"{ratio:.1f}x",
+        f"{sum(pure) / sum(compiled):.1f}x",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a row for each family; 0."""
+    command = Command(__doc__)
+    command.whole("--seeds", 4, "problems of each family and share")
+    command.whole("--first-seed", 100, "the first of them")
+    command.whole("--rounds", 9, "solves of each problem, of which the fastest counts")
+    command.file("--page", help="the page whose table to write")
+    return command.run(arguments, _run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    workers = Worker(pure=False), Worker(pure=True)
+    try:
+        if not workers[0].compiled:
+            raise WrongInput("there are no compiled kernels here: install the package with a C compiler at hand")
+        rows = []
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        for family in FAMILIES:
+            rows.append(compare(workers, family, seeds, options.rounds))
+            print(*rows[-1], sep="  ", flush=True)
+    finally:
+        for worker in workers:
+            worker.close()
+    if options.page is not None:
+        fill(options.page, {"kernels": table(HEADINGS, rows)})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

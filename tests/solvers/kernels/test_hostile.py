@@ -1,0 +1,166 @@
+"""Kernels read and write within the arrays that they are given, whatever these hold, or refuse them in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mckp_quant.solvers.kernels import dispatch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KERNELS: Any = dispatch.compiled()
+pytestmark = pytest.mark.skipif(KERNELS is None, reason="there are no compiled kernels here, or NumPy is forced")
+
+EXTREME = [0, 1, -1, 2**62, -(2**62), 2**63 - 1, -(2**63)]
+NUMBERS = [0.0, -0.0, 1.0, -1.0, 5e-324, 1e308, -1e308, math.inf, -math.inf, math.nan]
+
+
+def ints(*numbers: int) -> NDArray[np.int64]:
+    return np.array(numbers, dtype=np.int64)
+
+
+def outputs(n_groups: int, n: int) -> list[NDArray[Any]]:
+    groups = [np.zeros(size, dtype=np.int64) for size in (n_groups, n_groups, n_groups, n_groups + 1)]
+    return [*groups, np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n)]
+
+
+@st.composite
+def hostile(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], np.random.Generator]:
+    """Where groups begin, costs and values of any size and sign."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = rng.integers(1, draw(st.sampled_from([2, 6, 40])), draw(st.integers(1, 12)))
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(start[-1])
+    tame = draw(st.booleans())
+    cost = rng.integers(0, 100, n) if tame else rng.choice(EXTREME, n)
+    value = rng.normal(size=n) if draw(st.booleans()) else rng.choice(NUMBERS, n)
+    return start, cost, value, rng
+
+
+@given(hostile(), st.sampled_from(EXTREME))
+def test_reduction_takes_any_numbers(problem: Any, budget: int) -> None:
+    start, cost, value, _ = problem
+    n_groups, n = len(start) - 1, len(cost)
+    made = outputs(n_groups, n)
+    found = KERNELS.reduce_one_budget(value, cost, start, *made, start[1:] - 1, budget, 3)
+    assert 0 <= found[4] <= n_groups
+    assert 0 <= found[5] <= n
+    for selection in made[:2]:
+        assert (selection >= start[:-1]).all()
+        assert (selection < start[1:]).all()
+    choice = np.zeros(n_groups, dtype=np.int64)
+    counts = np.zeros(3, dtype=np.int64)
+    KERNELS.solve_one_budget(value, cost, start, choice, np.zeros(3), counts, None, budget, 3, 500, 1, 600, 1.0)
+    assert (choice >= start[:-1]).all()
+    assert (choice < start[1:]).all()
+
+
+@given(hostile(), st.sampled_from(EXTREME), st.sampled_from(NUMBERS), st.sampled_from(NUMBERS))
+def test_search_takes_any_numbers(problem: Any, slack: int, price: float, gap: float) -> None:
+    start, cost, value, rng = problem
+    changes, count, found = np.full(len(start) - 1, -1), ints(-1), np.array([gap])
+    reduced = rng.choice(np.abs(NUMBERS), len(cost))
+    for kernel in (KERNELS.search_core, KERNELS.search_lists):
+        kernel(start, cost, value, reduced, changes, count, found, slack, 2000, price, 0.0, 0.0, 1.0)
+        assert -1 <= count[0] < len(start)
+        assert (changes[: max(count[0], 0)] < len(cost)).all()
+
+
+@given(hostile(), st.integers(1, 3), st.sampled_from(NUMBERS))
+def test_certificates_take_any_numbers(problem: Any, n_resources: int, price: float) -> None:
+    start, cost, value, rng = problem
+    n_groups, n = len(start) - 1, len(cost)
+    above = np.tile(cost, (n_resources, 1))
+    position, near, reference = (np.zeros(size, dtype=np.int64) for size in (n_groups, n, n))
+    used, fits = np.zeros(n_resources, dtype=np.int64), rng.random(n) < 0.7
+    prices = np.full(n_resources, price)
+    count = KERNELS.cheapest(value, above, prices, start, position, near, reference, used, fits)
+    assert -1 <= count <= n
+    figures = np.zeros(3 * n_resources, dtype=np.int64)
+    KERNELS.measure(above, start, np.zeros_like(above), figures)
+    KERNELS.outweighed(value, start)
+    KERNELS.whole_unit(value, fits, start)
+    if count >= 0:
+        KERNELS.deciding(value, start, start[1:] - 1, position, near[:count], np.zeros(2 * n_groups))
+
+
+def test_a_core_without_groups_is_searched() -> None:
+    none, count, found = np.zeros(0), ints(-1), np.array([1.0])
+    empty = np.zeros(0, dtype=np.int64)
+    complete, kept = KERNELS.search_core(ints(0), empty, none, none, empty, count, found, 5, 10, 0.1, 0.0, 0.0, 1.0)
+    assert (complete, kept, count[0], found[0]) == (1, 0, 0, 0.5)
+
+
+GOOD: dict[str, Any] = {
+    "value": np.zeros(4),
+    "start": ints(0, 2, 4),
+    "choice": ints(1, 3),
+    "position": ints(0, 2),
+    "near": ints(1),
+    "terms": np.zeros(4),
+}
+UNALIGNED = np.zeros(33, dtype=np.uint8)[1:].view(np.float64)
+READ_ONLY = np.zeros(4)
+READ_ONLY.setflags(write=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "given_instead", "error", "text"),
+    [
+        (
+            "value",
+            np.zeros(4, dtype=np.float32),
+            TypeError,
+            "array 0 of a kernel must be aligned and of the type d, not f",
+        ),
+        ("value", UNALIGNED, TypeError, "must be aligned"),
+        ("value", np.zeros(8)[::2], (ValueError, BufferError), "contiguous"),
+        ("value", [0.0] * 4, TypeError, "bytes-like object is required"),
+        ("start", np.zeros(3), TypeError, "array 1 of a kernel must be aligned and of the type q, not d"),
+        ("start", ints(0, 2, 5), ValueError, "must go from 0 to the number of choices"),
+        ("start", ints(1, 2, 4), ValueError, "must go from 0 to the number of choices"),
+        ("start", ints(), ValueError, "must go from 0 to the number of choices"),
+        ("start", ints(0, 4, 4), ValueError, "the start of groups must rise"),
+        ("start", ints(0, 9, 4), ValueError, "the start of groups must rise"),
+        ("choice", ints(1), ValueError, "an array of a kernel is too short"),
+        ("choice", ints(1, 4), ValueError, "a selection has one position in each group"),
+        ("position", ints(-1, 3), ValueError, "a selection has one position in each group"),
+        ("near", ints(-1), ValueError, "what is nearly tied has a position among the choices"),
+        ("near", ints(4), ValueError, "what is nearly tied has a position among the choices"),
+        ("terms", READ_ONLY, (ValueError, BufferError), "read-only"),
+        ("terms", np.zeros(3), ValueError, "an array of a kernel is too short"),
+    ],
+)
+def test_wrong_arrays_are_refused_in_words(name: str, given_instead: Any, error: Any, text: str) -> None:
+    KERNELS.deciding(*GOOD.values())
+    with pytest.raises(error, match=text):
+        KERNELS.deciding(*(GOOD | {name: given_instead}).values())
+
+
+def test_wrong_numbers_of_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match="a kernel was given 1 arguments instead of 2"):
+        KERNELS.outweighed(np.zeros(2))
+
+
+def test_wrong_problems_are_refused_in_words() -> None:
+    value, cost, start = np.zeros(4), np.zeros(4, dtype=np.int64), ints(0, 2, 4)
+    with pytest.raises(ValueError, match="reduce takes at least one group, and a warm start with one position in each"):
+        KERNELS.reduce_one_budget(value, cost, start, *outputs(2, 4), ints(0, 5), 0, 3)
+    empty = np.zeros(0, dtype=np.int64)
+    with pytest.raises(ValueError, match="reduce takes at least one group"):
+        KERNELS.reduce_one_budget(np.zeros(0), empty, ints(0), *outputs(0, 0), None, 0, 3)
+    with pytest.raises(ValueError, match="solve takes at least one group"):
+        KERNELS.solve_one_budget(
+            np.zeros(0), empty, ints(0), empty, np.zeros(3), ints(0, 0, 0), None, 0, 3, 1, 1, 1, 1.0
+        )
+    with pytest.raises(ValueError, match="cheapest takes costs above the least for every price"):
+        KERNELS.cheapest(value, cost, np.zeros(2), start, ints(0, 0), cost.copy(), cost.copy(), ints(0, 0), None)
+    with pytest.raises(OverflowError):
+        KERNELS.reduce_one_budget(value, cost, start, *outputs(2, 4), None, 2**63, 3)

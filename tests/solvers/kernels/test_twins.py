@@ -1,0 +1,145 @@
+"""Every kernel gives what its NumPy twin gives, to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mckp_quant.solvers import solve
+from mckp_quant.solvers.bounds import gap as gaps
+from mckp_quant.solvers.bounds import lagrangian, normal_form
+from mckp_quant.solvers.core import reduction
+from mckp_quant.solvers.core_search import dynamic, lists
+from mckp_quant.solvers.core_search.one_budget import search_one_budget, solved_at_once
+from mckp_quant.solvers.core_search.several_budgets import answer_of
+from mckp_quant.solvers.kernels import dispatch
+from mckp_quant.solvers.problem import measures
+from tests.solvers.drawn import FEASIBLE, problems
+from tests.solvers.families import quantisation, strongly_correlated, subset_sum
+
+if TYPE_CHECKING:
+    from mckp_quant.solvers import Problem
+
+pytestmark = pytest.mark.skipif(
+    dispatch.compiled() is None, reason="there are no compiled kernels here, or NumPy is forced"
+)
+
+ONE_BUDGET = problems(budgets=FEASIBLE)
+FAMILIES = [
+    quantisation(54, (2, 3, 4, 8), share=0.5, seed=1),
+    quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=0.2, seed=2),
+    quantisation(500, (2, 3, 4, 5, 6, 7, 8), share=0.8, seed=3),
+    strongly_correlated(30, 10, seed=4),
+    subset_sum(30, 10, seed=5),
+]
+
+
+def same(one: object, other: object) -> None:
+    """Equal to the last bit, field by field."""
+    if dataclasses.is_dataclass(one):
+        for field in dataclasses.fields(one):
+            same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, np.ndarray):
+        np.testing.assert_array_equal(one, other, strict=True)
+    else:
+        assert one == other or (one != one and other != other)  # nan where there is no value
+
+
+def compare_searches(problem: Problem, warm: bool) -> None:
+    normal = normal_form.normalise(problem).problem
+    start = normal.start[1:] - 1 if warm else None
+    found = reduction.reduce(normal, start)
+    same(found, reduction.reduce_in_numpy(normal, start, math.inf))
+    if len(found.core.group):
+        core, price = found.core, float(found.price[0])
+        for states in (20, 3000):
+            limits = found.gap, found.least_gain, states, math.inf
+            ours = dynamic.search_core(core, price, *limits)
+            twin = dynamic.search_in_numpy(core, price, *limits, heard=None)
+            if ours.complete or twin.complete:
+                same(ours, twin)
+            else:  # how many states were kept when a limit was hit is not part of an answer
+                same(dataclasses.replace(ours, states=0), dataclasses.replace(twin, states=0))
+            if not found.closed:
+                listed = lists.search_lists(core, found.price, *limits)
+                same(listed, lists.search_in_numpy(core, found.price, *limits, heard=None))
+    at_once = solved_at_once(normal, start, 10**6, math.inf)
+    if at_once is not None:
+        same(at_once, answer_of(found, search_one_budget(found, 10**6, math.inf)))
+
+
+@given(ONE_BUDGET, st.booleans())
+def test_reductions_and_searches_are_the_same(problem: Problem, warm: bool) -> None:
+    compare_searches(problem, warm)
+
+
+@pytest.mark.parametrize("problem", FAMILIES)
+def test_reductions_and_searches_of_families_are_the_same(problem: Problem) -> None:
+    compare_searches(problem, warm=False)
+    compare_searches(problem, warm=True)
+
+
+@given(problems(max_budgets=3, budgets=FEASIBLE), st.floats(0, 1e6))
+def test_what_a_certificate_needs_is_the_same(problem: Problem, rate: float) -> None:
+    price = np.full(problem.n_resources, rate)
+    price[0] = rate / 3
+    value, fits = problem.value, problem.fits
+    for counted in (fits, None):
+        ours = lagrangian._nearly_tied(problem, value, counted, price)
+        twin = lagrangian.nearly_tied_in_numpy(problem, value, counted, price)
+        assert (ours is None) == (twin is None)
+        if ours is not None and twin is not None:
+            for one, other in zip(ours, twin, strict=True):
+                same(one, other)
+    assert gaps.whole_unit(problem) == gaps.whole_unit_in_numpy(problem)
+    assert normal_form.outweighed(value, problem.start) == normal_form.outweighed_in_numpy(value, problem.start)
+    same(measures.measured(problem.cost, problem.start), measures.measured_in_numpy(problem.cost, problem.start))
+    cheapest = lagrangian.cheapest_at(problem, value, fits, price)
+    assume(cheapest is not None)
+    assert cheapest is not None
+    choice = problem.start[1:] - 1
+    ours, twin = gaps._deciding(problem, choice, cheapest), gaps.deciding_in_numpy(problem, choice, cheapest)
+    assert ours[0] == twin[0]
+    assert sorted(ours[1].tolist()) == sorted(twin[1].tolist())
+
+
+@given(problems(max_budgets=2))
+def test_solutions_are_the_same_and_hold_both_ways(problem: Problem) -> None:
+    ours = solve(problem, "exact")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "_COMPILED", None)
+        twin = solve(problem.with_budget(problem.budget), "exact")
+        assert ours.certificate.holds(problem)
+    same(ours.choice, twin.choice)
+    same(ours.certificate, twin.certificate)
+    assert ours.stats == twin.stats
+    assert twin.certificate.holds(problem)
+
+
+def test_lists_that_are_cut_are_cut_to_the_same_states() -> None:
+    problem = normal_form.normalise(strongly_correlated(30, 10, seed=2, reach=10_000)).problem
+    found = reduction.reduce(problem)
+    core = dataclasses.replace(found.core, least_total=0.0)
+    limits = found.gap, found.noise, 300_000, math.inf
+    ours = lists.search_lists(core, found.price, *limits)
+    assert ours.states > 2 * lists._WIDTH
+    same(ours, lists.search_in_numpy(core, found.price, *limits, heard=None))
+
+
+def test_many_choices_near_the_gap_are_cut_to_the_same_ones() -> None:
+    problem = subset_sum(40, 8, seed=7)
+    normal = normal_form.normalise(problem).problem
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reduction, "PAIRS_UP_TO", 9)  # all reduced costs are 0, so that all of them are tied
+        same(reduction.reduce(normal), reduction.reduce_in_numpy(normal, None, math.inf))
+    for seed in range(5):
+        normal = normal_form.normalise(quantisation(60, (2, 3, 4, 8), share=0.4, seed=seed)).problem
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reduction, "PAIRS_UP_TO", 9)
+            same(reduction.reduce(normal), reduction.reduce_in_numpy(normal, None, math.inf))
