@@ -11,7 +11,7 @@ project = "mckp-quant"
 author = "the mckp-quant authors"
 release = __version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "numpydoc",
     "sphinx_copybutton",
@@ -27,6 +27,13 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 default_role = "py:obj"
 html_math_renderer = "mathml"
+
+# Notebooks are stored without outputs, and run here; what libraries say on stderr is no part of a page.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds a cell: a busy machine is no error
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -45,7 +52,7 @@ html_static_path = ["_site/static"]
 html_css_files = ["pages.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "start": []}
 html_theme_options = {
     "logo": {"text": "mckp-quant"},
     "header_links_before_dropdown": 6,

@@ -11,6 +11,8 @@ import numpy as np
 from .answer import Status
 from .bounds.gap import rounding_of, same_to_rounding
 from .bounds.lagrangian import farkas_excess, lagrangian_bound
+from .display.faces import Face
+from .display.figures import number, percent
 from .errors import NoSolution
 
 if TYPE_CHECKING:
@@ -33,6 +35,19 @@ def search_ground(solver: str) -> str:
 def is_search_ground(ground: str) -> bool:
     """Whether a ground is an exhausted search; one without a name, as older files have it, is one too."""
     return ground == GROUND_SEARCH or (ground.startswith(f"{GROUND_SEARCH} (") and ground.endswith(")"))
+
+
+_LISTED = 6  # budgets
+
+
+def _bound_words(bound: float) -> str:
+    return "no selection is within every budget" if bound == np.inf else f"no feasible one is below {number(bound, 8)}"
+
+
+def _some(numbers: NDArray[np.float64] | NDArray[np.int64], most: int) -> str:
+    """The first entries of an array, and how many there are where that is not all."""
+    words = " ".join(f"{each:.6g}" for each in numbers[:most].tolist())
+    return words if len(numbers) <= most else f"{words} ... ({len(numbers):,} in all)"
 
 
 def _fits(ground: str, status: Status) -> bool:
@@ -82,6 +97,24 @@ class Certificate:
     tolerance: float
     value: float = float("nan")
     split: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        """What is certified, and on what ground."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._face().html()
+
+    def _face(self) -> Face:
+        shares = f", and the shares of {self.split.size:,} pairwise terms" if self.split is not None else ""
+        facts = (
+            ("ground", self.ground),
+            ("bound", _bound_words(self.bound)),
+            ("price", f"{_some(self.price, 6)} of each budget{shares}"),
+            ("tolerance", number(self.tolerance, 3)),
+        )
+        return Face(f"Certificate: {self.status.value}", facts)
 
     def holds(self, problem: Problem) -> bool:
         """Whether the price proves for this problem what the certificate states on the ground of a price.
@@ -205,6 +238,27 @@ class Solution:
     least: Callable[[], LeastBudgets] | None = dataclasses.field(default=None, repr=False)
     auxiliary: NDArray[np.int64] | None = None
     reason: str = ""
+
+    def __repr__(self) -> str:
+        """What was found, and what is known of it."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._face().html()
+
+    def _face(self) -> Face:
+        facts = [("reason", self.reason)] if self.reason else []
+        if self.choice is not None:
+            facts.append(("choice", _some(self.choice, 24)))
+            for at, (cost, budget) in enumerate(zip(self.cost[:_LISTED], self.budget, strict=False)):
+                share = f" ({percent(cost / budget)})" if budget else ""
+                facts.append((f"cost {at}", f"{cost:,} of {budget:,}{share}"))
+            facts.append(("bound", f"{number(self.bound, 8)} (gap {number(self.gap, 3)})"))
+        facts.append(("ground", self.certificate.ground))
+        facts.append(("solver", f"{self.solver}, seed {self.seed}, {self.seconds:.3g} seconds"))
+        value = "" if self.choice is None else f", value {number(self.value, 8)}"
+        return Face(f"Solution: {self.status.value}{value}", tuple(facts))
 
     @cached_property
     def least_budgets(self) -> LeastBudgets:

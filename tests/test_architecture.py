@@ -49,13 +49,14 @@ report: export trade_off search refinement tuning evaluation interactions stabil
 cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system
 solvers.system:
+solvers.display:
 solvers.kernels:
-solvers.problem: errors kernels system
+solvers.problem: display errors kernels system
 solvers.answer: problem
 solvers.families: errors problem
 solvers.bounds: answer errors kernels problem system
 solvers.core: bounds kernels problem
-solvers.solution: answer bounds core errors problem
+solvers.solution: answer bounds core display errors problem
 solvers.certify: answer bounds core errors problem solution
 solvers.assembling: answer certify problem solution
 solvers.watching: answer bounds certify errors problem
@@ -68,7 +69,7 @@ solvers.calling: answer bounds certify core errors methods problem solution watc
 solvers.instances: errors families problem
 solvers.witness: answer backends bounds errors methods problem
 solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution FRONT
-solvers.questions: answer bounds certify core errors front_door problem solution
+solvers.questions: answer bounds certify core display errors front_door problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
 SHOWN = f"_version layers formats {ALLOCATING}"
@@ -112,6 +113,7 @@ PLAIN_DATA = {  # of such rooms, read without torch
     *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),
 }
 THIRD_PARTY = {"cli": {"numpy", "rich", "typer"}, "report": {"numpy", "rich"}, "solvers": {"numpy"}}
+DISPLAY = ("axes", "faces", "figures", "markup", "staircase")  # how results look, written once
 HEAVY = "torch ortools pulp pandas matplotlib scipy.optimize sklearn safetensors"
 FILES = 14  # in a room, flat
 PARAMETERS = 10
@@ -268,6 +270,8 @@ def test_networks_use_solvers_by_their_public_names() -> None:
     assert deep == {  # what imports optional packages, and what opens files, is written once
         ("common.packages", "solvers.errors"),
         ("common.files", "solvers.system.reading"),
+        *(("common.display", f"solvers.display.{name}") for name in DISPLAY),
+        ("common.shown", "solvers.display.shown"),
         ("bench.problems", "solvers.instances"),  # generators are a public module, not names of the package
         ("common.files", "solvers.system.writing"),
     }

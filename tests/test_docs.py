@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -32,7 +33,7 @@ def blocks(page: str) -> Iterator[str]:
 
 EXECUTED = (
     *("start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"),
-    *("optimisation.md", "benchmarking.md"),
+    *("optimisation.md", "benchmarking.md", "certificates.md", "choosing.md"),
 )
 
 
@@ -69,15 +70,42 @@ def test_tables_of_the_pages_name_what_there_is() -> None:
 def test_commands_of_the_pages_are_understood() -> None:
     lines = [
         line
-        for page in ("tables.md", "budgets.md", "benchmarking.md")
+        for page in ("start.md", "tables.md", "budgets.md", "benchmarking.md")
         for line in (DOCS / page).read_text("utf-8").splitlines()
     ]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mckp-quant ")]
-    assert len(commands) == 9
+    assert len(commands) == 15
     for command, *arguments in commands:
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0
         assert all(word in result.output for word in arguments if word.startswith("--"))
+
+
+def test_the_certificate_by_hand_adds_up() -> None:
+    text = TEXTS["certificates.md"]
+    given, at_0_8, at_2_3, core = (
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+        for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    )
+    cells = [[tuple(map(float, cell.split("/"))) for cell in row[1:]] for row in given]
+    (blocks_begin, *_) = blocks("certificates.md")
+    assert f"loss = {[[loss for _, loss in row] for row in cells]}" in blocks_begin
+    assert f"size = {[[int(size) for size, _ in row] for row in cells]}" in blocks_begin
+    for price, shown, total in ((0.8, at_0_8, 17.6), (2 / 3, at_2_3, 16.0)):
+        paid = [[loss + price * size for size, loss in row] for row in cells]
+        expected = [[*row, min(row)] for row in paid]
+        assert [list(map(float, row[1:])) for row in shown] == [[round(each, 3) for each in row] for row in expected]
+        assert sum(min(row) for row in paid) == pytest.approx(total)
+    # What is out is dearer than the best of its row by the gap or more, and what is in is not.
+    columns = {"w2": 0, "w4": 1, "w8": 2}
+    reduced = [[each - min(row) for each in row] for row in paid]
+    left = [{name for name, column in columns.items() if row[column] < 1 - 1e-9} for row in reduced]
+    assert all(f"({round(row[0], 3):g})" in text for row in reduced)
+    assert {tuple(row[:3]) for row in core} == set(itertools.product(*left))
+    for *names, size, loss in core:
+        chosen = [row[columns[name]] for row, name in zip(cells, names, strict=True)]
+        assert float(size) == sum(each for each, _ in chosen)
+        assert loss == ("over" if float(size) > 15 else f"{sum(each for _, each in chosen):g}")
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -6,7 +6,9 @@ exports it. The other rooms list it with a link, and the inventory knows it by e
 
 from __future__ import annotations
 
+import ast
 import enum
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -17,6 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.domains.python import ObjectEntry
 from sphinx.util.nodes import make_refnode
 
@@ -80,6 +83,7 @@ def _place(room: str) -> tuple[int, str]:
     return (ORDER.index(first) if first in ORDER else len(ORDER), room)
 
 
+@functools.cache
 def public_names() -> dict[str, list[PublicName]]:
     """What each room exports, in the order of its ``__all__``, which ruff keeps sorted."""
     exported = {room: {name: _value(room, name) for name in importlib.import_module(room).__all__} for room in rooms()}
@@ -176,6 +180,47 @@ def add_aliases(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return []
 
 
+def name_types(app: Sphinx, doctree: nodes.document) -> None:
+    """Give types in signatures their full names: two rooms may each have a `Front`, and a signature means one.
+
+    A type of ours that is not public has no entry, and must not be linked to another one of its name.
+    """
+    homes = {f"{getattr(each.value, '__module__', '')}.{each.name}": each.home_path for each in _all_names()}
+    homes |= {each.path: each.home_path for each in _all_names()}
+    for signature in doctree.findall(addnodes.desc_signature):
+        if not (owner := _owner(signature.get("module", ""), signature.get("fullname", ""))):
+            continue
+        meant = _imported(owner)
+        for link in list(signature.findall(addnodes.pending_xref)):
+            name = link["reftarget"]
+            if home := homes.get(meant.get(name, f"{owner}.{name}")):
+                link["reftarget"] = home
+            elif name in meant:
+                link.replace_self(nodes.Text(name))
+
+
+def _all_names() -> list[PublicName]:
+    return [each for names in public_names().values() for each in names]
+
+
+def _owner(room: str, name: str) -> str:
+    """The module that a public name of a room is written in."""
+    found = getattr(importlib.import_module(room), name.partition(".")[0], None) if room else None
+    return getattr(found, "__module__", "") or ""
+
+
+@functools.cache
+def _imported(module: str) -> dict[str, str]:
+    """What a module imports from others of ours, type-only imports too: from its name there to its full name."""
+    found, source = {}, inspect.getsource(importlib.import_module(module))
+    package = module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+            found |= {each.asname or each.name: f"{base}.{each.name}" for each in node.names}
+    return found
+
+
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, inner: nodes.Node) -> nodes.Node | None:
     """Resolve what a docstring calls by its short name: `Format`, `Format.named`, `Policy.predicted`."""
     return _link(app, env, node.get("refdoc", ""), node["reftarget"], inner) if node["refdomain"] == "py" else None
@@ -220,6 +265,7 @@ def _literals(doctree: nodes.document) -> Iterator[nodes.literal]:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above to the build."""
     app.connect("builder-inited", write_pages)
+    app.connect("doctree-read", name_types)
     app.connect("env-updated", add_aliases)
     app.connect("missing-reference", resolve)
     app.connect("doctree-resolved", link_code)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..common.checks import check_seconds, check_seed
+from ..common.display import Markup, element, joined
 from ..common.renamed import renamed_keywords
+from ..common.shown import shown
 from ..costs.costs import PEAKS, RESOURCES, resource
 from ..errors import InvalidInput
 from ..policy.policy import Policy
@@ -62,6 +64,14 @@ class Allocation:
     problem: Problem
     index: Index
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The policy and the notes."""
+        return "\n".join([repr(self.policy), *map(shown, self.notes)])
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return joined([Markup(self.policy._repr_html_()), *(element("p", None, each) for each in self.notes)])
 
 
 def check_origin(allocation: object, table: SensitivityTable) -> Allocation:

@@ -11,10 +11,12 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import InvalidInput, unknown
+from .face import evaluation_face
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..common.display import Face
     from ..network.batch import Batch
     from ..network.logits import Logits
     from ..network.outputs import Outputs
@@ -75,6 +77,19 @@ class Evaluation:
     metric_stderr: float = math.nan
     metric_name: str = ""
     metric_values: NDArray[np.float64] | None = None
+
+    def __repr__(self) -> str:
+        """The figures that there are, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return self._face().html()
+
+    def _face(self) -> Face:
+        names = {name: name for name in _FIGURES} | {"metric": self.metric_name}
+        figures = [(shown, getattr(self, name), getattr(self, f"{name}_stderr")) for name, shown in names.items()]
+        return evaluation_face(self.samples, self.unit, figures)
 
     @property
     def perplexity(self) -> float:

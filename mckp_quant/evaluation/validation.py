@@ -17,6 +17,7 @@ from ..policy.repricing import predicted_by
 from .carriers import find_carriers
 from .causes import known_cause
 from .evaluator import Evaluator
+from .face import networks_grid, validation_face
 from .simulation import check_policy
 from .uniform import best_measured, uniforms_of_size
 from .verdict import judge, ratio_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from ..common.display import Face
     from ..policy.policy import Policy
     from ..rounding.bank import WeightBank
     from ..tables.table import SensitivityTable
@@ -68,6 +70,12 @@ class Row:
     kl_difference: float
     kl_difference_stderr: float
 
+    @property
+    def figures(self) -> tuple[str, int, tuple[float, float], tuple[float, float], float, float]:
+        """Name, bytes, predicted and measured KL with their errors, loss and accuracy: what people are shown."""
+        predicted, found = (self.predicted, self.predicted_stderr), self.measured
+        return self.name, self.weight_bytes, predicted, (found.kl, found.kl_stderr), found.loss, found.accuracy
+
 
 @dataclass(frozen=True, eq=False)
 class Validation:
@@ -99,6 +107,19 @@ class Validation:
     unit: str
     carriers: Carriers | None = None
     useless: bool = False
+
+    def __repr__(self) -> str:
+        """What was predicted and measured of the policy, and the verdict."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with every network that was run."""
+        return self._face().html(networks_grid([each.figures for each in self.rows]))
+
+    def _face(self) -> Face:
+        _, _, predicted, measured, _, _ = self.policy.figures
+        samples = self.policy.measured.samples
+        return validation_face(self.verdict, self.unit, samples, predicted, measured, self.ratio)
 
     @property
     def policy(self) -> Row:

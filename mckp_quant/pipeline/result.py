@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..common.display import Face, Markup, grid, joined, number, with_error
+from ..evaluation.face import networks_grid
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -108,6 +111,32 @@ class Quantized:
     bank: WeightBank
     decisions: tuple[Decision, ...]
     provenance: Mapping[str, Any] = field(repr=False)
+
+    def __repr__(self) -> str:
+        """Which network is returned, and what was measured of it."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with every network that was run, what each step decided, and the policy."""
+        rows = [each.figures for each in self.mixed.validation.rows[:-1]]
+        for each in (self.uniform, self.mixed):
+            rows += [] if each is None else [(f"{each.name}, finished", *each.validation.policy.figures[1:])]
+        steps = [(each.step, each.decided, f"{each.seconds:.1f}") for each in self.decisions]
+        decided = grid(("step", "decided", "seconds"), steps, left=2)
+        return joined([self._face().html(networks_grid(rows), decided), Markup(self.policy._repr_html_())])
+
+    def _face(self) -> Face:
+        measured = self.validation.policy.measured
+        facts = [
+            ("weights", f"{self.validation.policy.weight_bytes:,} bytes"),
+            ("measured KL", f"{with_error(measured.kl, measured.kl_stderr)} {measured.unit}"),
+        ]
+        if self.uniform is not None:
+            rival = f"{self.uniform.name} loses {with_error(self.difference, self.difference_stderr)} more than mixed"
+            facts.append(("rival", f"{rival}, on the same {number(measured.samples, 12)} samples"))
+        facts.append(("verdict", self.validation.verdict))
+        facts.append(("rounded", f"by {self.table.rounder}"))
+        return Face(f"Quantized: {self.best.name}, {self.policy.status}", tuple(facts))
 
     @property
     def best(self) -> Candidate:

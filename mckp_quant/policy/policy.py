@@ -16,12 +16,14 @@ from ..errors import InvalidInput, unknown
 from ..formats.format import Format, as_formats
 from ..tables.table import SensitivityTable
 from .document import policy_arguments, policy_document
+from .face import layers_grid, policy_face
 from .prediction import Prediction, predict, totals
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ..common.display import Face
     from ..costs.costs import Budget
     from ..formats.ranges import ActivationRanges
     from ..layers import Layer
@@ -231,6 +233,25 @@ class Policy:
     def __hash__(self) -> int:
         """Equal policies have equal hashes."""
         return hash(self._key)
+
+    def __repr__(self) -> str:
+        """What is predicted and proved of the policy, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with every layer."""
+        names = [each.name for each in self.formats]
+        return self._face().html(layers_grid(self.layer_names, names, self.layer_bits))
+
+    def _face(self) -> Face:
+        names = [each.name for each in self.formats]
+        facts = [("rounded", f"by {self.rounder}")] if self.rounder else []
+        facts += [("target", self.target)] if self.target else []
+        facts += [("solver", f"{self.solver}, seed {self.seed}")] if self.solver else []
+        bound, bits = (self.bound, self.gap), self.bits_per_weight
+        return policy_face(
+            names, self.status, self.expected, self.unit, bound, self.costs, bits, self.budgets, tuple(facts)
+        )
 
     @cached_property
     def _by_layer(self) -> dict[str, Format]:

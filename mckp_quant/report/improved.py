@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from .text import BLANK, number, percent, table_of, with_error
+from ..common.display import number, percent, with_error
+from .text import BLANK, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

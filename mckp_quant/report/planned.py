@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from .text import BLANK, number, table_of
+from ..common.display import number
+from .text import BLANK, table_of
 
 if TYPE_CHECKING:
     from ..sensitivity.planning import Plan

@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..common.display import number, percent, with_error
 from ..common.shown import shown
 
 if TYPE_CHECKING:
@@ -62,23 +63,6 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: in
     for row in rows:
         table.add_row(*(Text(shown(cell)) for cell in row))
     return table
-
-
-def number(amount: float | None, digits: int = 5) -> str:
-    """A number in significant digits; a dash where there is none."""
-    if amount is None or math.isnan(amount):
-        return "-"
-    return f"{amount:.{digits}g}"
-
-
-def percent(share: float | None) -> str:
-    """A share as a percentage; a dash where there is none."""
-    return "-" if share is None or math.isnan(share) else f"{100 * share:.3g}%"
-
-
-def with_error(amount: float, stderr: float) -> str:
-    """A number with its standard error, where there is one."""
-    return number(amount, 4) if math.isnan(stderr) else f"{number(amount, 4)} +- {number(stderr, 2)}"
 
 
 def rounder_line(rounder: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from .text import BLANK, number, percent, policy_report, table_of, with_error
+from ..common.display import number, percent, with_error
+from .text import BLANK, policy_report, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.checks import check_count
+from ..common.display import counted
 from ..common.documents import entries, field, read_document, whole, write_document
 from ..common.files import readable
 from ..common.renamed import renamed_fields
@@ -19,11 +20,14 @@ from ..formats.format import FLOAT, Format, format_document, format_from
 from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
 from .cells import unmasked
+from .face import losses_grid, table_face
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import NDArray
+
+    from ..common.display import Face
 
 KIND = "table"
 VERSION = 1
@@ -160,6 +164,20 @@ class SensitivityTable:
             if len(cells) != columns and any(len(entries[0]) != len(other) for other in entries):
                 return f"{where}, column {min(len(cells), columns)}: {len(cells)} entries for {columns} formats"
         return ""
+
+    def __repr__(self) -> str:
+        """What the table is about, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the losses."""
+        return self._face().html(losses_grid(self.layer_names, self.format_names, self.loss, self.stderr))
+
+    def _face(self) -> Face:
+        batches = "" if self.batch_sizes is None else f" in {counted(len(self.batch_sizes), 'batch', 'batches')}"
+        facts = [("method", f"{self.method}, on {counted(self.samples, 'sample')}{batches}, seed {self.seed}")]
+        facts += [("rounded", f"by {self.rounder}")] if self.rounder else []
+        return table_face(self.format_names, self.loss, self.unit, tuple(facts))
 
     @property
     def layer_names(self) -> tuple[str, ...]:

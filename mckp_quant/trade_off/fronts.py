@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.display import Face, Mark, counted, draw_staircase, number
 from ..common.documents import plain, write_document
 from ..common.files import write_text
 from ..costs.costs import RESOURCES, VARIANTS, as_budget
@@ -66,6 +67,39 @@ class Front:
     def __len__(self) -> int:
         """How many points the front has."""
         return len(self.points)
+
+    def __repr__(self) -> str:
+        """How many points there are, and between what they lie."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, drawn."""
+        marks = [] if self.chosen is None else [self._mark(self.chosen, "own")]
+        marks += [self._mark(each, "uniform") for each in self.uniforms]
+        points = [(each.used, each.predicted) for each in self.points]
+        about = f"A falling line of {counted(len(self), 'policy', 'policies')}, and {len(marks)} others beside it."
+        title = f"Predicted loss against {self.counts}"
+        return self._face().html(
+            draw_staircase(points, marks, (self.counts, f"predicted loss ({self.unit})"), (title, about), 640, "front")
+        )
+
+    def _mark(self, point: Point, kind: str) -> Mark:
+        words = f"{point.name}: {self.amount(point.used)}, predicted {number(point.predicted, 4)}"
+        return Mark(point.used, point.predicted, kind, words, point.name)
+
+    def _face(self) -> Face:
+        first, last = self.points[0], self.points[-1]
+        facts = [
+            (self.along, f"{self.amount(first.used)} to {self.amount(last.used)}"),
+            ("predicted", f"{number(first.predicted, 4)} to {number(last.predicted, 4)} {self.unit}"),
+        ]
+        facts += [("limit", self.amount(self.limit))] if self.limit is not None else []
+        if self.chosen is not None:
+            words = f"{self.amount(self.chosen.used)}, predicted {number(self.chosen.predicted, 4)}"
+            facts.append(("chosen", words))
+        known = "proved best" if self.error == 0 else f"within {number(self.error, 3)} of the best"
+        rest = "" if self.complete else "; there are more between them"
+        return Face(f"Front: {counted(len(self), 'policy', 'policies')}, {known}{rest}", tuple(facts))
 
     @property
     def along(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InvalidProblem
 from .arrays import as_array, at_least_1d, floats, integers
 from .checks import check_entries, check_not_negative, check_shapes
+from .face import groups_grid, problem_face
 from .measures import measured
 from .pairs import check_pairs
 from .rows import check_rows
@@ -18,6 +19,7 @@ from .rows import check_rows
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from ..display.faces import Face
     from .measures import Measures
     from .pairs import Pairs
     from .rows import Rows
@@ -165,6 +167,19 @@ class Problem:
             cost=np.concatenate([self.cost, most.repeat(self.size, axis=1) - self.cost[asked]]),
             budget=np.concatenate([self.budget, np.array(room, dtype=np.int64)]),
         )
+
+    def __repr__(self) -> str:
+        """How large the problem is, and what its budgets leave."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with a line for each group."""
+        return self._face().html(groups_grid(self.value, self.cost, self.start))
+
+    def _face(self) -> Face:
+        more = [] if self.rows is None else [("rows", f"{self.rows.n_rows:,} further ones")]
+        more += [] if self.pairs is None else [("pairs", f"{self.pairs.n_pairs:,} terms between two choices")]
+        return problem_face(self.value, self.cost, self.budget, self.start, tuple(more))
 
     @property
     def n_groups(self) -> int:

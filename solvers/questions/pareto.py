@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bounds.hull import undominated
+from ..display.faces import Face
+from ..display.figures import counted, number
+from ..display.staircase import draw_staircase
 from ..errors import InvalidProblem
 from ..problem.arguments import check_seconds, check_whole, is_finite, is_whole
 from .states import States, entry_order, merge
@@ -76,6 +79,30 @@ class Front:
 
     def __len__(self) -> int:
         return len(self.cost)
+
+    def __repr__(self) -> str:
+        """How many points there are, and between what they lie."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, drawn."""
+        if not len(self):
+            return self._face().html()
+        points = list(zip(self.cost.tolist(), self.value.tolist(), strict=True))
+        about = f"A falling line of {counted(len(self), 'point')}."
+        drawn = draw_staircase(points, [], ("cost", "value"), ("The best value at every cost", about), 640, "front")
+        return self._face().html(drawn)
+
+    def _face(self) -> Face:
+        known = "exact" if self.error == 0 else f"within {number(self.error, 3)} of the regret"
+        if not len(self):
+            return Face("Front: no point, the budget cannot be met", ())
+        facts = (
+            ("cost", f"{self.cost[0]:,} to {self.cost[-1]:,}"),
+            ("value", f"{number(self.value[0])} to {number(self.value[-1])}"),
+            ("floor", f"no selection is below {number(self.floor)}"),
+        )
+        return Face(f"Front: {counted(len(self), 'point')}, {known}", facts)
 
     def choice(self, point: int) -> NDArray[np.int64]:
         """The selection of a point, found by walking back through the lists of states.

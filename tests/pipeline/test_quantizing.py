@@ -14,6 +14,7 @@ from mckp_quant.pipeline.steps import STEPS
 from mckp_quant.tables import schema
 from mckp_quant.tuning import validate_finished
 
+from ..html_faces import cells_of, check_face
 from ..search import small
 from ..tables.test_schemas import complaints
 from .small_runs import BUDGET, contents, quantized
@@ -42,6 +43,16 @@ def test_every_step_decides_something_in_a_line(found: mq.Quantized) -> None:
     assert lines["round"].startswith("4 layers by gptq(")
     assert "means of features are matched by" in lines["finish"] or "biases and norms are left" in lines["finish"]
     assert found.chosen in ("mixed", "uniform")
+
+
+def test_in_a_notebook_it_shows_every_network_and_every_step(found: mq.Quantized) -> None:
+    rows = cells_of(check_face(found))
+    assert repr(found).startswith(f"Quantized: {found.best.name}, ")
+    assert [row[0] for row in rows if len(row) == 3 and row[0] != "step"] == [each.step for each in found.decisions]
+    assert found.uniform is not None
+    names = [row[0] for row in rows if len(row) == 6]
+    assert names[-2:] == [f"{found.uniform.name}, finished", "mixed, finished"]
+    assert "float" in names
 
 
 def test_the_network_that_is_given_back_is_the_one_that_was_judged(found: mq.Quantized) -> None:

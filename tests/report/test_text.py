@@ -5,8 +5,9 @@ import math
 
 from mckp_quant import Format, Policy, Request, allocate
 from mckp_quant.allocation.constraints.peak_memory import chain
+from mckp_quant.common.display import number, percent, with_error
 from mckp_quant.report.measured import sensitivity_report
-from mckp_quant.report.text import as_text, number, percent, policy_report, table_of, with_error
+from mckp_quant.report.text import as_text, policy_report, table_of
 
 from ..drawn_tables import make_table
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..text import number
-from .axes import Scale, drawing, frame, place_names
-from .markup import Markup, element, joined
+from ...common.display import Markup, Scale, drawing, element, frame, joined, number, place_names
 
 if TYPE_CHECKING:
     from ..page.data import ReportData

@@ -6,9 +6,20 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..text import number, percent
-from .axes import LETTER, Scale, cut, drawing, letters, line, short
-from .markup import Markup, element, joined
+from ...common.display import (
+    LETTER,
+    Markup,
+    Scale,
+    cut,
+    drawing,
+    element,
+    joined,
+    letters,
+    line,
+    number,
+    percent,
+    short,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

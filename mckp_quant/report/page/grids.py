@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ...common.display import Markup, element, joined, log_share, name_of, number, percent
 from ..drawings.columns import format_class
-from ..drawings.markup import Markup, element, joined, name_of
-from ..text import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +114,7 @@ def heat_class(loss: float, largest: float) -> str:
         return "none"
     if loss < 0:
         return "low"
-    part = 1 + math.log10(loss / largest) / _DECADES if loss > 0 else 0.0
-    return f"h{min(max(int(part * STEPS), 0), STEPS - 1)}"
+    return f"h{min(int(log_share(loss, largest, _DECADES) * STEPS), STEPS - 1)}"
 
 
 def _loss(loss: float, error: float, kinds: Sequence[str]) -> list[Markup | str]:

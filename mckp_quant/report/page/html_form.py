@@ -6,9 +6,9 @@ import math
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from ...common.display import Markup, element, joined
 from ..drawings.agreement import draw_agreement, has_agreement
 from ..drawings.columns import draw_layers, draw_stability
-from ..drawings.markup import Markup, element, joined
 from ..drawings.trade_off import draw_trade_off, legend, measured_points
 from .colors import color_rules
 from .grids import format_legend, heat_map, layers_grid, plain_grid, signed

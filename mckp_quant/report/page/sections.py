@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..text import number, percent, with_error
+from ...common.display import number, percent, with_error
 
 if TYPE_CHECKING:
     from .data import Facts, ReportData

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 LETTER = 7.4  # pixels that a letter takes at 12 pixels of height, in a wide font
-LINE = 15  # pixels between lines
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _DECADES = 3  # of a logarithmic scale, up to which there are ticks within decades
 _SIDES = ((8, 4, "start"), (-8, 4, "end"), (0, -9, "middle"), (0, 19, "middle"), (8, -9, "start"), (8, 17, "start"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from ...common.shown import shown
+from .shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
