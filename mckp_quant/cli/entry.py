@@ -20,6 +20,7 @@ from ..solvers import NoSolution, SolverFailure
 from .benchmarks.benching import bench
 from .console import note, warning_once
 from .demonstration import demo
+from .doctor.examining import doctor
 from .exporting import audit, export
 from .help.texts import EXAMPLES, SHORT
 from .improving import confirm, finish, refine, stability
@@ -112,7 +113,7 @@ class _Command(TyperCommand):
 
 for command in (
     *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, bench),
-    *(stability, confirm, refine, finish, search, compete, export, report, audit),
+    *(stability, confirm, refine, finish, search, compete, export, report, audit, doctor),
 ):
     name = command.__name__.replace("_", "-")
     application.command(name, short_help=SHORT[name], cls=_Command)(command)

@@ -26,6 +26,7 @@ SHORT = {
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "report": "Everything that is known of a policy on one page.",
     "audit": "Compare an existing artefact with the optimum of its size.",
+    "doctor": "What works on this machine, and what to type for the rest.",
 }
 # As one types them; a backslash goes on in the next line.
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -98,4 +99,5 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "report": ("mckp-quant report table.json policy.json -o report.html",),
     "audit": ("mckp-quant audit net.onnx --table table.json",),
+    "doctor": ("mckp-quant doctor", "mckp-quant doctor --thorough --json"),
 }
