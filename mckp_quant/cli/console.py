@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 import threading
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from rich.progress import (
 
 from ..common.documents import plain
 from ..common.shown import shown
+from ..report.ruled import CUT
 from ..report.text import as_text
 
 if TYPE_CHECKING:
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+_COLUMNS, _NARROWEST = 80, 40
 PATIENCE = 2.0  # seconds of silence before a progress bar appears
 
 
 def show(*parts: RenderableType) -> None:
-    """Print a result for people on stdout."""
-    _write(sys.stdout, as_text(*parts))
+    """Print a result for people on stdout, within the width of the terminal, or 80 columns where there is none."""
+    _write(sys.stdout, as_text(*parts, width=columns()))
 
 
 def show_text(text: str) -> None:
@@ -52,8 +55,15 @@ def note(message: str) -> None:
     _write(sys.stderr, shown(message, keep="\n") + "\n")
 
 
+def columns() -> int:
+    """How wide a result may be: COLUMNS where it is set, else as the terminal is, else 80."""
+    return max(_NARROWEST, shutil.get_terminal_size((_COLUMNS, 1)).columns)
+
+
 def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
+    if not encoding.casefold().startswith("utf"):
+        text = text.replace(CUT, "~")  # as wide, and of every encoding
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 

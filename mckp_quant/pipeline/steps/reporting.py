@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "report"
 _TEXT, _PAGE = "report.txt", "report.html"
+_COLUMNS = 80  # of the text, which 'run' prints too
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Report:
             name="" if work.recipe is None else work.recipe.model,
         )
         write_report(page, folder / _PAGE)
-        text = as_text(quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen))
+        shown = quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen)
+        text = as_text(shown, width=_COLUMNS)
         write_text(folder / _TEXT, text)
         return text, f"{NAME}/{_PAGE}, {NAME}/{_TEXT}"
 
