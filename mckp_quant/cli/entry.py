@@ -24,7 +24,8 @@ from .doctor.examining import doctor
 from .exporting import audit, export
 from .help.texts import EXAMPLES, SHORT
 from .improving import confirm, finish, refine, stability
-from .measuring import measure, round, validate
+from .judging.validating import validate
+from .measuring import measure, round
 from .recipes.running import run
 from .recipes.writing import recipe
 from .reports.reporting import report

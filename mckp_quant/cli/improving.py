@@ -14,12 +14,15 @@ from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
 from ..policy.policy import KIND, VERSION, Policy
 from ..report.improved import confirmation_report, finished_report, refinement_report, stability_report
+from ..report.plots.stability_plot import draw_stability
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
 from ..tables.table import KIND as TABLE
 from ..tables.table import VERSION as TABLE_VERSION
 from .console import note, progress, show, show_json
+from .groups.outputs import OutputsOptions
+from .groups.pictures import PictureOptions
 from .networks import NamedFirst, Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import (
@@ -28,7 +31,6 @@ from .options import (
     ForceOption,
     JsonOption,
     MaybeResultOptions,
-    OutputsOptions,
     PolicyArgument,
     ResultOptions,
     RunningOptions,
@@ -55,6 +57,7 @@ def stability(
     asked: RequestOptions,
     running: Annotated[RunningOptions, Only(("seed",))],
     result: MaybeResultOptions,
+    pictures: PictureOptions,
     inputs: Inputs,
     draws: Annotated[int, typer.Option(help="How many tables to draw.")] = 1000,
     rule: Annotated[
@@ -65,12 +68,14 @@ def stability(
 ) -> None:
     """Say how sure a table is of its policy, and find one that does well whatever its noise; -o writes that one."""
     result.check(inputs)
+    pictures.check()
     request = asked.read()
     measured = table.read()
     allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     with progress("solving drawn tables") as report:
         found = check_stability(measured, allocation, draws=draws, rule=rule, run=running.run(report))
     result.write(KIND, VERSION, found.robust.policy.document(), inputs)
+    pictures.draw(lambda: draw_stability(found))
     doubts = check_table(measured)
     if not json:
         show(stability_report(found, doubts))

@@ -49,6 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "solve": (
         "mckp-quant solve table.json --budget weight_bytes=90kB -o policy.json",
         "mckp-quant solve table.csv --budget bits_per_weight=4 --pin head=w8 --target vllm",
+        "mckp-quant solve table.json --budget weight_bytes=90kB --plot policy.png",
     ),
     "front": (
         "mckp-quant front table.json",

@@ -15,9 +15,10 @@ from ...pipeline.recipes.document import HELD_OUT
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...pipeline.settings import Settings
 from ..console import note
+from ..groups.outputs import OutputsOptions
 from ..networks import NamedFirst
 from ..option_groups import Only, with_groups
-from ..options import ForceOption, OutputsOptions, RunningOptions, check_output
+from ..options import ForceOption, RunningOptions, check_output
 from ..request_options import RequestOptions
 
 if TYPE_CHECKING:

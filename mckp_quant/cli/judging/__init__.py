@@ -1,0 +1,1 @@
+"""The command that judges a policy on the network: validate."""
