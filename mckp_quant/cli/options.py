@@ -50,6 +50,7 @@ ForceOption = Annotated[
 FolderOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the results.")]
 MADE_FROM = "made_from"  # the entry of a result that holds the digest of its inputs, right behind the schema
 _MADE_FROM, _HEAD = re.compile(rb'"made_from": "([0-9a-f]{32})"'), 4096
+_PAIRS = {"--budget": "NAME=VALUE, such as weight_bytes=90kB", "--pin": "LAYER=FORMAT, such as head=w8"}
 DEMO_FOLDER = Path("demo-output")
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
 MaybeTableOption = Annotated[
@@ -228,7 +229,7 @@ def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     for text in texts or ():
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise InvalidInput(f"{option} {text!r} cannot be read: write {option} NAME=VALUE")
+            raise InvalidInput(f"{option} {text!r} cannot be read: write {option} {_PAIRS.get(option, 'NAME=VALUE')}")
         if name in found:
             raise InvalidInput(f"{option} {name!r} is given twice ({found[name]!r} and {value!r}): give it once")
         found[name] = value
