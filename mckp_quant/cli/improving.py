@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..allocation.allocating import allocate
+from ..common.checks import check_seconds
 from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
 from ..policy.policy import KIND, VERSION, Policy
@@ -136,6 +137,9 @@ def confirm(
     result: ResultOptions,
     inputs: Inputs,
     evaluations: Annotated[int, typer.Option(help="Passes over the data that may be spent.")] = 40,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Measure no further cell after so long; by default no limit.")
+    ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", metavar="FILE", help="Where to write the best policy of that table, too.")
     ] = None,
@@ -146,6 +150,8 @@ def confirm(
     if policy is not None:
         check_output(policy)
         check_replaced(policy, inputs, force=result.force)
+    if seconds is not None:
+        check_seconds(seconds)
     request = asked.read()
     measured = table.read()
     network = source.network()
@@ -161,7 +167,7 @@ def confirm(
             bank=bank.read(),
             outputs=outputs.read(),
             evaluations=evaluations,
-            run=running.run(report),
+            run=dataclasses.replace(running.run(report), seconds=seconds),
         )
     result.write(TABLE, TABLE_VERSION, found.table.document(), inputs)
     if policy is not None:
