@@ -184,10 +184,10 @@ def _drawn(columns: Sequence[_Column], width: int) -> list[str]:
         [min(column.least, _NAME) if column.left else column.least for column in columns],
     ):
         while sum(widths) + gap * (len(widths) - 1) > width:
-            wide = [at for at in range(len(widths)) if widths[at] > least[at]]
-            if not wide:
+            shrinkable = [at for at in range(len(widths)) if widths[at] > least[at]]
+            if not shrinkable:
                 break
-            widths[max(wide, key=lambda at: widths[at])] -= 1
+            widths[max(shrinkable, key=lambda at: widths[at])] -= 1
     cells = [column.wrapped(wide) for column, wide in zip(columns, widths, strict=True)]
     found = []
     for number, row in enumerate(zip(*cells, strict=True)):
