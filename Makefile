@@ -1,7 +1,7 @@
 # Every target works in a fresh clone: it makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 UV := $(shell command -v uv 2>/dev/null)
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # EXTRAS=,export also installs the packages of all export targets; tests skip those that are missing, and say so.
@@ -14,9 +14,13 @@ install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
 .venv/installed: setup.cfg pyproject.toml constraints.txt $(wildcard solvers/kernels/*.[ch])
+	@echo "installing into .venv: 1 of 4, the environment"
 	$(if $(UV),$(UV) venv --quiet --seed --allow-existing --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	@echo "installing into .venv: 2 of 4, PyTorch, which is large"
 	$(PIP) $(INDEX) -c constraints.txt torch
-	$(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(INDEX) $(ALL),$(PIP) $(ALL))
+	@echo "installing into .venv: 3 of 4, the other packages"
+	$(if $(UV),$(UV) pip install --python $(BIN)/python $(INDEX) $(ALL),$(PIP) $(ALL))
+	@echo "installing into .venv: 4 of 4, what the tests are held against"
 	$(PIP) --no-deps -c constraints.txt $(ORACLES)
 	touch $@
 

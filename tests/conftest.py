@@ -71,3 +71,9 @@ def instances(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def data(pytestconfig: pytest.Config) -> Path:
     return _folder(pytestconfig, "--data", "data")
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line wraps nothing, so that tests find sentences whole; those of widths set their own."""
+    monkeypatch.setenv("COLUMNS", "1000")

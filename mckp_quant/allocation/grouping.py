@@ -111,7 +111,8 @@ def pins(table: SensitivityTable, groups: Groups, pinned: Mapping[str, str | For
             if np.isnan(table.loss[member, column]):
                 raise InvalidInput(
                     f"layer {name!r} is pinned to {table.formats[column].name!r}, which the table does not allow for "
-                    f"{table.layers[member].name!r} (its loss is nan): pin it to another format, or measure this one"
+                    f"{table.layers[member].name!r} (its loss is nan, or target or choices leave it out): pin it "
+                    "to another format"
                 )
     return found
 

@@ -18,12 +18,16 @@ from ..errors import InvalidInput
 from ..export import ExportMismatch
 from ..solvers import NoSolution, SolverFailure
 from .benchmarks.benching import bench
-from .console import note, warning_once
+from .console import columns, complain, warning_once
 from .demonstration import demo
+from .doctor.examining import doctor
 from .exporting import audit, export
-from .help.texts import EXAMPLES, SHORT
+from .groups.talking import with_talking
+from .help.resuming import after_interrupt
+from .help.texts import EXAMPLES, SHORT, as_typed
 from .improving import confirm, finish, refine, stability
-from .measuring import measure, round, validate
+from .judging.validating import validate
+from .measuring import measure, round
 from .recipes.running import run
 from .recipes.writing import recipe
 from .reports.reporting import report
@@ -42,7 +46,6 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 application = typer.Typer(
     name="mckp-quant",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -90,10 +93,10 @@ class _Command(TyperCommand):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as one types them: not wrapped."""
+        """Write the examples as one types them: lines that are too long go on behind a backslash."""
         if self.name in EXAMPLES:
             with formatter.section("Examples"):
-                formatter.write("".join(f"  {line}\n" for line in EXAMPLES[self.name]))
+                formatter.write("".join(f"  {line}\n" for line in as_typed(EXAMPLES[self.name], columns() - 2)))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; raises InvalidInput, with what to write now, for a former option."""
@@ -112,10 +115,10 @@ class _Command(TyperCommand):
 
 for command in (
     *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, bench),
-    *(stability, confirm, refine, finish, search, compete, export, report, audit),
+    *(stability, confirm, refine, finish, search, compete, export, report, audit, doctor),
 ):
     name = command.__name__.replace("_", "-")
-    application.command(name, short_help=SHORT[name], cls=_Command)(command)
+    application.command(name, short_help=SHORT[name], cls=_Command)(with_talking(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -178,8 +181,8 @@ def _terminating_as_interrupted() -> Iterator[list[int]]:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        given = sys.argv[1:] if arguments is None else list(arguments)
         code = application(given or ["--help"], prog_name="mckp-quant", standalone_mode=False)
     except (NoSolution, SolverFailure, ExportMismatch) as error:
         return _say(error, FAILED)
@@ -194,9 +197,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             words = python.sub(plain, words)
         return _say(words, WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted", INTERRUPTED)
+        return _say(after_interrupt(given), INTERRUPTED)
     if code == INTERRUPTED:  # newer typers turn Ctrl-C into this code and say nothing
-        return _say("interrupted", INTERRUPTED)
+        return _say(after_interrupt(given), INTERRUPTED)
     return code if isinstance(code, int) else DONE
 
 
@@ -221,5 +224,5 @@ def _say(error: object, code: int) -> int:
     # The operating system's words without Python's number for them, which stand in errors of files.
     words = _NUMBER.sub("", str(error))
     lines = (" ".join(line.split()) for line in _LISTED.split(words))
-    note("mckp-quant: " + "\n- ".join(line for line in lines if line))
+    complain("mckp-quant: " + "\n- ".join(line for line in lines if line))
     return code

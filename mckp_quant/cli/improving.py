@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..allocation.allocating import allocate
+from ..common.checks import check_seconds
 from ..common.documents import PREFIX
 from ..common.run_options import RunOptions
 from ..policy.policy import KIND, VERSION, Policy
 from ..report.improved import confirmation_report, finished_report, refinement_report, stability_report
+from ..report.plots.stability_plot import draw_stability
 from ..report.text import policy_report
 from ..stability.resolving import check_stability
 from ..stability.sanity import check_table
 from ..tables.table import KIND as TABLE
 from ..tables.table import VERSION as TABLE_VERSION
 from .console import note, progress, show, show_json
+from .groups.outputs import OutputsOptions
+from .groups.pictures import PictureOptions
 from .networks import NamedFirst, Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import (
@@ -28,7 +32,6 @@ from .options import (
     ForceOption,
     JsonOption,
     MaybeResultOptions,
-    OutputsOptions,
     PolicyArgument,
     ResultOptions,
     RunningOptions,
@@ -55,6 +58,7 @@ def stability(
     asked: RequestOptions,
     running: Annotated[RunningOptions, Only(("seed",))],
     result: MaybeResultOptions,
+    pictures: PictureOptions,
     inputs: Inputs,
     draws: Annotated[int, typer.Option(help="How many tables to draw.")] = 1000,
     rule: Annotated[
@@ -65,12 +69,14 @@ def stability(
 ) -> None:
     """Say how sure a table is of its policy, and find one that does well whatever its noise; -o writes that one."""
     result.check(inputs)
+    pictures.check()
     request = asked.read()
     measured = table.read()
     allocation = allocate(measured, request, seconds=seconds, seed=running.seed)
     with progress("solving drawn tables") as report:
         found = check_stability(measured, allocation, draws=draws, rule=rule, run=running.run(report))
     result.write(KIND, VERSION, found.robust.policy.document(), inputs)
+    pictures.draw(lambda: draw_stability(found))
     doubts = check_table(measured)
     if not json:
         show(stability_report(found, doubts))
@@ -131,6 +137,9 @@ def confirm(
     result: ResultOptions,
     inputs: Inputs,
     evaluations: Annotated[int, typer.Option(help="Passes over the data that may be spent.")] = 40,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help="Measure no further cell after so long; by default no limit.")
+    ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", metavar="FILE", help="Where to write the best policy of that table, too.")
     ] = None,
@@ -141,6 +150,8 @@ def confirm(
     if policy is not None:
         check_output(policy)
         check_replaced(policy, inputs, force=result.force)
+    if seconds is not None:
+        check_seconds(seconds)
     request = asked.read()
     measured = table.read()
     network = source.network()
@@ -156,7 +167,7 @@ def confirm(
             bank=bank.read(),
             outputs=outputs.read(),
             evaluations=evaluations,
-            run=running.run(report),
+            run=dataclasses.replace(running.run(report), seconds=seconds),
         )
     result.write(TABLE, TABLE_VERSION, found.table.document(), inputs)
     if policy is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,12 @@ def load_model(spec: str) -> nn.Module:
     torch = require_torch()
     made = _call("model", spec, _check_maker)
     if not isinstance(made, torch.nn.Module):
-        raise InvalidInput(f"model {spec!r} gave a {type(made).__name__}: the function must return a torch.nn.Module")
+        weights = (
+            ", which holds weights alone: make the network, load_state_dict them" if isinstance(made, Mapping) else ""
+        )
+        raise InvalidInput(
+            f"model {spec!r} gave a {type(made).__name__}{weights}: the function must return a torch.nn.Module"
+        )
     model: nn.Module = made
     return model
 
@@ -184,7 +189,10 @@ def _from_npz(path: Path, batch_size: int) -> list[Any]:
     arrays = read_npz_arrays(path, "data", ("inputs", "targets"))
     if "inputs" not in arrays:
         known = ", ".join(map(repr, npz_names(path, "data")))
-        raise InvalidInput(f"data {str(path)!r} lacks the array 'inputs': it has {known or 'no arrays'}")
+        raise InvalidInput(
+            f"data {str(path)!r} lacks the array 'inputs': it has {known or 'no arrays'}; write it with "
+            f"numpy.savez({str(path)!r}, inputs=..., targets=...)"
+        )
     tensors = {name: _tensor(path, name, array) for name, array in arrays.items()}
     inputs, targets = tensors["inputs"], tensors.get("targets")
     if targets is None:

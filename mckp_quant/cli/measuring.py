@@ -1,4 +1,4 @@
-"""The commands that run the network, with torch: round, measure and validate; they import it when called."""
+"""The commands that measure a network, with torch: round and measure; they import it when called."""
 
 from __future__ import annotations
 
@@ -14,39 +14,31 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..formats.menus import AUTO
-from ..policy.policy import Policy
-from ..report.measured import sensitivity_report, validation_report
+from ..report.measured import sensitivity_report
 from ..report.planned import plan_report
+from ..report.plots.sensitivities_plot import draw_sensitivities
 from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
-from .networks import JudgedOutputsOptions, NamedFirst, Source, announce
+from .groups.outputs import OutputsOptions
+from .groups.pictures import PictureOptions
+from .networks import NamedFirst, Source, announce
 from .option_groups import Inputs, Only, with_groups
 from .options import (
-    BankOptions,
-    FinishedOption,
     FolderOption,
     ForceOption,
     JsonOption,
     MaybeResultOptions,
-    MaybeTableOption,
-    OutputsOptions,
-    PolicyArgument,
     RunningOptions,
     check_output,
-    finished_from,
     names,
-    table_from,
 )
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..evaluation.validation import Validation
     from ..formats.format import Format
     from ..rounding.bank import WeightBank
-    from ..rounding.chosen_weights import Weights
-    from ..tables.table import SensitivityTable
 
 ActivationRangeOption = Annotated[
     str,
@@ -132,6 +124,7 @@ def measure(
     outputs: OutputsOptions,
     running: RunningOptions,
     result: TableResultOptions,
+    pictures: PictureOptions,
     inputs: Inputs,
     formats: Annotated[
         str, typer.Option(help="The formats to measure; auto for the bank's, or some 36 of weights.")
@@ -166,6 +159,7 @@ def measure(
         raise InvalidInput("Missing option '--output' / '-o': say where to write the table")
     if not dry_run:
         result.check(inputs)
+        pictures.check()
     running.run()  # refuses what cannot be used, before the network is loaded
     if rounder is not None and bank is not None:
         raise InvalidInput(f"--rounder {rounder} and --bank {str(bank)!r}: the bank says what rounded it, give one")
@@ -200,6 +194,7 @@ def measure(
             run=running.run(report),
         )
     written = result.write(KIND, VERSION, table.document(), inputs)
+    pictures.draw(lambda: draw_sensitivities(table))
     if json:
         show_json(written)
     else:
@@ -238,90 +233,3 @@ def _show_plan(
         show_json({"schema": f"{PREFIX}/plan/1", **planned.document()})
     else:
         show(plan_report(planned))
-
-
-@with_groups
-def validate(
-    policy: PolicyArgument,
-    source: Source,
-    outputs: JudgedOutputsOptions,
-    bank: BankOptions,
-    running: Annotated[RunningOptions, Only(("max_batches",))],
-    table: MaybeTableOption = None,
-    finished: FinishedOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Run the network under a policy, and set the measured loss beside the predicted; exit code 1 if they disagree."""
-    chosen = Policy.load(policy)
-    if finished is not None and table is not None:
-        raise InvalidInput("--finished and --table are both given: the policy has its prediction, leave the table away")
-    measured = None if table is None else table_from(table, None)
-    network = source.network()
-    batches = source.some_batches(network, running.max_batches)
-    weights = bank.read()
-    announce(batches, "a pass of the float network, one of the policy, and one of every network beside it")
-
-    with progress("validating"):
-        validation = (
-            _validated(network, chosen, batches, measured, weights, outputs)
-            if finished is None
-            else _finished_validated(network, chosen, batches, finished, weights, outputs)
-        )
-    if json:
-        show_json({"schema": f"{PREFIX}/validation/1", **validation.document()})
-        if validation.holds is False:
-            note(f"mckp-quant: {validation.verdict}")
-    else:
-        show(validation_report(validation))
-    if validation.holds is False:
-        raise typer.Exit(1)
-
-
-def _validated(
-    network: nn.Module,
-    policy: Policy,
-    batches: list[object],
-    table: SensitivityTable | None,
-    weights: Weights,
-    outputs: OutputsOptions,
-) -> Validation:
-    from ..evaluation.validation import validate as validate_policy
-
-    return validate_policy(
-        network,
-        policy,
-        batches,
-        outputs=outputs.read(),
-        against=None if table is None or weights.bank is not None else _uniform(table),
-        table=table,
-        bank=weights.bank,
-        other_rounder=weights.other_rounder,
-    )
-
-
-def _finished_validated(
-    network: nn.Module,
-    policy: Policy,
-    batches: list[object],
-    folder: Path,
-    weights: Weights,
-    outputs: OutputsOptions,
-) -> Validation:
-    from ..tuning.judging import validate_finished
-
-    made = finished_from(folder, network)
-    if made.policy != policy:
-        raise InvalidInput(f"--finished {str(folder)!r} was made for another policy: give that one, or finish this one")
-    return validate_finished(
-        network, made, batches, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
-    )
-
-
-def _uniform(table: SensitivityTable) -> list[Policy]:
-    found = []
-    for entry in table.formats:
-        try:
-            found.append(Policy.uniform(table, entry))
-        except InvalidInput as error:
-            note(f"uniform {entry.name} is left out: {error}")
-    return found

@@ -13,8 +13,8 @@ import typer
 from ..common.checks import check_count
 from ..errors import InvalidInput, unknown
 from .console import note
+from .groups.outputs import OUTPUTS, OutputsOptions
 from .load import load_metric, load_model, require_torch, stream_batches
-from .options import OUTPUTS, OutputsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hin
 Command: TypeAlias = Callable[..., None]
 
 # They say where results go and how it is run, and change no result.
-_NO_INPUTS = {"output", "force", "json", "checkpoint", "cache", "memory_limit"}
+_NO_INPUTS = {"output", "force", "json", "plot", "csv", "checkpoint", "cache", "memory_limit"}
 _READ = 2**26  # bytes; of larger files size and time are compared
 
 

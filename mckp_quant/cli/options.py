@@ -16,7 +16,6 @@ from ..errors import InvalidInput
 from ..tables import Handling, read_table
 from ..tables.findings import ANSWERS
 from .console import note
-from .load import load_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +23,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..common.run_options import Progress
-    from ..network.outputs import Outputs
     from ..rounding.chosen_weights import Weights
     from ..tables.table import SensitivityTable
     from ..tuning.finished import Finished
     from .option_groups import Inputs
 
 RUNNING = "How it is run"
-OUTPUTS = "Outputs of the network"
 
 OnOption = Annotated[
     list[str] | None,
@@ -53,6 +50,7 @@ ForceOption = Annotated[
 FolderOption = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the results.")]
 MADE_FROM = "made_from"  # the entry of a result that holds the digest of its inputs, right behind the schema
 _MADE_FROM, _HEAD = re.compile(rb'"made_from": "([0-9a-f]{32})"'), 4096
+_PAIRS = {"--budget": "NAME=VALUE, such as weight_bytes=90kB", "--pin": "LAYER=FORMAT, such as head=w8"}
 DEMO_FOLDER = Path("demo-output")
 PolicyArgument = Annotated[Path, typer.Argument(metavar="POLICY", help="A policy, as 'solve' writes it.")]
 MaybeTableOption = Annotated[
@@ -86,81 +84,6 @@ class TableOptions:
     def read(self) -> SensitivityTable:
         """Read the table; raises InvalidInput where that cannot be done."""
         return table_from(self.table, self.on)
-
-
-@dataclass(frozen=True)
-class OutputsOptions:
-    """What the network's outputs mean."""
-
-    likelihood: Annotated[
-        str,
-        typer.Option(
-            "--likelihood",
-            rich_help_panel=OUTPUTS,
-            help="categorical, bernoulli for sigmoid outputs, or gaussian for regression.",
-        ),
-    ] = "categorical"
-    class_dim: Annotated[
-        int | None,
-        typer.Option(
-            "--class-dim",
-            rich_help_panel=OUTPUTS,
-            help="Where dense outputs, (N, C, H, W), have their classes: 1 there.",
-        ),
-    ] = None
-    head: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--head",
-            metavar="NAME=LIKELIHOOD",
-            rich_help_panel=OUTPUTS,
-            help="One of several heads, found by name or place in what the network returns; may have a weight and a "
-            "class dimension, boxes=gaussian,weight=0.5,class_dim=1. Repeated, in the order of the targets.",
-        ),
-    ] = None
-    outputs_from: Annotated[
-        str | None,
-        typer.Option(
-            "--outputs",
-            metavar="FILE.py:FUNCTION",
-            rich_help_panel=OUTPUTS,
-            help="In place of these: a function that returns an Outputs, for heads that have to be computed.",
-        ),
-    ] = None
-
-    def read(self) -> Outputs:
-        """The same for the library; raises InvalidInput where a value cannot be used."""
-        from ..network.outputs import Outputs
-
-        plain = self.likelihood == "categorical" and self.class_dim is None
-        if self.outputs_from is not None:
-            if self.head or not plain:
-                raise InvalidInput("--outputs says all of the outputs: leave --head, --likelihood and --class-dim away")
-            return load_outputs(self.outputs_from)
-        if not self.head:
-            return Outputs(likelihood=self.likelihood, class_dim=self.class_dim)
-        if not plain:
-            raise InvalidInput(
-                "--head is given: say likelihood and class dimension of each there, as in boxes=gaussian,class_dim=1"
-            )
-        return Outputs(heads=tuple(_head(name, text) for name, text in pairs("--head", self.head).items()))
-
-
-def _head(name: str, text: str) -> Outputs:
-    """Read what stands behind ``--head NAME=``."""
-    from ..network.outputs import Outputs
-
-    likelihood, *rest = names(text)
-    given = pairs("--head", rest)
-    odd = next((each for each in given if each not in ("weight", "class_dim")), None)
-    if odd is not None:
-        raise InvalidInput(f"--head {name}: there is no {odd!r}: write {name}={likelihood},weight=0.5,class_dim=1")
-    try:
-        weight = float(given.get("weight", 1))
-        class_dim = int(given["class_dim"]) if "class_dim" in given else None
-    except ValueError as error:
-        raise InvalidInput(f"--head {name}={text}: {error}: weight is a number, class_dim a whole one") from error
-    return Outputs(likelihood=likelihood, class_dim=class_dim, weight=weight, name=name)
 
 
 @dataclass(frozen=True)
@@ -306,7 +229,7 @@ def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
     for text in texts or ():
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
-            raise InvalidInput(f"{option} {text!r} cannot be read: write {option} NAME=VALUE")
+            raise InvalidInput(f"{option} {text!r} cannot be read: write {option} {_PAIRS.get(option, 'NAME=VALUE')}")
         if name in found:
             raise InvalidInput(f"{option} {name!r} is given twice ({found[name]!r} and {value!r}): give it once")
         found[name] = value
@@ -330,10 +253,13 @@ def finished_from(folder: Path, network: nn.Module) -> Finished:
     return Finished.load(folder, network)
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, option: str = "-o") -> None:
     """Refuse an output that cannot be written, before any work is done for it; raises InvalidInput."""
     if path.is_dir():
-        raise InvalidInput(f"-o {str(path)!r} is a folder: name a file")
+        raise InvalidInput(f"{option} {str(path)!r} is a folder: name a file, such as {str(path / 'result')!r}")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidInput(f"-o {str(path)!r} cannot be written: {str(folder)!r} is no folder that can be written to")
+        raise InvalidInput(
+            f"{option} {str(path)!r} cannot be written: {str(folder)!r} is no folder that can be written to; name "
+            "another file"
+        )

@@ -13,12 +13,15 @@ from ..common.documents import PREFIX, plain
 from ..common.packages import PackageMissing
 from ..errors import InvalidInput
 from ..policy.policy import KIND, VERSION
+from ..report.plots.search_plot import draw_search
 from ..report.searched import search_report, standings_report
 from ..solvers import NoSolution
 from .console import note, progress, show, show_json
+from .groups.outputs import OutputsOptions
+from .groups.pictures import PictureOptions
 from .networks import Source, announce
 from .option_groups import Inputs, Only, with_groups
-from .options import BankOptions, JsonOption, OutputsOptions, ResultOptions, RunningOptions, TableOptions, names
+from .options import BankOptions, JsonOption, ResultOptions, RunningOptions, TableOptions, names
 from .request_options import RequestOptions, refuse_constraints
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ def search(
     bank: BankOptions,
     running: Annotated[RunningOptions, Only(("seed", "checkpoint", "max_batches"))],
     result: ResultOptions,
+    pictures: PictureOptions,
     inputs: Inputs,
     method: Annotated[
         str, typer.Option(help="evoq, emq, level_switch, differentiable, progressive or random.")
@@ -61,6 +65,7 @@ def search(
 ) -> None:
     """Search for a policy by running the network under many, within the budgets, and write the best one."""
     result.check(inputs)
+    pictures.check()
     check_seed(running.seed)
     if seconds is not None:
         check_seconds(seconds)
@@ -90,6 +95,7 @@ def search(
             run=dataclasses.replace(running.run(report), seconds=seconds),
         )
     result.write(KIND, VERSION, found.policy.document(), inputs)
+    pictures.draw(lambda: draw_search(found))
     if json:
         figures = {name: getattr(found, name) for name in ("fitness", "evaluations", "seconds", "stopped", "history")}
         head = {"schema": f"{PREFIX}/search/1", "request": request.document()}

@@ -11,8 +11,10 @@ from ..allocation.allocating import allocate
 from ..allocation.comparison import compare_solvers
 from ..common.documents import PREFIX
 from ..policy.policy import KIND, VERSION
+from ..report.plots.policy_plot import draw_policy
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
+from .groups.pictures import PictureOptions
 from .option_groups import Inputs, Only, with_groups
 from .options import JsonOption, MaybeResultOptions, RunningOptions, SecondsOption, SeedOption, TableOptions, names
 from .request_options import RequestOptions
@@ -28,6 +30,7 @@ def solve(
     table: TableOptions,
     asked: RequestOptions,
     result: MaybeResultOptions,
+    pictures: PictureOptions,
     inputs: Inputs,
     solver: Annotated[str, typer.Option(help="The solver; 'compare' lists those that can run here.")] = "auto",
     seconds: SecondsOption = 60.0,
@@ -36,6 +39,7 @@ def solve(
 ) -> None:
     """Choose a format for every layer: the least predicted loss within the budgets, and a bound that proves it."""
     result.check(inputs)
+    pictures.check()
     request = asked.read()
     measured = table.read()
     with progress(f"solving with {solver}"):
@@ -44,6 +48,7 @@ def solve(
     for each in allocation.notes:
         note(each)
     written = result.write(KIND, VERSION, policy.document(), inputs)
+    pictures.draw(lambda: draw_policy(policy))
     if json:
         show_json(written)
     else:

@@ -13,6 +13,11 @@ from .files import read_json, write_text
 
 PREFIX = "mckp-quant"
 _HALF = re.compile(r"\\ud[89ab]")
+# What makes a document of a kind, as a person types it.
+_MAKERS = {
+    "policy": ", as 'mckp-quant solve TABLE --budget ... -o FILE' writes it",
+    "table": ", as 'mckp-quant measure MODEL --data ... -o FILE' writes it",
+}
 _VERSION = re.compile(r"[0-9]{1,9}")
 
 
@@ -73,7 +78,10 @@ def check_schema(document: object, source: str, kind: str, version: int) -> dict
         or parts[:2] != [PREFIX, kind]
         or not _VERSION.fullmatch(parts[2])
     ):
-        raise InvalidInput(f"{source!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')")
+        raise InvalidInput(
+            f"{source!r} has the schema {schema!r}: expected a {kind} ('{PREFIX}/{kind}/{version}')"
+            f"{_MAKERS.get(kind, '')}"
+        )
     if int(parts[2]) > version:
         raise InvalidInput(
             f"{source!r} has the schema {schema!r}, which is newer than this version of mckp-quant reads "

@@ -313,6 +313,11 @@ def as_budget(
         limit = quantity.of(whole)
     else:
         limit = quantity.of(1) * (weights if kind.per_weight else 1)
+        if 0 < limit < 1 and not least and not kind.per_weight:
+            raise InvalidInput(
+                f"budget {name} = {asked!r} is less than one: for a share of what the costliest allowed formats take "
+                f"write {name}={100 * float(limit):.3g}%"
+            )
     if limit >= LIMIT:
         raise InvalidInput(f"budget {name} = {asked!r} is beyond 2**63: no budget is that large")
     rounded = math.ceil(limit) if least else math.floor(limit)

@@ -178,7 +178,8 @@ class Simulator:
         """
         if name not in self._uses:
             if name not in self._modules:
-                raise unknown("layer", name, self._uses)
+                words = "a policy or table of another network does not fit: measure this one, and solve again"
+                raise InvalidInput(f"{unknown('layer', name, self._uses)}; {words}")
             raise InvalidInput(
                 f"layer {name!r} is a {type(self._modules[name]).__name__}, which cannot be quantised: take it out of "
                 "the policy"
@@ -233,7 +234,7 @@ class Simulator:
             if policy.layer_bits and policy.layer_bits[at] != bits:
                 raise InvalidInput(
                     f"layer {name!r} takes {bits:,} bits in {entry.name} here, but {policy.layer_bits[at]:,} in the "
-                    "policy: it was made for another network"
+                    "policy: it was made for another network; measure this one, and solve again"
                 )
             other = first.setdefault(self._place(name), name)
             if kept.setdefault(other, entry) != entry:

@@ -117,7 +117,7 @@ def audit(
         if entry.built_in and bits.get(name, entry.storage_bits(layer)) != entry.storage_bits(layer):
             raise InvalidInput(
                 f"layer {name!r} takes {entry.storage_bits(layer):,} bits in {entry.name} in the table, but "
-                f"{bits[name]:,} in the policy: it was made for another network"
+                f"{bits[name]:,} in the policy: it was made for another network; measure this one, and solve again"
             )
         name_of = own_name(entry.name).lower()
         if name_of == FLOAT and FLOAT not in known:  # a reader calls ggml's halves float, as no loss is known of them

@@ -28,6 +28,7 @@ _INTEGER = re.compile(r"w([1-8])(t|g(\d+))?(z)?")
 _FP8 = re.compile(r"fp8_(e4m3|e5m2)(t)?")
 _ACTIVATION = re.compile(r"a([1-9]\d*)(s)?(d)?")
 _SPLIT = re.compile(r"(w\d+(?:t|g\d+)?z?|fp8_e4m3t?|fp8_e5m2t?|mxfp4|nvfp4)?(a(?:b?f16|\d+s?d?))?")
+_ELSEWHERE = re.compile(r"(?:u?int|i|q|b)?_?(\d+)(?:[-_ ]?bits?)?")  # such as int4 and 4bit
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,9 @@ def scheme_of(name: str) -> Scheme:
 def _nearest(name: str) -> str | None:
     """The name that the user may have meant: its halves are matched one by one, so that only the wrong one changes."""
     weights, activations = _halves()
+    bits = _ELSEWHERE.fullmatch(name.strip().lower())
+    if bits is not None and is_built_in(f"w{bits[1]}"):
+        return f"w{bits[1]}"
     parts = _SPLIT.fullmatch(name.strip().lower())
     if parts is None:
         return next(iter(difflib.get_close_matches(name.lower(), [*weights, *activations], n=1)), None)

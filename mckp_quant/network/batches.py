@@ -185,7 +185,8 @@ def call(model: nn.Module, batch: Batch) -> object:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
         raise InvalidInput(
-            f"the model fails on batch {batch.index} (inputs {batch.shape}): {type(error).__name__}: {error}"
+            f"the model fails on batch {batch.index} (inputs {batch.shape}): {type(error).__name__}: {error}; "
+            "give batches of the shape and type that it takes"
         ) from error
 
 

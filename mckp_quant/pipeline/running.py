@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
-from ..network.weight_uses import check_usable
+from ..formats.capabilities import TARGETS, capability
+from ..network.weight_uses import check_usable, uses_in
 from .provenance import check_same_run, fingerprint_of, provenance_of, with_steps, write_provenance
 from .recipes.recipe import FILE as RECIPE
 from .result import Decision
@@ -18,6 +19,8 @@ from .steps.exporting import why_not
 
 if TYPE_CHECKING:
     from .work import Step, Telling, Work
+
+_NAMED = 3  # targets that an error names
 
 
 def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tuple[Decision, ...], dict[str, Any]]:
@@ -40,14 +43,15 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
     Raises
     ------
     InvalidInput
-        When the folder holds the results of another network, a target cannot be exported to, or a step refuses what it
-        is given.
+        When the folder holds the results of another network, a target cannot be exported to or takes none of the
+        network's layers, or a step refuses what it is given.
     """
     for target in work.settings.exports:
         reason = why_not(target, work.request.target)
         if reason:
             raise InvalidInput(f"cannot export to {target!r}: {reason}")
     check_usable(work.model)
+    _check_target(work)
     begun = datetime.now(UTC)
     fingerprint = fingerprint_of(work.model, work.data, work.outputs)
     if work.state is not None:
@@ -79,6 +83,21 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
     if work.state is not None:
         write_provenance(work.state.folder, whole)
     return tuple(decisions), whole
+
+
+def _check_target(work: Work) -> None:
+    """Refuse a target that takes no layer of the network, before anything is rounded for it."""
+    target = work.request.target
+    if target is None:
+        return
+    taken = capability(target).kinds
+    kinds = dict.fromkeys(use.kind for use in uses_in(work.model).values())
+    if not any(kind in taken for kind in kinds):
+        able = [each for each, other in TARGETS.items() if set(kinds) & set(other.kinds)]
+        raise InvalidInput(
+            f"the target {target!r} takes none of the network's layers: they are {', '.join(kinds)}, and it quantises "
+            f"{', '.join(taken)}; name another target, such as {', '.join(able[:_NAMED])}"
+        )
 
 
 def _run(step: Step, work: Work, depends: dict[str, Any], telling: Telling) -> Decision:

@@ -45,7 +45,7 @@ def price(table: SensitivityTable, policy: Policy) -> Policy:
         if recorded.get(name, bits) != bits:
             raise InvalidInput(
                 f"layer {name!r} takes {bits:,} bits in {priced[name].name} in the table, but {recorded[name]:,} in "
-                "the policy: it was made for another network"
+                "the policy: it was made for another network; measure this one, and solve again"
             )
     return priced
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from ..allocation.allocating import Allocation
     from ..allocation.request import Pins, Request
     from ..common.amounts import Amount
     from ..evaluation.figures import Evaluation
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SOLVER_SECONDS, _LEAST_SECONDS = 60.0, 1.0  # of each solve, where there is no limit, and where the time is up
 _SHARE = 0.5  # of the predicted loss: the cells that carry it are the ones that decide
 
 
-@renamed_keywords(**OUTPUTS, **run_keywords("seed", "progress"))
+@renamed_keywords(**OUTPUTS, **run_keywords("seed", "seconds", "progress"))
 def confirm_table(
     model: nn.Module,
     table: SensitivityTable,
@@ -83,8 +85,8 @@ def confirm_table(
     evaluations
         How many passes over the batches may be spent: one for each cell, and one for the whole policy.
     run
-        The seed of the solver and of the correction, how many batches are read at most, and progress, after each
-        evaluation.
+        The seed of the solver and of the correction, how many batches are read at most, the seconds after which no
+        further cell is measured, and progress, after each evaluation.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def confirm_table(
     NoSolution
         When no policy is within the budgets.
     """
-    run.only("confirm_table", "seed", "max_batches", "progress")
+    run.only("confirm_table", "seed", "max_batches", "seconds", "progress")
     check_count("evaluations", evaluations, 1)
     began = time.perf_counter()
     weights = as_weights(bank)
@@ -112,12 +114,20 @@ def confirm_table(
     evaluator = Evaluator(model, held, outputs=outputs, bank=weights.bank, other_rounder=weights.other_rounder)
     check_measured(table, evaluator.reference.unit, outputs.likelihood)
     capped = int((table.loss > table.guessing).sum())
+    limit = math.inf if run.seconds is None else run.seconds
+
+    def solved(own: SensitivityTable, corrected: bool) -> Allocation:
+        left = max(min(_SOLVER_SECONDS, limit - (time.perf_counter() - began)), _LEAST_SECONDS)
+        return allocate(own, request, target=target, pinned=pinned, seed=run.seed, seconds=left, corrected=corrected)
+
     confirmed, known, replaced = _capped(table), set[tuple[int, int]](), list[Replaced]()
-    found = allocate(confirmed, request, target=target, pinned=pinned, seed=run.seed, corrected=False)
+    found = solved(confirmed, False)
     start, stopped = found.policy, ""
     while not stopped:
         new = [cell for cell in _deciding(confirmed, found.policy) if cell not in known]
         for row, column in new[: evaluations - 1 - len(replaced)]:
+            if time.perf_counter() - began > limit:
+                break
             layer, entry = table.layer_names[row], table.formats[column]
             alone = Policy((layer,), (entry,), ranges=found.policy.ranges)
             confirmed = _with_cell(confirmed, row, column, evaluator.evaluate(alone))
@@ -130,12 +140,14 @@ def confirm_table(
             stopped = "all cells that carry half of the predicted loss are measured"
         elif len(replaced) >= evaluations - 1:
             stopped = "the evaluations are spent"
+        elif time.perf_counter() - began > limit:
+            stopped = "the time is up"
         if new:
-            found = allocate(confirmed, request, target=target, pinned=pinned, seed=run.seed, corrected=False)
+            found = solved(confirmed, False)
     if replaced:
         cells = "1 cell" if len(replaced) == 1 else f"{len(replaced)} cells"
         confirmed = dataclasses.replace(confirmed, method=f"{table.method}, {cells} measured", rounder=weights.rounder)
-    found = allocate(confirmed, request, target=target, pinned=pinned, seed=run.seed)
+    found = solved(confirmed, True)
     whole = evaluator.evaluate(found.policy)
     run.report(len(replaced) + 1, evaluations)
     return Confirmation(

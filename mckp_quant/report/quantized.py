@@ -66,7 +66,7 @@ def quantized_report(words: str, mixed: Validation, uniform: Validation | None, 
     measured = mixed.policy.measured
     finished = [] if uniform is None else [_row(uniform.policy, f"{rival}, same rounder, finished")]
     rows = [*(_row(row, row.name) for row in mixed.rows[:-1]), *finished, _row(mixed.policy, "policy, finished")]
-    headings = ("network", "bytes", "predicted KL", "measured KL", "loss", "accuracy")
+    headings = ("network", "bytes", "measured KL", "accuracy", "loss", "predicted KL")
     best = mixed if chosen.policy == mixed.policy.policy or uniform is None else uniform
     return Group(
         Text(words),
@@ -87,8 +87,8 @@ def _row(row: Row, name: str) -> tuple[str, ...]:
     return (
         name,
         f"{row.weight_bytes:,}",
-        with_error(row.predicted, row.predicted_stderr),
         with_error(row.measured.kl, row.measured.kl_stderr),
-        number(row.measured.loss),
         percent(row.measured.accuracy),
+        number(row.measured.loss),
+        with_error(row.predicted, row.predicted_stderr),
     )

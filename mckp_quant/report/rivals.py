@@ -15,10 +15,9 @@ from .text import BLANK, table_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from ..evaluation.validation import Row, Validation
     from ..policy.policy import Policy
+    from .ruled import Ruled
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ def equal_bytes_report(levels: Sequence[EqualBytes]) -> Group:
         for pair, how in ((level.nearest, "nearest"), (level.rounded, rounder)):
             uniform, mixed = pair.validation.rows[1:]
             rows.append(_row(uniform, f"uniform {level.name}", how))
-            rows.append(_row(mixed, "mixed", how, pair.mixed))
+            rows.append(_row(mixed, "mixed", how))
         if level.finished is not None:
             uniform, mixed = level.finished
             rows.append(_row(uniform, f"uniform {level.name}", f"{rounder}, finished"))
@@ -101,38 +100,43 @@ def equal_bytes_report(levels: Sequence[EqualBytes]) -> Group:
         "policy",
         "rounded by",
         "bytes",
-        "bits/weight",
-        "predicted KL",
         "measured KL",
         "accuracy",
-        "gap",
-        "proof",
+        "predicted KL",
+        "bits/weight",
     )
     head = f"uniform against mixed precision at equal bytes; KL in {measured.unit}"
     samples = f"on {floating.measured.samples} held-out samples"
-    words = [_sentence(level, rounder) for level in levels]
+    words = [_proofs(levels), *(_sentence(level, rounder) for level in levels)]
     tail = (Text("\n".join(words)), BLANK, formats_by_level(levels))
     return Group(Text(f"{head}, {samples}"), BLANK, table_of(headings, rows, left=2), BLANK, *tail)
 
 
-def formats_by_level(levels: Sequence[EqualBytes]) -> Table:
+def formats_by_level(levels: Sequence[EqualBytes]) -> Ruled:
     """Which layer got which format at each level of bytes, by the rounder's own table."""
     policies = [level.rounded.mixed for level in levels]
     rows = [(layer, *(policy[layer].name for policy in policies)) for layer in policies[0].layer_names]
     return table_of(("layer", *(f"at {level.name}'s bytes" for level in levels)), rows)
 
 
-def _row(row: Row, name: str, rounder: str, proved: Policy | None = None) -> tuple[str, ...]:
+def _proofs(levels: Sequence[EqualBytes]) -> str:
+    """What is proved of the mixed policies."""
+    mixed = [pair.mixed for level in levels for pair in (level.nearest, level.rounded)]
+    grounds = ", ".join(dict.fromkeys(policy.ground for policy in mixed))
+    widest = max(policy.gap for policy in mixed)
+    return f"no policy of its table is better than a mixed one by more than {number(widest, 2)}: {grounds}"
+
+
+def _row(row: Row, name: str, rounder: str) -> tuple[str, ...]:
     finished = "finished" in rounder
     return (
         name,
         rounder,
         f"{row.weight_bytes:,}",
-        number(math.nan if row.policy is None else row.policy.bits_per_weight, 4),
-        "" if finished else with_error(row.predicted, row.predicted_stderr),
         with_error(row.measured.kl, row.measured.kl_stderr),
         percent(row.measured.accuracy),
-        *(("", "") if proved is None else (number(proved.gap, 2), proved.ground)),
+        "" if finished else with_error(row.predicted, row.predicted_stderr),
+        number(math.nan if row.policy is None else row.policy.bits_per_weight, 4),
     )
 
 

@@ -6,34 +6,29 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from rich.box import Box
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from ..common.display import number, percent, with_error
 from ..common.shown import shown
+from .ruled import ruled, wrapped_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
     from ..allocation.comparison import Comparison
     from ..policy.policy import Policy
+    from .ruled import Ruled
 
 _LISTED = ("weight_bytes", "stored_bits", "bops")  # totals that have a line of their own
-WIDTH = 240  # columns: nothing is wrapped or cut, whatever the terminal; reports also go into files
-
-# Headings over a rule, and nothing else, in ASCII: a log or a terminal of any encoding can show it.
-_RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-
-
+WIDTH = 240  # columns, of files and logs: hardly anything is wrapped or cut
 BLANK = Text("")
 
 
 def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
-    """Render tables and lines as plain text, without colours.
+    """Render tables and lines as plain text, without colours, within a width.
 
     Parameters
     ----------
@@ -49,20 +44,25 @@ def as_text(*parts: RenderableType, width: int = WIDTH) -> str:
     """
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, highlight=False, legacy_windows=False)
-    for part in parts:
+    for part in _flat(parts):
+        if isinstance(part, Text):
+            lines = [line for each in part.plain.split("\n") for line in wrapped_line(each, width)]
+            part = Text("\n".join(lines))
         console.print(part)
     return "\n".join(shown(line.rstrip()) for line in file.getvalue().split("\n")).rstrip("\n") + "\n"
 
 
-def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
+def _flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
+    for part in parts:
+        if isinstance(part, Group):
+            yield from _flat(part.renderables)
+        else:
+            yield part
+
+
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Ruled:
     """A table whose first `left` columns are words and whose other columns are numbers."""
-    table = Table(box=_RULED, show_edge=False, pad_edge=False)
-    for column, heading in enumerate(headings):
-        words = column < left
-        table.add_column(Text(shown(heading)), justify="left" if words else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
-    return table
+    return ruled(headings, list(rows), left)
 
 
 def rounder_line(rounder: str) -> str:
@@ -105,7 +105,7 @@ def policy_summary(policy: Policy) -> Text:
     return Text("\n".join(lines))
 
 
-def policy_layers(policy: Policy) -> Table:
+def policy_layers(policy: Policy) -> Ruled:
     """The format of every layer, with the bytes that it takes."""
     tied = {name: str(number + 1) for number, names in enumerate(policy.ties) for name in names}
     pinned = dict(policy.pinned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import difflib
 import io
 import json
 import os
@@ -65,7 +66,7 @@ def opened(path: str | os.PathLike[str], what: str, error: type[Exception]) -> I
     try:
         handle = os.open(path, flags)
     except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
-        raise error(f"{failed}: {cause}") from cause
+        raise error(f"{failed}: {cause}{_near(path) if isinstance(cause, FileNotFoundError) else ''}") from cause
     mode = os.fstat(handle).st_mode
     if stat.S_ISDIR(mode):
         os.close(handle)
@@ -80,6 +81,17 @@ def opened(path: str | os.PathLike[str], what: str, error: type[Exception]) -> I
             yield file
         else:
             raise error(f"{failed}: it is a device, name a file")
+
+
+def _near(path: str | os.PathLike[str]) -> str:
+    """The file of the same folder that may have been meant, as a question; else what to do."""
+    folder, name = os.path.split(os.fsdecode(path))
+    try:
+        there = [each.name for each in os.scandir(folder or ".") if each.is_file()]
+    except OSError:
+        return f"; there is no folder {folder!r}"
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.75)
+    return f"; did you mean {os.path.join(folder, near[0])!r}?" if near else "; name a file that is there"
 
 
 def _from_pipe(handle: int) -> bytes | None:

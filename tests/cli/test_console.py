@@ -86,6 +86,46 @@ def test_files_and_pipes_get_no_bar(capsys: pytest.CaptureFixture[str], monkeypa
     assert capsys.readouterr() == ("", "")
 
 
+class Log(Terminal):
+    """A file that messages go into."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_long_work_writes_a_line_into_a_log_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal(monkeypatch, patience=0.0)
+    log = Log()
+    monkeypatch.setattr(sys, "stderr", log)
+    monkeypatch.setattr(console, "LINES_AFTER", (0.0, 3600.0))
+    with console.progress("measuring"):
+        assert log.drawn.wait(timeout=30)
+    (line,) = log.getvalue().splitlines()
+    assert line.startswith("measuring: ")
+    assert line.endswith(" s so far")
+    assert "writer" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_line_of_progress_says_what_is_left() -> None:
+    assert console.progress_line("rounding", 3, 12, 30.0) == "rounding: 30 s so far, 3 of 12 steps, about 90 s left"
+    assert console.progress_line("rounding", 0, 12, 30.0) == "rounding: 30 s so far"
+    assert console.progress_line("rounding", 5, None, 7200.0) == "rounding: 2 h so far"
+
+
+@pytest.mark.parametrize(("variable", "no_color"), [("NO_COLOR", False), ("", True)])
+def test_a_bar_has_no_colours_where_none_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, variable: str, no_color: bool
+) -> None:
+    screen = terminal(monkeypatch, patience=0.0)
+    if variable:
+        monkeypatch.setenv(variable, "1")
+    with console.talking(console.Talk(no_color=no_color)), console.progress("measuring") as report:
+        assert screen.drawn.wait(timeout=30)
+        report(7, 7)
+    assert "\x1b[3" not in screen.getvalue()
+    assert "\x1b[1;3" not in screen.getvalue()
+
+
 def test_names_that_the_terminal_cannot_show_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))

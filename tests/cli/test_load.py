@@ -101,7 +101,7 @@ def test_batches_come_from_functions(user: Path) -> None:
     [
         (
             "user_net.py",
-            r"model 'user_net.py' names no function: write package.module:function or path/to/file.py:func",
+            r"model 'user_net.py' names no function: write user_net.py:model or user_net.py:number or user_net.py:",
         ),
         (":model", "names no function"),
         ("user_net.py:", "names no function"),

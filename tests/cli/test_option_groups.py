@@ -10,8 +10,9 @@ import typer
 
 from mckp_quant.cli import main
 from mckp_quant.cli.entry import application
+from mckp_quant.cli.groups.outputs import OutputsOptions
 from mckp_quant.cli.option_groups import Only, with_groups
-from mckp_quant.cli.options import OutputsOptions, RunningOptions
+from mckp_quant.cli.options import RunningOptions
 from mckp_quant.common.run_options import RunOptions
 
 seen: list[tuple[Any, ...]] = []

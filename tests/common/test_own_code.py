@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mckp_quant.common.own_code import blaming, named
+from mckp_quant.common.own_code import blaming, check_named, named
 from mckp_quant.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -52,6 +52,42 @@ def test_a_class_is_found_in_a_module_and_in_a_file_whose_neighbours_are_importa
 def test_what_is_not_there_or_fails_is_said(spec: str, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         named("solver", spec, "Class")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("folder", "solver 'folder' is a folder: write a Class that reads it, and name that, as in net.py:Class"),
+        (
+            "w.safetensors",
+            r"solver 'w.safetensors' is a file of weights: write a Class in a file of your own that makes",
+        ),
+        ("own_code_here.py", r"solver 'own_code_here.py' names no Class: write own_code_here.py:Thing"),
+        ("own_code_here.py:Think", "unknown Class in 'own_code_here.py' 'Think': did you mean 'Thing'"),
+        ("own_code_here:Think", "unknown Class in 'own_code_here' 'Think': did you mean 'Thing'"),
+        ("nowhere_at_all:Thing", "solver module 'nowhere_at_all' cannot be found"),
+        ("nowhere.at.all:Thing", "solver module 'nowhere.at.all' cannot be found"),
+        ("nowhere.py:Thing", "solver file 'nowhere.py' does not exist"),
+    ],
+)
+def test_what_is_not_there_is_said_without_running_anything(spec: str, message: str, here: Path) -> None:
+    (here / "folder").mkdir()
+    path = list(sys.path)
+    with pytest.raises(InvalidInput, match=message):
+        check_named("solver", spec, "Class")
+    assert sys.path == path
+
+
+@pytest.mark.parametrize("name", ["made", "imported", "late", "any_of_the_star"])
+def test_a_name_that_a_file_may_bind_is_not_refused(name: str, here: Path) -> None:
+    star = "from os.path import *" if name == "any_of_the_star" else ""
+    (here / "binding.py").write_text(
+        f"raise SystemExit('it ran')\n{star}\nfrom os import path as imported\nmade = 3\nif made:\n    late = made\n"
+    )
+    check_named("solver", f"binding.py:{name}")
+    check_named("solver", f"binding:{name}")
+    check_named("solver", "failing.py:Thing")  # it cannot be said without running it
+    check_named("solver", "math:sqrt")  # compiled: its names are not known
 
 
 def test_what_the_package_says_itself_stays_as_it_is() -> None:

@@ -84,7 +84,7 @@ def compare_solvers(batches: Any, options: dict[str, Any]) -> object:
 
 LONG: dict[str, tuple[Call, set[str]]] = {
     "refine": (refine, {"seed", "checkpoint", "max_batches", "progress"}),
-    "confirm_table": (confirm_table, {"seed", "max_batches", "progress"}),
+    "confirm_table": (confirm_table, {"seed", "max_batches", "seconds", "progress"}),
     "search": (search, {"seed", "checkpoint", "max_batches", "seconds", "progress"}),
     "run_method": (run_method, {"seed", "checkpoint", "max_batches", "progress"}),
     "finetune": (finetune, {"seed", "max_batches", "progress"}),

@@ -105,6 +105,16 @@ def test_evaluations_are_not_exceeded(evaluations: int) -> None:
     assert (evaluations > 1) == (got.table.digest != ESTIMATE.digest)
 
 
+def test_no_cell_is_measured_when_the_time_is_up() -> None:
+    got = mq.confirm_table(MODEL, ESTIMATE, BUDGET, BATCHES, run=mq.RunOptions(seconds=1e-9))
+    assert (got.stopped, got.replaced, got.evaluations) == ("the time is up", (), 1)
+    assert got.policy == dataclasses.replace(
+        got.start, **{name: getattr(got.policy, name) for name in ("corrected", "corrected_stderr", "correction")}
+    )
+    plenty = mq.confirm_table(MODEL, ESTIMATE, BUDGET, BATCHES, run=mq.RunOptions(seconds=3600.0))
+    assert plenty.stopped.startswith("all cells that carry half")
+
+
 def test_losses_above_a_guess_are_lowered_to_it_where_outputs_are_classes() -> None:
     loss = ESTIMATE.loss.copy()
     loss[:, 0] = 50.0

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from ...bench import FAMILIES, problems_of, read_results, run_bench, write_page
 from ...common.checks import check_count, check_positive
+from ...report.text import table_of
 from ..console import note, progress, show
 from ..options import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
 
 BENCH_FOLDER = Path("bench-output")
 
@@ -73,8 +81,18 @@ def bench(
     pages = write_page(output)
     for path in (results, *pages):
         note(f"wrote {path}")
-    show(pages[0].read_text(encoding="utf-8").partition("\n## Performance")[0])
+    show(*_for_terminals(pages[0].read_text(encoding="utf-8").partition("\n## Performance")[0]))
     measured = read_results(results)
     wrong = sum(bool(measured.wrong(each)) for each in measured.measured.values())
     if wrong:
         note(f"{wrong} wrong answers: see {pages[1]}")
+
+
+def _for_terminals(markdown: str) -> Iterator[RenderableType]:
+    """Text whose tables fit the terminal."""
+    for is_table, lines in itertools.groupby(markdown.splitlines(), lambda line: line.startswith("|")):
+        if is_table:
+            headings, _, *rows = [[cell.strip() for cell in line.strip("| ").split(" |")] for line in lines]
+            yield table_of(headings, rows)
+        else:
+            yield Text("\n".join(lines))

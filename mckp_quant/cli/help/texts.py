@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 # In the order of the list of commands: first those that do everything, then the steps, then what looks closer.
 SHORT = {
     "demo": "Do all of it with a small network that comes along.",
@@ -26,8 +32,9 @@ SHORT = {
     "export": "Write a policy in the form of a toolchain, and read it back.",
     "report": "Everything that is known of a policy on one page.",
     "audit": "Compare an existing artefact with the optimum of its size.",
+    "doctor": "What works on this machine, and what to type for the rest.",
 }
-# As one types them; a backslash goes on in the next line.
+# As one types them, each in one line.
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": ("mckp-quant demo", "mckp-quant demo -o results --seed 1"),
     "recipe": (
@@ -48,6 +55,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "solve": (
         "mckp-quant solve table.json --budget weight_bytes=90kB -o policy.json",
         "mckp-quant solve table.csv --budget bits_per_weight=4 --pin head=w8 --target vllm",
+        "mckp-quant solve table.json --budget weight_bytes=90kB --plot policy.png",
     ),
     "front": (
         "mckp-quant front table.json",
@@ -55,8 +63,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mckp-quant front table.json --along bops --budget weight_bytes=90kB --pin head=w8 -o front.json",
     ),
     "smallest": (
-        "mckp-quant smallest table.json --model net.py:model --data net.py:held_back \\",
-        "    --accuracy-drop-at-most 1% -o policy.json",
+        "mckp-quant smallest table.json --model net.py:model --data net.py:held_back "
+        "--accuracy-drop-at-most 1% -o policy.json",
         "mckp-quant smallest table.json --model net.py:model --data batches.npz --bank bank --kl-at-most 0.02",
     ),
     "explain": (
@@ -75,27 +83,54 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "stability": ("mckp-quant stability table.json --budget weight_bytes=90kB --draws 200",),
     "confirm": (
-        "mckp-quant confirm table.json --budget weight_bytes=90kB --model net.py:model --data data.npz \\",
-        "    -o confirmed.json",
+        "mckp-quant confirm table.json --budget weight_bytes=90kB --model net.py:model "
+        "--data data.npz -o confirmed.json",
     ),
     "refine": (
-        "mckp-quant refine table.json --budget weight_bytes=90kB --model net.py:model --data data.npz \\",
-        "    --evaluations 100 -o policy.json",
+        "mckp-quant refine table.json --budget weight_bytes=90kB --model net.py:model --data data.npz "
+        "--evaluations 100 -o policy.json",
     ),
     "finish": ("mckp-quant finish policy.json net.py:model --data data.npz --bank bank -o finished",),
     "search": (
-        "mckp-quant search table.json --budget weight_bytes=90kB --model net.py:model --data data.npz \\",
-        "    --method evoq --evaluations 200 -o policy.json",
+        "mckp-quant search table.json --budget weight_bytes=90kB --model net.py:model --data data.npz "
+        "--method evoq --evaluations 200 -o policy.json",
     ),
     "compete": (
-        "mckp-quant compete table.json --budget weight_bytes=90kB --model net.py:model --data data.npz \\",
-        "    --held-out held_out.npz",
+        "mckp-quant compete table.json --budget weight_bytes=90kB --model net.py:model --data data.npz "
+        "--held-out held_out.npz",
     ),
     "export": (
         "mckp-quant export policy.json --to torchao --model net.py:model -o artefact",
-        "mckp-quant export policy.json --to onnxruntime --model net.py:model --data data.npz \\",
-        "    --finished finished -o net.onnx",
+        "mckp-quant export policy.json --to onnxruntime --model net.py:model --data data.npz "
+        "--finished finished -o net.onnx",
     ),
     "report": ("mckp-quant report table.json policy.json -o report.html",),
     "audit": ("mckp-quant audit net.onnx --table table.json",),
+    "doctor": ("mckp-quant doctor", "mckp-quant doctor --thorough --json"),
 }
+
+
+def as_typed(examples: Sequence[str], width: int) -> Iterator[str]:
+    """Examples within a width: what is too long goes on in the next line, before an option.
+
+    Parameters
+    ----------
+    examples
+        Each in one line.
+    width
+        In characters.
+
+    Yields
+    ------
+    line
+        To be typed as it stands.
+    """
+    for example in examples:
+        line = ""
+        for part in re.split(r" (?=-)", example):
+            if line and len(line) + 1 + len(part) + 2 > width:
+                yield f"{line} \\"
+                line = f"    {part}"
+            else:
+                line = f"{line} {part}" if line else part
+        yield line

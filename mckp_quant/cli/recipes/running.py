@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from ...common.documents import PREFIX
 from ...common.run_options import RunOptions
 from ...pipeline.recipes.recipe import FILE as RECIPE
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
-from ..console import note, progress, show_json, show_text
+from ..console import note, progress, show, show_json, show_text
 from ..networks import Source
 from ..options import JsonOption, OutputsOptions, check_output
 
@@ -55,9 +56,12 @@ def run(
     from ...pipeline.work import Telling
 
     def decided(decision: Decision) -> None:
-        tell = note if json else show_text
         cost = decision.seconds
-        tell(step_line(decision.step, decision.decided, cost, skipped=decision.skipped, again=decision.again))
+        line = step_line(decision.step, decision.decided, cost, skipped=decision.skipped, again=decision.again)
+        if json:
+            note(line)
+        else:
+            show(Text(line))
 
     _, provenance = run_steps(work, Telling(step=progress, decided=decided), force=force)
     judged = judged_of(work)

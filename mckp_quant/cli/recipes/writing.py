@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...common.own_code import check_named
 from ...errors import InvalidInput
 from ...export.exporting import EXPORTERS
 from ...formats.menus import AUTO
@@ -15,9 +16,10 @@ from ...pipeline.recipes.document import HELD_OUT
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...pipeline.settings import Settings
 from ..console import note
+from ..groups.outputs import OutputsOptions
 from ..networks import NamedFirst
 from ..option_groups import Only, with_groups
-from ..options import ForceOption, OutputsOptions, RunningOptions, check_output
+from ..options import ForceOption, RunningOptions, check_output
 from ..request_options import RequestOptions
 
 if TYPE_CHECKING:
@@ -54,6 +56,9 @@ def recipe(
     if source.data is None and source.calibration is None:
         raise InvalidInput("Missing option '--data' (or '--calibration'): say where the batches come from")
     run = running.run()
+    for kind, spec in (("model", source.model), ("data", source.data)):
+        if spec is not None and not spec.endswith(".npz") and not source.checkpoint:
+            check_named(kind, spec)
     text = None if source.calibration is None else str(source.calibration)
     data = DataEntry(source.data, text, source.batch_size, source.context)
     made = Recipe(

@@ -15,7 +15,7 @@ from ...report.page import report_data
 from ...report.page.plain_forms import as_plain_text, report_document
 from ...report.page.worth import allocation_of, weight_front
 from ...report.page.writing import check_form, write_report
-from ..console import note, progress, show_json, show_text
+from ..console import columns, note, progress, show_json, show_text
 from ..option_groups import with_groups
 from ..options import JsonOption, PolicyArgument, TableOptions, check_output
 
@@ -109,4 +109,4 @@ def report(
     if json:
         show_json(report_document(data))
     elif output is None:
-        show_text(as_plain_text(data).rstrip("\n"))
+        show_text(as_plain_text(data, columns()).rstrip("\n"))

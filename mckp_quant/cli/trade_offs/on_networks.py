@@ -13,9 +13,10 @@ from ...report.trade_offs import smallest_report
 from ...trade_off.limits import limit_of
 from ...trade_off.walking import front as walk_front
 from ..console import progress, show, show_json
+from ..groups.outputs import OutputsOptions
 from ..networks import Source
 from ..option_groups import Inputs, Only, with_groups
-from ..options import BankOptions, JsonOption, MaybeResultOptions, OutputsOptions, RunningOptions, TableOptions
+from ..options import BankOptions, JsonOption, MaybeResultOptions, RunningOptions, TableOptions
 from ..request_options import RequestOptions
 from .on_tables import AlongOption, FrontFiles, FrontSecondsOption
 

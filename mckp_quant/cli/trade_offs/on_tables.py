@@ -10,7 +10,6 @@ import typer
 
 from ...common.documents import PREFIX
 from ...common.files import write_text
-from ...report.plots.canvas import check_picture, save_figure
 from ...report.plots.front_plot import draw_front
 from ...report.trade_offs import explanation_report, front_report, k_best_report
 from ...trade_off.fronts import KIND as FRONT
@@ -20,6 +19,7 @@ from ...trade_off.questions import k_best as best_policies
 from ...trade_off.walking import MOST_POINTS
 from ...trade_off.walking import front as walk_front
 from ..console import note, progress, show, show_json
+from ..groups.pictures import PictureOptions
 from ..option_groups import Inputs, with_groups
 from ..options import (
     JsonOption,
@@ -42,32 +42,25 @@ FrontSecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit
 
 
 @dataclass(frozen=True)
-class FrontFiles:
+class FrontFiles(PictureOptions):
     """Where a front goes beside stdout."""
 
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Where to write all points as CSV, formats too.")
     ] = None
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Where to draw it, as .png or .svg.")] = (
-        None
-    )
 
     def check(self) -> None:
         """Refuse, before any work, files that cannot be written; raises InvalidInput."""
-        for path in (self.csv, self.plot):
-            if path is not None:
-                check_output(path)
-        if self.plot is not None:
-            check_picture(self.plot)
+        super().check()
+        if self.csv is not None:
+            check_output(self.csv, "--csv")
 
     def write(self, front: Front) -> None:
         """Write what is wanted, and say so."""
         if self.csv is not None:
             write_text(self.csv, front.as_csv())
             note(f"wrote {self.csv}")
-        if self.plot is not None:
-            save_figure(draw_front(front), self.plot)
-            note(f"wrote {self.plot}")
+        self.draw(lambda: draw_front(front))
 
 
 @with_groups

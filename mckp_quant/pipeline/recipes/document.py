@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from ...allocation.request import Request
 from ...errors import InvalidInput, unknown
-from .keys import REQUEST, SECTIONS, TOP, keys_of
+from .keys import KEYS, REQUEST, SECTIONS, TOP, keys_of
 
 HELD_OUT = 0.25
 _DATA = "data"
@@ -58,7 +59,7 @@ def read_sections(document: Mapping[str, Any], source: str, folder: Path) -> dic
     sections = [each for each in SECTIONS if each not in (TOP, f"{_DATA}.NAME")] + [_DATA, REQUEST]
     for name in document:
         if name not in top and name not in sections:
-            raise unknown(f"key of {source}", name, [*top, *sections])
+            raise _unknown_key(name, [*top, *sections], source)
     said = {name: _section(document, name, source) for name in sections if name not in (_DATA, REQUEST)}
     values = _checked({name: each for name, each in document.items() if name in top}, TOP, TOP, source)
     data = {
@@ -118,6 +119,16 @@ def rooted_data(entry: Mapping[str, Any], folder: str | os.PathLike[str], *, inw
     if found.get("text") is not None:
         found["text"] = _rooted(found["text"], folder, inward)
     return found
+
+
+def _unknown_key(name: str, known: list[str], source: str) -> InvalidInput:
+    """The error for a key that does not stand before the sections; one that is a section's own is told so."""
+    inside = {key.name: key.section for key in KEYS if key.section}
+    near = difflib.get_close_matches(name, inside, n=1, cutoff=0.75)
+    if not near or difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+        return unknown(f"key of {source}", name, known)
+    section = inside[near[0]]
+    return InvalidInput(f"unknown key of {source} {name!r}: write {near[0]!r} below [{section}], where it belongs")
 
 
 def _rooted(path: str, folder: str | os.PathLike[str], inward: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...common.run_options import RunOptions
+    from ...evaluation.validation import Validation
     from ..work import Work
+    from .judging import Judged
 
 NAME = "report"
 _TEXT, _PAGE = "report.txt", "report.html"
+_COLUMNS = 80  # of the text, which 'run' prints too
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,15 @@ class Report:
             table,
             allocation_of(table, chosen.policy) or chosen.policy,
             validation=judged.best,
-            uniform=judged.uniform if judged.best is judged.mixed else None,
+            uniform=_other(judged),
             finished=chosen,
             front=weight_front(table, chosen.policy) or None,
             recipe="" if work.recipe is None else work.recipe.text(),
             name="" if work.recipe is None else work.recipe.model,
         )
         write_report(page, folder / _PAGE)
-        text = as_text(quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen))
+        shown = quantized_report(judged.words, judged.mixed, judged.uniform, judged.rival, chosen)
+        text = as_text(shown, width=_COLUMNS)
         write_text(folder / _TEXT, text)
         return text, f"{NAME}/{_PAGE}, {NAME}/{_TEXT}"
 
@@ -68,3 +73,11 @@ def report_of(work: Work) -> str:
     """The report as text."""
     text: str = work.result(NAME)
     return text
+
+
+def _other(judged: Judged) -> Validation | None:
+    """What was measured of the network that is not returned, under a name that says what it is."""
+    if judged.best is judged.mixed:
+        return judged.uniform
+    *rows, own = judged.mixed.rows
+    return dataclasses.replace(judged.mixed, rows=(*rows, dataclasses.replace(own, name="mixed, finished")))

@@ -38,7 +38,7 @@ _ALONE = "mq.validate(model, policy, held_out, table=table, by_layer=True)"
 _STABILITY = "mckp-quant stability TABLE --budget NAME=AMOUNT --json > stability.json"
 _FINISH = "mckp-quant finish MODEL POLICY --data DATA -o FOLDER"
 _REPORT = "mckp-quant report TABLE POLICY"
-_UNIFORM = ("policy", "uniform")  # what the network of a validation is called there, and in that of another
+_POLICY, _NAMED = "policy", ("uniform", "mixed")  # the network of a validation there, and in that of another
 
 
 def report_data(
@@ -65,7 +65,8 @@ def report_data(
     validation
         What was measured of it on held-back data: what `validate` gives, or what its command prints with ``--json``.
     uniform
-        The same of one format for all layers that was made in the same way, such as the rival of a finished network.
+        The same of one format for all layers that was made in the same way, such as the rival of a finished network;
+        where the policy is itself uniform, of the one that it was preferred to, whose name begins with ``"mixed"``.
     stability
         How sure it is: what `check_stability` gives, or what its command prints with ``--json``.
     finished
@@ -132,7 +133,8 @@ def _rival(given: Validation | Mapping[str, Any] | None) -> tuple[Measured, ...]
     if given is None:
         return ()
     own = judged(given).networks[-1]
-    return (own if own.name.startswith("uniform") else dataclasses.replace(own, name=own.name.replace(*_UNIFORM, 1)),)
+    named = own.name.startswith(_NAMED)
+    return (own if named else dataclasses.replace(own, name=own.name.replace(_POLICY, _NAMED[0], 1)),)
 
 
 def _facts(table: SensitivityTable, policy: Policy) -> Facts:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ...common.documents import PREFIX
 from ...common.shown import shown
-from ..text import BLANK, as_text, table_of
+from ..text import BLANK, WIDTH, as_text, table_of
 from .data import KIND, VERSION
 from .sections import sections_of, title_of
 
@@ -32,8 +32,8 @@ def report_document(data: ReportData) -> dict[str, Any]:
     return {"schema": f"{PREFIX}/{KIND}/{VERSION}", **data.document()}
 
 
-def as_plain_text(data: ReportData) -> str:
-    """The report as text."""
+def as_plain_text(data: ReportData, width: int = WIDTH) -> str:
+    """The report as text, within a width."""
     parts: list[Any] = [Text(title_of(data))]
     for section in sections_of(data):
         parts += [BLANK, Text(section.title.upper())]
@@ -43,7 +43,7 @@ def as_plain_text(data: ReportData) -> str:
             parts += [BLANK, table_of(grid.headings, grid.rows, left=grid.left)]
         if section.text:
             parts += [BLANK, Text(shown(section.text, keep="\n"))]
-    return as_text(*parts)
+    return as_text(*parts, width=width)
 
 
 def as_markdown(data: ReportData) -> str:

@@ -20,7 +20,7 @@ KINDS = (".png", ".svg")
 _INCHES = (7.2, 4.6)
 _MARGINS = {"left": 0.12, "right": 0.97, "bottom": 0.12, "top": 0.97}
 _DOTS = 150  # per inch of a PNG
-_WITHOUT = "everything but pictures works without it, and --csv has the same numbers"
+WITHOUT = "everything but pictures works without it"
 _AWAY = (6, 14, 26, 40, 60)  # points between a mark and its label, tried in turn
 _SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
 _LED = 20  # points, from which on a line leads from the label to its mark
@@ -47,10 +47,10 @@ def figure(ax: Any = None) -> tuple[Any, Any]:
     """
     if ax is not None:
         return ax.figure, ax
-    require("matplotlib", "plot", _WITHOUT)
-    made = require("matplotlib.figure", "plot", _WITHOUT).Figure(figsize=_INCHES)
+    require("matplotlib", "plot", WITHOUT)
+    made = require("matplotlib.figure", "plot", WITHOUT).Figure(figsize=_INCHES)
     made.subplots_adjust(**_MARGINS)  # a layout engine would draw everything twice more
-    require("matplotlib.backends.backend_agg", "plot", _WITHOUT).FigureCanvasAgg(made)
+    require("matplotlib.backends.backend_agg", "plot", WITHOUT).FigureCanvasAgg(made)
     axes = made.add_subplot()
     axes.margins(x=0.07)
     axes.spines[["top", "right"]].set_visible(False)
@@ -85,7 +85,7 @@ def save_figure(made: Any, path: str | os.PathLike[str]) -> None:
     kind = check_picture(path)
     file = io.BytesIO()
     rules = {"svg.hashsalt": "mckp-quant", "svg.fonttype": "none"}
-    with require("matplotlib", "plot", _WITHOUT).rc_context(rules):
+    with require("matplotlib", "plot", WITHOUT).rc_context(rules):
         made.savefig(file, format=kind[1:], dpi=_DOTS, metadata={"Date": None} if kind == ".svg" else None)
     write_bytes(path, file.getvalue())
 

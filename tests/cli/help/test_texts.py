@@ -9,14 +9,9 @@ import pytest
 import typer
 
 from mckp_quant.cli.entry import application
-from mckp_quant.cli.help.texts import EXAMPLES, SHORT
+from mckp_quant.cli.help.texts import EXAMPLES, SHORT, as_typed
 
 COMMANDS = typer.main.get_command(application).commands  # type: ignore[attr-defined]
-
-
-def lines_of(name: str) -> list[str]:
-    """The examples of a command, those that go on in the next line in one."""
-    return re.sub(r"\\\n\s*", "", "\n".join(EXAMPLES[name])).splitlines()
 
 
 def test_texts_are_of_the_commands_there_are() -> None:
@@ -28,8 +23,8 @@ def test_texts_are_of_the_commands_there_are() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_name_options_that_there_are(name: str) -> None:
     known = {option for parameter in COMMANDS[name].params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert lines_of(name)
-    for line in lines_of(name):
+    assert EXAMPLES[name]
+    for line in EXAMPLES[name]:
         program, command, *words = shlex.split(line)
         assert (program, command) == ("mckp-quant", name)
         assert {word for word in words if word.startswith("-")} <= known, line
@@ -37,5 +32,13 @@ def test_examples_name_options_that_there_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_parser_takes_the_examples(name: str) -> None:
-    for line in lines_of(name):
+    for line in EXAMPLES[name]:
         COMMANDS[name].make_context(name, shlex.split(line)[2:], resilient_parsing=False)
+
+
+@pytest.mark.parametrize("width", [40, 78, 200])
+def test_a_shell_reads_the_same_of_examples_that_are_wrapped(width: int) -> None:
+    for examples in EXAMPLES.values():
+        lines = list(as_typed(examples, width))
+        assert re.sub(r" \\\n +", " ", "\n".join(lines)).splitlines() == list(examples)
+        assert width < 78 or all(len(line) <= width for line in lines)

@@ -78,6 +78,36 @@ def test_a_recipe_is_written_and_run_and_run_again(here: Path, capsys: pytest.Ca
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        ("net.py:modle", "data.npz", "unknown function in 'net.py' 'modle': did you mean 'model'?"),
+        ("nte.py:model", "data.npz", "model file 'nte.py' does not exist"),
+        ("net.py", "data.npz", "model 'net.py' names no function: write net.py:model"),
+        ("net.py:model", "net.py:dta", "unknown function in 'net.py' 'dta': known are: model"),
+    ],
+)
+def test_a_recipe_of_what_is_not_there_is_not_written(
+    model: str, data: str, words: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["recipe", model, "--data", data, "--budget", "bits_per_weight=9"]) == 2
+    assert words in capsys.readouterr().err
+    assert not (here / "recipe.toml").exists()
+
+
+def test_a_target_that_takes_no_layer_is_refused_before_anything_is_rounded(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "net.py").write_text("import torch\n\ndef model():\n    return torch.nn.Conv1d(6, 2, 1)\n")
+    assert main([*RECIPE, "--target", "vllm"]) == 0
+    assert main(["run", "recipe.toml"]) == 2
+    assert (
+        "the target 'vllm' takes none of the network's layers: they are conv1d, and it quantises linear; name "
+        "another target, such as onnxruntime, "
+    ) in capsys.readouterr().err
+    assert not (here / "recipe-output" / "round").exists()
+
+
 def test_the_recipe_in_the_folder_repeats_it_bit_for_bit(here: Path) -> None:
     written("--to", "json")
     assert main(["run", "recipe.toml", "-o", "deep/one"]) == 0

@@ -122,6 +122,17 @@ def test_a_uniform_rival_from_another_validation_stands_before_the_policy() -> N
     assert data.rival.kl == 0.001
 
 
+def test_a_mixed_network_that_uniform_bits_were_preferred_to_keeps_its_name() -> None:
+    table = table_of()
+    found = allocation_on(table)
+    rival = validation_of(found)
+    rival["rows"][-1] |= {"name": "mixed, finished", "kl": 0.003}
+    data = report_data(table, found, validation=validation_of(found), uniform=rival)
+    assert [each.name for each in data.networks][-2:] == ["mixed, finished", "policy"]
+    assert data.rival is not None
+    assert data.rival.name != "mixed, finished"
+
+
 def test_what_is_missing_names_commands_that_exist() -> None:
     from mckp_quant.cli.entry import application
 

@@ -10,8 +10,8 @@ import pytest
 
 from mckp_quant import InvalidInput, Outputs, Policy, SensitivityTable
 from mckp_quant.cli import main
+from mckp_quant.cli.groups.outputs import OutputsOptions
 from mckp_quant.cli.networks import JudgedOutputsOptions
-from mckp_quant.cli.options import OutputsOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
