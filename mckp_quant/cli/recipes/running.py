@@ -14,8 +14,9 @@ from ...pipeline.recipes.recipe import FILE as RECIPE
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
 from ..console import note, progress, show, show_json, show_text
+from ..groups.outputs import OutputsOptions
 from ..networks import Source
-from ..options import JsonOption, OutputsOptions, check_output
+from ..options import JsonOption, check_output
 
 if TYPE_CHECKING:
     from torch import nn
