@@ -22,6 +22,7 @@ from .builder import build_request
 from .choices import check_order
 from .constraints.peak_memory import peak
 from .explanation import least_peaks, require_each_budget, useless, why_none
+from .left_in_float import as_indexed
 from .optimism import correct
 from .request import IN_A_REQUEST, as_request
 
@@ -170,6 +171,7 @@ def solve_request(
         When there is none, or none was found in time.
     """
     check_order(index.formats, solver)
+    table = as_indexed(table, index)
     notes = useless(problem, index)
     solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
     if solution.status is Status.INFEASIBLE and any(name in PEAKS for name in request.budgets):
@@ -222,6 +224,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     """
     if solution.choice is None:
         raise NoSolution(why_none(solution, index))
+    table = as_indexed(table, index)
     formats = index.policy_formats(solution.choice)
     policy = Policy.on_table(table, formats)
     costs = totals(table.layers, formats, target=index.target)

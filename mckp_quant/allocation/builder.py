@@ -17,6 +17,7 @@ from .choices import allowed, find_ties, left_out
 from .constraints.peak_memory import PEAKS, Peak, peak_limit
 from .grouping import group, merge, pins, values
 from .index import Index
+from .left_in_float import for_request
 from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         raise InvalidInput(
             f"table is a {type(table).__name__}: give a SensitivityTable, such as read_table(path).table makes"
         )
+    table = for_request(table, request)
     fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
     groups = group(table, request.ties(table), fused)
     built_in = {

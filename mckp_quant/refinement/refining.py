@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.left_in_float import as_indexed
 from ..allocation.request import Request
 from ..common.checks import check_least
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
@@ -130,6 +131,7 @@ def refine(
         weights.check("the matrix of interactions", interactions.rounder)
     check_usable(model)
     allocation = allocate(table, request) if isinstance(request, Request | Mapping) else check_origin(request, table)
+    table = as_indexed(table, allocation.index)
     read = itertools.islice(outputs.batches(batches, model), run.max_batches)
     evaluator = Evaluator(
         model,

@@ -183,12 +183,20 @@ class SensitivityTable:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change when a name, a shape or a loss does; policies keep them."""
+        """Sixteen hexadecimal digits that change when a name, a shape or a loss does; policies keep them.
+
+        A column ``"float"`` at the end that loses nothing says nothing new, and does not count: a policy may leave a
+        layer as it is whatever the table was measured in.
+        """
         content = hashlib.sha256()
         for layer in self.layers:
             content.update(repr((layer.name, layer.kind, layer.shape, layer.channels, layer.macs)).encode())
-        content.update(repr(self.format_names).encode())
-        content.update(np.ascontiguousarray(self.loss).tobytes())
+        free = (
+            self.format_names[-1] == FLOAT.name and len(self.formats) > 1 and not np.nan_to_num(self.loss[:, -1]).any()
+        )
+        columns = len(self.formats) - free
+        content.update(repr(self.format_names[:columns]).encode())
+        content.update(np.ascontiguousarray(self.loss[:, :columns]).tobytes())
         return content.hexdigest()[:16]
 
     def check_likelihood(self, likelihood: str) -> None:
