@@ -26,7 +26,7 @@ _version:
 common: errors solvers
 layers: common errors
 formats: common errors layers
-network: common errors layers
+network: common errors formats layers
 tables: common errors formats layers
 rounding: common errors formats layers network
 costs: common errors formats layers tables

@@ -233,7 +233,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
             weights = costs["weight_bytes"]
             costs[budget.name] = peak(budget.name, table, index.groups, index.activations, formats, weights)
         elif budget.name not in RESOURCES:
-            costs[budget.name] = budget.limit + most - used if budget.least else used
+            costs[budget.name] = budget.limit + most - used if budget.least else budget.fixed + used
     for each in index.conversions:
         costs[resource(each.resource).counts if each.resource in RESOURCES else each.resource] += each.total(
             dict(zip(index.layer_names, formats, strict=True))

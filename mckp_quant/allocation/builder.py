@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.renamed import renamed_keywords
-from ..costs.costs import RESOURCES, VARIANTS, as_budget, cost_matrix
+from ..costs.costs import FILE_BYTES, RESOURCES, VARIANTS, as_budget, cost_matrix
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
 from ..solvers import InvalidProblem, NoSolution, Problem
@@ -109,7 +109,7 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
     built_in = {
         name: cost_matrix(name, table, target=request.target)
         for name in _needed(request)
-        if name in RESOURCES | VARIANTS and not any(each.name == name for each in request.costs)
+        if name in (*RESOURCES, *VARIANTS, FILE_BYTES) and not any(each.name == name for each in request.costs)
     }
     refused = () if request.target is None else left_out(table, request.target)
     limits = _limits(table, groups, request, built_in)
@@ -126,9 +126,8 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
             continue
         cost = built_in[limit.name] if limit.name in built_in else cost_matrix(limit.name, table, request.costs)
         price = merge(cost, groups)
-        rows.append(
-            (limit, *_complement(price, limit.limit, np.isnan(value))) if limit.least else (limit, price, limit.limit)
-        )
+        bound = limit.limit - limit.fixed
+        rows.append((limit, *_complement(price, bound, np.isnan(value))) if limit.least else (limit, price, bound))
     for budget, _, bound in rows:
         _check_bound(budget, bound)
     try:
@@ -188,6 +187,8 @@ def _check_bound(budget: Budget, bound: int) -> None:
         return
     if budget.least:
         told = f"even the costliest formats take {budget.describe(budget.limit + bound)}, the most that works"
+    elif budget.name == FILE_BYTES:
+        told = f"everything beside the layers' weights takes {budget.describe(budget.fixed)} of the file by itself"
     else:
         told = f"activations that stay in floating point take {budget.describe(budget.fixed)} by themselves"
     raise NoSolution(f"budget {budget} cannot be met: {told}")
