@@ -61,14 +61,14 @@ def export(
     running: Annotated[RunningOptions, Only(("max_batches",))],
     inputs: Inputs,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf also a float .gguf file.")
+        str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf a float .gguf file.")
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Batches, as for measure, for targets that trace or calibrate: onnxruntime."),
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="For gguf: llama.cpp's name for the kind of network, such as llama.")
+        str | None, typer.Option(help="For gguf_tensors: llama.cpp's name for the kind of network, such as llama.")
     ] = None,
     bank: Annotated[
         Path | None, typer.Option("--bank", metavar="FOLDER", help="The rounded weights, such as 'round' makes.")
@@ -150,11 +150,11 @@ def _in_place_of(output: Path) -> Iterator[Path]:
 def _target(to: str, architecture: str | None) -> Any:
     if architecture is None:
         return to
-    if to != "gguf":
-        raise InvalidInput(f"--architecture is for the target 'gguf', not for {to!r}")
+    if to != "gguf_tensors":
+        raise InvalidInput(f"--architecture is for the target 'gguf_tensors', not for {to!r}")
     from ..export import Gguf
 
-    return Gguf(architecture)
+    return Gguf(architecture, tensors_only=True)
 
 
 def _check_weights(model: str | None, bank: Path | None, finished: Path | None) -> None:

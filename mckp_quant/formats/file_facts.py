@@ -47,6 +47,8 @@ class FileFacts:
         Bytes that each layer takes when it is left as it is, with its entry in the header.
     digits
         Digits of the largest offset that a header in text may hold; 0 for other forms.
+    nodes
+        Of graphs, from the names of formats to the bytes that a layer's nodes take beside numbers and names.
     """
 
     form: str
@@ -54,6 +56,7 @@ class FileFacts:
     names: tuple[str, ...]
     floats: tuple[int, ...]
     digits: int = 0
+    nodes: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse sizes that no file has."""
@@ -91,13 +94,12 @@ class FileFacts:
         """
         if entry.name == FLOAT or capability(target).refuses(layer, entry):
             return self.floats[row]
-        if entry.weights_only.name == FLOAT:  # only its input is stored otherwise
-            return self.floats[row] + (_onnx_inputs(self.names[row], layer) if self.form in (ONNX, ONNX_NBITS) else 0)
-        return _LAYERS[self.form](self, row, layer, entry, target)
+        plain = self.floats[row] if entry.weights_only.name == FLOAT else 0  # only its input is stored otherwise
+        return plain + _LAYERS[self.form](self, row, layer, entry, target)
 
     def document(self) -> dict[str, Any]:
         """The facts in plain types."""
-        return asdict(self)
+        return {**asdict(self), "nodes": dict(self.nodes)}
 
     @classmethod
     def from_document(cls, entry: object, source: str) -> FileFacts:
@@ -109,7 +111,12 @@ class FileFacts:
             raise InvalidInput(f"{source}: names = {names!r} must be a list of text")
         if not isinstance(floats, list | tuple):
             raise InvalidInput(f"{source}: floats = {floats!r} must be a list of whole numbers")
-        return cls(str(entry["form"]), entry["fixed"], tuple(names), tuple(floats), entry["digits"])
+        nodes = entry["nodes"]
+        if not isinstance(nodes, dict) or not all(type(count) is int for count in nodes.values()):
+            raise InvalidInput(f"{source}: nodes = {nodes!r} must hold a whole number for each format")
+        return cls(
+            str(entry["form"]), entry["fixed"], tuple(names), tuple(floats), entry["digits"], tuple(nodes.items())
+        )
 
 
 def aligned(nbytes: int) -> int:
@@ -130,20 +137,13 @@ def _compressed(facts: FileFacts, row: int, layer: Layer, entry: Format, target:
 
 
 def _onnx(facts: FileFacts, row: int, layer: Layer, entry: Format, target: str) -> int:
-    """The stored numbers, two initializers and a node, whose names are made of the weight's."""
-    nodes = _ONNX_NODE + _ONNX_NAMES * len(facts.names[row].encode())
-    inputs = 0 if entry.activation_scheme is None else _onnx_inputs(facts.names[row], layer)
-    return capability(target).stored_bytes(layer, entry) + nodes + inputs
+    """The stored numbers, and nodes that are called after the weight, of which a written file told what they take."""
+    stored = 0 if entry.weights_only.name == FLOAT else capability(target).stored_bytes(layer, entry)
+    return stored + NODE_NAMES * len(facts.names[row].encode()) + dict(facts.nodes).get(entry.name, _NODES)
 
 
-def _onnx_inputs(name: str, layer: Layer) -> int:
-    """A scale, a zero point and two nodes for each module that reads an input."""
-    return (1 + len(layer.ties)) * (_ONNX_INPUT_NODES + _ONNX_INPUT_NAMES * len(name.encode()))
-
-
-# Bytes beside names, and how often the weight's name stands there, for a weight and for its input.
-_ONNX_NODE, _ONNX_NAMES = 130, 4
-_ONNX_INPUT_NODES, _ONNX_INPUT_NAMES = 330, 10
+NODE_NAMES = 4  # how often a layer's nodes have its name in them
+_NODES = 500  # what the nodes of a format take of which no file was written
 _LAYERS: dict[str, Callable[[FileFacts, int, Layer, Format, str], int]] = {
     COMPRESSED_TENSORS: _compressed,
     TORCHAO: _torchao,

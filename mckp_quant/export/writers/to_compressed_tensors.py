@@ -41,6 +41,7 @@ class CompressedTensors:
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressed_tensors", "safetensors")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = "rows and zero points are padded to 32 bits, and 16 bytes hold the shape of the weight"
+    file: ClassVar[str] = "*.safetensors"
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
         """The policy's layers in a network; raises InvalidInput where one is not there."""

@@ -56,6 +56,11 @@ class HuggingFace:
         return _FORMS[self.form].capability
 
     @property
+    def file(self) -> str:
+        """The files of the form that hold the network."""
+        return _FORMS[self.form].file
+
+    @property
     def container(self) -> str:
         """What the form says of its container."""
         return _FORMS[self.form].container

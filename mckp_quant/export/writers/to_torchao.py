@@ -38,6 +38,7 @@ class Torchao:
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchao", "safetensors")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = "codes and zero points take a byte each, and every scale has a zero point"
+    file: ClassVar[str] = STATE
 
     @property
     def capability(self) -> str:
