@@ -15,7 +15,7 @@ from ..common.files import temporary_folder
 from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
-from ..export import read_policy
+from ..export import read_policy, with_file_size
 from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
@@ -42,7 +42,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..tables.table import SensitivityTable
 
 _TARGETS = ", ".join(EXPORTERS)
 OtherRounderOption = Annotated[
@@ -132,6 +134,21 @@ def audit(
         show_json({"schema": f"{PREFIX}/audit/1", **result.document()})
     else:
         show(audit_report(result))
+
+
+def with_file_sizes(
+    table: SensitivityTable, targets: Sequence[str], network: Any, batches: Callable[[], list[Any]]
+) -> SensitivityTable:
+    """The table with what the files of targets take, such as ``onnxruntime`` and ``gguf=FILE.gguf``."""
+    for each in targets:
+        target, _, file = each.partition("=")
+        if (target == "gguf") != bool(file):
+            raise InvalidInput(
+                f"--target {each}: of gguf, and only of it, name the float file, --target gguf=FILE.gguf"
+            )
+        with progress(f"weighing the file of {target}"):
+            table = with_file_size(table, target, model=Path(file) if file else network, batches=batches())
+    return table
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import typer
 from ..allocation.allocating import allocate
 from ..allocation.comparison import compare_solvers
 from ..common.documents import PREFIX
+from ..costs.files import targets_of
 from ..policy.policy import KIND, VERSION
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
@@ -43,6 +44,9 @@ def solve(
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
+    if request.target is None:
+        for each in targets_of(measured, policy.formats):
+            note(each)
     written = result.write(KIND, VERSION, policy.document(), inputs)
     if json:
         show_json(written)

@@ -11,7 +11,8 @@ from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
 from .records import ExportReport, FileSize, LayerRecord
-from .sizes import FileTooLarge
+from .sizes.checking import FileTooLarge
+from .sizes.weighing import with_file_size
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace
@@ -41,4 +42,5 @@ __all__ = [
     "available",
     "export",
     "read_policy",
+    "with_file_size",
 ]

@@ -23,7 +23,7 @@ from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
 from .records import KIND, REPORT, VERSION, ExportReport
-from .sizes import size_of
+from .sizes.checking import size_of
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace

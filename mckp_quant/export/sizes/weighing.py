@@ -9,17 +9,17 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInput
-from ..formats.capabilities import capability
-from ..formats.file_facts import COMPRESSED_TENSORS, FORMS, GGUF, GGUF_ALIGNMENT, TORCHAO, FileFacts, aligned
-from ..formats.format import Format
-from ..formats.schemes import FLOAT
-from ..policy.policy import Policy
+from ...errors import InvalidInput
+from ...formats.capabilities import capability
+from ...formats.file_facts import COMPRESSED_TENSORS, FORMS, GGUF, GGUF_ALIGNMENT, TORCHAO, FileFacts, aligned
+from ...formats.format import Format
+from ...formats.schemes import FLOAT
+from ...policy.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..tables.table import SensitivityTable
+    from ...tables.table import SensitivityTable
 
 _FLOAT_WEIGHT = 4  # bytes of a weight that a graph or a container of tensors holds in float32
 _ENTRY = 33  # bytes of the entry `general.file_type`, where a float file does not have it
@@ -60,7 +60,7 @@ def with_file_size(
         raise InvalidInput(f"target {target!r} writes no file here: name one of {', '.join(FORMS)}")
     form = FORMS[name]
     if form in (COMPRESSED_TENSORS, TORCHAO):
-        from ..network.checkpoints.state import file_facts
+        from ...network.checkpoints.state import file_facts
 
         found = next((each for each in file_facts(model, table.layers) if each.form == form), None)
         if found is None:
@@ -75,9 +75,9 @@ def with_file_size(
 
 def _of_gguf(table: SensitivityTable, path: Path) -> FileFacts:
     """All of a float file but the data of the layers; its header does not change with their types."""
-    from .readers.from_gguf import open_file
-    from .writers.gguf_file import FILE_TYPE
-    from .writers.to_gguf import tensors_of
+    from ..readers.from_gguf import open_file
+    from ..writers.gguf_file import FILE_TYPE
+    from ..writers.to_gguf import tensors_of
 
     model = open_file(path)
     places = tensors_of(table.layer_names, path)
@@ -89,7 +89,7 @@ def _of_gguf(table: SensitivityTable, path: Path) -> FileFacts:
 
 
 def _parts(path: Path) -> list[Path]:
-    from .readers.from_gguf import first_part
+    from ..readers.from_gguf import first_part
 
     first = first_part(path)
     head, _, count = first.stem.partition("-00001-of-")
@@ -102,7 +102,7 @@ def _by_writing(table: SensitivityTable, form: str, to: str, model: Any, batches
     A graph has nodes for what is quantised. What they take is learnt from files in which every layer that can has the
     same format: an equal share for each, names counted apart.
     """
-    from ..network.checkpoints.state import weight_names
+    from ...network.checkpoints.state import weight_names
 
     target = "gguf" if form == GGUF else to
     sizes = tuple(_FLOAT_WEIGHT * layer.elements for layer in table.layers)
@@ -128,7 +128,7 @@ def _written(
     table: SensitivityTable, to: str, formats: Sequence[Format], *, model: Any, batches: tuple[object, ...]
 ) -> int:
     """Bytes of the file of a policy."""
-    from .exporting import export
+    from ..exporting import export
 
     policy = Policy(table.layer_names, tuple(formats), ranges=table.ranges)
     with tempfile.TemporaryDirectory() as folder:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from ..costs.costs import FILE_BYTES
-from .contract import ExportMismatch
-from .records import FileSize
+from ...costs.costs import FILE_BYTES
+from ..contract import ExportMismatch
+from ..records import FileSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ..policy.policy import Policy
-    from .contract import Exporter
-    from .records import LayerRecord
+    from ...policy.policy import Policy
+    from ..contract import Exporter
+    from ..records import LayerRecord
 
 
 class FileTooLarge(ExportMismatch):
