@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.weight_uses import uses_in
 from ..rounding.encoded import decode_weight
 from ..rounding.rounders.nearest import nearest_bank
@@ -17,7 +18,7 @@ from .codes import difference_of_codes
 from .contract import ExportMismatch, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..formats.format import Format
     from ..layers import Layer
@@ -55,6 +56,7 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         raise InvalidInput("model is missing: give the float network whose weights are exported (--model)")
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
+    model = unwrapped(model)
     if "" in policy.layer_names:
         raise InvalidInput(
             f"the network itself, a {type(model).__name__}, is the layer of the policy: its weight has no module's "
@@ -121,7 +123,12 @@ def _distance(asked: Tensor, found: Tensor, eps: float) -> str:
     return f"differs in {wrong:,} of {asked.numel():,} entries, by up to {float(off.max()):.3g}" if wrong else ""
 
 
-def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
+def check_others(
+    target: str,
+    state: Mapping[str, Tensor],
+    job: Job,
+    saved: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None,
+) -> None:
     """Compare every tensor of an artefact that is no weight of the policy's layers with the network's own.
 
     Parameters
@@ -132,6 +139,9 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
         From the names of parameters and buffers to what the artefact holds.
     job
         What was asked.
+    saved
+        From tensors by the network's names to what the artefact should hold of them; None where names stay. Then those
+        of layers that stay in float are compared here too.
 
     Raises
     ------
@@ -139,8 +149,10 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
         When one is missing, other than under another name of the same tensor, or differs in an entry or its shape.
     """
     uses = uses_in(job.model)
-    taken = {f"{name}.{uses[name].attribute}" for layer in job.layers for name in (layer.name, *layer.ties)}
-    own = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
+    layers = job.layers if saved is None else [layer for layer, _ in job.chosen]
+    taken = {f"{name}.{uses[name].attribute}" for layer in layers for name in (layer.name, *layer.ties)}
+    own: Mapping[str, Tensor] = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
+    own = own if saved is None else saved(own)
     held = {tensor.data_ptr() for name, tensor in own.items() if name in state}
     for name, tensor in own.items():
         if name not in state:

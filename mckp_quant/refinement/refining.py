@@ -18,6 +18,7 @@ from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
 from ..rounding.chosen_weights import as_weights
@@ -124,6 +125,7 @@ def refine(
         When no policy is within the budgets.
     """
     run.only("refine", "seed", "checkpoint", "max_batches", "progress")
+    model = unwrapped(model)
     check_least("evaluations", evaluations, 1)
     weights = as_weights(bank)
     weights.check("the table", table.rounder)

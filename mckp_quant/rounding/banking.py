@@ -15,6 +15,7 @@ from ..formats.capabilities import capability
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import DataDigest, tensor_digest
 from ..network.weight_uses import EXPERTS
@@ -102,6 +103,7 @@ def round_weights(
         folder holds another bank.
     """
     run.only("round_weights", "max_batches", "memory_limit", "progress")
+    model = unwrapped(model)
     asked = formats if formats == menus.AUTO else as_formats(formats)
     chosen = rounder_of(rounder)
     if target is not None:

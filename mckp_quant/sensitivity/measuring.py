@@ -18,6 +18,7 @@ from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
 from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.checkpoints.state import file_facts
 from ..network.discovery import uses_of
 from ..network.fingerprint import Fingerprint
@@ -164,6 +165,7 @@ def measure(
         layer or a format. The message names what was wrong.
     """
     run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress")
+    model = unwrapped(model)
     asked = formats if formats == AUTO else as_formats(formats)
     if asked == AUTO and isinstance(bank, WeightBank):
         asked = bank.formats

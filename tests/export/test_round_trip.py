@@ -15,6 +15,7 @@ from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import export, read_policy
+from mckp_quant.export.exporting import EXPORTERS
 from mckp_quant.export.onnx_graph import float_graph
 from mckp_quant.export.writers import to_onnxruntime as target_module
 from mckp_quant.rounding.calibration import calibrate_ranges
@@ -45,7 +46,7 @@ def test_policies_that_the_target_takes_come_back_from_their_artefacts(
     @given(SEEDS)
     def check(seed: int) -> None:
         network = mixed()
-        policy = network.policy(target, seed)
+        policy = network.policy(EXPORTERS[target].capability or target, seed)
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "made"
             report = export(policy, target, model=network.model, output=output, batches=network.batches)

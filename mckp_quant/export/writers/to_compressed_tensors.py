@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.files import write_text
 from ...common.packages import require
+from ...formats.format import Format
+from ...formats.schemes import FLOAT
+from ..contract import Stored
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -16,12 +19,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ...formats.format import Format
     from ...formats.schemes import WeightScheme
     from ...layers import Layer
     from ...policy.policy import Policy
     from ...rounding.encoded import StoredWeight
-    from ..contract import Job, Stored
+    from ..contract import Job
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,10 @@ class CompressedTensors:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""
-        config = quantization_config(job)
-        state = compressed_state(job, config)
+        config = quantization_config(job, original=self._original)
+        state = compressed_state(job, config, original=self._original)
         if hasattr(job.model, "save_pretrained"):
-            job.model.save_pretrained(folder, state_dict=state)
+            job.model.save_pretrained(folder, state_dict=state, save_original_format=False)
             described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         else:
             safetensors = require("safetensors.torch", EXTRA)
@@ -72,13 +74,33 @@ class CompressedTensors:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
+        from ...network.checkpoints.saved_names import as_saved, layer_name
         from ..sources import check_others
 
         state: dict[str, Tensor] = {}
         for path in sorted(folder.glob("*.safetensors")):
             state |= read_state(path)
-        check_others(self.name, state, job)
-        return stored_layers(state, read_config(folder / CONFIG))
+        if not self._original:
+            check_others(self.name, state, job)
+            return stored_layers(state, read_config(folder / CONFIG))
+        check_others(self.name, state, job, lambda own: as_saved(job.model, own))
+        found = stored_layers(state, read_config(folder / CONFIG))
+        quantised = {layer.name: layer_name(job.model, layer.name) for layer, _ in job.chosen}
+        return {
+            **{layer.name: _as_it_is(job, layer) for layer in job.layers if layer.name not in quantised},
+            **{name: found[saved] for name, saved in quantised.items() if saved in found},
+        }
+
+    @property
+    def _original(self) -> bool:
+        """Whether the runtime knows the names of checkpoints, and not those that transformers gives their tensors."""
+        return self.capability in ("vllm", "sglang")
+
+
+def _as_it_is(job: Job, layer: Layer) -> Stored:
+    """A layer that stays in float, after it was compared under the names of checkpoints, maybe in parts."""
+    weight = job.weight(layer.name)
+    return Stored(Format.named(FLOAT), weight.numel() * weight.element_size(), layer.name, weight)
 
 
 def notes_on_biases(job: Job) -> tuple[str, ...]:
@@ -95,13 +117,15 @@ def storage(entry: Format) -> str:
     return "int-quantized" if entry.weight_bits == 8 and entry.activation_scheme is not None else "pack-quantized"
 
 
-def quantization_config(job: Job) -> dict[str, Any]:
+def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
     """One group for each format, with full names as targets; every other linear layer is ignored by name.
 
     Parameters
     ----------
     job
         What is exported.
+    original
+        Whether layers have the names of checkpoints, where transformers renames them.
 
     Returns
     -------
@@ -111,18 +135,21 @@ def quantization_config(job: Job) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {}
     for layer, entry in job.chosen:
         if entry.weight_scheme is not None:
-            groups.setdefault(entry.name, _group(entry, entry.weight_scheme))["targets"].append(layer.name)
+            group = groups.setdefault(entry.name, _group(entry, entry.weight_scheme))
+            group["targets"].append(layer_name(job.model, layer.name) if original else layer.name)
     ways = {group["format"] for group in groups.values()}
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
     from torch import nn
+
+    from ...network.checkpoints.saved_names import layer_name
 
     others = [name for name, module in job.model.named_modules() if isinstance(module, nn.Linear)]
     return {
         "quant_method": "compressed-tensors",
         "format": ways.pop() if len(ways) == 1 else "mixed-precision",
         "quantization_status": "compressed",
-        "ignore": [name for name in others if name not in quantised],
+        "ignore": [layer_name(job.model, name) if original else name for name in others if name not in quantised],
         "config_groups": groups,
     }
 
@@ -149,7 +176,7 @@ def _group(entry: Format, scheme: WeightScheme) -> dict[str, Any]:
     return group
 
 
-def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
+def compressed_state(job: Job, config: Mapping[str, Any], *, original: bool = False) -> dict[str, Tensor]:
     """The network's state with the policy's weights compressed.
 
     Parameters
@@ -158,30 +185,29 @@ def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
         What is exported.
     config
         Its `quantization_config`.
+    original
+        Whether tensors have the names of checkpoints, where transformers renames them.
 
     Returns
     -------
     state
         From the names in the checkpoint to tensors that share no memory.
     """
+    from ...network.checkpoints.saved_names import as_saved
+    from ...network.checkpoints.state import state_of
+
     quantization = require("compressed_tensors.quantization", EXTRA)
     registry = require("compressed_tensors.compressors", EXTRA).BaseCompressor
-    state: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in job.model.state_dict().items():
-        kept = tensor.detach().contiguous()
-        if kept.data_ptr() in seen and hasattr(job.model, "save_pretrained"):
-            continue  # Hugging Face ties it again
-        state[name] = kept.clone() if kept.data_ptr() in seen else kept
-        seen.add(kept.data_ptr())
+    state, made = state_of(job.model), list[str]()
     for layer, entry in job.chosen:
         group = config["config_groups"][entry.name]
         compressor = registry.get_value_from_registry(group["format"])
         del state[f"{layer.name}.weight"]
         parts = _uncompressed(job.encoded(layer), entry, layer)
         for part, tensor in compressor.compress(parts, quantization.QuantizationScheme(**group)).items():
-            state[f"{layer.name}.{part}"] = tensor
-    return state
+            made.append(f"{layer.name}.{part}")
+            state[made[-1]] = tensor
+    return as_saved(job.model, state, made) if original else state
 
 
 def _uncompressed(encoded: StoredWeight, entry: Format, layer: Layer) -> dict[str, Tensor]:

@@ -175,8 +175,7 @@ class Gguf:
     def _places(self, job: Job) -> dict[str, str]:
         """The tensors of the layers."""
         if isinstance(job.model, (str, Path)):
-            reader = open_file(Path(job.model))
-            return _tensor_names(job.policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
+            return tensors_of(job.policy.layer_names, Path(job.model))
         names, parameters = _name_map(self.architecture), list(job.model.state_dict())
         places = {}
         for layer in job.layers:  # a shared weight is written once, under the name that comes first

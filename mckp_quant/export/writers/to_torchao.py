@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ...formats.format import Format
     from ...layers import Layer
@@ -151,15 +151,9 @@ def quantized_state(job: Job) -> dict[str, Tensor]:
     state
         From names of parameters and buffers to tensors that share no memory with each other.
     """
-    model: nn.Module = job.model
-    state: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
-        plain = tensor.detach().contiguous()
-        if plain.data_ptr() in seen and hasattr(model, "save_pretrained"):
-            continue  # Hugging Face ties it again
-        state[name] = plain.clone() if plain.data_ptr() in seen else plain
-        seen.add(plain.data_ptr())
+    from ...network.checkpoints.state import state_of
+
+    state = state_of(job.model)
     for layer, entry in job.chosen:
         dtype = state[f"{layer.name}.weight"].dtype
         state[f"{layer.name}.weight"] = _tensor(job.encoded(layer), dtype, entry, layer)

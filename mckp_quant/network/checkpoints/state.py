@@ -9,6 +9,7 @@ import torch
 from ...formats.file_facts import COMPRESSED_TENSORS, TORCHAO, FileFacts
 from ...formats.safetensors_size import StateTensor, digits_of, fixed_bytes, float_bytes
 from ..weight_uses import uses_in
+from .plain_names import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     state
         Contiguous tensors that share no memory with each other.
     """
+    model = unwrapped(model)
     once = hasattr(model, "save_pretrained")
     state: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -65,7 +67,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def weight_names(model: nn.Module, layers: Sequence[Layer]) -> tuple[str, ...]:
     """What the weights of layers are called in the network's state, such as ``"head.weight"``."""
-    known = set(model.state_dict())
+    known = set(unwrapped(model).state_dict())
     uses = uses_in(model)
     found = []
     for layer in layers:
