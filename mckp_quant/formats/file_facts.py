@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from .format import Format
 
-COMPRESSED_TENSORS, TORCHAO = "compressed_tensors", "torchao"
+COMPRESSED_TENSORS, CHECKPOINT, TORCHAO = "compressed_tensors", "checkpoint", "torchao"
 GGUF, ONNX, ONNX_NBITS = "gguf", "onnxruntime", "onnxruntime_nbits"
 # From export targets to the form of their file.
 FORMS = {
-    **dict.fromkeys(("compressed_tensors", "vllm", "sglang"), COMPRESSED_TENSORS),
+    # As compressed-tensors, under the names of checkpoints.
+    **dict.fromkeys(("vllm", "sglang"), CHECKPOINT),
+    "compressed_tensors": COMPRESSED_TENSORS,
     **{"torchao": TORCHAO, "gguf": GGUF, "onnxruntime": ONNX, "onnxruntime_qdq": ONNX, "onnxruntime_nbits": ONNX_NBITS},
 }
 GGUF_ALIGNMENT = 32  # bytes at which the data of a tensor begin
@@ -145,7 +147,7 @@ def _onnx(facts: FileFacts, row: int, layer: Layer, entry: Format, target: str) 
 NODE_NAMES = 4  # how often a layer's nodes have its name in them
 _NODES = 500  # what the nodes of a format take of which no file was written
 _LAYERS: dict[str, Callable[[FileFacts, int, Layer, Format, str], int]] = {
-    COMPRESSED_TENSORS: _compressed,
+    **dict.fromkeys((COMPRESSED_TENSORS, CHECKPOINT), _compressed),
     TORCHAO: _torchao,
     GGUF: _gguf,
     ONNX: _onnx,

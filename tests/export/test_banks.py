@@ -307,7 +307,9 @@ def test_norms_and_biases_that_are_not_the_networks_are_seen(
     with torch.no_grad():
         other.get_parameter("fc.bias")[0] += 1
     job = exporter.prepare(policy, other, network.batches)
-    with pytest.raises(ExportMismatch, match=r"(gguf|onnxruntime): the tensor 'fc.bias', which is no weight of the policy's, is"):
+    with pytest.raises(
+        ExportMismatch, match=r"(gguf|onnxruntime): the tensor 'fc.bias', which is no weight of the policy's, is"
+    ):
         exporter.read(tmp_path / "made", job)
 
 

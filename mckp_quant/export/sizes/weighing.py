@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidInput
 from ...formats.capabilities import capability
-from ...formats.file_facts import COMPRESSED_TENSORS, FORMS, GGUF, GGUF_ALIGNMENT, TORCHAO, FileFacts, aligned
+from ...formats.file_facts import (
+    CHECKPOINT,
+    COMPRESSED_TENSORS,
+    FORMS,
+    GGUF,
+    GGUF_ALIGNMENT,
+    TORCHAO,
+    FileFacts,
+    aligned,
+)
 from ...formats.format import Format
 from ...formats.schemes import FLOAT
 from ...policy.policy import Policy
@@ -59,7 +68,7 @@ def with_file_size(
     if name not in FORMS:
         raise InvalidInput(f"target {target!r} writes no file here: name one of {', '.join(FORMS)}")
     form = FORMS[name]
-    if form in (COMPRESSED_TENSORS, TORCHAO):
+    if form in (COMPRESSED_TENSORS, CHECKPOINT, TORCHAO):
         from ...network.checkpoints.state import file_facts
 
         found = next((each for each in file_facts(model, table.layers) if each.form == form), None)

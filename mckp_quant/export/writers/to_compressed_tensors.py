@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.files import write_text
 from ...common.packages import require
-from ...formats.format import Format
-from ...formats.schemes import FLOAT
-from ..contract import Stored
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -19,11 +16,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ...formats.format import Format
     from ...formats.schemes import WeightScheme
     from ...layers import Layer
     from ...policy.policy import Policy
     from ...rounding.encoded import StoredWeight
-    from ..contract import Job
+    from ..contract import Job, Stored
 
 
 @dataclass(frozen=True)
@@ -75,32 +73,23 @@ class CompressedTensors:
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
         from ...network.checkpoints.saved_names import as_saved, layer_name
-        from ..sources import check_others
+        from ..sources import check_others, with_float_layers
 
         state: dict[str, Tensor] = {}
         for path in sorted(folder.glob("*.safetensors")):
             state |= read_state(path)
         if not self._original:
             check_others(self.name, state, job)
-            return stored_layers(state, read_config(folder / CONFIG))
+            return with_float_layers(job, stored_layers(state, read_config(folder / CONFIG)))
         check_others(self.name, state, job, lambda own: as_saved(job.model, own))
         found = stored_layers(state, read_config(folder / CONFIG))
-        quantised = {layer.name: layer_name(job.model, layer.name) for layer, _ in job.chosen}
-        return {
-            **{layer.name: _as_it_is(job, layer) for layer in job.layers if layer.name not in quantised},
-            **{name: found[saved] for name, saved in quantised.items() if saved in found},
-        }
+        saved = {layer.name: layer_name(job.model, layer.name) for layer in job.layers}
+        return with_float_layers(job, {name: found[place] for name, place in saved.items() if place in found})
 
     @property
     def _original(self) -> bool:
         """Whether the runtime knows the names of checkpoints, and not those that transformers gives their tensors."""
         return self.capability in ("vllm", "sglang")
-
-
-def _as_it_is(job: Job, layer: Layer) -> Stored:
-    """A layer that stays in float, after it was compared under the names of checkpoints, maybe in parts."""
-    weight = job.weight(layer.name)
-    return Stored(Format.named(FLOAT), weight.numel() * weight.element_size(), layer.name, weight)
 
 
 def notes_on_biases(job: Job) -> tuple[str, ...]:
@@ -132,6 +121,8 @@ def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
     config
         What ``config.json`` holds under ``quantization_config``.
     """
+    from ...network.checkpoints.saved_names import layer_name
+
     groups: dict[str, dict[str, Any]] = {}
     for layer, entry in job.chosen:
         if entry.weight_scheme is not None:
@@ -141,8 +132,6 @@ def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
     from torch import nn
-
-    from ...network.checkpoints.saved_names import layer_name
 
     others = [name for name, module in job.model.named_modules() if isinstance(module, nn.Linear)]
     return {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...common.files import write_text
 from ...errors import InvalidInput, unknown
 from ..contract import ExportMismatch
+from ..readers.from_compressed_tensors import CONFIG
 from .to_compressed_tensors import CompressedTensors
 from .to_torchao import Torchao
 
@@ -80,7 +83,10 @@ class HuggingFace:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""
-        return _FORMS[self.form].write(job, folder)
+        notes = _FORMS[self.form].write(job, folder)
+        if self.form == "compressed_tensors" and all(entry.activation_scheme is None for entry in job.formats):
+            _load_dense(folder / CONFIG)
+        return notes
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint, and let Hugging Face load it."""
@@ -89,3 +95,14 @@ class HuggingFace:
         if left:
             raise ExportMismatch(f"hf: from_pretrained reports {left}")
         return _FORMS[self.form].read(folder, job)
+
+
+def _load_dense(path: Path) -> None:
+    """Let transformers unpack weights when it loads them, and not when a layer is called.
+
+    Some networks read the weight of a layer instead of calling it, and find none while it is packed. Rounded inputs
+    are only rounded in layers that stay packed.
+    """
+    described = json.loads(path.read_text(encoding="utf-8"))
+    described["quantization_config"]["dequantize"] = True
+    write_text(path, json.dumps(described, indent=1) + "\n")

@@ -53,9 +53,10 @@ class Torchao:
 
     def check(self, job: Job) -> None:
         """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
-        from ..sources import check_places
+        from ..sources import check_called, check_places
 
         check_places(self.name, job)
+        check_called(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the configuration and the state."""
@@ -86,11 +87,11 @@ class Torchao:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read both files again."""
-        from ..sources import check_others
+        from ..sources import check_others, with_float_layers
 
         state = read_state(folder / STATE)
         check_others(self.name, state, job)
-        return stored_layers(state, read_config(folder / CONFIG))
+        return with_float_layers(job, stored_layers(state, read_config(folder / CONFIG)))
 
 
 def _describe(job: Job, folder: Path) -> None:

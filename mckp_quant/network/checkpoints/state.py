@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from ...formats.file_facts import COMPRESSED_TENSORS, TORCHAO, FileFacts
+from ...formats.file_facts import CHECKPOINT, COMPRESSED_TENSORS, TORCHAO, FileFacts
 from ...formats.safetensors_size import StateTensor, digits_of, fixed_bytes, float_bytes
 from ..weight_uses import uses_in
 from .plain_names import unwrapped
+from .saved_names import as_saved, layer_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -56,7 +58,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
     seen: set[int] = set()
     for name, tensor in model.state_dict().items():
         kept = tensor.detach().contiguous()
-        place = kept.data_ptr()
+        place = 0 if kept.is_meta else kept.data_ptr()
         known = not kept.is_meta and bool(kept.numel()) and place in seen
         if known and once:
             continue
@@ -92,23 +94,31 @@ def file_facts(model: nn.Module, layers: Sequence[Layer]) -> tuple[FileFacts, ..
     facts
         One for each form; none where the state holds a tensor of a type that safetensors files do not have.
     """
-    state = state_of(model)
+    model = unwrapped(model)
+    state = {name: tensor.to("meta") for name, tensor in state_of(model).items()}
     if any(tensor.dtype not in DTYPES for tensor in state.values()):
         return ()
-    tensors = {name: StateTensor(name, DTYPES[each.dtype], tuple(each.shape)) for name, each in state.items()}
     names = weight_names(model, layers)
-    if not set(names) <= set(tensors):
+    if not set(names) <= set(state):
         return ()
-    weights = [tensors[name] for name in names]
-    others = [each for name, each in tensors.items() if name not in set(names)]
+    weights = _tensors({name: state[name] for name in names})
+    others = _tensors({name: tensor for name, tensor in state.items() if name not in set(names)})
+    saved = _tensors(as_saved(model, state))
     digits = digits_of([*others, *weights])
-    return tuple(
-        FileFacts(
-            form,
-            fixed_bytes(form, others, weights, digits),
-            names,
-            tuple(float_bytes(form, each, digits) for each in weights),
-            digits,
-        )
-        for form in (COMPRESSED_TENSORS, TORCHAO)
-    )
+    found = []
+    for form in (COMPRESSED_TENSORS, CHECKPOINT, TORCHAO):
+        renamed = weights
+        if form == CHECKPOINT:
+            places = [f"{layer_name(model, layer.name)}.weight" for layer in layers]
+            renamed = [replace(each, name=place) for each, place in zip(weights, places, strict=True)]
+        floats = tuple(float_bytes(form, each, digits) for each in renamed)
+        if form == CHECKPOINT:  # some weights lie there in parts
+            fixed = max(0, fixed_bytes(form, saved, (), digits) - sum(floats))
+        else:
+            fixed = fixed_bytes(form, others, weights, digits)
+        found.append(FileFacts(form, fixed, tuple(each.name for each in renamed), floats, digits))
+    return tuple(found)
+
+
+def _tensors(state: Mapping[str, Tensor]) -> list[StateTensor]:
+    return [StateTensor(name, DTYPES[each.dtype], tuple(each.shape)) for name, each in state.items()]
