@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.files import write_text
 from ...common.packages import require
+from ...formats.capabilities import held_scales
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CompressedTensors:
             described = {}
         described["quantization_config"] = config
         write_text(folder / CONFIG, json.dumps(described, indent=1) + "\n")
-        return notes_on_biases(job)
+        return (*notes_on_biases(job), *_notes_on_scales(job, self.capability), *_notes_on_bits(job, self.capability))
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
@@ -97,6 +98,36 @@ def notes_on_biases(job: Job) -> tuple[str, ...]:
     if not job.gained:
         return ()
     return (f"the network that loads {STATE} must have {', '.join(job.gained)}: build those layers with bias=True",)
+
+
+def _notes_on_scales(job: Job, target: str) -> tuple[str, ...]:
+    """Layers whose scales the runtime rounds when it loads them."""
+    import torch
+
+    from ..codes import with_codes
+
+    rounded, types = [], set()
+    for layer, entry in job.coded:
+        held = held_scales(target, entry, str(job.weight(layer.name).dtype).removeprefix("torch."))
+        if held:
+            scales = with_codes(job.encoded(layer), entry, layer).scales.double()
+            if not bool((scales.to(getattr(torch, held)).double() == scales).all()):
+                rounded.append(layer.name)
+                types.add(held)
+    if not rounded:
+        return ()
+    return (
+        f"{target} holds scales in {' and '.join(sorted(types))}, and rounds those of {len(rounded)} layers when it "
+        f"loads them: round with round_weights(..., target={target!r}) before measuring, and what was measured runs",
+    )
+
+
+def _notes_on_bits(job: Job, target: str) -> tuple[str, ...]:
+    """Widths that only newer versions of vLLM have kernels for."""
+    bits = sorted({entry.weight_bits for _, entry in job.coded} - {4, 8})
+    if target != "vllm" or not bits:
+        return ()
+    return (f"weights of {', '.join(map(str, bits))} bits need a newer vLLM; older ones take four and eight bits only",)
 
 
 def storage(entry: Format) -> str:
