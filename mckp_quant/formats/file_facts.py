@@ -65,7 +65,8 @@ class FileFacts:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "floats", tuple(self.floats))
         if self.form not in FORMS.values():
-            raise InvalidInput(f"form {self.form!r} of a file is unknown: known are {', '.join(set(FORMS.values()))}")
+            known = ", ".join(sorted(set(FORMS.values())))
+            raise InvalidInput(f"form {self.form!r} of a file is unknown: known are {known}")
         for name in ("fixed", "digits"):
             check_count(f"{name} of the file {self.form!r}", getattr(self, name), 0)
         for each in self.floats:
