@@ -185,6 +185,7 @@ def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int]) -> dic
     inputs = {
         "granularity": {"_type": "PerRow", "_data": {"dim": -1}},
         "mapping_type": {"_type": "MappingType", "_data": "ASYMMETRIC"},
+        "reduce_range": False,
     }
     return {
         "_type": "Int8Tensor",
@@ -192,7 +193,7 @@ def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int]) -> dic
             "block_size": sizes,
             "dtype": dtype,
             "act_quant_kwargs": {"_type": "QuantizeTensorToInt8Kwargs", "_data": inputs},
-            "act_scale_placeholder": None,
+            "reduce_range": False,
         },
         "_tensor_data_names": ["qdata", "scale"],
     }
