@@ -14,6 +14,8 @@ from ..layers import matching
 from .grouping import find_layer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..tables.table import SensitivityTable
     from .index import Index
     from .request import Request
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 def for_request(table: SensitivityTable, request: Request) -> SensitivityTable:
     """Give a table the format ``"float"`` for the layers that a request leaves in floating point.
 
-    These are the layers of which the target takes none of the table's formats (an embedding for a target that
-    quantises linear layers only), and those that the request pins to ``"float"`` or allows it. Left as they are, they
-    lose nothing; every other layer gets no new choice.
+    These are the layers that the target never quantises (an embedding for a target that quantises linear layers only),
+    and those that the request pins to ``"float"`` or allows it. Left as they are, they lose nothing; every other layer
+    gets no new choice.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ def for_request(table: SensitivityTable, request: Request) -> SensitivityTable:
         return table
     rows = _pinned(table, request) | _allowed(table, request)
     if request.target is not None:
-        rows |= _not_taken(table, request.target)
+        taken = capability(request.target)
+        rows |= np.array([taken.leaves_in_float(layer) for layer in table.layers]) & ~np.isnan(table.loss).all(axis=1)
     return _with_float(table, rows) if rows.any() else table
 
 
@@ -52,14 +55,14 @@ def as_indexed(table: SensitivityTable, index: Index) -> SensitivityTable:
     return table.with_float() if has else table
 
 
-def _with_float(table: SensitivityTable, rows: np.ndarray) -> SensitivityTable:
+def _with_float(table: SensitivityTable, rows: NDArray[np.bool_]) -> SensitivityTable:
     made = table.with_float()
     loss, stderr = made.loss.copy(), made.stderr.copy()
     loss[~rows, -1] = stderr[~rows, -1] = np.nan
     return dataclasses.replace(made, loss=loss, stderr=stderr)
 
 
-def _pinned(table: SensitivityTable, request: Request) -> np.ndarray:
+def _pinned(table: SensitivityTable, request: Request) -> NDArray[np.bool_]:
     rows = np.zeros(len(table.layers), dtype=bool)
     for name, entry in (request.pinned or {}).items():
         if (entry.name if isinstance(entry, Format) else entry) == FLOAT:
@@ -67,19 +70,9 @@ def _pinned(table: SensitivityTable, request: Request) -> np.ndarray:
     return rows
 
 
-def _allowed(table: SensitivityTable, request: Request) -> np.ndarray:
+def _allowed(table: SensitivityTable, request: Request) -> NDArray[np.bool_]:
     rows = np.zeros(len(table.layers), dtype=bool)
     for rule, names in (request.choices or {}).items():
         if not isinstance(names, str):
             rows[matching(table.layers, rule)] = FLOAT in names
     return rows
-
-
-def _not_taken(table: SensitivityTable, target: str) -> np.ndarray:
-    refuses = capability(target).refuses
-    return np.array(
-        [
-            known.any() and all(refuses(layer, entry) for entry, has in zip(table.formats, known, strict=True) if has)
-            for layer, known in zip(table.layers, ~np.isnan(table.loss), strict=True)
-        ]
-    )

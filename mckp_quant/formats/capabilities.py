@@ -94,6 +94,15 @@ class Capability:
         """Whether the target can run the layer in the format; every target can leave it in floating point."""
         return not self.refuses(layer, entry)
 
+    def leaves_in_float(self, layer: Layer) -> bool:
+        """Whether the target leaves the layer as it is whatever it was measured in; False where too little is known."""
+        if not layer.kind:
+            return False
+        if layer.kind not in self.kinds or (layer.ties and not self.shared):
+            return True
+        grouped = self.granularities == ("group",) and self.divides and layer.channels is not None
+        return grouped and all(layer.row % size for size in self.group_sizes or (1,))
+
     def refuses(self, layer: Layer, entry: Format) -> str:
         """Why the target cannot run the layer in the format.
 

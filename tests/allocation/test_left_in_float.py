@@ -37,6 +37,24 @@ def test_a_target_leaves_in_float_what_it_cannot_take(target: str) -> None:
     assert policy.predicted == sum(table.loss[row, table.column(policy.formats[row].name)] for row in (1, 2))
 
 
+def test_rows_that_no_group_divides_stay_in_float() -> None:
+    table = decoder("w4g32,w8g32")
+    odd = dataclasses.replace(table, layers=(*table.layers[:2], Layer("o", "linear", (64, 40), 64, 4096)))
+    policy = allocate(odd, {"weight_bytes": 20_000}, target="gguf").policy
+    assert [entry.name for entry in policy.formats] == ["w8g32", "w8g32", "float"]
+
+
+def test_layers_of_which_too_little_is_known_are_not_left_in_float_in_silence() -> None:
+    table = decoder("w4g32,w8")
+    for layer, formats, told in (
+        (Layer("o", "", (8, 4, 2), 8, 64), "w4g32,w8", "nothing says of which kind the layer is"),
+        (Layer("o", "linear", (64, 64), 64, 4096), "w3,w3g32", "no 3-bit weights"),
+    ):
+        other = dataclasses.replace(table, layers=(*table.layers[:2], layer), formats=as_formats(formats))
+        with pytest.raises(InvalidInput, match=rf"the target 'sglang' takes none of its formats \(w.*: {told}"):
+            allocate(other, {"weight_bytes": "90%"}, target="sglang")
+
+
 def test_no_other_layer_gets_the_new_choice() -> None:
     problem, index = build(decoder(), {"weight_bytes": "100%"}, target="torchao")
     assert [entry.name for entry in index.formats] == ["w4g32", "w8", "float"]

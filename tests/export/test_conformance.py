@@ -136,7 +136,7 @@ def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that
     bits = np.array([entry.weight_bits for entry in formats])
     loss = rng.random((len(network.layers), 1)) * 4.0**-bits * rng.uniform(0.5, 1, (len(network.layers), len(formats)))
     table = SensitivityTable(network.layers, formats, loss, np.full(loss.shape, np.nan))
-    policy = allocate(table, {"weight_bytes": "40%"}, target=target).policy
+    policy = allocate(table, {"weight_bytes": "40%"}, target=EXPORTERS[target].capability).policy
     assert len({entry.name for entry in policy.formats}) > 1
     if target in ("vllm", "sglang"):
         assert any("q_proj" in name for names in policy.ties for name in names)
