@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -260,7 +260,7 @@ def check_called(target: str, job: Job) -> None:
                 f"weight in a way of its own, which {target}'s tensors do not know; pin the layer to 'float'"
             )
     called: set[nn.Module] = set()
-    batch = job.batches[0] if job.batches else _tokens(job.model)
+    batch = trial(job)
     if batch is None:
         return
     with contextlib.ExitStack() as hooks, evaluating(job.model), torch.no_grad():
@@ -276,9 +276,12 @@ def check_called(target: str, job: Job) -> None:
             )
 
 
-def _tokens(model: nn.Module) -> dict[str, Tensor] | None:
-    """A few tokens for a model of transformers that takes nothing else; None for other networks."""
-    config = getattr(model, "config", None)
-    if getattr(model, "main_input_name", None) != "input_ids" or getattr(config, "is_encoder_decoder", False):
+def trial(job: Job) -> Any:
+    """An input to try a network on: its first batch, or a few tokens for a model of transformers that takes such."""
+    if job.batches:
+        return job.batches[0]
+    if getattr(job.model, "main_input_name", None) != "input_ids":
         return None
-    return {"input_ids": torch.zeros((1, 4), dtype=torch.int64)}
+    tokens = torch.zeros((1, 4), dtype=torch.int64)
+    paired = getattr(job.model.config, "is_encoder_decoder", False)
+    return {"input_ids": tokens, "decoder_input_ids": tokens} if paired else {"input_ids": tokens}

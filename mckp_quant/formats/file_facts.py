@@ -142,7 +142,8 @@ def _compressed(facts: FileFacts, row: int, layer: Layer, entry: Format, target:
 def _onnx(facts: FileFacts, row: int, layer: Layer, entry: Format, target: str) -> int:
     """The stored numbers, and nodes that are called after the weight, of which a written file told what they take."""
     stored = 0 if entry.weights_only.name == FLOAT else capability(target).stored_bytes(layer, entry)
-    return stored + NODE_NAMES * len(facts.names[row].encode()) + dict(facts.nodes).get(entry.name, _NODES)
+    nodes = dict(facts.nodes).get(entry.name, _NODES)  # below 0 where what is pruned is more
+    return max(0, stored + NODE_NAMES * len(facts.names[row].encode()) + nodes)
 
 
 NODE_NAMES = 4  # how often a layer's nodes have its name in them
