@@ -23,7 +23,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
     model
         The network itself where nothing is wrapped.
     """
-    return _plain(model, {}) if isinstance(model, nn.Module) else model
+    given: object = model  # what is no network is refused where it is used, with the name of the argument
+    return _plain(model, {}) if isinstance(given, nn.Module) else model
 
 
 def _plain(model: nn.Module, known: dict[nn.Module, nn.Module]) -> nn.Module:
