@@ -11,10 +11,12 @@ from torch import nn
 
 from mckp_quant import InvalidInput, Policy, RunOptions, allocate, measure
 from mckp_quant.cli import main
+from mckp_quant.cli.exporting import with_file_sizes
 from mckp_quant.costs.files import file_bytes
 from mckp_quant.export import FileTooLarge, Gguf, audit, export, read_policy, with_file_size
 from mckp_quant.export.exporting import EXPORTERS
 from mckp_quant.formats import TARGETS, Format
+from mckp_quant.pipeline.steps.exporting import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,3 +175,18 @@ def test_targets_without_a_file_are_refused() -> None:
         with_file_size(table, "openvino", model=model)
     with pytest.raises(InvalidInput, match="unknown target 'torchoa'"):
         with_file_size(table, "torchoa", model=model)
+    model.register_buffer("odd", torch.zeros(3, dtype=torch.complex128))
+    with pytest.raises(InvalidInput, match="a tensor of a type that files of 'torchao' do not have"):
+        with_file_size(table, "torchao", model=model)
+
+
+def test_the_command_line_names_the_float_file_of_gguf_and_of_nothing_else() -> None:
+    model, table = known("torchao")
+    assert with_file_sizes(dataclasses.replace(table, files=()), ["torchao"], model, list).files[0].form == "torchao"
+    for wrong in ("gguf", "torchao=float.gguf"):
+        with pytest.raises(InvalidInput, match=f"--target {wrong}: of gguf, and only of it, name the float file"):
+            with_file_sizes(table, [wrong], model, list)
+
+
+def test_a_run_cannot_export_to_gguf_which_takes_a_float_file() -> None:
+    assert "its metadata come from a float .gguf file, which a run does not have" in why_not("gguf", "gguf")

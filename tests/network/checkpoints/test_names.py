@@ -147,3 +147,14 @@ def test_layers_that_torchaos_tensors_cannot_stand_in_for_are_refused(tmp_path: 
         with pytest.raises(InvalidInput, match=rf"torchao cannot take layer '{layer}' in format 'w8': {told}"):
             export(Policy((layer,), (Format.named("w8"),)), "torchao", model=model, output=tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_networks_that_only_run_unpacked_take_no_rounded_inputs(tmp_path: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("compressed_tensors")
+    from mckp_quant.export import export
+
+    policy = Policy(("transformer.h.0.self_attention.dense",), (Format.named("w4g32a8sd"),))
+    with pytest.raises(InvalidInput, match="FalconForCausalLM reads the weight of a layer that"):
+        export(policy, "hf", model=_falcon(transformers)[0], output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
