@@ -97,7 +97,9 @@ def decoder() -> nn.Module:
         num_key_value_heads=2,
         tie_word_embeddings=False,
     )
-    return LlamaForCausalLM(config).eval()
+    made: Any = LlamaForCausalLM(config)
+    made.eval()
+    return made  # type: ignore[no-any-return]
 
 
 def measured(model: nn.Module, batch: Any, target: str, source: Any) -> SensitivityTable:
