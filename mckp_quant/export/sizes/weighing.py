@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ...tables.table import SensitivityTable
 
 _FLOAT_WEIGHT = 4  # bytes of a weight that a graph or a container of tensors holds in float32
+_UNEVEN = 16  # bytes by which a layer's nodes may take more than an equal share
 _ENTRY = 33  # bytes of the entry `general.file_type`, where a float file does not have it
 
 
@@ -129,7 +130,7 @@ def _by_writing(table: SensitivityTable, form: str, to: str, model: Any, batches
             uniform = [entry if has else Format.named(FLOAT) for has in takes]
             bare = dataclasses.replace(facts, nodes=((entry.name, 0),))
             known = sum(bare.layer_bytes(*row, target) for row in zip(count(), table.layers, uniform, strict=False))
-            nodes[entry.name] = -(-(written(uniform) - fixed - known) // sum(takes))
+            nodes[entry.name] = -(-(written(uniform) - fixed - known) // sum(takes)) + _UNEVEN
     return dataclasses.replace(facts, nodes=tuple(nodes.items()))
 
 
