@@ -44,7 +44,7 @@ def solve(
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
-    if request.target is None:
+    if request.target is None and measured.files:  # of a table that knows its network
         for each in targets_of(measured, policy.formats):
             note(each)
     written = result.write(KIND, VERSION, policy.document(), inputs)
