@@ -27,7 +27,7 @@ _version:
 common: errors solvers
 layers: common errors
 formats: common errors layers
-network: common errors layers
+network: common errors formats layers
 tables: common errors formats layers
 rounding: common errors formats layers network
 costs: common errors formats layers tables
@@ -43,7 +43,7 @@ bench: ALLOCATING
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
-export: evaluation rounding network layers formats ALLOCATING
+export: costs evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
 cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE

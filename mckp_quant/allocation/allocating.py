@@ -24,6 +24,7 @@ from .builder import build_request
 from .choices import check_order
 from .constraints.peak_memory import peak
 from .explanation import least_peaks, require_each_budget, useless, why_none
+from .left_in_float import as_indexed
 from .optimism import correct
 from .request import IN_A_REQUEST, as_request
 
@@ -180,6 +181,7 @@ def solve_request(
         When there is none, or none was found in time.
     """
     check_order(index.formats, solver)
+    table = as_indexed(table, index)
     notes = useless(problem, index)
     solution = solve(problem, solver, seconds=seconds, seed=seed, warm=warm)
     if solution.status is Status.INFEASIBLE and any(name in PEAKS for name in request.budgets):
@@ -232,6 +234,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
     """
     if solution.choice is None:
         raise NoSolution(why_none(solution, index))
+    table = as_indexed(table, index)
     formats = index.policy_formats(solution.choice)
     policy = Policy.on_table(table, formats)
     costs = totals(table.layers, formats, target=index.target)
@@ -240,7 +243,7 @@ def as_policy(table: SensitivityTable, solution: Solution, index: Index) -> Poli
             weights = costs["weight_bytes"]
             costs[budget.name] = peak(budget.name, table, index.groups, index.activations, formats, weights)
         elif budget.name not in RESOURCES:
-            costs[budget.name] = budget.limit + most - used if budget.least else used
+            costs[budget.name] = budget.limit + most - used if budget.least else budget.fixed + used
     for each in index.conversions:
         costs[resource(each.resource).counts if each.resource in RESOURCES else each.resource] += each.total(
             dict(zip(index.layer_names, formats, strict=True))

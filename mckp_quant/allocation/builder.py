@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..common.renamed import renamed_keywords
-from ..costs.costs import RESOURCES, VARIANTS, as_budget, cost_matrix
+from ..costs.costs import FILE_BYTES, RESOURCES, VARIANTS, as_budget, cost_matrix
 from ..errors import InvalidInput
 from ..formats.capabilities import capability
 from ..solvers import InvalidProblem, NoSolution, Problem
@@ -17,6 +17,7 @@ from .choices import allowed, find_ties, left_out
 from .constraints.peak_memory import PEAKS, Peak, peak_limit
 from .grouping import group, merge, pins, values
 from .index import Index
+from .left_in_float import for_request
 from .request import IN_A_REQUEST, as_request
 
 if TYPE_CHECKING:
@@ -102,12 +103,13 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         raise InvalidInput(
             f"table is a {type(table).__name__}: give a SensitivityTable, such as read_table(path).table makes"
         )
+    table = for_request(table, request)
     fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
     groups = group(table, request.ties(table), fused)
     built_in = {
         name: cost_matrix(name, table, target=request.target)
         for name in _needed(request)
-        if name in RESOURCES | VARIANTS and not any(each.name == name for each in request.costs)
+        if name in (*RESOURCES, *VARIANTS, FILE_BYTES) and not any(each.name == name for each in request.costs)
     }
     refused = () if request.target is None else left_out(table, request.target)
     limits = _limits(table, groups, request, built_in)
@@ -124,9 +126,8 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
             continue
         cost = built_in[limit.name] if limit.name in built_in else cost_matrix(limit.name, table, request.costs)
         price = merge(cost, groups)
-        rows.append(
-            (limit, *_complement(price, limit.limit, np.isnan(value))) if limit.least else (limit, price, limit.limit)
-        )
+        bound = limit.limit - limit.fixed
+        rows.append((limit, *_complement(price, bound, np.isnan(value))) if limit.least else (limit, price, bound))
     for budget, _, bound in rows:
         _check_bound(budget, bound)
     try:
@@ -186,6 +187,8 @@ def _check_bound(budget: Budget, bound: int) -> None:
         return
     if budget.least:
         told = f"even the costliest formats take {budget.describe(budget.limit + bound)}, the most that works"
+    elif budget.name == FILE_BYTES:
+        told = f"everything beside the layers' weights takes {budget.describe(budget.fixed)} of the file by itself"
     else:
         told = f"activations that stay in floating point take {budget.describe(budget.fixed)} by themselves"
     raise NoSolution(f"budget {budget} cannot be met: {told}")

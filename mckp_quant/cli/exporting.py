@@ -15,7 +15,7 @@ from ..common.files import temporary_folder
 from ..errors import InvalidInput
 from ..export import audit as audit_policy
 from ..export import export as export_policy
-from ..export import read_policy
+from ..export import read_policy, with_file_size
 from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
@@ -42,7 +42,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..tables.table import SensitivityTable
 
 _TARGETS = ", ".join(EXPORTERS)
 OtherRounderOption = Annotated[
@@ -61,14 +63,14 @@ def export(
     running: Annotated[RunningOptions, Only(("max_batches",))],
     inputs: Inputs,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf also a float .gguf file.")
+        str | None, typer.Option(metavar="MODEL", help=f"{MODEL_HELP} For gguf a float .gguf file.")
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Batches, as for measure, for targets that trace or calibrate: onnxruntime."),
     ] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="For gguf: llama.cpp's name for the kind of network, such as llama.")
+        str | None, typer.Option(help="For gguf_tensors: llama.cpp's name for the kind of network, such as llama.")
     ] = None,
     bank: Annotated[
         Path | None, typer.Option("--bank", metavar="FOLDER", help="The rounded weights, such as 'round' makes.")
@@ -134,6 +136,21 @@ def audit(
         show(audit_report(result))
 
 
+def with_file_sizes(
+    table: SensitivityTable, targets: Sequence[str], network: Any, batches: Callable[[], list[Any]]
+) -> SensitivityTable:
+    """The table with what the files of targets take, such as ``onnxruntime`` and ``gguf=FILE.gguf``."""
+    for each in targets:
+        target, _, file = each.partition("=")
+        if (target == "gguf") != bool(file):
+            raise InvalidInput(
+                f"--target {each}: of gguf, and only of it, name the float file, --target gguf=FILE.gguf"
+            )
+        with progress(f"weighing the file of {target}"):
+            table = with_file_size(table, target, model=Path(file) if file else network, batches=batches())
+    return table
+
+
 @contextmanager
 def _in_place_of(output: Path) -> Iterator[Path]:
     """Where to export to: the folder itself, or one beside it that takes the place of an earlier export at the end."""
@@ -150,11 +167,11 @@ def _in_place_of(output: Path) -> Iterator[Path]:
 def _target(to: str, architecture: str | None) -> Any:
     if architecture is None:
         return to
-    if to != "gguf":
-        raise InvalidInput(f"--architecture is for the target 'gguf', not for {to!r}")
+    if to != "gguf_tensors":
+        raise InvalidInput(f"--architecture is for the target 'gguf_tensors', not for {to!r}")
     from ..export import Gguf
 
-    return Gguf(architecture)
+    return Gguf(architecture, tensors_only=True)
 
 
 def _check_weights(model: str | None, bank: Path | None, finished: Path | None) -> None:

@@ -149,6 +149,15 @@ def measure(
         float | None,
         typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="TARGET",
+            help="Also learn what this target's file takes, for the budget file_bytes: onnxruntime, onnxruntime_nbits, "
+            "or gguf=FILE.gguf; may be repeated. torchao and compressed_tensors are always known.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
     ] = False,
@@ -193,6 +202,10 @@ def measure(
             bank=weights,
             run=running.run(report),
         )
+    if target:
+        from .exporting import with_file_sizes
+
+        table = with_file_sizes(table, target, network, lambda: source.some_batches(network, 1))
     written = result.write(KIND, VERSION, table.document(), inputs)
     pictures.draw(lambda: draw_sensitivities(table))
     if json:

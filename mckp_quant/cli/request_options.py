@@ -12,7 +12,7 @@ from ..allocation.choices import RUNTIME_TIES, SHARED_INPUTS, TIE_RULES
 from ..allocation.constraints.constraints import Constraints
 from ..allocation.constraints.conversion import Conversion
 from ..allocation.request import Request
-from ..costs.costs import PEAKS, RESOURCES, VARIANTS
+from ..costs.costs import FILE_BYTES, PEAKS, RESOURCES, VARIANTS
 from ..errors import InvalidInput, unknown
 from ..formats.capabilities import TARGETS
 from ..policy.policy import Policy
@@ -48,7 +48,7 @@ class RequestOptions:
             metavar="NAME=VALUE",
             rich_help_panel=PANEL,
             help="A limit, such as weight_bytes=90kB, bits_per_weight=2.5 or bops=25%; may be repeated. Names: "
-            f"{', '.join([*RESOURCES, *PEAKS, *VARIANTS])}, and those of --costs.",
+            f"{', '.join([*RESOURCES, FILE_BYTES, *PEAKS, *VARIANTS])}, and those of --costs.",
         ),
     ] = None
     at_least: Annotated[

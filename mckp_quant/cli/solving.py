@@ -10,6 +10,7 @@ import typer
 from ..allocation.allocating import allocate
 from ..allocation.comparison import compare_solvers
 from ..common.documents import PREFIX
+from ..costs.files import targets_of
 from ..policy.policy import KIND, VERSION
 from ..report.plots.policy_plot import draw_policy
 from ..report.text import comparison_report, policy_report
@@ -47,6 +48,9 @@ def solve(
     policy = allocation.policy
     for each in allocation.notes:
         note(each)
+    if request.target is None and measured.files:  # of a table that knows its network
+        for each in targets_of(measured, policy.formats):
+            note(each)
     written = result.write(KIND, VERSION, policy.document(), inputs)
     pictures.draw(lambda: draw_policy(policy))
     if json:

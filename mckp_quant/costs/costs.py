@@ -15,6 +15,7 @@ from ..errors import InvalidInput, unknown
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT_BITS
 from ..tables.cost_table import NOT_MEASURED
+from .files import file_costs, float_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,9 @@ RESOURCES: dict[str, Resource] = {
     "bops": Resource("bops", "bit operations per sample", bops, symbol="", per_mac=True),
 }
 
+# The size of the file that a target writes: what it takes beside the layers is in the table, see `file_costs`.
+FILE_BYTES = "file_bytes"
+
 # Other counts of the same thing: budgets may name them, but policies do not list them unless one does.
 VARIANTS: dict[str, Resource] = {
     "bops_uniq": Resource("bops_uniq", "bit operations per sample", bops_uniq, symbol="", per_mac=True),
@@ -196,8 +200,10 @@ def resource(name: str, costs: Sequence[CostTable] = (), target: str | None = No
                 raise InvalidInput(f"the costs {name!r} have the name of a built-in budget: give them another name")
             return Resource.measured(each)
     known = RESOURCES | VARIANTS
+    if name == FILE_BYTES:
+        return Resource(FILE_BYTES, "bytes", weight_bytes, symbol="B")
     if name not in known:
-        raise unknown("budget", name, [*(each.name for each in costs), *known, *PEAKS])
+        raise unknown("budget", name, [*(each.name for each in costs), *known, FILE_BYTES, *PEAKS])
     if target is None or name not in ("weight_bytes", "bits_per_weight"):
         return known[name]
     size = 1 if name == "weight_bytes" else 8
@@ -232,6 +238,8 @@ def cost_matrix(
         When the resource is unknown, or a cost is negative, beyond 64 bits, or not known for a format that is allowed.
     """
     kind = resource(name, costs, target)
+    if name == FILE_BYTES and not any(each.name == name for each in costs):
+        return file_costs(table, target)[1]
     price = kind.cost
     if kind.per_mac and not any(layer.macs for layer in table.layers):
         raise InvalidInput(
@@ -280,7 +288,7 @@ def as_budget(
         The resource.
     asked
         A number, a number with a unit, or a percentage of the sum over the layers of the costliest format that the
-        table allows: the same amount whatever is pinned or tied.
+        table allows: the same amount whatever is pinned or tied. Of ``"file_bytes"``, a percentage of the float file.
     table
         The table that the budget is for.
     costs
@@ -305,11 +313,12 @@ def as_budget(
     kind = resource(name, costs)
     quantity = read(f"budget {name}", asked, kind.symbol, kind.units)
     weights = sum(layer.elements for layer in table.layers)
-    whole = 0
+    whole = fixed = 0
+    of_file = name == FILE_BYTES and not any(each.name == name for each in costs)
+    if of_file:
+        fixed, _ = file_costs(table, target)
     if quantity.percent:
-        cost = cost_matrix(name, table, costs, target=target) if cost is None else cost
-        allowed = np.where(np.isnan(table.loss), 0, cost)
-        whole = sum(allowed.max(axis=1).tolist())
+        whole = float_file(table, target) if of_file else _costliest(name, table, costs, target, cost)
         limit = quantity.of(whole)
     else:
         limit = quantity.of(1) * (weights if kind.per_weight else 1)
@@ -322,4 +331,16 @@ def as_budget(
         raise InvalidInput(f"budget {name} = {asked!r} is beyond 2**63: no budget is that large")
     rounded = math.ceil(limit) if least else math.floor(limit)
     unit = "" if name in RESOURCES else kind.unit
-    return Budget(name, str(asked).strip(), rounded, weights, unit, least, whole=whole)
+    return Budget(name, str(asked).strip(), rounded, weights, unit, least, fixed, whole)
+
+
+def _costliest(
+    name: str,
+    table: SensitivityTable,
+    costs: Sequence[CostTable],
+    target: str | None,
+    cost: NDArray[np.int64] | None,
+) -> int:
+    cost = cost_matrix(name, table, costs, target=target) if cost is None else cost
+    allowed = np.where(np.isnan(table.loss), 0, cost)
+    return sum(allowed.max(axis=1).tolist())

@@ -13,6 +13,7 @@ from ..formats.capabilities import capability
 from ..formats.format import FLOAT
 from ..formats.storage import packed_bytes
 from ..layers import Layer
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.weight_uses import EXPERTS, uses_in
 from ..policy.policy import Policy
 from ..rounding.bank import check_rounder
@@ -104,6 +105,7 @@ class Simulator:
     """
 
     def __init__(self, model: nn.Module, bank: WeightBank | None = None, *, other_rounder: bool = False) -> None:
+        model = unwrapped(model)
         self._model = model
         check_bank(bank)
         self.bank = bank

@@ -10,7 +10,9 @@ from .auditing import Audit, audit
 from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
-from .records import ExportReport, LayerRecord
+from .records import ExportReport, FileSize, LayerRecord
+from .sizes.checking import FileTooLarge
+from .sizes.weighing import with_file_size
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace
@@ -25,6 +27,8 @@ __all__ = [
     "ExportMismatch",
     "ExportReport",
     "Exporter",
+    "FileSize",
+    "FileTooLarge",
     "Gguf",
     "HuggingFace",
     "Job",
@@ -38,4 +42,5 @@ __all__ = [
     "available",
     "export",
     "read_policy",
+    "with_file_size",
 ]

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..allocation.allocating import allocate
 from ..allocation.builder import build
+from ..costs.costs import FILE_BYTES
+from ..costs.files import file_bytes
 from ..errors import InvalidInput
+from ..formats.file_facts import FORMS
 from ..formats.schemes import FLOAT
 from ..policy.policy import Policy
 from ..policy.prediction import totals
@@ -36,6 +39,9 @@ class Audit:
         Whether fewer bytes at that loss are proved impossible.
     left_out
         Layers of the policy that the table does not have.
+    resource
+        What is compared: ``"file_bytes"`` where the artefact's size is known, and what the table's other choices would
+        take in such a file; else ``"weight_bytes"``.
     """
 
     policy: Policy
@@ -43,13 +49,15 @@ class Audit:
     least_bytes: int
     proved: bool
     left_out: tuple[str, ...] = ()
+    resource: str = _BYTES
 
     def __str__(self) -> str:
         """The comparison in one sentence."""
-        size = self.policy.costs[_BYTES]
+        size = self.policy.costs[self.resource]
+        what = " on disk" if self.resource == FILE_BYTES else ""
         return (
-            f"this policy: {size:,} bytes, predicted loss {self.policy.predicted:.4g} {self.policy.unit}; best at "
-            f"{size:,} bytes: {self.best.predicted:.4g}; same loss at {self.least_bytes:,} bytes"
+            f"this policy: {size:,} bytes{what}, predicted loss {self.policy.predicted:.4g} {self.policy.unit}; best "
+            f"at {size:,} bytes: {self.best.predicted:.4g}; same loss at {self.least_bytes:,} bytes"
         )
 
     def document(self) -> dict[str, Any]:
@@ -60,6 +68,7 @@ class Audit:
             "least_bytes": self.least_bytes,
             "proved": self.proved,
             "left_out": list(self.left_out),
+            "resource": self.resource,
         }
 
 
@@ -80,7 +89,9 @@ def audit(
     table
         Measured sensitivities of the same network.
     target
-        The export target that the other policies are for; all sizes are those of its files.
+        The export target that the other policies are for; all sizes are those of its files. A policy that was read from
+        an artefact knows the size of the file: then files are compared, where the table knows what those of the target
+        take.
     seconds
         The time limit of each of the two searches.
     other_rounder
@@ -131,10 +142,18 @@ def audit(
         formats.append(known[name_of])
     own = Policy.on_table(table, formats)
     own = replace(own, costs=totals(table.layers, formats, target=target), target=target or "")
-    size = own.costs[_BYTES]
-    best = allocate(table, {_BYTES: size}, target=target, seconds=seconds).policy
-    problem, _ = build(table, {_BYTES: size}, target=target)
+    on_disk = policy.costs.get(FILE_BYTES)
+    weighed = on_disk is not None and any(each.form == FORMS.get(target or "") for each in table.files)
+    resource = FILE_BYTES if weighed else _BYTES
+    if on_disk is not None and target is not None and weighed:
+        own = replace(own, costs={**own.costs, FILE_BYTES: on_disk})
+        # What is counted for a file is a little more than what it takes, of this policy as of others.
+        size = max(on_disk, file_bytes(table, formats, target))
+    else:
+        size = own.costs[_BYTES]
+    best = allocate(table, {resource: size}, target=target, seconds=seconds).policy
+    problem, index = build(table, {resource: size}, target=target)
     least = least_cost(problem, own.predicted, seconds=seconds)
     compared = {name for layer in table.layers for name in (layer.name, *layer.ties)}
     left_out = tuple(name for name in policy.layer_names if name not in compared)
-    return Audit(own, best, least.cost, least.proved, left_out)
+    return Audit(own, best, least.cost + index.budgets[0].fixed, least.proved, left_out, resource)

@@ -180,6 +180,10 @@ class Exporter(Protocol):
         """Why a weight may take more or less in the artefact than its format does; empty where it never does."""
 
     @property
+    def file(self) -> str:
+        """The pattern of the files that hold the network, whose size ``file_bytes`` limits; empty where none does."""
+
+    @property
     def capability(self) -> str | None:
         """The row of `capabilities.TARGETS` that says what it takes and stores; None where it takes everything."""
 

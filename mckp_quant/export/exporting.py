@@ -23,6 +23,7 @@ from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
 from .records import KIND, REPORT, VERSION, ExportReport
+from .sizes.checking import size_of
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
 from .writers.to_huggingface import HuggingFace
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 EXPORTERS: dict[str, Exporter] = {
     "compressed_tensors": CompressedTensors(),
     "gguf": Gguf(),
+    "gguf_tensors": Gguf(tensors_only=True),
     "hf": HuggingFace(),
     "hf_torchao": HuggingFace("torchao"),
     "json": Json(),
@@ -117,6 +119,8 @@ def export(
         When a package of the target is not installed.
     ExportMismatch
         When the artefact, read back, does not say what was asked.
+    FileTooLarge
+        When the file is larger than the policy's budget ``file_bytes``. Nothing is left of it.
     """
     exporter = _exporter(to)
     for package in exporter.packages:
@@ -134,16 +138,18 @@ def export(
         made.mkdir()
         with _saying_where(output):
             notes = exporter.write(job, made)
+        layers = tuple(compare(exporter, job, exporter.read(made, job)))
         report = ExportReport(
             target=exporter.name,
             output=Path(output),
             files=tuple(sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())),
-            layers=tuple(compare(exporter, job, exporter.read(made, job))),
+            layers=layers,
             container=exporter.container,
             versions=tuple((name, _version(name)) for name in exporter.packages),
             notes=(*notes, *_own_rounding(exporter, job)),
             rounder=job.rounder,
             bank=job.bank.digest if job.bank is not None and job.coded else "",
+            size=size_of(exporter, made, layers, policy),
         )
         _with_bits(job).save(made / POLICY)
         write_document(made / REPORT, KIND, VERSION, report.document())

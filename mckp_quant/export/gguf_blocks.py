@@ -25,6 +25,11 @@ def own_name(name: str) -> str:
     return {**FORMATS, "F32": FLOAT}.get(name.upper(), name)
 
 
+def ggml_type(name: str) -> str:
+    """The type of GGUF files that a format is: ``"w8g32"`` is ``"Q8_0"``."""
+    return TYPES.get(name, name.upper())
+
+
 def from_blocks(data: NDArray[np.uint8], bits: int) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
     """Undo `to_blocks`: ``(rows, bytes)`` become integers ``(rows, n)`` and scales ``(rows, n / 32)``."""
     rows, fifths = len(data), 4 if bits == 5 else 0

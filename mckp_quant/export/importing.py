@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.documents import PREFIX
 from ..common.files import read_json, readable
+from ..costs.costs import FILE_BYTES
 from ..errors import InvalidInput
 from ..policy.policy import KIND as POLICY_KIND
 from ..policy.policy import Policy
@@ -35,8 +36,8 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
     Returns
     -------
     policy
-        A format for every weight of two or more dimensions, without predictions and costs; of a folder that `export`
-        made, with what its weights were rounded by.
+        A format for every weight of two or more dimensions, without predictions; its one cost, ``"file_bytes"``, is the
+        size of the files that hold the network. Of a folder that `export` made, with what its weights were rounded by.
 
     Raises
     ------
@@ -46,7 +47,18 @@ def read_policy(path: str | os.PathLike[str]) -> Policy:
         When a package is missing that reads the artefact.
     """
     with readable(repr(os.fspath(path))):
-        return _read(Path(path))
+        found = _read(Path(path))
+    size = _size(Path(path))
+    return replace(found, costs={**found.costs, FILE_BYTES: size}) if size else found
+
+
+def _size(place: Path) -> int:
+    """Bytes of the files that hold the network; 0 where it is only described."""
+    first = from_gguf.first_part(place)
+    files = [place] if place.is_file() else [*place.glob("*.onnx"), *place.glob("*.gguf"), *place.glob("*.safetensors")]
+    if first.suffix == ".gguf" and "-00001-of-" in first.name:
+        files = list(first.parent.glob(first.name.replace("-00001-of-", "-*-of-")))
+    return sum(file.stat().st_size for file in files if file.suffix in (".onnx", ".gguf", ".safetensors"))
 
 
 def _read(place: Path) -> Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +42,31 @@ class LayerRecord:
 
 
 @dataclass(frozen=True)
+class FileSize:
+    """How large the files are that hold the network.
+
+    Attributes
+    ----------
+    files
+        Their names.
+    nbytes
+        Their size on disk.
+    parts
+        Where the bytes are: what they are for, and how many.
+    budget
+        The budget ``file_bytes`` of the policy; None where it has none.
+    predicted
+        What the policy says that the file takes at most; None where it does not.
+    """
+
+    files: tuple[str, ...]
+    nbytes: int
+    parts: tuple[tuple[str, int], ...]
+    budget: int | None = None
+    predicted: int | None = None
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """What was written, after it was read back and compared.
 
@@ -65,6 +90,8 @@ class ExportReport:
         What the weights were rounded by, with its options; empty where the artefact holds no codes.
     bank
         The digest of the bank that the codes come from; empty for weights rounded to nearest without one.
+    size
+        How large the files are that hold the network; None where the target only describes it.
     """
 
     target: str
@@ -76,6 +103,12 @@ class ExportReport:
     notes: tuple[str, ...] = ()
     rounder: str = ""
     bank: str = ""
+    size: FileSize | None = None
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes on disk of the files that hold the network; 0 where the target only describes it."""
+        return 0 if self.size is None else self.size.nbytes
 
     @property
     def asked_bytes(self) -> int:
@@ -100,6 +133,7 @@ class ExportReport:
             "asked_bytes": self.asked_bytes,
             "stored_bytes": self.stored_bytes,
             "overhead_bytes": self.overhead_bytes,
+            "size": None if self.size is None else {**asdict(self.size), "parts": dict(self.size.parts)},
             "container": self.container,
             "versions": dict(self.versions),
             "notes": list(self.notes),

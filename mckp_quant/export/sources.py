@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator
-from ..network.weight_uses import uses_in
+from ..formats.format import Format
+from ..formats.schemes import FLOAT
+from ..network.batches import as_batch, call, evaluating
+from ..network.checkpoints.plain_names import unwrapped
+from ..network.weight_uses import KINDS, uses_in
 from ..rounding.encoded import decode_weight
 from ..rounding.rounders.nearest import nearest_bank
 from .codes import difference_of_codes
-from .contract import ExportMismatch, Job
+from .contract import ExportMismatch, Job, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ..formats.format import Format
     from ..layers import Layer
     from ..policy.policy import Policy
-    from .contract import Stored
     from .onnx_graph import Graph
 
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
@@ -55,6 +58,7 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         raise InvalidInput("model is missing: give the float network whose weights are exported (--model)")
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
+    model = unwrapped(model)
     if "" in policy.layer_names:
         raise InvalidInput(
             f"the network itself, a {type(model).__name__}, is the layer of the policy: its weight has no module's "
@@ -121,8 +125,13 @@ def _distance(asked: Tensor, found: Tensor, eps: float) -> str:
     return f"differs in {wrong:,} of {asked.numel():,} entries, by up to {float(off.max()):.3g}" if wrong else ""
 
 
-def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
-    """Compare every tensor of an artefact that is no weight of the policy's layers with the network's own.
+def check_others(
+    target: str,
+    state: Mapping[str, Tensor],
+    job: Job,
+    saved: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None,
+) -> None:
+    """Compare every tensor of an artefact that is no quantised weight with the network's own.
 
     Parameters
     ----------
@@ -132,6 +141,8 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
         From the names of parameters and buffers to what the artefact holds.
     job
         What was asked.
+    saved
+        From tensors by the network's names to what the artefact should hold of them; None where names stay.
 
     Raises
     ------
@@ -139,8 +150,9 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
         When one is missing, other than under another name of the same tensor, or differs in an entry or its shape.
     """
     uses = uses_in(job.model)
-    taken = {f"{name}.{uses[name].attribute}" for layer in job.layers for name in (layer.name, *layer.ties)}
-    own = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
+    taken = {f"{name}.{uses[name].attribute}" for layer, _ in job.chosen for name in (layer.name, *layer.ties)}
+    own: Mapping[str, Tensor] = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
+    own = own if saved is None else saved(own)
     held = {tensor.data_ptr() for name, tensor in own.items() if name in state}
     for name, tensor in own.items():
         if name not in state:
@@ -148,6 +160,31 @@ def check_others(target: str, state: Mapping[str, Tensor], job: Job) -> None:
                 continue
             raise ExportMismatch(f"{target}: the tensor {name!r} of the network is not in the artefact")
         _check_same(target, name, tensor, state[name])
+
+
+def with_float_layers(job: Job, found: Mapping[str, Stored]) -> dict[str, Stored]:
+    """What an artefact says of layers, with those that stay in float and are no modules, such as experts.
+
+    Parameters
+    ----------
+    job
+        What was asked.
+    found
+        What the reader found, by the layers' names. `check_others` has compared the other layers.
+
+    Returns
+    -------
+    found
+        With an entry for each layer that stays in float.
+    """
+    entry = Format.named(FLOAT)
+    as_they_are = {}
+    for layer in job.layers:
+        if job.policy[layer.name].name == FLOAT and not any(name in found for name in (layer.name, *layer.ties)):
+            weight = job.weight(layer.name)
+            size = weight.numel() * weight.element_size()
+            as_they_are[layer.name] = Stored(entry, size, layer.name, weight)
+    return {**found, **as_they_are}
 
 
 def check_named(target: str, graph: Graph, job: Job) -> None:
@@ -196,3 +233,55 @@ def check_places(target: str, job: Job) -> None:
             "have when it is built from its configuration: export its codes alone, with "
             "bank=finished.bank and the float network"
         )
+
+
+def check_called(target: str, job: Job) -> None:
+    """Refuse layers whose weights the network multiplies by itself, where the target's tensors cannot do that.
+
+    Parameters
+    ----------
+    target
+        The name of the target, whose tensors take part in a layer's own forward pass and in nothing else.
+    job
+        What is asked. The network runs on its first batch, or on the few tokens that a model of transformers has for
+        such trials; without either only the classes of the layers are looked at.
+
+    Raises
+    ------
+    InvalidInput
+        When a quantised layer has a forward pass of its own making, or is never called.
+    """
+    uses = uses_in(job.model)
+    for layer, entry in job.chosen:
+        kind = type(uses[layer.name].module)
+        if not any(kind.forward is base.forward for base in KINDS):
+            raise InvalidInput(
+                f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: a {kind.__name__} multiplies its "
+                f"weight in a way of its own, which {target}'s tensors do not know; pin the layer to 'float'"
+            )
+    called: set[nn.Module] = set()
+    batch = trial(job)
+    if batch is None:
+        return
+    with contextlib.ExitStack() as hooks, evaluating(job.model), torch.no_grad():
+        for layer, _ in job.chosen:
+            module = uses[layer.name].module
+            hooks.callback(module.register_forward_hook(lambda each, *_: called.add(each)).remove)
+        call(job.model, as_batch(batch).head(1))
+    for layer, entry in job.chosen:
+        if uses[layer.name].module not in called:
+            raise InvalidInput(
+                f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: the network never calls it, but "
+                f"reads its weight elsewhere, where {target}'s tensors cannot stand; pin the layer to 'float'"
+            )
+
+
+def trial(job: Job) -> Any:
+    """An input to try a network on: its first batch, or a few tokens for a model of transformers that takes such."""
+    if job.batches:
+        return job.batches[0]
+    if getattr(job.model, "main_input_name", None) != "input_ids":
+        return None
+    tokens = torch.zeros((1, 4), dtype=torch.int64)
+    paired = getattr(job.model.config, "is_encoder_decoder", False)
+    return {"input_ids": tokens, "decoder_input_ids": tokens} if paired else {"input_ids": tokens}

@@ -61,6 +61,11 @@ class Capability:
         Whether it takes weights that several modules share.
     ties
         Rules of `find_ties` for layers that the target fuses: each set must have one format.
+    zero_point_bits
+        The bits of weights that may have zero points; None for all.
+    holds_scales
+        Whether the runtime holds the scales of integers in the network's own type, where inputs stay float: float16
+        and bfloat16 networks then compute with scales that are rounded to it.
     stored_bytes
         From layer and format to the bytes that the target stores for the weight, scales and padding counted.
     """
@@ -81,11 +86,22 @@ class Capability:
     blocks: bool = False
     shared: bool = True
     ties: tuple[str, ...] = ()
+    zero_point_bits: tuple[int, ...] | None = None
+    holds_scales: bool = False
     stored_bytes: Callable[[Layer, Format], int] = packed_bytes
 
     def takes(self, layer: Layer, entry: Format) -> bool:
         """Whether the target can run the layer in the format; every target can leave it in floating point."""
         return not self.refuses(layer, entry)
+
+    def leaves_in_float(self, layer: Layer) -> bool:
+        """Whether the target leaves the layer as it is whatever it was measured in; False where too little is known."""
+        if not layer.kind:
+            return False
+        if layer.kind not in self.kinds or (layer.ties and not self.shared):
+            return True
+        grouped = self.granularities == ("group",) and self.divides and layer.channels is not None
+        return grouped and all(layer.row % size for size in self.group_sizes or (1,))
 
     def refuses(self, layer: Layer, entry: Format) -> str:
         """Why the target cannot run the layer in the format.
@@ -131,6 +147,8 @@ class Capability:
             return f"no {scheme.element} weights"
         if self.symmetric and not scheme.symmetric:
             return "no zero points of weights"
+        if not scheme.symmetric and self.zero_point_bits is not None and scheme.bits not in self.zero_point_bits:
+            return f"no zero points of {scheme.bits}-bit weights"
         if scheme.granularity not in self.granularities:
             return f"no scale for each {scheme.granularity}"
         if scheme.group_size is None:
@@ -174,6 +192,14 @@ _COMPRESSED_TENSORS = Capability(
     elements=("e4m3",),
     shared=False,
     stored_bytes=compressed_tensors_bytes,
+)
+# Groups are those of the Marlin kernels. Other widths than eight with rounded inputs are packed, and packed weights
+# are loaded as if their inputs stayed float.
+_MARLIN = replace(
+    _COMPRESSED_TENSORS,
+    group_sizes=(32, 64, 128),
+    activation_formats=("w8a8d", "w8a8sd", "fp8_e4m3a8d"),
+    holds_scales=True,
 )
 _MODELOPT = Capability(
     ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
@@ -221,16 +247,40 @@ TARGETS: dict[str, Capability] = {
         stored_bytes=gguf_bytes,
     ),
     "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
-    # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.
+    # Hugging Face's loader takes every width, and refuses packed zero points.
     "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
-    "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("vllm",)),
+    # Older versions of vLLM have kernels for four and eight bits only; zero points are for these widths still.
+    "vllm": replace(_MARLIN, zero_point_bits=(4, 8), ties=("vllm",)),
     # SGLang takes packed integers without zero points only.
-    "sglang": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), symmetric=True, ties=("sglang",)),
+    "sglang": replace(_MARLIN, weight_bits=(4, 8), symmetric=True, ties=("sglang",)),
     "modelopt": _MODELOPT,
     "tensorrt_llm": replace(_MODELOPT, ties=("tensorrt_llm",)),
     "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),
     "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
 }
+
+
+def held_scales(target: str | None, entry: Format, dtype: str) -> str:
+    """In what a target's runtime holds the scales of a format, beside what they are stored as.
+
+    Parameters
+    ----------
+    target
+        The export target, or None.
+    entry
+        The format.
+    dtype
+        The type of the layer's float weight, such as ``"bfloat16"``.
+
+    Returns
+    -------
+    held
+        ``"float16"`` or ``"bfloat16"``, see `WeightScheme.held`; empty where scales stay as they are stored.
+    """
+    scheme = entry.weight_scheme
+    packed = scheme is not None and scheme.family == "integer" and entry.activation_scheme is None
+    half = dtype in ("float16", "bfloat16")
+    return dtype if target is not None and capability(target).holds_scales and packed and half else ""
 
 
 def capability(target: str) -> Capability:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Format:
         Of a user's own format: from a weight tensor to the tensor of the same shape that the format represents.
     stored_bits
         Of a user's own format: from a `Layer` to the bits that its weight takes, scales and all.
+    held
+        Of a built-in format: in what a runtime holds its scales, see `WeightScheme.held`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Format:
     activation_bits: int | None = None
     quantize: Callable[[Any], Any] | None = None
     stored_bits: Callable[[Layer], int] | None = None
+    held: str = ""
 
     weights = RenamedAttribute("weight_scheme")
     activations = RenamedAttribute("activation_scheme")
@@ -96,7 +99,8 @@ class Format:
     @property
     def weight_scheme(self) -> WeightScheme | None:
         """How a built-in format stores weights; None where they stay float, and of a user's own format."""
-        return scheme_of(self.name).weights if self.built_in else None
+        scheme = scheme_of(self.name).weights if self.built_in else None
+        return scheme if scheme is None or not self.held else replace(scheme, held=self.held)
 
     @property
     def activation_scheme(self) -> ActivationScheme | None:
@@ -111,7 +115,7 @@ class Format:
     @property
     def weights_only(self) -> Format:
         """The format that stores weights as this one does and leaves activations float; a user's own stays itself."""
-        return Format.named(weights_name(self.name)) if self.built_in else self
+        return replace(Format.named(weights_name(self.name)), held=self.held) if self.built_in else self
 
     @property
     def family(self) -> str | None:

@@ -59,6 +59,9 @@ class WeightScheme:
         How a scale is stored: ``"float32"``, ``"float16"``, ``"e8m0"`` (a power of two) or ``"e4m3"``.
     tensor_scale
         Whether one float32 scale of the whole weight stands above those of its groups.
+    held
+        What a runtime turns scales into when it loads them, ``"float16"`` or ``"bfloat16"``: then scales are rounded so
+        that they are numbers of both types. Empty where it takes them as they are stored.
     """
 
     bits: int
@@ -69,6 +72,7 @@ class WeightScheme:
     symmetric: bool = True
     scale: str = "float32"
     tensor_scale: bool = False
+    held: str = ""
 
     def scales(self, layer: Layer) -> int:
         """How many scales the layer's weight has, not counting that of the whole tensor above them."""

@@ -20,6 +20,7 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..network.batches import evaluating
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.likelihood import unit
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
@@ -88,6 +89,7 @@ def measure_interactions(
         other weights or lacks a format.
     """
     run.only("measure_interactions", "seed", "cache", "max_batches", "progress")
+    model = unwrapped(model)
     columns = as_formats(formats)
     check_usable(model)
     check_count("probes", probes, 1)

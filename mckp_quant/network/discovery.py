@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput, unknown
 from ..layers import Layer
 from .batches import as_batch, call, evaluating
+from .checkpoints.plain_names import unwrapped
 from .weight_uses import KINDS, WeightUse, check_overlaps, is_layer, left_out, uses_in
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def discover(model: nn.Module, batch: object, names: Collection[str] | None = No
         When the model has nothing to quantise, holds weights that overlap, or fails on the batch; when a layer that
         matters is recurrent, computes its weight, or is quantised already.
     """
+    model = unwrapped(model)
     uses = _uses(model, names)
     groups = _shared(uses)
     macs: Counter[WeightUse] = Counter()

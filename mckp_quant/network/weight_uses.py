@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from .checkpoints.plain_names import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -148,6 +149,7 @@ def uses_in(model: nn.Module) -> dict[str, WeightUse]:
         inner for module in model.modules() if isinstance(module, nn.MultiheadAttention) for inner in module.modules()
     }
     found = {}
+    model = unwrapped(model)
     for name, module in model.named_modules(remove_duplicate=False):
         if is_layer(module) and module not in held:
             found[name] = WeightUse(module)

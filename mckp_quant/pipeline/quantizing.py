@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..allocation.request import Request, as_request
 from ..common.run_options import RunOptions
 from ..formats.menus import AUTO
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.outputs import Outputs
 from ..rounding.banking import rounder_of
 from .calibration import part_data
@@ -97,6 +98,7 @@ def quantize(
         When no policy is within the budgets.
     """
     run.only("quantize", "seed", "max_batches", "memory_limit", "progress")
+    model = unwrapped(model)
     asked = as_request(request)
     settings = Settings(formats=formats, rounder=rounder, evaluations=evaluations)
     data = part_data(batches, held_out, model, rounder_of(rounder), seed=run.seed, max_batches=run.max_batches)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..costs.costs import RESOURCES, resource
 from ..errors import InvalidInput
+from ..formats.schemes import FLOAT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Seq
     table
         The table.
     formats
-        One of the table's formats for each of the layers, found by name.
+        One of the table's formats for each of the layers, found by name; or ``"float"``, which loses nothing.
     layer_names
         The layers, some of the table's; by default all of them.
 
@@ -88,6 +89,8 @@ def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Seq
     rows = np.array([at[name] if name in at else table.row(name) for name in names])
     if len(formats) != len(rows):
         raise InvalidInput(f"{len(formats)} formats for {len(rows)} layers: give one per layer")
+    if any(entry.name == FLOAT for entry in formats):
+        table = table.with_float()
     column = {entry.name: at for at, entry in enumerate(table.formats)}
     columns = np.array([column[entry.name] if entry.name in column else table.column(entry.name) for entry in formats])
     losses = table.loss[rows, columns]

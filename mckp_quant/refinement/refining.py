@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.left_in_float import as_indexed
 from ..allocation.request import Request
 from ..common.checks import check_least
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.outputs import Outputs
 from ..network.weight_uses import check_usable
 from ..rounding.chosen_weights import as_weights
@@ -123,6 +125,7 @@ def refine(
         When no policy is within the budgets.
     """
     run.only("refine", "seed", "checkpoint", "max_batches", "progress")
+    model = unwrapped(model)
     check_least("evaluations", evaluations, 1)
     weights = as_weights(bank)
     weights.check("the table", table.rounder)
@@ -130,6 +133,7 @@ def refine(
         weights.check("the matrix of interactions", interactions.rounder)
     check_usable(model)
     allocation = allocate(table, request) if isinstance(request, Request | Mapping) else check_origin(request, table)
+    table = as_indexed(table, allocation.index)
     read = itertools.islice(outputs.batches(batches, model), run.max_batches)
     evaluator = Evaluator(
         model,

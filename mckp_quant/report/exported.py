@@ -10,7 +10,7 @@ from rich.text import Text
 from .text import BLANK, table_of
 
 if TYPE_CHECKING:
-    from ..export import Audit, ExportReport
+    from ..export import Audit, ExportReport, FileSize
 
 
 def export_report(report: ExportReport) -> Group:
@@ -19,6 +19,8 @@ def export_report(report: ExportReport) -> Group:
     if report.layers:
         lines.append(f"weights of the policy     {report.asked_bytes:,} bytes")
         lines.append(f"weights in the artefact   {report.stored_bytes:,} bytes, as read back")
+    if report.size is not None:
+        lines += _size(report.size)
     if report.overhead_bytes and report.container:
         lines.append(f"the difference            {report.container}")
     if report.rounder:
@@ -31,6 +33,15 @@ def export_report(report: ExportReport) -> Group:
         return Group(Text("\n".join(lines)))
     table = table_of(("layer", "in the artefact", "format", "bytes asked", "bytes stored"), rows, left=3)
     return Group(Text("\n".join(lines)), BLANK, table)
+
+
+def _size(size: FileSize) -> list[str]:
+    """The file, what was asked of it, and where its bytes are."""
+    named = size.files[0] if len(size.files) == 1 else f"{len(size.files)} files"
+    said = "" if size.budget is None else f"; the budget is {size.budget:,}"
+    said += "" if size.predicted is None else f", at most {size.predicted:,} were predicted"
+    where = ", ".join(f"{name} {nbytes:,}" for name, nbytes in size.parts)
+    return [f"{named:<26}{size.nbytes:,} bytes on disk{said}", f"of these                  {where}"]
 
 
 def audit_report(audit: Audit) -> Group:

@@ -129,11 +129,37 @@ def _power_of_two(exponent: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _stored(scale: Tensor, scheme: WeightScheme, power: Tensor) -> Tensor:
     """Scales of rows that were divided by ``2**power``, rounded to what they are stored as; 1 for rows of zeros."""
-    if scheme.scale == "float16":
-        kind = torch.finfo(torch.float16)
-        kept = times_power_of_two(scale, power).clamp(kind.smallest_normal * kind.eps, kind.max).half()
-        scale = torch.where(scale > 0, times_power_of_two(kept.to(scale.dtype), -power), 0)
+    if "float16" in (scheme.scale, scheme.held) or scheme.held == "bfloat16":
+        kept = stored_scale(times_power_of_two(scale, power), scheme)
+        scale = torch.where(scale > 0, times_power_of_two(kept, -power), 0)
     return torch.where(scale > 0, scale, 1)
+
+
+def stored_scale(scale: Tensor, scheme: WeightScheme) -> Tensor:
+    """Round scales to what they are stored as, and to what a runtime holds them in.
+
+    Parameters
+    ----------
+    scale
+        Positive numbers of any shape, float32 or float64.
+    scheme
+        The scheme.
+
+    Returns
+    -------
+    scale
+        The nearest positive numbers that both types have, in the dtype of `scale`.
+    """
+    half, brain = torch.finfo(torch.float16), torch.finfo(torch.bfloat16)
+    if scheme.held == "bfloat16":
+        if scheme.scale == "float16":  # below, float16 has fewer digits than bfloat16
+            least, most = half.smallest_normal * half.eps / brain.eps, 65280.0
+        else:
+            least, most = brain.smallest_normal, brain.max
+        return scale.clamp(least, most).to(torch.bfloat16).to(scale.dtype)
+    if "float16" in (scheme.scale, scheme.held):
+        return scale.clamp(half.smallest_normal * half.eps, half.max).half().to(scale.dtype)
+    return scale.clamp(max=torch.finfo(torch.float32).max).float().to(scale.dtype)
 
 
 def _symmetric(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:

@@ -11,10 +11,11 @@ from ..common.amounts import bytes_of
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..formats import menus
-from ..formats.capabilities import capability
+from ..formats.capabilities import capability, held_scales
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import DataDigest, tensor_digest
 from ..network.weight_uses import EXPERTS
@@ -77,7 +78,8 @@ def round_weights(
     rounder
         A rounder or its name; ``"auto"`` is `Gptq`, which rounds layers whose inputs are not seen to nearest.
     target
-        The export target, if the scales are to be held as it stores them.
+        The export target, if scales are to be rounded to what its runtime holds them in: vLLM and SGLang hold those of
+        packed integers in the network's own float16 or bfloat16.
     layers
         Names of the layers; all by default.
     activation_range
@@ -102,6 +104,7 @@ def round_weights(
         folder holds another bank.
     """
     run.only("round_weights", "max_batches", "memory_limit", "progress")
+    model = unwrapped(model)
     asked = formats if formats == menus.AUTO else as_formats(formats)
     chosen = rounder_of(rounder)
     if target is not None:
@@ -144,7 +147,9 @@ def round_weights(
         for row in wave:
             around = None if blocks is None else blocks.of(row)
             seen = not from_inputs or (row.name, FLOAT_INPUT) in statistics
-            encoded = encode_layer(chosen, weights[row.name], row, columns, statistics, around)
+            kept = {entry: _held(target, entry, weights[row.name]) for entry in columns}
+            rounded = encode_layer(chosen, weights[row.name], row, tuple(kept.values()), statistics, around)
+            encoded = {entry: rounded[each] for entry, each in kept.items()}
             store.write(row, {entry: each.compact(entry) for entry, each in encoded.items()}, seen=seen)
             _say_unseen_experts(row, statistics)
             found[row.name] = seen
@@ -155,6 +160,12 @@ def round_weights(
         logger.warning("no input of %s was seen: rounded to nearest", ", ".join(map(repr, unseen)))
     bank = dataclasses.replace(bank, as_nearest=unseen, store=store)
     return bank if isinstance(store, Memory) else bank.finished_in(store)
+
+
+def _held(target: str | None, entry: Format, weight: Tensor) -> Format:
+    """The format with scales as the target's runtime holds them."""
+    held = held_scales(target, entry, str(weight.dtype).removeprefix("torch."))
+    return dataclasses.replace(entry, held=held) if held else entry
 
 
 def _say_unseen_experts(layer: Layer, statistics: Mapping[tuple[str, str], InputStatistics]) -> None:

@@ -12,6 +12,7 @@ from ..errors import InvalidInput, unknown
 from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches, call, evaluating
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.weight_uses import EXPERTS, uses_in
 from .inputs import InputRounding, input_of
 
@@ -69,6 +70,7 @@ def calibrate_ranges(
     """
     if rule not in RULES:
         raise unknown("rule for activation ranges", rule, RULES)
+    model = unwrapped(model)
     schemes = list(
         dict.fromkeys(
             entry.activation_scheme

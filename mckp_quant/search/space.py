@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..allocation.left_in_float import as_indexed
 from ..errors import InvalidInput
 from ..policy.policy import Policy
 from ..solvers import NoSolution, solve
@@ -60,7 +61,7 @@ class Space:
                 "a search on the network keeps budgets, ties, pins and choices, and no further constraints: leave "
                 "constraints= out, or use allocate()"
             )
-        self._table, self._problem, self._index = table, problem, index
+        self._table, self._problem, self._index = as_indexed(table, index), problem, index
         share = (1.0 / np.maximum(problem.budget, 1)) @ problem.cost
         order = np.lexsort((problem.label, share, problem.group))
         self._start = problem.start[:-1]

@@ -18,6 +18,8 @@ from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
 from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
+from ..network.checkpoints.plain_names import unwrapped
+from ..network.checkpoints.state import file_facts
 from ..network.discovery import uses_of
 from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
@@ -163,6 +165,7 @@ def measure(
         layer or a format. The message names what was wrong.
     """
     run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress")
+    model = unwrapped(model)
     asked = formats if formats == AUTO else as_formats(formats)
     if asked == AUTO and isinstance(bank, WeightBank):
         asked = bank.formats
@@ -216,6 +219,7 @@ def measure(
                 seed=run.seed,
                 activations=tensors,
                 rounder=rounder_of_bank(found),
+                files=file_facts(model, rows),
             )
         checkpoint = None
         if run.checkpoint is not None:
@@ -247,6 +251,7 @@ def measure(
         likelihood=outputs.distribution.name,
         classes=counted.classes if outputs.distribution.name == "categorical" else 0,
         rounder=rounder_of_bank(found),
+        files=file_facts(model, rows),
     )
     negative = negative_words(table, table.loss < 0)
     if negative:

@@ -17,6 +17,7 @@ from ..common.run_options import RunOptions
 from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
 from ..network.batches import call, evaluating, forward
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
 from ..network.logits import heads_of
 from ..network.outputs import Outputs
@@ -188,6 +189,7 @@ def plan(
         When an argument is not understood, or the model has nothing to quantise or fails on the batch.
     """
     run.only("plan", "memory_limit")
+    model = unwrapped(model)
     asked = formats if formats == AUTO else as_formats(formats)
     if asked == AUTO and isinstance(bank, WeightBank):
         asked = bank.formats

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..allocation.allocating import Allocation, allocate, check_origin
+from ..allocation.left_in_float import as_indexed
 from ..allocation.request import Request
 from ..allocation.resampling import halves, how_resampled, on_choices, resample
 from ..common.checks import check_count
@@ -110,6 +111,7 @@ def check_stability(
             "the allocation has terms between layers, whose noise the table does not tell: give what allocate() "
             "returned, without allocate_with_interactions"
         )
+    table = as_indexed(table, allocation.index)
     losses = resample(table, draws, run.seed)
     problem = allocation.problem
     values = on_choices(problem, allocation.index, losses)

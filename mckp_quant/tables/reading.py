@@ -71,9 +71,9 @@ def _read(
     if kind in _TEXT:
         return apply_handling(read_csv(path), handling, layers=layers, formats=formats)
     if kind == ".npz":
-        raw, batches, activations, ranges = read_npz(path)
+        raw, batches, beside = read_npz(path)
         imported = apply_handling(raw, handling, layers=layers, formats=formats)
-        imported = replace(imported, table=replace(imported.table, activations=activations, ranges=ranges))
+        imported = replace(imported, table=replace(imported.table, **beside._asdict()))
         if any(finding.answer not in ("keep", "error") for finding in imported.findings):
             return imported  # what single batches contributed is no longer what the losses are made of
         return Imported(with_batches(imported.table, batches, os.fspath(path)), imported.findings)

@@ -16,6 +16,7 @@ from ..common.documents import entries, field, read_document, whole, write_docum
 from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
+from ..formats.file_facts import FileFacts
 from ..formats.format import FLOAT, Format, format_document, format_from
 from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
@@ -75,6 +76,9 @@ class SensitivityTable:
     rounder
         What rounded the weights that the losses are about, with its options, such as ``"nearest"``; empty where that is
         not known.
+    files
+        What the network takes in the files of export targets, for the budget ``"file_bytes"``; empty where that is not
+        known.
 
     Raises
     ------
@@ -97,12 +101,20 @@ class SensitivityTable:
     likelihood: str = ""
     classes: int = 0
     rounder: str = ""
+    files: tuple[FileFacts, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "formats", tuple(self.formats))
         object.__setattr__(self, "activations", tuple(self.activations))
+        object.__setattr__(self, "files", tuple(self.files))
+        for each in self.files:
+            if len(each.names) != len(self.layers):
+                raise InvalidInput(
+                    f"the file {each.form!r} has {len(each.names)} layers, but the table has {len(self.layers)}: it is "
+                    "another network's"
+                )
         shape = (len(self.layers), len(self.formats))
         if 0 in shape:
             raise InvalidInput(f"a table of {shape[0]} layers and {shape[1]} formats is empty: both must be at least 1")
@@ -201,12 +213,20 @@ class SensitivityTable:
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that change when a name, a shape or a loss does; policies keep them."""
+        """Sixteen hexadecimal digits that change when a name, a shape or a loss does; policies keep them.
+
+        A column ``"float"`` at the end that loses nothing says nothing new, and does not count: a policy may leave a
+        layer as it is whatever the table was measured in.
+        """
         content = hashlib.sha256()
         for layer in self.layers:
             content.update(repr((layer.name, layer.kind, layer.shape, layer.channels, layer.macs)).encode())
-        content.update(repr(self.format_names).encode())
-        content.update(np.ascontiguousarray(self.loss).tobytes())
+        free = (
+            self.format_names[-1] == FLOAT.name and len(self.formats) > 1 and not np.nan_to_num(self.loss[:, -1]).any()
+        )
+        columns = len(self.formats) - free
+        content.update(repr(self.format_names[:columns]).encode())
+        content.update(np.ascontiguousarray(self.loss[:, :columns]).tobytes())
         return content.hexdigest()[:16]
 
     def check_likelihood(self, likelihood: str) -> None:
@@ -266,6 +286,7 @@ class SensitivityTable:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"classes": self.classes} if self.classes else {}),
             **({"rounder": self.rounder} if self.rounder else {}),
+            **({"files": [each.document() for each in self.files]} if self.files else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
         }
@@ -314,6 +335,7 @@ class SensitivityTable:
             classes=classes,
             rounder=str(document.get("rounder", "")),
             activations=_activations(document, source),
+            files=_files(document, source),
             ranges=None
             if document.get("activation_ranges") is None
             else ActivationRanges.from_document(document["activation_ranges"], source),
@@ -327,6 +349,11 @@ def _layer(entry: Any, row: int, source: str) -> Layer:
         raise InvalidInput(f"{source}, layers, row {row}: {error}") from error
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InvalidInput(f"{source}, layers, row {row} has an entry that cannot be read: {error}") from error
+
+
+def _files(document: dict[str, Any], source: str) -> tuple[FileFacts, ...]:
+    found = entries(document, "files", source) if "files" in document else []
+    return tuple(FileFacts.from_document(entry, f"{source}, files, row {row}") for row, entry in enumerate(found))
 
 
 def _activations(document: dict[str, Any], source: str) -> tuple[Activation, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..allocation.builder import build_request
 from ..allocation.explanation import require_each_budget
+from ..allocation.left_in_float import as_indexed
 from ..costs.costs import PEAKS, RESOURCES, VARIANTS
 from ..errors import InvalidInput
 from ..solvers import Status, solve
@@ -65,10 +66,10 @@ class Line:
                 f"along = {along!r} is a peak: give a budget that adds up over the layers, such as 'weight_bytes'; a "
                 "peak may stand among the budgets of the request"
             )
-        self.table = table
         self._request = dataclasses.replace(request, budgets={**request.budgets, along: WHOLE})
         self._deadline = time.perf_counter() + seconds
         self.problem, self.index = build_request(table, self._request)
+        self.table = as_indexed(table, self.index)
         self._row = next(at for at, each in enumerate(self.index.budgets) if each.name == along and not each.least)
         self._edges = [each for each in self.index.conversions if each.resource == along]
         if self._edges:  # they come on top of what the layers take

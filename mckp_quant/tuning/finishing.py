@@ -15,6 +15,7 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.evaluator import Evaluator
 from ..evaluation.simulation import Simulator, check_policy
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover
 from ..network.fingerprint import batch_digest, tensor_digest
 from ..network.outputs import Outputs
@@ -111,6 +112,7 @@ def finish(
         bank is another network's, lacks a format, or comes from another rounder than the policy's table.
     """
     run.only("finish", "seed", "max_batches", "progress")
+    model = unwrapped(model)
     check_fraction("held_back", held_back)
     check_count("steps", steps, 0)
     check_policy(policy)

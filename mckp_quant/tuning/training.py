@@ -18,6 +18,7 @@ from ..common.run_options import RunOptions
 from ..errors import InvalidInput
 from ..evaluation.simulation import Simulator, apply
 from ..network.batches import evaluating, float_logits, forward
+from ..network.checkpoints.plain_names import unwrapped
 from ..network.outputs import Outputs
 from ..network.weight_uses import uses_in
 from ..rounding.weights import quantize
@@ -105,6 +106,7 @@ def finetune(
         policy is about another rounder.
     """
     run.only("finetune", "seed", "max_batches", "progress")
+    model = unwrapped(model)
     check_count("steps", steps, 1)
     check_positive("rate", rate)
     if policy.rounder not in ("", "nearest"):

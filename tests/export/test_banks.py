@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mckp_quant.rounding.encoded import StoredWeight
     from mckp_quant.rounding.rounder import InputStatistics
 
-CODED = ("torchao", "compressed_tensors", "vllm", "gguf", "onnxruntime")
+CODED = ("torchao", "compressed_tensors", "vllm", "gguf_tensors", "onnxruntime")
 
 
 def of(**formats: str) -> Policy:
@@ -151,14 +151,14 @@ def test_onnxruntime_gives_the_held_out_outputs_of_a_finished_network(
         assert not torch.allclose(done.model(images), apply(network.model, policy, bank=bank)(images), atol=0.01)
 
 
-@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "gguf"])
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "gguf_tensors"])
 def test_biases_of_a_finished_network_are_written(target: str, tmp_path: Path, needs: Callable[[str], None]) -> None:
     needs(target)
     network, policy = mixed(), of(fc="w4g32", fc1="w8g32")
     done = finished(network, policy, bank_of(network, policy, "gptq"), gains="fc1")
     report = export(policy, target, model=network.model, output=tmp_path / "made", finished=done)
     assert report.rounder == done.bank.rounder
-    if target == "gguf":
+    if target == "gguf_tensors":
         reader = __import__("gguf").GGUFReader(tmp_path / "made" / "model.gguf")
         state = {each.name: torch.from_numpy(each.data.copy()) for each in reader.tensors}
     else:
@@ -221,7 +221,7 @@ def test_biases_without_a_place_are_refused(tmp_path: Path, needs: Callable[[str
             export(policy, target, output=tmp_path / "made", finished=done)
     needs("gguf")
     with pytest.raises(InvalidInput, match=rf"{gains}.bias, which llama.cpp's architecture 'llama' need not load"):
-        export(policy, Gguf("llama"), output=tmp_path / "made", finished=done)
+        export(policy, Gguf("llama", tensors_only=True), output=tmp_path / "made", finished=done)
     assert list(tmp_path.iterdir()) == []
     norms = finished(network, policy, done.bank)
     assert export(policy, "hf", output=tmp_path / "made", finished=norms).notes == ()
@@ -268,12 +268,12 @@ def test_tools_that_round_by_themselves_are_named_and_refuse_no_rounder(
     from mckp_quant.export.readers.from_gguf import block_format
 
     mixed_types = Policy(("0", "1"), (Format.named("w4g32"), block_format("Q5_1")), rounder=bank.rounder)
-    ours, theirs = export(mixed_types, "gguf", model=model, output=tmp_path / "mixed", bank=bank).notes
+    ours, theirs = export(mixed_types, "gguf_tensors", model=model, output=tmp_path / "mixed", bank=bank).notes
     assert ours.startswith(f"model.gguf holds the weights of {bank.rounder}; llama-quantize with tensor_types.txt")
     assert theirs.startswith("gguf: the tool that reads this rounds 1 by itself; the prediction is about")
     only_ggml = Policy(("0", "1"), (Format.named("w4g32"), block_format("Q2_K")), rounder=bank.rounder)
     wide = nn.Sequential(nn.Linear(256, 256), nn.Linear(256, 256))
-    first, second = export(only_ggml, "gguf", model=wide, output=tmp_path / "types").notes
+    first, second = export(only_ggml, "gguf_tensors", model=wide, output=tmp_path / "types").notes
     assert first == "Q2_K can only be made by llama-quantize, in its own way: no model.gguf is written"
     assert second.startswith("gguf: the tool that reads this rounds 0, 1 by itself")
 
@@ -283,33 +283,35 @@ def test_codes_go_into_a_float_gguf_file_and_those_of_other_weights_do_not(
 ) -> None:
     needs("gguf")
     model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
-    export(of(**{"0": "float"}), "gguf", model=model, output=tmp_path / "float")
+    export(of(**{"0": "float"}), "gguf_tensors", model=model, output=tmp_path / "float")
     policy = of(**{"0": "w4g32", "1": "w8g32"})
     bank = round_weights(model, [torch.randn(80, 64)], "w4g32,w8g32", rounder="gptq")
     source = tmp_path / "float" / "model.gguf"
     export(policy, "gguf", model=source, output=tmp_path / "file", bank=bank)
-    export(policy, "gguf", model=model, output=tmp_path / "network", bank=bank)
+    export(policy, "gguf_tensors", model=model, output=tmp_path / "network", bank=bank)
     assert (tmp_path / "file" / "model.gguf").read_bytes() == (tmp_path / "network" / "model.gguf").read_bytes()
     foreign = round_weights(nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)), [torch.randn(80, 64)], "w4g32,w8g32")
     with pytest.raises(InvalidInput, match="the weight of layer '0' is not the one that the bank was rounded from"):
         export(policy, "gguf", model=source, output=tmp_path / "foreign", bank=foreign)
 
 
-@pytest.mark.parametrize(("target", "file"), [("gguf", "model.gguf"), ("onnxruntime", "model.onnx")])
+@pytest.mark.parametrize(("target", "file"), [("gguf_tensors", "model.gguf"), ("onnxruntime", "model.onnx")])
 def test_norms_and_biases_that_are_not_the_networks_are_seen(
     target: str, file: str, tmp_path: Path, needs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needs(target)
     without_tracing(monkeypatch)
     network, exporter = mixed(), EXPORTERS[target]
-    policy = of(fc="w8g32" if target == "gguf" else "w8")
+    policy = of(fc="w8g32" if target == "gguf_tensors" else "w8")
     export(policy, target, model=network.model, output=tmp_path / "made", batches=network.batches)
     assert (tmp_path / "made" / file).is_file()
     other = copy.deepcopy(network.model)
     with torch.no_grad():
         other.get_parameter("fc.bias")[0] += 1
     job = exporter.prepare(policy, other, network.batches)
-    with pytest.raises(ExportMismatch, match=f"{target}: the tensor 'fc.bias', which is no weight of the policy's, is"):
+    with pytest.raises(
+        ExportMismatch, match=r"(gguf|onnxruntime): the tensor 'fc.bias', which is no weight of the policy's, is"
+    ):
         exporter.read(tmp_path / "made", job)
 
 

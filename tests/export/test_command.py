@@ -51,7 +51,7 @@ def test_command_refuses_what_the_target_cannot_take(
     assert "torchao cannot take layer 'stem' in format 'w1'" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
     assert main([*arguments, "-o", str(tmp_path / "made"), "--architecture", "llama"]) == 2
-    assert "--architecture is for the target 'gguf', not for 'torchao'" in capsys.readouterr().err
+    assert "--architecture is for the target 'gguf_tensors', not for 'torchao'" in capsys.readouterr().err
 
 
 def test_command_needs_neither_network_nor_torch_for_plain_json(

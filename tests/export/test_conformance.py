@@ -32,8 +32,8 @@ CASES: list[tuple[str, str, int]] = [
     ("onnxruntime", "digits", 5),
     ("onnxruntime", "mixed", 6),
     ("onnxruntime_nbits", "llama", 7),
-    ("gguf", "mixed", 8),
-    ("gguf", "llama", 9),
+    ("gguf_tensors", "mixed", 8),
+    ("gguf_tensors", "llama", 9),
 ]
 
 
@@ -50,7 +50,7 @@ def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") 
         return network.run(kind.from_pretrained(folder))
     if target == "compressed_tensors":
         return network.run(_decompressed(network, folder))
-    if target == "gguf":
+    if target == "gguf_tensors":
         from mckp_quant.export.readers.from_gguf import open_file, weight_of
 
         tensors = {each.name: weight_of(each) for each in open_file(folder / "model.gguf").tensors}
@@ -89,7 +89,7 @@ def _decompressed(network: Network, folder: Path) -> torch.nn.Module:
 
 
 def _exporter(target: str) -> str | Exporter:
-    return Gguf() if target == "gguf" else target
+    return Gguf(tensors_only=True) if target == "gguf_tensors" else target
 
 
 # Codes of another rounder go the same way: one network of every target with them is enough.
@@ -125,7 +125,7 @@ def test_targets_refuse_what_their_row_of_capabilities_does_not_take(
     check_refusals(EXPORTERS[target], NETWORKS["mixed"](), tmp_path)
 
 
-@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "sglang", "gguf"])
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "sglang", "gguf_tensors"])
 def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that_were_budgeted(
     target: str, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:
@@ -136,7 +136,7 @@ def test_policies_that_were_solved_for_a_target_export_to_it_with_the_bytes_that
     bits = np.array([entry.weight_bits for entry in formats])
     loss = rng.random((len(network.layers), 1)) * 4.0**-bits * rng.uniform(0.5, 1, (len(network.layers), len(formats)))
     table = SensitivityTable(network.layers, formats, loss, np.full(loss.shape, np.nan))
-    policy = allocate(table, {"weight_bytes": "40%"}, target=target).policy
+    policy = allocate(table, {"weight_bytes": "40%"}, target=EXPORTERS[target].capability).policy
     assert len({entry.name for entry in policy.formats}) > 1
     if target in ("vllm", "sglang"):
         assert any("q_proj" in name for names in policy.ties for name in names)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mckp_quant.export.contract import FinishedNetwork
 
-RAN = {"torchao": "digits", "onnxruntime": "digits", "compressed_tensors": "mixed", "gguf": "mixed"}
+RAN = {"torchao": "digits", "onnxruntime": "digits", "compressed_tensors": "mixed", "gguf_tensors": "mixed"}
 
 
 @functools.cache

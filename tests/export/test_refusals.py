@@ -44,8 +44,8 @@ REFUSED = [
     ("onnxruntime", with_formats(fc="w3"), r"onnxruntime cannot take layer 'fc' in format 'w3': no 3-bit weights"),
     ("onnxruntime", with_formats(fc="w4g32"), r"layer 'fc' in format 'w4g32': no scale for each group"),
     ("onnxruntime_nbits", with_formats(fc="w4"), r"layer 'fc' in format 'w4': no scale for each channel"),
-    ("gguf", with_formats(fc="w4g64"), r"gguf cannot take layer 'fc' in format 'w4g64': no groups of 64"),
-    ("gguf", with_formats(inner__fc_1="w4g32"), r"rows of 80 weights are no multiple of 32"),
+    ("gguf_tensors", with_formats(fc="w4g64"), r"gguf cannot take layer 'fc' in format 'w4g64': no groups of 64"),
+    ("gguf_tensors", with_formats(inner__fc_1="w4g32"), r"rows of 80 weights are no multiple of 32"),
 ]
 
 
@@ -118,7 +118,7 @@ def test_shared_weights_are_written_to_gguf_once_whichever_module_the_policy_nam
     model[1].weight = model[0].weight
     for name in ("0", "1"):
         policy = Policy((name,), (Format.named("w4g32"),))
-        (record,) = export(policy, "gguf", model=model, output=tmp_path / name).layers
+        (record,) = export(policy, "gguf_tensors", model=model, output=tmp_path / name).layers
         assert (record.place, record.found, record.stored_bytes) == ("0.weight", "w4g32", 32 * 18)
 
 
@@ -170,15 +170,15 @@ def test_names_that_ggml_cannot_hold_are_refused(tmp_path: Path, needs: Callable
         model = nn.Sequential()
         model.add_module(name, nn.Linear(32, 4))
         with pytest.raises(InvalidInput, match=message):
-            export(Policy((name,), (Format.named("w4g32"),)), "gguf", model=model, output=tmp_path / "made")
+            export(Policy((name,), (Format.named("w4g32"),)), "gguf_tensors", model=model, output=tmp_path / "made")
     with pytest.raises(InvalidInput, match=r"unknown architecture of llama.cpp 'lama': did you mean 'llama'\?"):
-        export(with_formats(), Gguf("lama"), model=mixed().model, output=tmp_path / "made")
+        export(with_formats(), Gguf("lama", tensors_only=True), model=mixed().model, output=tmp_path / "made")
 
 
 def test_missing_packages_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
     with pytest.raises(PackageMissing, match=r"'gguf' cannot be imported .*pip install 'mckp-quant\[gguf\]'"):
-        export(with_formats(), "gguf", model=mixed().model, output=tmp_path / "made")
+        export(with_formats(), "gguf_tensors", model=mixed().model, output=tmp_path / "made")
     real = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torchao" else real(name))
     reason = available()["torchao"]

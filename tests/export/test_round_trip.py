@@ -15,6 +15,7 @@ from torch import nn
 
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import export, read_policy
+from mckp_quant.export.exporting import EXPORTERS
 from mckp_quant.export.onnx_graph import float_graph
 from mckp_quant.export.writers import to_onnxruntime as target_module
 from mckp_quant.rounding.calibration import calibrate_ranges
@@ -32,7 +33,7 @@ def traced() -> Any:
     return float_graph(mixed().model, mixed().batches)
 
 
-@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf", "json", "onnxruntime"])
+@pytest.mark.parametrize("target", ["torchao", "compressed_tensors", "vllm", "gguf_tensors", "json", "onnxruntime"])
 def test_policies_that_the_target_takes_come_back_from_their_artefacts(
     target: str, needs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,7 +46,7 @@ def test_policies_that_the_target_takes_come_back_from_their_artefacts(
     @given(SEEDS)
     def check(seed: int) -> None:
         network = mixed()
-        policy = network.policy(target, seed)
+        policy = network.policy(EXPORTERS[target].capability or target, seed)
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "made"
             report = export(policy, target, model=network.model, output=output, batches=network.batches)
@@ -106,7 +107,7 @@ def test_damaged_artefacts_are_named(name: str, document: dict[str, Any], tmp_pa
 def test_gguf_files_that_were_cut_off_are_refused(tmp_path: Path, needs: Callable[[str], None]) -> None:
     needs("gguf")
     model = nn.Sequential(nn.Linear(32, 16, bias=False))  # 288 bytes, which need no padding at the end
-    export(Policy(("0",), (Format.named("w4g32"),)), "gguf", model=model, output=tmp_path / "made")
+    export(Policy(("0",), (Format.named("w4g32"),)), "gguf_tensors", model=model, output=tmp_path / "made")
     whole = (tmp_path / "made" / "model.gguf").read_bytes()
     for size in (*range(0, len(whole), 13), len(whole) - 1):
         (tmp_path / "cut.gguf").write_bytes(whole[:size])
@@ -165,7 +166,7 @@ def test_places_without_an_artefact_are_refused(tmp_path: Path) -> None:
         read_policy(tmp_path / "a.json")
 
 
-@pytest.mark.parametrize(("suffix", "target"), [("gguf", "gguf"), ("onnx", "onnxruntime")])
+@pytest.mark.parametrize(("suffix", "target"), [("gguf", "gguf_tensors"), ("onnx", "onnxruntime")])
 def test_files_of_another_kind_are_refused(
     suffix: str, target: str, tmp_path: Path, needs: Callable[[str], None]
 ) -> None:

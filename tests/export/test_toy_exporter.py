@@ -35,6 +35,7 @@ class Toy:
     packages: ClassVar[tuple[str, ...]] = ("numpy",)
     extra: ClassVar[str | None] = None
     container: ClassVar[str] = ""
+    file: ClassVar[str] = "toy.npz"
     capability: ClassVar[str] = "toy"
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:

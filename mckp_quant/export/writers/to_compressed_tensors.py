@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.files import write_text
 from ...common.packages import require
+from ...formats.capabilities import held_scales
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class CompressedTensors:
     packages: ClassVar[tuple[str, ...]] = ("torch", "compressed_tensors", "safetensors")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = "rows and zero points are padded to 32 bits, and 16 bytes hold the shape of the weight"
+    file: ClassVar[str] = "*.safetensors"
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
         """The policy's layers in a network; raises InvalidInput where one is not there."""
@@ -56,10 +58,10 @@ class CompressedTensors:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""
-        config = quantization_config(job)
-        state = compressed_state(job, config)
+        config = quantization_config(job, original=self._original)
+        state = compressed_state(job, config, original=self._original)
         if hasattr(job.model, "save_pretrained"):
-            job.model.save_pretrained(folder, state_dict=state)
+            job.model.save_pretrained(folder, state_dict=state, save_original_format=False)
             described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         else:
             safetensors = require("safetensors.torch", EXTRA)
@@ -67,17 +69,28 @@ class CompressedTensors:
             described = {}
         described["quantization_config"] = config
         write_text(folder / CONFIG, json.dumps(described, indent=1) + "\n")
-        return notes_on_biases(job)
+        return (*notes_on_biases(job), *_notes_on_scales(job, self.capability), *_notes_on_bits(job, self.capability))
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
-        from ..sources import check_others
+        from ...network.checkpoints.saved_names import as_saved, layer_name
+        from ..sources import check_others, with_float_layers
 
         state: dict[str, Tensor] = {}
         for path in sorted(folder.glob("*.safetensors")):
             state |= read_state(path)
-        check_others(self.name, state, job)
-        return stored_layers(state, read_config(folder / CONFIG))
+        if not self._original:
+            check_others(self.name, state, job)
+            return with_float_layers(job, stored_layers(state, read_config(folder / CONFIG)))
+        check_others(self.name, state, job, lambda own: as_saved(job.model, own))
+        found = stored_layers(state, read_config(folder / CONFIG))
+        saved = {layer.name: layer_name(job.model, layer.name) for layer in job.layers}
+        return with_float_layers(job, {name: found[place] for name, place in saved.items() if place in found})
+
+    @property
+    def _original(self) -> bool:
+        """Whether the runtime knows the names of checkpoints, and not those that transformers gives their tensors."""
+        return self.capability in ("vllm", "sglang")
 
 
 def notes_on_biases(job: Job) -> tuple[str, ...]:
@@ -87,6 +100,36 @@ def notes_on_biases(job: Job) -> tuple[str, ...]:
     return (f"the network that loads {STATE} must have {', '.join(job.gained)}: build those layers with bias=True",)
 
 
+def _notes_on_scales(job: Job, target: str) -> tuple[str, ...]:
+    """Layers whose scales the runtime rounds when it loads them."""
+    import torch
+
+    from ..codes import with_codes
+
+    rounded, types = [], set()
+    for layer, entry in job.coded:
+        held = held_scales(target, entry, str(job.weight(layer.name).dtype).removeprefix("torch."))
+        if held:
+            scales = with_codes(job.encoded(layer), entry, layer).scales.double()
+            if not bool((scales.to(getattr(torch, held)).double() == scales).all()):
+                rounded.append(layer.name)
+                types.add(held)
+    if not rounded:
+        return ()
+    return (
+        f"{target} holds scales in {' and '.join(sorted(types))}, and rounds those of {len(rounded)} layers when it "
+        f"loads them: round with round_weights(..., target={target!r}) before measuring, and what was measured runs",
+    )
+
+
+def _notes_on_bits(job: Job, target: str) -> tuple[str, ...]:
+    """Widths that only newer versions of vLLM have kernels for."""
+    bits = sorted({entry.weight_bits for _, entry in job.coded} - {4, 8})
+    if target != "vllm" or not bits:
+        return ()
+    return (f"weights of {', '.join(map(str, bits))} bits need a newer vLLM; older ones take four and eight bits only",)
+
+
 def storage(entry: Format) -> str:
     """The name that compressed-tensors has for the way in which a format is stored."""
     if entry.family == "float":
@@ -94,23 +137,28 @@ def storage(entry: Format) -> str:
     return "int-quantized" if entry.weight_bits == 8 and entry.activation_scheme is not None else "pack-quantized"
 
 
-def quantization_config(job: Job) -> dict[str, Any]:
+def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
     """One group for each format, with full names as targets; every other linear layer is ignored by name.
 
     Parameters
     ----------
     job
         What is exported.
+    original
+        Whether layers have the names of checkpoints, where transformers renames them.
 
     Returns
     -------
     config
         What ``config.json`` holds under ``quantization_config``.
     """
+    from ...network.checkpoints.saved_names import layer_name
+
     groups: dict[str, dict[str, Any]] = {}
     for layer, entry in job.chosen:
         if entry.weight_scheme is not None:
-            groups.setdefault(entry.name, _group(entry, entry.weight_scheme))["targets"].append(layer.name)
+            group = groups.setdefault(entry.name, _group(entry, entry.weight_scheme))
+            group["targets"].append(layer_name(job.model, layer.name) if original else layer.name)
     ways = {group["format"] for group in groups.values()}
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
@@ -121,7 +169,7 @@ def quantization_config(job: Job) -> dict[str, Any]:
         "quant_method": "compressed-tensors",
         "format": ways.pop() if len(ways) == 1 else "mixed-precision",
         "quantization_status": "compressed",
-        "ignore": [name for name in others if name not in quantised],
+        "ignore": [layer_name(job.model, name) if original else name for name in others if name not in quantised],
         "config_groups": groups,
     }
 
@@ -148,7 +196,7 @@ def _group(entry: Format, scheme: WeightScheme) -> dict[str, Any]:
     return group
 
 
-def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
+def compressed_state(job: Job, config: Mapping[str, Any], *, original: bool = False) -> dict[str, Tensor]:
     """The network's state with the policy's weights compressed.
 
     Parameters
@@ -157,30 +205,29 @@ def compressed_state(job: Job, config: Mapping[str, Any]) -> dict[str, Tensor]:
         What is exported.
     config
         Its `quantization_config`.
+    original
+        Whether tensors have the names of checkpoints, where transformers renames them.
 
     Returns
     -------
     state
         From the names in the checkpoint to tensors that share no memory.
     """
+    from ...network.checkpoints.saved_names import as_saved
+    from ...network.checkpoints.state import state_of
+
     quantization = require("compressed_tensors.quantization", EXTRA)
     registry = require("compressed_tensors.compressors", EXTRA).BaseCompressor
-    state: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in job.model.state_dict().items():
-        kept = tensor.detach().contiguous()
-        if kept.data_ptr() in seen and hasattr(job.model, "save_pretrained"):
-            continue  # Hugging Face ties it again
-        state[name] = kept.clone() if kept.data_ptr() in seen else kept
-        seen.add(kept.data_ptr())
+    state, made = state_of(job.model), list[str]()
     for layer, entry in job.chosen:
         group = config["config_groups"][entry.name]
         compressor = registry.get_value_from_registry(group["format"])
         del state[f"{layer.name}.weight"]
         parts = _uncompressed(job.encoded(layer), entry, layer)
         for part, tensor in compressor.compress(parts, quantization.QuantizationScheme(**group)).items():
-            state[f"{layer.name}.{part}"] = tensor
-    return state
+            made.append(f"{layer.name}.{part}")
+            state[made[-1]] = tensor
+    return as_saved(job.model, state, made) if original else state
 
 
 def _uncompressed(encoded: StoredWeight, entry: Format, layer: Layer) -> dict[str, Tensor]:

@@ -12,8 +12,8 @@ from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
 from ...layers import Layer
-from ..contract import ExportMismatch, Job, Stored
-from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, to_blocks
+from ..contract import Job, Stored
+from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, ggml_type
 from ..readers.from_gguf import (
     EXTRA,
     MODEL,
@@ -27,6 +27,7 @@ from ..readers.from_gguf import (
     types_of,
     weight_of,
 )
+from .gguf_file import arrays_of, check_others, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,23 +44,28 @@ _EMBEDDING = "token_embd.weight"
 class Gguf:
     """Writes ``tensor_types.txt``, ``llama-quantize.txt`` and, where its types can be written, ``model.gguf``.
 
-    The model is a float GGUF file, whose metadata are kept so that llama.cpp runs the result; or a network, whose
-    tensors are written under their own names or, with an architecture, under llama.cpp's. Formats with groups of 32 are
-    blocks of ggml bit for bit. Types such as ``Q4_K`` can only be made by llama-quantize: then the files say how, and
-    what it will take.
+    The model is a float GGUF file, as llama.cpp's converter makes it: its metadata are kept, so that llama.cpp runs the
+    result. Formats with groups of 32 are blocks of ggml bit for bit. Types such as ``Q4_K`` can only be made by
+    llama-quantize: then the files say how, and what it will take.
 
     Attributes
     ----------
     architecture
-        llama.cpp's name for the kind of network, such as ``"llama"``, for models given as networks.
+        llama.cpp's name for the kind of network, such as ``"llama"``, after which a network's tensors are named.
+    tensors_only
+        Whether a network is taken in the place of the file. Its tensors are written as they are, for programs of one's
+        own: llama.cpp does not load the result, which has neither hyperparameters nor a tokenizer, and whose attention
+        weights are not in the order that it wants.
     """
 
     architecture: str | None = None
+    tensors_only: bool = False
 
     name: ClassVar[str] = "gguf"
     packages: ClassVar[tuple[str, ...]] = ("torch", "gguf")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = ""
+    file: ClassVar[str] = MODEL
 
     @property
     def capability(self) -> str:
@@ -75,11 +81,19 @@ class Gguf:
         policy = replace(policy, formats=formats)
         if isinstance(model, (str, Path)):
             job = _file_job(policy, Path(model), batches)
+        elif not self.tensors_only:
+            raise InvalidInput(
+                f"gguf needs the float .gguf file of the network as model, which llama.cpp's convert_hf_to_gguf.py "
+                f"makes, and not a {type(model).__name__}: a network has no hyperparameters, no tokenizer and other "
+                "orders of attention weights, and llama.cpp would not load the result. Codes of a bank go into the "
+                "file with bank= (of a finished network with bank=finished.bank). For a program of your own that reads "
+                "tensors by name, export to 'gguf_tensors'"
+            )
         else:
             from ..sources import module_job
 
             job = module_job(policy, model, batches)
-        kinds = {layer.name: _kind(entry) for layer, entry in job.chosen}
+        kinds = {layer.name: ggml_type(entry.name) for layer, entry in job.chosen}
         # One type that only llama-quantize makes is enough for it to round everything: no file is written here.
         own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in ROUNDED_BY_GGML]
         return replace(job, by_tool=tuple(own))
@@ -108,7 +122,7 @@ class Gguf:
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the tensor types, the arguments, and the file."""
         places = self._places(job)
-        kinds = {places[layer.name]: _kind(entry) for layer, entry in job.chosen}
+        kinds = {places[layer.name]: ggml_type(entry.name) for layer, entry in job.chosen}
         lines = [f"^{re.escape(place)}$={kind.lower()}" for place, kind in {**self._plain(job), **kinds}.items()]
         write_text(folder / TYPES_FILE, "\n".join(lines) + "\n")
         source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
@@ -117,7 +131,7 @@ class Gguf:
         others = _only_ggml_makes(kinds.values())
         if others:
             return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
-        _write_file(job, places, folder / MODEL, self.architecture)
+        write_file(job, places, folder / MODEL, self.architecture, _name_map(self.architecture))
         if job.rounder in ("", "nearest"):
             return ()
         return (
@@ -131,7 +145,7 @@ class Gguf:
         types = types_of(read_types(folder / TYPES_FILE), places.values())
         if (folder / MODEL).exists():
             exact = stored_tensors(folder / MODEL, halves=True)
-            _check_others(job, places, folder / MODEL, self.architecture)
+            check_others(job, places, folder / MODEL, _name_map(self.architecture))
             # What nobody chose stays as it was, be that F32 or F16.
             asked = {layer.name for layer, _ in job.chosen}
             found = {
@@ -155,14 +169,13 @@ class Gguf:
         if isinstance(job.model, (str, Path)):
             tensors = open_file(Path(job.model)).tensors
             return {tensor.name: tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}
-        arrays = _arrays(job, _name_map(self.architecture))
+        arrays = arrays_of(job, _name_map(self.architecture))
         return {name: "F32" for name, array in arrays.items() if array.ndim > 1}
 
     def _places(self, job: Job) -> dict[str, str]:
         """The tensors of the layers."""
         if isinstance(job.model, (str, Path)):
-            reader = open_file(Path(job.model))
-            return _tensor_names(job.policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
+            return tensors_of(job.policy.layer_names, Path(job.model))
         names, parameters = _name_map(self.architecture), list(job.model.state_dict())
         places = {}
         for layer in job.layers:  # a shared weight is written once, under the name that comes first
@@ -185,10 +198,6 @@ def _meant(entry: Format) -> Format:
     if entry.built_in or kind not in (*FORMATS, *ROUNDED_BY_GGML, "F32"):
         return entry
     return block_format(kind, halves=True)
-
-
-def _kind(entry: Format) -> str:
-    return TYPES.get(entry.name, entry.name.upper())
 
 
 def _only_ggml_makes(kinds: Iterable[str]) -> list[str]:
@@ -219,11 +228,11 @@ def _architecture(reader: GgufModel) -> str | None:
     return field.contents() if field is not None and field.contents() in known else None
 
 
-def _tensor_names(policy: Policy, tensors: Sequence[str], architecture: str | None) -> dict[str, str]:
-    """The tensor of every layer of a policy, whose layers may have the file's names or the network's."""
+def _tensor_names(layers: Sequence[str], tensors: Sequence[str], architecture: str | None) -> dict[str, str]:
+    """The tensor of every layer; layers may have the file's names or the network's."""
     mapped = _name_map(architecture)
     found = {}
-    for layer in policy.layer_names:
+    for layer in layers:
         candidates = (layer, f"{layer}.weight", mapped(f"{layer}.weight"))
         place = next((name for name in candidates if name in tensors), None)
         if place is None:
@@ -232,9 +241,15 @@ def _tensor_names(policy: Policy, tensors: Sequence[str], architecture: str | No
     return found
 
 
+def tensors_of(layers: Sequence[str], path: Path) -> dict[str, str]:
+    """The tensor of a file for each layer; raises InvalidInput, with the nearest name, where there is none."""
+    reader = open_file(path)
+    return _tensor_names(layers, [tensor.name for tensor in reader.tensors], _architecture(reader))
+
+
 def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
     reader = open_file(path)
-    places = _tensor_names(policy, [tensor.name for tensor in reader.tensors], _architecture(reader))
+    places = tensors_of(policy.layer_names, path)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     layers = []
     for name, place in places.items():
@@ -254,68 +269,3 @@ def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
     from ...rounding.rounders.nearest import nearest_bank
 
     return Job(policy, tuple(layers), path, weight, batches, nearest_bank(layers, policy.formats, weight))
-
-
-def _write_file(job: Job, places: Mapping[str, str], path: Path, architecture: str | None) -> None:
-    gguf = require("gguf", EXTRA)
-    made = {places[layer.name]: _blocks(job, layer, entry) for layer, entry in job.chosen}
-    if isinstance(job.model, (str, Path)):
-        reader = open_file(Path(job.model))
-        writer = gguf.GGUFWriter(path, "")
-        for field in reader.fields.values():
-            element = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=element)
-        plain = {tensor.name: (tensor.data, tensor.tensor_type) for tensor in reader.tensors}
-    else:
-        writer = gguf.GGUFWriter(path, architecture or "unknown")
-        plain = {name: (array, None) for name, array in _arrays(job, _name_map(architecture)).items()}
-    for name, (data, kind) in plain.items():
-        if name in made:
-            writer.add_tensor(name, made[name][0], raw_dtype=gguf.GGMLQuantizationType[made[name][1]])
-        else:
-            writer.add_tensor(name, data, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _check_others(job: Job, places: Mapping[str, str], path: Path, architecture: str | None) -> None:
-    """Every tensor that is no weight of the policy's layers is as it was given; raises ExportMismatch."""
-    import numpy as np
-
-    if isinstance(job.model, (str, Path)):
-        asked = {tensor.name: tensor.data for tensor in open_file(Path(job.model)).tensors}
-    else:
-        asked = _arrays(job, _name_map(architecture))
-    found = {tensor.name: tensor.data for tensor in open_file(path).tensors}
-    written = {places[layer.name] for layer, _ in job.chosen}
-    for name, data in asked.items():
-        if name not in written and not (
-            name in found and np.array_equal(np.ravel(data), np.ravel(found[name]), equal_nan=True)
-        ):
-            raise ExportMismatch(
-                f"gguf: the tensor {name!r}, which is no weight of the policy's, is not as it is in the network"
-            )
-
-
-def _arrays(job: Job, name: Any) -> dict[str, Any]:
-    """The tensors of a network as float32, a shared one once; counters of batch norms are left out."""
-    found: dict[str, Any] = {}
-    seen: set[int] = set()
-    for parameter, tensor in job.model.state_dict().items():
-        if tensor.is_floating_point() and tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            found[name(parameter)] = tensor.detach().float().contiguous().cpu().numpy()
-    return found
-
-
-def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
-    from ..codes import codes_of
-
-    if entry.name in ROUNDED_BY_GGML:
-        gguf = require("gguf", EXTRA)
-        array = job.weight(layer.name).float().cpu().numpy()
-        return gguf.quantize(array, gguf.GGMLQuantizationType[entry.name]), entry.name
-    codes = codes_of(job.encoded(layer), entry, layer)
-    return to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits), _kind(entry)

@@ -31,6 +31,7 @@ class Json:
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
     container: ClassVar[str] = ""
+    file: ClassVar[str] = ""
 
     @property
     def capability(self) -> None:

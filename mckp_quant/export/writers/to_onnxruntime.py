@@ -37,6 +37,7 @@ class OnnxRuntime:
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = ""
+    file: ClassVar[str] = MODEL
 
     @property
     def capability(self) -> str:

@@ -33,6 +33,7 @@ class OnnxRuntimeNBits:
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = "scales have the type of the network, and last groups are padded"
+    file: ClassVar[str] = MODEL
 
     @property
     def capability(self) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ...formats.format import Format
     from ...layers import Layer
@@ -38,6 +38,7 @@ class Torchao:
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchao", "safetensors")
     extra: ClassVar[str | None] = EXTRA
     container: ClassVar[str] = "codes and zero points take a byte each, and every scale has a zero point"
+    file: ClassVar[str] = STATE
 
     @property
     def capability(self) -> str:
@@ -52,9 +53,10 @@ class Torchao:
 
     def check(self, job: Job) -> None:
         """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
-        from ..sources import check_places
+        from ..sources import check_called, check_places
 
         check_places(self.name, job)
+        check_called(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the configuration and the state."""
@@ -85,11 +87,11 @@ class Torchao:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read both files again."""
-        from ..sources import check_others
+        from ..sources import check_others, with_float_layers
 
         state = read_state(folder / STATE)
         check_others(self.name, state, job)
-        return stored_layers(state, read_config(folder / CONFIG))
+        return with_float_layers(job, stored_layers(state, read_config(folder / CONFIG)))
 
 
 def _describe(job: Job, folder: Path) -> None:
@@ -150,15 +152,9 @@ def quantized_state(job: Job) -> dict[str, Tensor]:
     state
         From names of parameters and buffers to tensors that share no memory with each other.
     """
-    model: nn.Module = job.model
-    state: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
-        plain = tensor.detach().contiguous()
-        if plain.data_ptr() in seen and hasattr(model, "save_pretrained"):
-            continue  # Hugging Face ties it again
-        state[name] = plain.clone() if plain.data_ptr() in seen else plain
-        seen.add(plain.data_ptr())
+    from ...network.checkpoints.state import state_of
+
+    state = state_of(job.model)
     for layer, entry in job.chosen:
         dtype = state[f"{layer.name}.weight"].dtype
         state[f"{layer.name}.weight"] = _tensor(job.encoded(layer), dtype, entry, layer)

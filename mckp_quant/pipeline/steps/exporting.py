@@ -85,6 +85,11 @@ def why_not(target: str, asked: str | None) -> str:
     reason = available()[target]
     if reason is not None:
         return reason
+    if target == "gguf":
+        return (
+            "its metadata come from a float .gguf file, which a run does not have: take it out, and then export the "
+            "bank of the finished network with model=FILE.gguf"
+        )
     if EXPORTERS[target].capability is not None and asked is None:
         return (
             f"the request names no target, so formats may be chosen that {target} cannot take: write target = "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...common.checks import check_count, check_positive, check_seed
 from ...errors import unknown
+from ..arithmetic import stored_scale
 from ..encoded import EncodedWeight
 from ..rounder import BLOCK, INPUTS
 from ..rows import channel_rows, from_channel_rows, per_element
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ..rounder import InputStatistics, Rounder
 
 WITHIN = {"layer": INPUTS, "block": BLOCK}  # whose output error is lowered, and what that needs
-_STORED = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -202,8 +202,7 @@ class _Begun:
         """The codes with scales rounded to what they are stored as; codes have the shape of the weight's rows."""
         scheme = self.entry.weight_scheme
         assert scheme is not None
-        kind = _STORED[scheme.scale]
-        scale = codes.scale.clamp(max=torch.finfo(kind).max).to(kind).double()
+        scale = stored_scale(codes.scale, scheme).double()
         changed = codes.free & (scale > 0)
         return dataclasses.replace(codes, scale=torch.where(changed, scale, self.codes.scale))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..arithmetic import SMALL_FLOATS
+from ..arithmetic import SMALL_FLOATS, stored_scale
 from .grids import FloatGrid, IntegerGrid, SignGrid
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ class Start:
         """The same with its scales times a number, rounded to what they are stored as."""
         if share == 1:
             return self
-        kind = torch.float16 if self.scheme.scale == "float16" else torch.float32
-        limits = torch.finfo(kind)
-        stored = (self.scale * share).clamp(max=limits.max).to(kind).double()
+        stored = stored_scale(self.scale * share, self.scheme).double()
         return dataclasses.replace(self, scale=torch.where(stored > 0, stored, self.scale))
 
     def columns(self) -> Tensor:

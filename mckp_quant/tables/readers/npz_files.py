@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ...common.files import parse_json, readable
 from ...common.npz import read_npz_arrays, write_npz_arrays
 from ...errors import InvalidInput
+from ...formats.file_facts import FileFacts
 from ...formats.ranges import ActivationRanges
 from ...layers import Activation
 from .. import cells
@@ -31,13 +32,21 @@ _ABOUT = ("unit", "method", "samples", "seed", "likelihood", "classes", "rounder
 _READ = ("loss", "layer", "format", "stderr", "stored_bits", "bytes", "ties", *_LAYER, *_FORMAT, *_ABOUT)
 _BATCHES = ("contributions", "weights")
 _TENSOR = ("elements", "first", "last")
-_RANGES = "activation_ranges"
+_RANGES, _FILES = "activation_ranges", "files"
 _TENSORS = tuple(f"activation_{key}" for key in (*_TENSOR, "readers"))
+
+
+class Beside(NamedTuple):
+    """What a table knows of its network beside the losses, by the names of the table's fields."""
+
+    activations: tuple[Activation, ...]
+    ranges: ActivationRanges | None
+    files: tuple[FileFacts, ...]
 
 
 def read_npz(
     path: str | os.PathLike[str],
-) -> tuple[RawTable, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
+) -> tuple[RawTable, dict[str, NDArray[np.float64]], Beside]:
     """Read the arrays of a table.
 
     Needed are ``layer`` ``(n_layers,)`` and ``format`` ``(n_formats,)``, names as text, and ``loss``
@@ -55,11 +64,10 @@ def read_npz(
         What was found.
     batches
         ``contributions`` and ``weights``, where the file holds them.
-    activations
+    beside
         The activation tensors, where the file holds ``activation_elements``, ``activation_first``, ``activation_last``
-        and ``activation_readers``, names separated by semicolons.
-    ranges
-        The ranges of activations, where the file holds ``activation_ranges``, a JSON document as one text.
+        and ``activation_readers``, names separated by semicolons; the ranges of activations and what targets' files
+        take, where it holds ``activation_ranges`` and ``files``, each a JSON document as one text.
 
     Raises
     ------
@@ -67,14 +75,12 @@ def read_npz(
         When the file is no npz, would have to be unpickled, lacks an array, or shapes disagree.
     """
     source = os.fspath(path)
-    arrays = read_npz_arrays(source, "table", {*_READ, *_BATCHES, *_TENSORS, _RANGES, "barred"})
+    arrays = read_npz_arrays(source, "table", {*_READ, *_BATCHES, *_TENSORS, _RANGES, _FILES, "barred"})
     with readable(source):
         return _read(source, arrays)
 
 
-def _read(
-    source: str, arrays: dict[str, NDArray[Any]]
-) -> tuple[RawTable, dict[str, NDArray[np.float64]], tuple[Activation, ...], ActivationRanges | None]:
+def _read(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[RawTable, dict[str, NDArray[np.float64]], Beside]:
     names = _names(source, arrays, "layer"), _names(source, arrays, "format")
     shape = (len(names[0]), len(names[1]))
     loss = _numbers(source, arrays, "loss", shape)
@@ -107,7 +113,7 @@ def _read(
     about = {key: str(arrays[key]) for key in _ABOUT if key in arrays and arrays[key].ndim == 0}
     batches = {key: _floats(source, arrays[key], key) for key in _BATCHES if key in arrays}
     raw = RawTable(source, layers, formats, found, about)
-    return raw, batches, _activations(source, arrays), _ranges(source, arrays)
+    return raw, batches, Beside(_activations(source, arrays), _ranges(source, arrays), _files(source, arrays))
 
 
 def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
@@ -142,6 +148,8 @@ def write_npz(table: SensitivityTable, path: str | os.PathLike[str]) -> None:
         arrays["activation_readers"] = np.array([cells.joined(each.readers) for each in table.activations])
     if table.contributions is not None and table.batch_sizes is not None:
         arrays |= {"contributions": table.contributions, "weights": table.batch_sizes}
+    if table.files:
+        arrays[_FILES] = np.array(json.dumps([each.document() for each in table.files]))
     if table.ranges is not None:
         arrays[_RANGES] = np.array(json.dumps(table.ranges.document()))
     write_npz_arrays(path, arrays)
@@ -216,6 +224,16 @@ def _ranges(source: str, arrays: dict[str, NDArray[Any]]) -> ActivationRanges | 
         return None
     place = f"{source}, row 0, column {_RANGES!r}"
     return ActivationRanges.from_document(parse_json(str(arrays[_RANGES]), place, "activation ranges"), place)
+
+
+def _files(source: str, arrays: dict[str, NDArray[Any]]) -> tuple[FileFacts, ...]:
+    if _FILES not in arrays:
+        return ()
+    place = f"{source}, row 0, column {_FILES!r}"
+    found = parse_json(str(arrays[_FILES]), place, "files")
+    if not isinstance(found, list):
+        raise InvalidInput(f"{place}: {found!r} must be a list, with an entry for each form of file")
+    return tuple(FileFacts.from_document(entry, place) for entry in found)
 
 
 def _stored(stored: NDArray[Any] | None, size: int, row: int, column: int, place: Place) -> int | None:

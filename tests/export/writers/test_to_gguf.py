@@ -49,10 +49,10 @@ def test_float_files_are_quantised_with_their_metadata(tmp_path: Path, needs: Ca
     network = llama()
     policy = network.policy("gguf", 3)
     plain = Policy(policy.layer_names, (Format.named("float"),) * len(policy))
-    export(plain, Gguf("llama"), model=network.model, output=tmp_path / "float")
+    export(plain, Gguf("llama", tensors_only=True), model=network.model, output=tmp_path / "float")
     source = tmp_path / "float" / "model.gguf"
     from_file = export(policy, "gguf", model=source, output=tmp_path / "file")
-    export(policy, Gguf("llama"), model=network.model, output=tmp_path / "network")
+    export(policy, Gguf("llama", tensors_only=True), model=network.model, output=tmp_path / "network")
     assert (tmp_path / "file" / "model.gguf").read_bytes() == (tmp_path / "network" / "model.gguf").read_bytes()
     places = {each.layer: each.place for each in from_file.layers}
     assert places["model.layers.0.mlp.down_proj"] == "blk.0.ffn_down.weight"
@@ -70,7 +70,7 @@ def test_types_that_only_llama_quantize_makes_are_arguments_and_sizes(
     needs("gguf")
     model = __import__("torch").nn.Sequential()
     model.add_module("up", __import__("torch").nn.Linear(512, 8))
-    report = export(Policy(("up",), (block_format("Q4_K"),)), "gguf", model=model, output=tmp_path / "made")
+    report = export(Policy(("up",), (block_format("Q4_K"),)), "gguf_tensors", model=model, output=tmp_path / "made")
     assert report.files == ("llama-quantize.txt", "tensor_types.txt")
     assert report.stored_bytes == report.asked_bytes == 8 * 512 // 256 * 144
     assert "Q4_K can only be made by llama-quantize" in report.notes[0]
@@ -83,7 +83,7 @@ def test_patterns_catch_their_own_tensor_and_no_other(tmp_path: Path, needs: Cal
     needs("gguf")
     network = mixed()
     policy = network.policy("gguf", 5)
-    export(policy, "gguf", model=network.model, output=tmp_path / "made")
+    export(policy, "gguf_tensors", model=network.model, output=tmp_path / "made")
     rules = read_types(tmp_path / "made" / "tensor_types.txt")
     names = [f"{layer}.weight" for layer in policy.layer_names]
     near = [f"a.{name}" for name in names] + [f"{name}s" for name in names] + [name.replace(".", "_") for name in names]

@@ -1,0 +1,1 @@
+"""How large files are: of what was written, and of what would be."""
