@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..policy.policy import Policy
     from .contract import Stored
-    from .onnx_graph import Graph
+    from .graphs.graph import Graph
 
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
 

@@ -12,8 +12,8 @@ from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
+from ..graphs.graph import EXTRA, Graph, unpack
 from ..naming import integer_format
-from ..onnx_graph import EXTRA, Graph, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ import numpy as np
 from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.ranges import grid_of
-from ..onnx_graph import EXTRA, MODEL, Graph, float_graph
+from ..graphs.graph import EXTRA, MODEL, Graph
+from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...common.packages import require
 from ...errors import InvalidInput
-from ..onnx_graph import EXTRA, MODEL, Graph, float_graph, pack
+from ..graphs.graph import EXTRA, MODEL, Graph, pack
+from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
 
 if TYPE_CHECKING:

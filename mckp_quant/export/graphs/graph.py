@@ -1,84 +1,23 @@
-"""ONNX graphs: the float graph of a network, and the changes that quantised weights and inputs mean for it."""
+"""ONNX graphs that are changed, and integers of few bits packed into bytes."""
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..common.packages import require
-from ..errors import InvalidInput
+from ...common.packages import require
+from ...errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
 
-    from ..layers import Layer
+    from ...layers import Layer
 
 EXTRA = "onnx"
-OPSET = 21  # the first with four-bit integers
 MODEL = "model.onnx"
 _PASS_ON = ("Transpose", "Identity")
-_TOKENS = 2  # dimensions of token numbers: sequences and their length
-
-
-def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
-    """Export a network to ONNX with its weights under their own names.
-
-    Parameters
-    ----------
-    model
-        The float network; it runs in eval mode and is given back as it was.
-    batches
-        Example inputs, of which the first is traced. Its first dimension, and the length of sequences of tokens, stay
-        free.
-
-    Returns
-    -------
-    proto
-        An ``onnx.ModelProto`` of opset `OPSET`.
-
-    Raises
-    ------
-    InvalidInput
-        When there is no example input.
-    """
-    require("onnxscript", EXTRA)
-    torch = require("torch", EXTRA)
-    from ..network.batches import as_batches, evaluating
-
-    if not batches:
-        raise InvalidInput("this target traces the network: give batches=[...], of which the first is enough")
-    inputs = next(iter(as_batches(batches, model))).inputs
-    tensors = {} if isinstance(inputs, torch.Tensor) else dict(inputs)
-    arguments: dict[str, Any] = dict(tensors)
-    shapes: dict[str, Any] = {name: _free(tensor) for name, tensor in arguments.items()}
-    if hasattr(getattr(model, "config", None), "use_cache"):
-        arguments["use_cache"], shapes["use_cache"] = False, None
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
-        # torch 2.13 warns of its own use of torch.utils._pytree, and of constants among the arguments.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        warnings.filterwarnings("ignore", "# ONNX model has different number of inputs than the flatten", UserWarning)
-        program = torch.onnx.export(
-            model,
-            () if tensors else (inputs,),
-            kwargs=arguments,
-            dynamo=True,
-            optimize=False,  # which would transpose weights and lose their names
-            opset_version=OPSET,
-            dynamic_shapes=shapes if tensors else (_free(inputs), *shapes.values()),
-            verbose=False,
-        )
-    return program.model_proto
-
-
-def _free(tensor: Any) -> dict[int, str]:
-    """The dimensions that are not fixed to those of the example, with their names."""
-    if tensor.is_floating_point() or tensor.ndim < _TOKENS:
-        return {0: "batch"}
-    return {0: "batch", 1: "tokens"}
 
 
 class Graph:
