@@ -52,6 +52,10 @@ class Graph:
                 found += self.users(node.output[0]) if node.op_type in _PASS_ON else [node]
         return found
 
+    def readers(self, tensor: str) -> list[Any]:
+        """The nodes that take a tensor, whatever they do."""
+        return [node for node in self.proto.graph.node if tensor in node.input]
+
     def maker(self, tensor: str) -> Any:
         """The node that makes a tensor, past those that only transpose it; None for inputs and initializers."""
         node = next((each for each in self.proto.graph.node if tensor in each.output), None)
@@ -126,6 +130,11 @@ class Graph:
         """The numbers of an initializer; four-bit integers as int8."""
         array: NDArray[Any] = self._onnx.numpy_helper.to_array(self.initializers[name])
         return array if array.dtype.kind in "fiu" and array.dtype.itemsize > 1 else array.astype(_wide(array))
+
+    def has_four_bits(self, name: str) -> bool:
+        """Whether an initializer holds integers of four bits."""
+        kinds = self._onnx.TensorProto
+        return self.initializers[name].data_type in (kinds.INT4, kinds.UINT4)
 
     def size(self, name: str) -> int:
         """Bytes of an initializer in the file."""

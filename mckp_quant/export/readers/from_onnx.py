@@ -91,6 +91,8 @@ def _computed(graph: Graph, node: Any) -> Stored | None:
         entry = Format.named(inputs) if inputs else _FLOAT
         return Stored(entry, graph.size(weight), weight, _tensor(array))
     made = graph.maker(node.input[1])
+    if made is not None and made.op_type == "Mul":
+        return _multiplied(graph, made, inputs)
     if made is None or made.op_type != "DequantizeLinear" or made.input[0] not in graph.initializers:
         return None
     return _dequantized(graph, made, inputs)
@@ -104,21 +106,39 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
-    place = node.input[0]
-    integers = graph.array(place)
+def _multiplied(graph: Graph, node: Any, inputs: str) -> Stored | None:
+    """A weight that is the product of integers and scales; None where the node multiplies something else."""
+    cast = graph.maker(node.input[0])
+    held = cast is not None and cast.op_type == "Cast" and cast.input[0] in graph.initializers
+    if not held or node.input[1] not in graph.initializers:
+        return None
     scales = graph.array(node.input[1])
-    zeros = graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, integers.dtype)
-    onnx = require("onnx", EXTRA)
-    kinds = onnx.TensorProto
-    bits = {kinds.INT4: 4, kinds.UINT4: 4}.get(graph.initializers[place].data_type, integers.dtype.itemsize * 8)
-    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
-    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    if scales.size > 1 and scales.size != scales.shape[0]:
+        return None
+    return _stored(graph, cast.input[0], node.input[1], None, 0, inputs)
+
+
+def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
+    helper = require("onnx", EXTRA).helper
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if attributes.get("block_size"):
-        raise InvalidInput(f"weight {place!r} has blocks of {attributes['block_size']} along an axis: not supported")
+        raise InvalidInput(
+            f"weight {node.input[0]!r} has blocks of {attributes['block_size']} along an axis: not supported"
+        )
+    zeros = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    return _stored(graph, node.input[0], node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
+
+
+def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, inputs: str) -> Stored:
+    """What integers, scales and perhaps zero points say; the names are those of initializers."""
+    integers, scales = graph.array(place), graph.array(scale)
+    zeros = np.zeros(1, integers.dtype) if zero is None else graph.array(zero)
+    kinds = require("onnx", EXTRA).TensorProto
+    bits = 4 if graph.has_four_bits(place) else integers.dtype.itemsize * 8
+    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
     shape = [1] * integers.ndim
     if scales.size > 1:
-        shape[int(attributes.get("axis", 1))] = -1
+        shape[axis] = -1
     weight = (integers.astype(np.float32) - zeros.astype(np.float32).reshape(shape if zeros.size > 1 else -1)) * (
         scales.reshape(shape if scales.size > 1 else -1)
     )
@@ -129,12 +149,13 @@ def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
         zero_point=bool((zeros != middle).any()),
         activations=inputs,
     )
-    parts = [name for name in node.input if name in graph.initializers]
+    # Zero points in the middle say nothing of a weight, and layers of as many channels share them.
+    parts = [place, scale, *([zero] if zero is not None and not entry.symmetric else [])]
     size = sum(graph.size(name) for name in parts)
-    if scales.size > 1 and int(attributes.get("axis", 1)):  # channels are not what rows are made of
+    if scales.size > 1 and axis:  # channels are not what rows are made of
         return Stored(entry, size, place, _tensor(weight))
-    lowered = integers.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
-    shifts = None if entry.symmetric else zeros.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
+    lowered = integers.astype(np.int16) - middle
+    shifts = None if entry.symmetric else zeros.astype(np.int16) - middle
     codes = _codes(lowered.reshape(integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
     return Stored(entry, size, place, _tensor(weight), codes)
 
