@@ -47,6 +47,7 @@ EXPORTERS: dict[str, Exporter] = {
     "json": Json(),
     "onnxruntime": OnnxRuntime(),
     "onnxruntime_nbits": OnnxRuntimeNBits(),
+    "onnxruntime_vnni": OnnxRuntime(signed=True, sums=True),
     "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),

@@ -28,7 +28,7 @@ _EIGHT = 8
 _MIDDLE = 128
 # They give the numbers that they take, in other places: rounding before them is rounding after them.
 _CARRIES = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity")
-_CLIPS = ("Relu", "Clip")
+CLIPS = ("Relu", "Clip")
 _SLACK = 1e-6  # of a clip's upper bound: the range of a ReLU6's output is that of float32 numbers
 
 
@@ -88,7 +88,7 @@ def rounded_copy(graph: Graph, source: str, name: str, grid: Any, kind: int) -> 
     return name
 
 
-def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: Layer) -> None:
+def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: Layer, *, signed: bool = False) -> None:
     """The float initializer becomes integers and scales, and what was there is made of them under the same name.
 
     Parameters
@@ -101,6 +101,9 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         The format of the layer.
     layer
         The layer.
+    signed
+        Whether codes of integer operations keep their sign. On x86 processors without VNNI sums of two products of such
+        codes overflow their sixteen bits, and the layer's outputs are wrong.
 
     Raises
     ------
@@ -127,8 +130,7 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)
         return
     scale = graph.add(f"{name}_scale", scales.reshape(()) if whole else scales)
-    if inside:
-        # With a sign, sums of two products overflow their sixteen bits on x86 processors without VNNI.
+    if inside and not signed:
         unsigned = (integers.astype(np.int16) + _MIDDLE).astype(np.uint8)
         parts = [graph.add(stored, unsigned), scale, _middle(graph, None if whole else len(scales))]
     else:
@@ -144,12 +146,15 @@ def _middle(graph: Graph, channels: int | None) -> str:
     return name
 
 
+def eight_bits(entry: Format) -> bool:
+    """Whether a format stores a weight and its input in integers of eight bits."""
+    scheme = entry.activation_scheme
+    return entry.weight_bits == _EIGHT and scheme is not None and scheme.bits == _EIGHT
+
+
 def _in_integers(graph: Graph, entry: Format, users: list[Any]) -> bool:
     """Whether the nodes that compute with a weight may become integer ones."""
-    scheme = entry.activation_scheme
-    if entry.weight_bits != _EIGHT or scheme is None or scheme.bits != _EIGHT:
-        return False
-    return all(node.op_type == "MatMul" or ends_in_codes(graph, node.output[0]) for node in users)
+    return eight_bits(entry) and all(node.op_type == "MatMul" or ends_in_codes(graph, node.output[0]) for node in users)
 
 
 def ends_in_codes(graph: Graph, tensor: str) -> bool:
@@ -174,13 +179,18 @@ def ends_in_codes(graph: Graph, tensor: str) -> bool:
         return False
     (node,) = readers
     if node.op_type == "QuantizeLinear":
-        return graph.array(node.input[2]).dtype.itemsize == 1 and not graph.has_four_bits(node.input[2])
+        return makes_bytes(graph, node)
     if node.op_type in _CARRIES and node.input[0] == tensor:
         return ends_in_codes(graph, node.output[0])
-    if node.op_type not in _CLIPS or not ends_in_codes(graph, node.output[0]):
+    if node.op_type not in CLIPS or not ends_in_codes(graph, node.output[0]):
         return False
     following = graph.readers(node.output[0])[0]
     return following.op_type == "QuantizeLinear" and _clips_as_codes_do(graph, node, following)
+
+
+def makes_bytes(graph: Graph, node: Any) -> bool:
+    """Whether a QuantizeLinear makes integers of eight bits."""
+    return graph.array(node.input[2]).dtype.itemsize == 1 and not graph.has_four_bits(node.input[2])
 
 
 def _clips_as_codes_do(graph: Graph, node: Any, rounding: Any) -> bool:
