@@ -100,7 +100,7 @@ class Graph:
 
     def insert(self, kind: str, inputs: Iterable[str], output: str, before: Any, **attributes: Any) -> Any:
         """Put a node before another one."""
-        node = self._onnx.helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes)
+        node = self._onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
         at = next(at for at, each in enumerate(self.proto.graph.node) if each is before or each == before)
         self.proto.graph.node.insert(at, node)
         return node
@@ -108,6 +108,11 @@ class Graph:
     def first_user(self, tensor: str) -> Any:
         """The first node that takes a tensor, whatever it does."""
         return next(node for node in self.proto.graph.node if tensor in node.input)
+
+    def after(self, tensor: str) -> Any:
+        """The node behind the one that makes a tensor."""
+        at = next(at for at, node in enumerate(self.proto.graph.node) if tensor in node.output)
+        return self.proto.graph.node[at + 1]
 
     def remove(self, initializer: str) -> None:
         """Take an initializer out."""

@@ -29,7 +29,6 @@ _MIDDLE = 128
 # They give the numbers that they take, in other places: rounding before them is rounding after them.
 _CARRIES = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity")
 CLIPS = ("Relu", "Clip")
-_SLACK = 1e-6  # of a clip's upper bound: the range of a ReLU6's output is that of float32 numbers
 
 
 def quantize_inputs(graph: Graph, layer: Layer, scheme: ActivationScheme, ranges: ActivationRanges) -> None:
@@ -50,7 +49,29 @@ def quantize_inputs(graph: Graph, layer: Layer, scheme: ActivationScheme, ranges
     kind = getattr(require("onnx", EXTRA).TensorProto, f"{'' if scheme.symmetric else 'U'}INT{scheme.bits}")
     for node in graph.users(graph.weight_of(layer)):
         source = node.input[0]
-        node.input[0] = rounded_copy(graph, source, f"{layer.name}.input_{scheme.name}.{source}", grid, kind)
+        name = f"{layer.name}.input_{scheme.name}.{source}"
+        if scheme.symmetric or scheme.bits < _EIGHT:
+            source = _bounded(graph, source, name, (grid.least - grid.zero_point) * grid.scale, scheme.bits)
+        node.input[0] = rounded_copy(graph, source, name, grid, kind)
+
+
+def _bounded(graph: Graph, source: str, name: str, least: float, bits: int) -> str:
+    """The tensor without what is below the least code: the ONNX type of a symmetric grid has one code more.
+
+    Not a Clip, which ONNX Runtime takes away where scales are small. Of four bits it also keeps apart what ONNX Runtime
+    puts together wrongly: a Relu before signed codes, which then are negative, and a convolution from such codes to
+    such codes, for which it has no kernel.
+    """
+    made = graph.maker(source)
+    if made is not None and made.op_type == "Relu" and bits == _EIGHT:
+        return source
+    bound = np.array(least, dtype=np.float32)
+    for node in graph.readers(source):
+        if node.op_type == "Max" and node.input[1] in graph.initializers and graph.array(node.input[1]) == bound:
+            return str(node.output[0])
+    parts = [source, graph.add(f"{name}_least", bound)]
+    graph.insert("Max", parts, f"{name}_bounded", graph.first_user(source))
+    return f"{name}_bounded"
 
 
 def rounded_copy(graph: Graph, source: str, name: str, grid: Any, kind: int) -> str:
@@ -81,7 +102,9 @@ def rounded_copy(graph: Graph, source: str, name: str, grid: Any, kind: int) -> 
             same = graph.array(node.input[1]) == scale and graph.array(zero.name) == grid.zero_point
             if same and zero.data_type == kind:
                 return str(graph.readers(node.output[0])[0].output[0])
-    first = graph.first_user(source)
+    readers = graph.readers(source)
+    # What limits a symmetric grid has no reader yet: it stands in front of one.
+    first = readers[0] if readers else graph.after(source)
     parts = [graph.add(f"{name}_scale", scale), graph.add_scalar(f"{name}_zero_point", grid.zero_point, kind)]
     graph.insert("QuantizeLinear", [source, *parts], f"{name}_quantized", first)
     graph.insert("DequantizeLinear", [f"{name}_quantized", *parts], name, first)
@@ -118,23 +141,29 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     scales = codes.scales.reshape(-1).cpu().numpy()
     whole = entry.granularity == "tensor"
     users = graph.users(name)
-    inside = _in_integers(graph, entry, users)
+    # A float weight between rounded inputs and outputs would be rounded once more, by the runtime.
+    inside = entry.activation_scheme is not None and all(
+        node.op_type == "MatMul" or ends_in_codes(graph, node.output[0]) for node in users
+    )
+    kinds = require("onnx", EXTRA).TensorProto
     before = graph.first_user(name)
     graph.remove(name)
     stored, bits = f"{name}_quantized", 4 if entry.weight_bits == 4 else None
     if not inside and any(node.op_type != "MatMul" for node in users):
         shape = () if whole else (-1, *[1] * (integers.ndim - 1))
         parts = [graph.add(stored, integers, bits), graph.add(f"{name}_scale", scales.reshape(shape))]
-        kind = require("onnx", EXTRA).TensorProto.FLOAT
-        graph.insert("Cast", [parts[0]], f"{name}_integers", before, to=kind)
+        graph.insert("Cast", [parts[0]], f"{name}_integers", before, to=kinds.FLOAT)
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)
         return
     scale = graph.add(f"{name}_scale", scales.reshape(()) if whole else scales)
-    if inside and not signed:
+    if inside and entry.weight_bits == _EIGHT and not (signed and eight_bits(entry)):
         unsigned = (integers.astype(np.int16) + _MIDDLE).astype(np.uint8)
         parts = [graph.add(stored, unsigned), scale, _middle(graph, None if whole else len(scales))]
     else:
         parts = [graph.add(stored, integers, bits), scale]
+    if inside and bits == 4:  # widened when the graph is loaded; sums of products of so few bits do not overflow
+        graph.insert("Cast", [stored], f"{name}_integers", before, to=kinds.INT8)
+        parts[0] = f"{name}_integers"
     graph.insert("DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0}))
 
 
@@ -152,13 +181,8 @@ def eight_bits(entry: Format) -> bool:
     return entry.weight_bits == _EIGHT and scheme is not None and scheme.bits == _EIGHT
 
 
-def _in_integers(graph: Graph, entry: Format, users: list[Any]) -> bool:
-    """Whether the nodes that compute with a weight may become integer ones."""
-    return eight_bits(entry) and all(node.op_type == "MatMul" or ends_in_codes(graph, node.output[0]) for node in users)
-
-
 def ends_in_codes(graph: Graph, tensor: str) -> bool:
-    """Whether all that is made of a tensor is eight-bit integers, such as the inputs of the next layers.
+    """Whether all that is made of a tensor is integers of one grid, such as the input of the next layer.
 
     Parameters
     ----------
@@ -170,7 +194,7 @@ def ends_in_codes(graph: Graph, tensor: str) -> bool:
     Returns
     -------
     ends
-        A Relu or Clip in between is a part of the rounding where its bounds are those of the codes.
+        A Relu, a Clip, or what only moves numbers may lie in between.
     """
     if any(each.name == tensor for each in graph.proto.graph.output):
         return False
@@ -179,31 +203,10 @@ def ends_in_codes(graph: Graph, tensor: str) -> bool:
         return False
     (node,) = readers
     if node.op_type == "QuantizeLinear":
-        return makes_bytes(graph, node)
-    if node.op_type in _CARRIES and node.input[0] == tensor:
-        return ends_in_codes(graph, node.output[0])
-    if node.op_type not in CLIPS or not ends_in_codes(graph, node.output[0]):
-        return False
-    following = graph.readers(node.output[0])[0]
-    return following.op_type == "QuantizeLinear" and _clips_as_codes_do(graph, node, following)
+        return True
+    return node.op_type in (*CLIPS, *_CARRIES) and node.input[0] == tensor and ends_in_codes(graph, node.output[0])
 
 
 def makes_bytes(graph: Graph, node: Any) -> bool:
     """Whether a QuantizeLinear makes integers of eight bits."""
     return graph.array(node.input[2]).dtype.itemsize == 1 and not graph.has_four_bits(node.input[2])
-
-
-def _clips_as_codes_do(graph: Graph, node: Any, rounding: Any) -> bool:
-    """Whether a Relu or Clip changes nothing that a QuantizeLinear does not change as well."""
-    scale, zero = float(graph.array(rounding.input[1])), graph.array(rounding.input[2])
-    limits = np.iinfo(zero.dtype)
-    least, most = scale * (limits.min - int(zero)), scale * (limits.max - int(zero))
-    low, high = 0.0, np.inf
-    if node.op_type == "Clip":
-        bounds = [*node.input[1:], "", ""][:2]
-        if any(name and name not in graph.initializers for name in bounds):
-            return False
-        low, high = (
-            float(graph.array(name)) if name else limit for name, limit in zip(bounds, (-np.inf, np.inf), strict=True)
-        )
-    return low <= least and most <= high * (1 + _SLACK)

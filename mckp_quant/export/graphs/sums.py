@@ -10,7 +10,7 @@ from ...common.packages import require
 from ...formats.ranges import grid_of
 from ...formats.schemes import ActivationScheme
 from .graph import EXTRA, Graph
-from .placing import CLIPS, eight_bits, ends_in_codes, makes_bytes, rounded_copy
+from .placing import CLIPS, eight_bits, makes_bytes, rounded_copy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ PRECISE = ("session.x64quantprecision", "1")  # products that cannot overflow, w
 def round_outputs(graph: Graph, job: Job) -> tuple[str, ...]:
     """Round to eight bits what convolutions of eight-bit layers give, and what is added to it.
 
-    The range of an output is that on the batches, with inputs rounded. What is added and rounded for a layer anyway is
-    taken as that layer takes it.
+    These are the outputs that are added to something and nothing else. Their range is that on the batches, with inputs
+    rounded. What is added to them, and rounded for a layer anyway, is taken as that layer takes it.
 
     Parameters
     ----------
@@ -48,7 +48,10 @@ def round_outputs(graph: Graph, job: Job) -> tuple[str, ...]:
     for layer, entry in job.chosen:
         for node in graph.users(graph.weight_of(layer)) if eight_bits(entry) else ():
             tensor = _end(graph, node.output[0])
-            if node.op_type == "Conv" and tensor and tensor not in wanted and not ends_in_codes(graph, tensor):
+            readers = graph.readers(tensor) if tensor else []
+            # Whatever else reads it may be a layer whose input the policy leaves as it is.
+            added = bool(readers) and all(each.op_type == "Add" for each in readers)
+            if node.op_type == "Conv" and added and tensor not in wanted:
                 wanted.append(tensor)
     kind = require("onnx", EXTRA).TensorProto.UINT8
     for tensor, (low, high) in _ranges(graph, wanted, list(as_batches(job.batches, job.model))).items():

@@ -93,9 +93,10 @@ def _computed(graph: Graph, node: Any) -> Stored | None:
     made = graph.maker(node.input[1])
     if made is not None and made.op_type == "Mul":
         return _multiplied(graph, made, inputs)
-    if made is None or made.op_type != "DequantizeLinear" or made.input[0] not in graph.initializers:
+    if made is None or made.op_type != "DequantizeLinear":
         return None
-    return _dequantized(graph, made, inputs)
+    place = _before_cast(graph, made.input[0])
+    return None if place is None else _dequantized(graph, made, place, inputs)
 
 
 def _source(graph: Graph, tensor: str) -> str:
@@ -108,25 +109,29 @@ def _source(graph: Graph, tensor: str) -> str:
 
 def _multiplied(graph: Graph, node: Any, inputs: str) -> Stored | None:
     """A weight that is the product of integers and scales; None where the node multiplies something else."""
-    cast = graph.maker(node.input[0])
-    held = cast is not None and cast.op_type == "Cast" and cast.input[0] in graph.initializers
-    if not held or node.input[1] not in graph.initializers:
+    place = _before_cast(graph, node.input[0])
+    if place is None or node.input[1] not in graph.initializers or graph.array(place).dtype.kind not in "iu":
         return None
     scales = graph.array(node.input[1])
     if scales.size > 1 and scales.size != scales.shape[0]:
         return None
-    return _stored(graph, cast.input[0], node.input[1], None, 0, inputs)
+    return _stored(graph, place, node.input[1], None, 0, inputs)
 
 
-def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
+def _before_cast(graph: Graph, tensor: str) -> str | None:
+    """The initializer that a tensor is, or is another type of; None where it is something else."""
+    made = graph.maker(tensor)
+    place = made.input[0] if made is not None and made.op_type == "Cast" else tensor
+    return place if place in graph.initializers else None
+
+
+def _dequantized(graph: Graph, node: Any, place: str, inputs: str) -> Stored:
     helper = require("onnx", EXTRA).helper
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if attributes.get("block_size"):
-        raise InvalidInput(
-            f"weight {node.input[0]!r} has blocks of {attributes['block_size']} along an axis: not supported"
-        )
+        raise InvalidInput(f"weight {place!r} has blocks of {attributes['block_size']} along an axis: not supported")
     zeros = node.input[2] if len(node.input) > 2 and node.input[2] else None
-    return _stored(graph, node.input[0], node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
+    return _stored(graph, place, node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
 
 
 def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, inputs: str) -> Stored:
