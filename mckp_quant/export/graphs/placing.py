@@ -156,22 +156,27 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)
         return
     scale = graph.add(f"{name}_scale", scales.reshape(()) if whole else scales)
-    if inside and entry.weight_bits == _EIGHT and not (signed and eight_bits(entry)):
-        unsigned = (integers.astype(np.int16) + _MIDDLE).astype(np.uint8)
-        parts = [graph.add(stored, unsigned), scale, _middle(graph, None if whole else len(scales))]
-    else:
-        parts = [graph.add(stored, integers, bits), scale]
+    unsigned = inside and entry.weight_bits == _EIGHT and not (signed and eight_bits(entry))
+    if unsigned:
+        integers, bits = (integers.astype(np.int16) + _MIDDLE).astype(np.uint8), None
+    parts = [graph.add(stored, integers, bits), scale]
     if inside and bits == 4:  # widened when the graph is loaded; sums of products of so few bits do not overflow
         graph.insert("Cast", [stored], f"{name}_integers", before, to=kinds.INT8)
         parts[0] = f"{name}_integers"
+    if inside:
+        parts.append(_zero_point(graph, None if whole else len(scales), unsigned=unsigned))
     graph.insert("DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0}))
 
 
-def _middle(graph: Graph, channels: int | None) -> str:
-    """The zero point of unsigned codes, which all layers with as many channels share."""
-    name = f"middle_{channels or 'scalar'}"
+def _zero_point(graph: Graph, channels: int | None, *, unsigned: bool) -> str:
+    """The zero point in the middle of all codes, which all layers with as many channels share.
+
+    Signed codes would do without, but not where ``session.x64quantprecision`` makes unsigned ones of them.
+    """
+    name = f"{'middle' if unsigned else 'zero'}_{channels or 'scalar'}"
     if name not in graph.initializers:
-        graph.add(name, np.full(() if channels is None else channels, _MIDDLE, dtype=np.uint8))
+        kind = np.uint8 if unsigned else np.int8
+        graph.add(name, np.full(() if channels is None else channels, _MIDDLE if unsigned else 0, dtype=kind))
     return name
 
 
