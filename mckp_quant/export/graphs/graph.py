@@ -37,8 +37,9 @@ class Graph:
     def weight_of(self, layer: Layer) -> str:
         """The name of the initializer of a layer's weight; raises InvalidInput where the graph has none."""
         for name in (layer.name, *layer.ties):
-            if f"{name}.weight" in self.initializers:
-                return f"{name}.weight"
+            for weight in (f"{name}.weight", name):  # experts have the name of the parameter itself
+                if weight in self.initializers:
+                    return weight
         raise InvalidInput(
             f"layer {layer.name!r} has no weight in the exported graph: the traced call does not use it; leave it out "
             "of the policy"

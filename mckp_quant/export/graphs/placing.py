@@ -150,7 +150,9 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     graph.remove(name)
     stored, bits = f"{name}_quantized", 4 if entry.weight_bits == 4 else None
     if not inside and any(node.op_type != "MatMul" for node in users):
-        shape = () if whole else (-1, *[1] * (integers.ndim - 1))
+        # Rows of experts are those of each of them.
+        held = 2 if layer.channels != layer.shape[0] else 1
+        shape = () if whole else (*layer.shape[:held], *[1] * (integers.ndim - held))
         parts = [graph.add(stored, integers, bits), graph.add(f"{name}_scale", scales.reshape(shape))]
         graph.insert("Cast", [parts[0]], f"{name}_integers", before, to=kinds.FLOAT)
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)

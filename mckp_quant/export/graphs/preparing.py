@@ -69,10 +69,11 @@ def prepared(job: Job) -> Job:
 
 
 def _in_float32(batch: Batch) -> Batch:
-    inputs = batch.inputs
-    if isinstance(inputs, dict):
-        return replace(batch, inputs={name: _floated(each) for name, each in inputs.items()})
-    return replace(batch, inputs=_floated(inputs))
+    from torch import Tensor
+
+    if isinstance(batch.inputs, Tensor):
+        return replace(batch, inputs=_floated(batch.inputs))
+    return replace(batch, inputs={name: _floated(each) for name, each in batch.inputs.items()})
 
 
 def _floated(tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from .graph import EXTRA, Graph
 from .placing import CLIPS, eight_bits, makes_bytes, rounded_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,6 +67,8 @@ def round_outputs(graph: Graph, job: Job) -> tuple[str, ...]:
 
 def outputs_of(proto: Any, batches: Sequence[Batch], tensors: Sequence[str] = ()) -> list[list[NDArray[Any]]]:
     """What ONNX Runtime makes of batches: for each of them the given tensors, or the graph's first output."""
+    from torch import Tensor
+
     onnx, runtime = require("onnx", EXTRA), require("onnxruntime", EXTRA)
     made = onnx.ModelProto()
     made.CopyFrom(proto)
@@ -78,7 +80,8 @@ def outputs_of(proto: Any, batches: Sequence[Batch], tensors: Sequence[str] = ()
     names = [each.name for each in session.get_inputs()]
     found = []
     for batch in batches:
-        given = batch.inputs if isinstance(batch.inputs, dict) else {names[0]: batch.inputs}
+        given: Mapping[str, Tensor]
+        given = {names[0]: batch.inputs} if isinstance(batch.inputs, Tensor) else batch.inputs
         feed = {name: given[name].detach().cpu().numpy() for name in names}
         found.append(session.run(list(tensors) or [made.graph.output[0].name], feed))
     return found

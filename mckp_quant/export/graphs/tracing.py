@@ -39,7 +39,7 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
     Raises
     ------
     InvalidInput
-        When there is no example input.
+        When there is no example input, or torch cannot trace the network.
     """
     require("onnxscript", EXTRA)
     torch = require("torch", EXTRA)
@@ -50,20 +50,23 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
     inputs = next(iter(as_batches(batches, model))).inputs
     tensors = {} if isinstance(inputs, torch.Tensor) else dict(inputs)
     shapes: dict[str, Any] = {name: _free(tensor) for name, tensor in tensors.items()}
-    with evaluating(model), without_cache(model), torch.no_grad(), warnings.catch_warnings():
+    with evaluating(model), as_traced(model), torch.no_grad(), warnings.catch_warnings():
         # torch 2.13 warns of its own use of torch.utils._pytree, and of constants among the arguments.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "# ONNX model has different number of inputs than the flatten", UserWarning)
-        program = torch.onnx.export(
-            model,
-            () if tensors else (inputs,),
-            kwargs=tensors,
-            dynamo=True,
-            optimize=False,  # which would transpose weights and lose their names
-            opset_version=OPSET,
-            dynamic_shapes=shapes or (_free(inputs),),
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                model,
+                () if tensors else (inputs,),
+                kwargs=tensors,
+                dynamo=True,
+                optimize=False,  # which would transpose weights and lose their names
+                opset_version=OPSET,
+                dynamic_shapes=shapes or (_free(inputs),),
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise _refusal(model, error) from error
         _optimise(program, {name for name, _ in model.named_parameters(remove_duplicate=False)})
     proto = program.model_proto
     for graph in (proto.graph, *proto.functions):
@@ -73,17 +76,42 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
 
 
 @contextlib.contextmanager
-def without_cache(model: nn.Module) -> Iterator[None]:
-    """Hold a model of transformers so that it caches no keys and values; it is given back as it was."""
-    configs = {id(each.config): each.config for each in model.modules() if hasattr(each, "config")}
-    held = [each for each in configs.values() if getattr(each, "use_cache", False) is True]
-    for each in held:
-        each.use_cache = False
+def as_traced(model: nn.Module) -> Iterator[None]:
+    """Hold a model of transformers in a form that can be traced; it is given back as it was.
+
+    It caches no keys and values, and mixtures of experts take the weights of the chosen experts for every token: their
+    other forms loop over the experts that were chosen, or call a kernel that ONNX does not have.
+    """
+    configs: dict[int, Any] = {id(each.config): each.config for each in model.modules() if hasattr(each, "config")}
+    held = {
+        "use_cache": (lambda found: found is True, False),
+        "_experts_implementation": (lambda found: isinstance(found, str), "batched_mm"),
+    }
+    before = []
+    for config in configs.values():
+        for name, (wrong, right) in held.items():
+            found = getattr(config, name, None)
+            if wrong(found):
+                before.append((config, name, found))
+                setattr(config, name, right)
     try:
         yield
     finally:
-        for each in held:
-            each.use_cache = True
+        for config, name, found in before:
+            setattr(config, name, found)
+
+
+def _refusal(model: nn.Module, error: BaseException) -> InvalidInput:
+    """What torch says of a network that it cannot trace, in one sentence."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    said = next((line.strip() for line in str(root).splitlines() if line.strip()), type(root).__name__)
+    return InvalidInput(
+        f"torch cannot make an ONNX graph of this {type(model).__name__} ({type(root).__name__}: {said}): what its "
+        "forward does must not depend on the numbers in its inputs; export to a target that does not trace, or give "
+        "the part of the network that can be traced"
+    )
 
 
 def _optimise(program: Any, names: set[str]) -> None:

@@ -58,9 +58,11 @@ def stored_layers(graph: Graph) -> dict[str, Stored]:
             if made is None:
                 continue
             stored = made
-        elif node.op_type == "Gather" and _is_table(graph, node.input[0]):
-            place = node.input[0]
-            stored = Stored(_FLOAT, graph.size(place), place, _tensor(graph.array(place)))
+        elif node.op_type == "Gather":
+            made = _looked_up(graph, node.input[0])
+            if made is None:
+                continue
+            stored = made
         else:
             continue
         found.setdefault(layer_name(stored.place), stored)
@@ -72,12 +74,14 @@ def layer_name(place: str) -> str:
     return _SUFFIX.sub("", place, count=1)
 
 
-def _is_table(graph: Graph, name: str) -> bool:
-    """Whether it is the float weight of an embedding."""
-    if name not in graph.initializers:
-        return False
-    array = graph.array(name)
-    return array.ndim == _DIMENSIONS and array.dtype.kind == "f"
+def _looked_up(graph: Graph, name: str) -> Stored | None:
+    """The weight of an embedding, or those of experts; None where something else is looked up."""
+    made = graph.maker(name)
+    if made is not None and made.op_type == "Mul":
+        return _multiplied(graph, made, "")
+    if name not in graph.initializers or graph.array(name).ndim < _DIMENSIONS or graph.array(name).dtype.kind != "f":
+        return None
+    return Stored(_FLOAT, graph.size(name), name, _tensor(graph.array(name)))
 
 
 def _computed(graph: Graph, node: Any) -> Stored | None:
@@ -112,9 +116,10 @@ def _multiplied(graph: Graph, node: Any, inputs: str) -> Stored | None:
     place = _before_cast(graph, node.input[0])
     if place is None or node.input[1] not in graph.initializers or graph.array(place).dtype.kind not in "iu":
         return None
-    scales = graph.array(node.input[1])
-    if scales.size > 1 and scales.size != scales.shape[0]:
-        return None
+    integers, scales = graph.array(place), graph.array(node.input[1])
+    held = next((at for at, size in enumerate(scales.shape) if size == 1), scales.ndim)
+    if scales.size > 1 and scales.shape != (*integers.shape[:held], *[1] * (integers.ndim - held)):
+        return None  # not a number for each row
     return _stored(graph, place, node.input[1], None, 0, inputs)
 
 
@@ -141,8 +146,8 @@ def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, i
     kinds = require("onnx", EXTRA).TensorProto
     bits = 4 if graph.has_four_bits(place) else integers.dtype.itemsize * 8
     signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
-    shape = [1] * integers.ndim
-    if scales.size > 1:
+    shape = list(scales.shape) if scales.ndim == integers.ndim else [1] * integers.ndim
+    if scales.size > 1 and scales.ndim != integers.ndim:
         shape[axis] = -1
     weight = (integers.astype(np.float32) - zeros.astype(np.float32).reshape(shape if zeros.size > 1 else -1)) * (
         scales.reshape(shape if scales.size > 1 else -1)
@@ -161,7 +166,8 @@ def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, i
         return Stored(entry, size, place, _tensor(weight))
     lowered = integers.astype(np.int16) - middle
     shifts = None if entry.symmetric else zeros.astype(np.int16) - middle
-    codes = _codes(lowered.reshape(integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
+    rows = max(scales.size, integers.shape[0])
+    codes = _codes(lowered.reshape(rows, -1), scales.reshape(-1, 1), shifts, bits)
     return Stored(entry, size, place, _tensor(weight), codes)
 
 

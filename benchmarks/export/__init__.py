@@ -1,0 +1,1 @@
+"""What artefacts take and give when their runtimes run them."""
