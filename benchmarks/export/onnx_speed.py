@@ -113,7 +113,8 @@ def kernels(path: Path) -> Counter[str]:
         return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
 
 
-def _session(path: Path) -> Any:
+def open_session(path: Path) -> Any:
+    """The artefact in ONNX Runtime, with one thread and otherwise as it comes."""
     runtime = __import__("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -122,7 +123,7 @@ def _session(path: Path) -> Any:
 
 def _serve(path: Path, images: NDArray[np.float32], pipe: Connection) -> None:
     """Run the artefact whenever the parent asks, and say how many seconds of processor time a call took."""
-    session = _session(path)
+    session = open_session(path)
     name = session.get_inputs()[0].name
     session.run(None, {name: images})
     pipe.send(0.0)
@@ -164,7 +165,7 @@ def measure(model: nn.Module, calibration: Tensor, held_out: Tensor, batch: int,
         seconds = times(files, held_out[:batch].numpy(), rounds)
         rows = []
         for name, path in files.items():
-            session = _session(path)
+            session = open_session(path)
             (got,) = session.run(None, {session.get_inputs()[0].name: held_out.numpy()})
             with torch.no_grad():
                 network = model if name == PLAIN else mq.apply(model, policy_of(model, calibration, name))

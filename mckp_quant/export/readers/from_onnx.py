@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FLOAT = Format.named("float")
 _COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+_LOOK_UPS = ("Gather", "GatherND")
 _SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
 _DIMENSIONS = 2
 
@@ -58,7 +59,7 @@ def stored_layers(graph: Graph) -> dict[str, Stored]:
             if made is None:
                 continue
             stored = made
-        elif node.op_type == "Gather":
+        elif node.op_type in _LOOK_UPS:
             made = _looked_up(graph, node.input[0])
             if made is None:
                 continue

@@ -16,6 +16,8 @@ from mckp_quant.export.readers.from_onnx import stored_layers
 from mckp_quant.formats.ranges import ActivationRanges
 from mckp_quant.network.batch import Batch
 from mckp_quant.rounding import EncodedWeight
+from mckp_quant.rounding.encoded import decode_weight
+from mckp_quant.rounding.rounders.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,6 +227,40 @@ def test_the_next_layer_with_a_float_input_keeps_it() -> None:
     graph = graph_of(nodes, list("abc"))
     job: Any = FakeJob([(layer(name), Format.named("w8a8")) for name in "ab"], [batch()])
     assert round_outputs(graph, job) == ()
+
+
+@pytest.mark.parametrize("name", ["w4", "w8", "w8t", "float"])
+def test_experts_that_are_looked_up_have_a_scale_for_each_row_of_each(name: str) -> None:
+    onnx: Any = pytest.importorskip("onnx")
+    helper, experts = onnx.helper, (3, 4, 5)
+    weight = np.random.default_rng(0).normal(size=experts).astype(np.float32)
+    graph = Graph(
+        helper.make_model(
+            helper.make_graph(
+                [helper.make_node("GatherND", ["m.up_proj", "chosen"], ["y"])],
+                "graph",
+                [helper.make_tensor_value_info("chosen", onnx.TensorProto.INT64, [None, 1])],
+                [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+                [onnx.numpy_helper.from_array(weight, "m.up_proj")],
+            )
+        )
+    )
+    entry, row = Format.named(name), Layer("m.up_proj", "experts", experts, 12, 0)
+    if name == "float":
+        found = stored_layers(graph)["m.up_proj"]
+        assert found.weight is not None
+        assert np.array_equal(found.weight.numpy(), weight)
+        return
+    encoded = nearest(torch.from_numpy(weight), entry, row)
+    assert isinstance(encoded, EncodedWeight)
+    quantize_weight(graph, encoded, entry, row)
+    found = stored_layers(graph)["m.up_proj"]
+    assert found.format.name == name
+    assert found.nbytes == entry.storage_bytes(row)
+    assert found.codes is not None
+    assert torch.equal(found.codes.elements.double(), encoded.elements.double())
+    assert found.weight is not None
+    assert torch.allclose(found.weight.double(), decode_weight(encoded, entry, row).double(), rtol=1e-6)
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from mckp_quant import Format, Policy, apply
+from mckp_quant import Format, InvalidInput, Policy, apply
 from mckp_quant.export import OnnxRuntime, export
 from mckp_quant.export.codes import scaled
 from mckp_quant.export.graphs.graph import Graph
@@ -85,6 +86,45 @@ def test_caches_are_off_while_a_network_is_traced() -> None:
     with as_traced(model):
         assert [each.use_cache for each in configs] == [False, None]
     assert [each.use_cache for each in configs] == [True, None]
+
+
+def test_experts_are_traced_in_the_form_without_a_loop() -> None:
+    model = Half()
+    model.config._experts_implementation = "grouped_mm"
+    with as_traced(model):
+        assert model.config._experts_implementation == "batched_mm"
+    assert model.config._experts_implementation == "grouped_mm"
+    model.config._experts_implementation = None  # of a network without experts
+    with as_traced(model):
+        assert model.config._experts_implementation is None
+
+
+class Choosy(nn.Module):
+    """A network whose way depends on the numbers that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output: Tensor = self.fc(inputs)
+        return output if bool(inputs.sum() > 0) else -output
+
+
+def test_networks_that_cannot_be_traced_are_refused_in_words(tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("onnxruntime")
+    with pytest.raises(
+        InvalidInput,
+        match=r"^torch cannot make an ONNX graph of this Choosy \(.*\): what its forward does must not depend on the num",
+    ):
+        export(
+            Policy(("fc",), (Format.named("w8"),)),
+            "onnxruntime",
+            model=Choosy(),
+            output=tmp_path / "made",
+            batches=[torch.ones(2, 4)],
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_half_precision_and_norms_become_one_float32_graph_in_integers(
