@@ -166,16 +166,17 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         graph.insert("Cast", [stored], f"{name}_integers", before, to=kinds.INT8)
         parts[0] = f"{name}_integers"
     if inside:
-        parts.append(_zero_point(graph, None if whole else len(scales), unsigned=unsigned))
+        parts.append(_zero_point(graph, name, None if whole else len(scales), unsigned=unsigned))
     graph.insert("DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0}))
 
 
-def _zero_point(graph: Graph, channels: int | None, *, unsigned: bool) -> str:
-    """The zero point in the middle of all codes, which all layers with as many channels share.
+def _zero_point(graph: Graph, weight: str, channels: int | None, *, unsigned: bool) -> str:
+    """The zero point in the middle of all codes; of unsigned ones all layers with as many channels share it.
 
-    Signed codes would do without, but not where ``session.x64quantprecision`` makes unsigned ones of them.
+    Signed codes would do without, but not where ``session.x64quantprecision`` makes unsigned ones of them: then each
+    needs one of its own.
     """
-    name = f"{'middle' if unsigned else 'zero'}_{channels or 'scalar'}"
+    name = f"middle_{channels or 'scalar'}" if unsigned else f"{weight}_zero_point"
     if name not in graph.initializers:
         kind = np.uint8 if unsigned else np.int8
         graph.add(name, np.full(() if channels is None else channels, _MIDDLE if unsigned else 0, dtype=kind))

@@ -79,7 +79,7 @@ def _looked_up(graph: Graph, name: str) -> Stored | None:
     """The weight of an embedding, or those of experts; None where something else is looked up."""
     made = graph.maker(name)
     if made is not None and made.op_type == "Mul":
-        return _multiplied(graph, made, "")
+        return _multiplied(graph, made, "", rows_of=2)
     if name not in graph.initializers or graph.array(name).ndim < _DIMENSIONS or graph.array(name).dtype.kind != "f":
         return None
     return Stored(_FLOAT, graph.size(name), name, _tensor(graph.array(name)))
@@ -112,8 +112,11 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _multiplied(graph: Graph, node: Any, inputs: str) -> Stored | None:
-    """A weight that is the product of integers and scales; None where the node multiplies something else."""
+def _multiplied(graph: Graph, node: Any, inputs: str, rows_of: int = 1) -> Stored | None:
+    """A weight that is the product of integers and scales; None where the node multiplies something else.
+
+    Its rows are counted by the first `rows_of` dimensions: experts have some each.
+    """
     place = _before_cast(graph, node.input[0])
     if place is None or node.input[1] not in graph.initializers or graph.array(place).dtype.kind not in "iu":
         return None
@@ -121,7 +124,7 @@ def _multiplied(graph: Graph, node: Any, inputs: str) -> Stored | None:
     held = next((at for at, size in enumerate(scales.shape) if size == 1), scales.ndim)
     if scales.size > 1 and scales.shape != (*integers.shape[:held], *[1] * (integers.ndim - held)):
         return None  # not a number for each row
-    return _stored(graph, place, node.input[1], None, 0, inputs)
+    return _stored(graph, place, node.input[1], None, 0, inputs, int(np.prod(integers.shape[:rows_of])))
 
 
 def _before_cast(graph: Graph, tensor: str) -> str | None:
@@ -140,7 +143,9 @@ def _dequantized(graph: Graph, node: Any, place: str, inputs: str) -> Stored:
     return _stored(graph, place, node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
 
 
-def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, inputs: str) -> Stored:
+def _stored(
+    graph: Graph, place: str, scale: str, zero: str | None, axis: int, inputs: str, rows: int | None = None
+) -> Stored:
     """What integers, scales and perhaps zero points say; the names are those of initializers."""
     integers, scales = graph.array(place), graph.array(scale)
     zeros = np.zeros(1, integers.dtype) if zero is None else graph.array(zero)
@@ -167,8 +172,7 @@ def _stored(graph: Graph, place: str, scale: str, zero: str | None, axis: int, i
         return Stored(entry, size, place, _tensor(weight))
     lowered = integers.astype(np.int16) - middle
     shifts = None if entry.symmetric else zeros.astype(np.int16) - middle
-    rows = max(scales.size, integers.shape[0])
-    codes = _codes(lowered.reshape(rows, -1), scales.reshape(-1, 1), shifts, bits)
+    codes = _codes(lowered.reshape(rows or integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
     return Stored(entry, size, place, _tensor(weight), codes)
 
 

@@ -201,6 +201,11 @@ def test_signed_weights_are_those_that_overflow_without_the_session_option(tmp_p
     assert torch.equal(ours.codes.elements, theirs.codes.elements)
     assert ours.nbytes == theirs.nbytes == WIDTH * WIDTH * 9 + 4 * WIDTH
     assert off(run(unsigned, tmp_path, level=0)[0], outputs_of(signed.proto, [batch()])[0][0]) < 2e-3
+    mixed = quantised(CHAIN, {"a": "w8a8", "b": "w4a8"}, signed=True)  # a kernel, and weights that stay as they are
+    assert off(run(mixed, tmp_path, level=0)[0], outputs_of(mixed.proto, [batch()])[0][0]) < 2e-3
+    three = [*CHAIN[:2], conv("b", "r", "b"), ("Relu", ["b"], "t", {}), conv("c", "t", "y")]
+    alike = quantised(three, dict.fromkeys("abc", "w8a8"), signed=True)
+    assert off(run(alike, tmp_path, level=0)[0], outputs_of(alike.proto, [batch()])[0][0]) < 2e-3
 
 
 def test_sums_are_rounded_where_that_is_asked_for(tmp_path: Path) -> None:

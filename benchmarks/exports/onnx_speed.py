@@ -1,6 +1,6 @@
 """ONNX artefacts: how long they take beside what torch.onnx.export makes of the float network, and how exact they are.
 
-    python -m benchmarks.export.onnx_speed [--network resnet20|depthwise] [--data FOLDER] [--batch N] [--rounds N]
+    python -m benchmarks.exports.onnx_speed [--network resnet20|depthwise] [--data FOLDER] [--batch N] [--rounds N]
         [--weights FILE]
 
 Every artefact runs in a process of its own with one thread. All take turns, round after round; the time is the median

@@ -1,6 +1,6 @@
 """ONNX artefacts of finished networks on held-out data, run by ONNX Runtime as it comes, against the network itself.
 
-    python -m benchmarks.export.onnx_held_out --data FOLDER [--network resnet20|chargpt] [--batches N]
+    python -m benchmarks.exports.onnx_held_out --data FOLDER [--network resnet20|chargpt] [--batches N]
 
 Each policy is finished (`finish`) and exported. KL is that from the float network, per image or per window of text; the
 difference is between the artefact and the finished network on the same samples, with its standard error. FOLDER is that

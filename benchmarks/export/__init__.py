@@ -1,1 +1,0 @@
-"""What artefacts take and give when their runtimes run them."""

@@ -1,0 +1,1 @@
+"""What exports take on disk."""
