@@ -83,17 +83,15 @@ def as_traced(model: nn.Module) -> Iterator[None]:
     other forms loop over the experts that were chosen, or call a kernel that ONNX does not have.
     """
     configs: dict[int, Any] = {id(each.config): each.config for each in model.modules() if hasattr(each, "config")}
-    held = {
-        "use_cache": (lambda found: found is True, False),
-        "_experts_implementation": (lambda found: isinstance(found, str), "batched_mm"),
-    }
-    before = []
+    before: list[tuple[Any, str, Any]] = []
     for config in configs.values():
-        for name, (wrong, right) in held.items():
-            found = getattr(config, name, None)
-            if wrong(found):
-                before.append((config, name, found))
-                setattr(config, name, right)
+        if getattr(config, "use_cache", None) is True:
+            before.append((config, "use_cache", True))
+            config.use_cache = False
+        experts = getattr(config, "_experts_implementation", None)
+        if isinstance(experts, str):
+            before.append((config, "_experts_implementation", experts))
+            config._experts_implementation = "batched_mm"
     try:
         yield
     finally:
