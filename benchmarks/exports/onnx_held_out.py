@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import torch
 import mckp_quant as mq
 from mckp_quant.export import export
 from mckp_quant.network.discovery import discover
+from mckp_quant.rounding.calibration import calibrate_ranges
 
 from ..command_line import Command
 from ..environment import environment
@@ -49,6 +51,8 @@ def compare(study: Study, formats: str, batches: int) -> tuple[float, float, flo
     entries = [mq.Format.named(name) for name in formats.split(",")]
     layers = [layer.name for layer in discover(study.model, calibration[0][0][:2]) if layer.kind != "embedding"]
     policy = mq.Policy(tuple(layers), tuple(entries[at % len(entries)] for at in range(len(layers))))
+    if any(entry.activation_scheme is not None for entry in entries):
+        policy = replace(policy, ranges=calibrate_ranges(study.model, calibration, entries))
     done = mq.finish(study.model, policy, calibration, other_rounder=True)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "made"
