@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -96,6 +96,26 @@ def with_codes(encoded: StoredWeight, entry: Format, layer: Layer) -> EncodedWei
             "none; round the network with one that does, such as gptq"
         )
     return encoded
+
+
+def scaled(encoded: StoredWeight, factor: Tensor) -> StoredWeight:
+    """The same codes for a weight whose channels were multiplied by a factor; values, without scales, as they are.
+
+    Parameters
+    ----------
+    encoded
+        A weight with a scale for each channel.
+    factor
+        ``(channels,)``.
+
+    Returns
+    -------
+    encoded
+        Its scales are float32, and negative where the factor is.
+    """
+    if not isinstance(encoded, EncodedWeight):
+        return encoded
+    return replace(encoded, scales=(encoded.scales.double() * factor.cpu()[:, None]).float())
 
 
 def as_encoded(integers: Tensor, scales: Tensor, zero_points: Tensor | None, bits: int) -> EncodedWeight:

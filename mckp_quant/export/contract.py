@@ -5,7 +5,7 @@ Weights are never rounded here: their codes come from ``job.encoded(layer)``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import InvalidInput
@@ -69,6 +69,12 @@ class Job:
         The layers that the target's tool rounds by itself: no codes are written for them.
     gained
         Parameters of a finished network that the network does not have when it is built, such as ``"fc.bias"``.
+    form
+        What the target makes of the job once its codes are there: batch norms folded, for instance; None for nothing.
+    factors
+        From the names of layers to what the scales of their channels are multiplied by, ``(channels,)`` float64.
+    notes
+        What the report has to say of `form`.
     """
 
     policy: Policy
@@ -80,6 +86,9 @@ class Job:
     bank: WeightBank | None = None
     by_tool: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
+    form: Callable[[Job], Job] | None = None
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -119,7 +128,8 @@ class Job:
         Returns
         -------
         encoded
-            Codes, scales and zero points: those of the bank, or nearest ones where the user gave none.
+            Codes, scales and zero points: those of the bank, or nearest ones where the user gave none. Scales are
+            multiplied by the layer's `factors`.
 
         Raises
         ------
@@ -129,7 +139,12 @@ class Job:
         bank = self.nearest if self.bank is None or layer.name in self.by_tool else self.bank
         if bank is None:
             raise InvalidInput(f"layer {layer.name!r} has no weight: no network was given (--model)")
-        return bank.encoded(layer.name, self.policy[layer.name])
+        encoded = bank.encoded(layer.name, self.policy[layer.name])
+        if layer.name not in self.factors:
+            return encoded
+        from .codes import scaled
+
+        return scaled(encoded, self.factors[layer.name])
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,6 +49,7 @@ EXPORTERS: dict[str, Exporter] = {
     "json": Json(),
     "onnxruntime": OnnxRuntime(),
     "onnxruntime_nbits": OnnxRuntimeNBits(),
+    "onnxruntime_vnni": OnnxRuntime(signed=True, sums=True),
     "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),
@@ -132,6 +133,7 @@ def export(
     _check_capability(exporter, job)
     job = _with_codes(job, bank, finished, other_rounder)
     exporter.check(job)
+    job = job if job.form is None else job.form(job)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent) as temporary:
         made = temporary / folder.name

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..layers import Layer
     from ..policy.policy import Policy
-    from .onnx_graph import Graph
+    from .graphs.graph import Graph
 
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
 

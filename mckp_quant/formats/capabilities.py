@@ -205,10 +205,11 @@ _MODELOPT = Capability(
     ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
 )
 _QDQ = Capability(
-    (*_CONVOLUTIONS, "linear"),
+    (*_CONVOLUTIONS, "linear", "experts"),
     (4, 8),
     (None, 4, 8, 16),
     dynamic=False,
+    activation_kinds=(*_CONVOLUTIONS, "linear"),
     granularities=("channel", "tensor"),
     symmetric=True,
 )

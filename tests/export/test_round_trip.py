@@ -16,7 +16,7 @@ from torch import nn
 from mckp_quant import Format, InvalidInput, Policy
 from mckp_quant.export import export, read_policy
 from mckp_quant.export.exporting import EXPORTERS
-from mckp_quant.export.onnx_graph import float_graph
+from mckp_quant.export.graphs.tracing import float_graph
 from mckp_quant.export.writers import to_onnxruntime as target_module
 from mckp_quant.rounding.calibration import calibrate_ranges
 

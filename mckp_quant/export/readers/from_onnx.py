@@ -12,8 +12,8 @@ from ...common.packages import require
 from ...errors import InvalidInput
 from ...formats.format import Format
 from ..contract import Stored
+from ..graphs.graph import EXTRA, Graph, unpack
 from ..naming import integer_format
-from ..onnx_graph import EXTRA, Graph, unpack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FLOAT = Format.named("float")
 _COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+_LOOK_UPS = ("Gather", "GatherND")
 _SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
 _DIMENSIONS = 2
 
@@ -58,9 +59,11 @@ def stored_layers(graph: Graph) -> dict[str, Stored]:
             if made is None:
                 continue
             stored = made
-        elif node.op_type == "Gather" and _is_table(graph, node.input[0]):
-            place = node.input[0]
-            stored = Stored(_FLOAT, graph.size(place), place, _tensor(graph.array(place)))
+        elif node.op_type in _LOOK_UPS:
+            made = _looked_up(graph, node.input[0])
+            if made is None:
+                continue
+            stored = made
         else:
             continue
         found.setdefault(layer_name(stored.place), stored)
@@ -72,12 +75,14 @@ def layer_name(place: str) -> str:
     return _SUFFIX.sub("", place, count=1)
 
 
-def _is_table(graph: Graph, name: str) -> bool:
-    """Whether it is the float weight of an embedding."""
-    if name not in graph.initializers:
-        return False
-    array = graph.array(name)
-    return array.ndim == _DIMENSIONS and array.dtype.kind == "f"
+def _looked_up(graph: Graph, name: str) -> Stored | None:
+    """The weight of an embedding, or those of experts; None where something else is looked up."""
+    made = graph.maker(name)
+    if made is not None and made.op_type == "Mul":
+        return _multiplied(graph, made, "", rows_of=2)
+    if name not in graph.initializers or graph.array(name).ndim < _DIMENSIONS or graph.array(name).dtype.kind != "f":
+        return None
+    return Stored(_FLOAT, graph.size(name), name, _tensor(graph.array(name)))
 
 
 def _computed(graph: Graph, node: Any) -> Stored | None:
@@ -91,9 +96,12 @@ def _computed(graph: Graph, node: Any) -> Stored | None:
         entry = Format.named(inputs) if inputs else _FLOAT
         return Stored(entry, graph.size(weight), weight, _tensor(array))
     made = graph.maker(node.input[1])
-    if made is None or made.op_type != "DequantizeLinear" or made.input[0] not in graph.initializers:
+    if made is not None and made.op_type == "Mul":
+        return _multiplied(graph, made, inputs)
+    if made is None or made.op_type != "DequantizeLinear":
         return None
-    return _dequantized(graph, made, inputs)
+    place = _before_cast(graph, made.input[0])
+    return None if place is None else _dequantized(graph, made, place, inputs)
 
 
 def _source(graph: Graph, tensor: str) -> str:
@@ -104,21 +112,49 @@ def _source(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
-    place = node.input[0]
-    integers = graph.array(place)
-    scales = graph.array(node.input[1])
-    zeros = graph.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, integers.dtype)
-    onnx = require("onnx", EXTRA)
-    kinds = onnx.TensorProto
-    bits = {kinds.INT4: 4, kinds.UINT4: 4}.get(graph.initializers[place].data_type, integers.dtype.itemsize * 8)
-    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
-    attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+def _multiplied(graph: Graph, node: Any, inputs: str, rows_of: int = 1) -> Stored | None:
+    """A weight that is the product of integers and scales; None where the node multiplies something else.
+
+    Its rows are counted by the first `rows_of` dimensions: experts have some each.
+    """
+    place = _before_cast(graph, node.input[0])
+    if place is None or node.input[1] not in graph.initializers or graph.array(place).dtype.kind not in "iu":
+        return None
+    integers, scales = graph.array(place), graph.array(node.input[1])
+    held = next((at for at, size in enumerate(scales.shape) if size == 1), scales.ndim)
+    if scales.size > 1 and scales.shape != (*integers.shape[:held], *[1] * (integers.ndim - held)):
+        return None  # not a number for each row
+    return _stored(graph, place, node.input[1], None, 0, inputs, int(np.prod(integers.shape[:rows_of])))
+
+
+def _before_cast(graph: Graph, tensor: str) -> str | None:
+    """The initializer that a tensor is, or is another type of; None where it is something else."""
+    made = graph.maker(tensor)
+    place = made.input[0] if made is not None and made.op_type == "Cast" else tensor
+    return place if place in graph.initializers else None
+
+
+def _dequantized(graph: Graph, node: Any, place: str, inputs: str) -> Stored:
+    helper = require("onnx", EXTRA).helper
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if attributes.get("block_size"):
         raise InvalidInput(f"weight {place!r} has blocks of {attributes['block_size']} along an axis: not supported")
-    shape = [1] * integers.ndim
-    if scales.size > 1:
-        shape[int(attributes.get("axis", 1))] = -1
+    zeros = node.input[2] if len(node.input) > 2 and node.input[2] else None
+    return _stored(graph, place, node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
+
+
+def _stored(
+    graph: Graph, place: str, scale: str, zero: str | None, axis: int, inputs: str, rows: int | None = None
+) -> Stored:
+    """What integers, scales and perhaps zero points say; the names are those of initializers."""
+    integers, scales = graph.array(place), graph.array(scale)
+    zeros = np.zeros(1, integers.dtype) if zero is None else graph.array(zero)
+    kinds = require("onnx", EXTRA).TensorProto
+    bits = 4 if graph.has_four_bits(place) else integers.dtype.itemsize * 8
+    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
+    shape = list(scales.shape) if scales.ndim == integers.ndim else [1] * integers.ndim
+    if scales.size > 1 and scales.ndim != integers.ndim:
+        shape[axis] = -1
     weight = (integers.astype(np.float32) - zeros.astype(np.float32).reshape(shape if zeros.size > 1 else -1)) * (
         scales.reshape(shape if scales.size > 1 else -1)
     )
@@ -129,13 +165,14 @@ def _dequantized(graph: Graph, node: Any, inputs: str) -> Stored:
         zero_point=bool((zeros != middle).any()),
         activations=inputs,
     )
-    parts = [name for name in node.input if name in graph.initializers]
+    # Zero points in the middle say nothing of a weight, and layers of as many channels share them.
+    parts = [place, scale, *([zero] if zero is not None and not entry.symmetric else [])]
     size = sum(graph.size(name) for name in parts)
-    if scales.size > 1 and int(attributes.get("axis", 1)):  # channels are not what rows are made of
+    if scales.size > 1 and axis:  # channels are not what rows are made of
         return Stored(entry, size, place, _tensor(weight))
-    lowered = integers.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
-    shifts = None if entry.symmetric else zeros.astype(np.int16) - (0 if signed else 2 ** (bits - 1))
-    codes = _codes(lowered.reshape(integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
+    lowered = integers.astype(np.int16) - middle
+    shifts = None if entry.symmetric else zeros.astype(np.int16) - middle
+    codes = _codes(lowered.reshape(rows or integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
     return Stored(entry, size, place, _tensor(weight), codes)
 
 

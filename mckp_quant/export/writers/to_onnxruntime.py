@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from ...common.packages import require
 from ...errors import InvalidInput
-from ...formats.ranges import grid_of
-from ..onnx_graph import EXTRA, MODEL, Graph, float_graph
+from ..graphs.graph import EXTRA, MODEL, Graph
+from ..graphs.placing import quantize_inputs, quantize_weight
+from ..graphs.preparing import prepared
+from ..graphs.sums import PRECISE, distance, round_outputs
+from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ...formats.format import Format
-    from ...formats.ranges import ActivationRanges
-    from ...layers import Layer
+    from ...network.batch import Batch
     from ...policy.policy import Policy
-    from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
 
 
@@ -29,9 +28,23 @@ if TYPE_CHECKING:
 class OnnxRuntime:
     """Writes ``model.onnx``, opset 21, from a network and one example batch.
 
-    Weights are stored in the integers that were measured. Static formats of inputs take the ranges of the policy, or
-    those of `calibrate_ranges` on the batches.
+    Weights are stored in the integers that were measured, batch norms in the layers before them. Static formats of
+    inputs take the ranges of the policy, or those of `calibrate_ranges` on the batches.
+
+    Attributes
+    ----------
+    signed
+        Whether integer operations take weights with a sign, which is faster where the processor has VNNI or is an ARM.
+        Without VNNI their sums overflow, and outputs are wrong unless the session option ``session.x64quantprecision``
+        is ``"1"``.
+    sums
+        Whether what convolutions give is rounded to eight bits even where no next layer asks for that, and so are sums
+        with it, as in residual networks: more of the network computes in integers. The policy does not round that, and
+        its prediction does not count it; the report says how far the outputs are from those without.
     """
+
+    signed: bool = False
+    sums: bool = False
 
     name: ClassVar[str] = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -48,7 +61,7 @@ class OnnxRuntime:
         """The policy's layers in a network, and ranges that it lacks; raises InvalidInput where one is not there."""
         from ..sources import module_job
 
-        job = module_job(policy, model, batches)
+        job = replace(module_job(policy, model, batches), form=prepared)
         wanted = [
             entry
             for _, entry in job.chosen
@@ -69,16 +82,26 @@ class OnnxRuntime:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Export the float graph and put the policy into it."""
-        graph = Graph(float_graph(job.model, job.batches))
-        ranges = job.policy.ranges
+        traced = float_graph(job.model, job.batches)
+        proto, rounded = self._quantized(traced, job, sums=self.sums)
+        require("onnx", EXTRA).save(proto, folder / MODEL)
+        notes = _overflow() if self.signed else ()
+        if rounded:
+            plain, _ = self._quantized(traced, job, sums=False)
+            notes = (*notes, _beyond(rounded, distance(plain, proto, _read(job))))
+        return (*job.notes, *notes, *_notes(job))
+
+    def _quantized(self, traced: Any, job: Job, *, sums: bool) -> tuple[Any, tuple[str, ...]]:
+        """A copy of the float graph with the policy in it, and the tensors that are rounded beyond the policy."""
+        graph, ranges = Graph(copy.deepcopy(traced)), job.policy.ranges
+        # Inputs first: whether a layer may compute in integers depends on who reads what it makes.
         for layer, entry in job.chosen:
-            weight = graph.weight_of(layer)
             if ranges is not None and entry.activation_scheme is not None:
-                _quantize_inputs(graph, layer, weight, entry, ranges)
-            if entry.weight_scheme is not None:
-                _quantize_weight(graph, job.encoded(layer), weight, entry, layer)
-        require("onnx", EXTRA).save(graph.proto, folder / MODEL)
-        return _notes(job)
+                quantize_inputs(graph, layer, entry.activation_scheme, ranges)
+        rounded = round_outputs(graph, job) if sums else ()
+        for layer, entry in job.coded:
+            quantize_weight(graph, job.encoded(layer), entry, layer, signed=self.signed)
+        return graph.proto, rounded
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
@@ -89,6 +112,27 @@ class OnnxRuntime:
         graph = load(folder / MODEL)
         check_named(self.name, graph, job)
         return stored_layers(graph)
+
+
+def _read(job: Job) -> list[Batch]:
+    from ...network.batches import as_batches
+
+    return list(as_batches(job.batches, job.model))
+
+
+def _overflow() -> tuple[str, ...]:
+    return (
+        "integer operations take weights with a sign: on an x86 processor without VNNI set the session option "
+        f"{PRECISE[0]} = {PRECISE[1]}, or outputs are wrong",
+    )
+
+
+def _beyond(rounded: Sequence[str], decibels: float) -> str:
+    return (
+        f"what {len(rounded)} layers give is rounded to eight bits, which the policy does not ask for and its "
+        f"prediction does not count: on the batches outputs lie {decibels:.1f} dB above their difference from those "
+        "without"
+    )
 
 
 def _notes(job: Job) -> tuple[str, ...]:
@@ -102,38 +146,3 @@ def _notes(job: Job) -> tuple[str, ...]:
             "session option session.qdq_matmulnbits_accuracy_level = 1 keeps them in floating point",
         )
     return ()
-
-
-def _quantize_weight(graph: Graph, encoded: StoredWeight, name: str, entry: Format, layer: Layer) -> None:
-    """The float initializer becomes integers, a scale, and a node that makes what was there under the same name."""
-    from ..codes import codes_of
-
-    codes = codes_of(encoded, entry, layer)
-    integers = codes.integers.reshape(layer.shape).cpu().numpy()
-    scales = codes.scales.reshape(-1).cpu().numpy()
-    before = graph.first_user(name)
-    graph.remove(name)
-    inputs = [
-        graph.add(f"{name}_quantized", integers, 4 if entry.weight_bits == 4 else None),
-        graph.add(f"{name}_scale", scales.reshape(()) if entry.granularity == "tensor" else scales),
-    ]
-    axis = {} if entry.granularity == "tensor" else {"axis": 0}
-    graph.insert("DequantizeLinear", inputs, name, before, **axis)
-
-
-def _quantize_inputs(graph: Graph, layer: Layer, weight: str, entry: Format, ranges: ActivationRanges) -> None:
-    """Every node that computes with the weight takes its input from a rounded copy."""
-    scheme = entry.activation_scheme
-    if scheme is None:
-        return
-    grid = grid_of(*ranges.of(layer.name, scheme), scheme)
-    kind = getattr(require("onnx", EXTRA).TensorProto, f"{'' if scheme.symmetric else 'U'}INT{scheme.bits}")
-    for node in graph.users(weight):
-        source = node.input[0]
-        name = f"{layer.name}.input_{scheme.name}.{source}"
-        if f"{name}_scale" not in graph.initializers:
-            scale = graph.add(f"{name}_scale", np.array(grid.scale, dtype=np.float32))
-            zero = graph.add_scalar(f"{name}_zero_point", grid.zero_point, kind)
-            graph.insert("QuantizeLinear", [source, scale, zero], f"{name}_quantized", node)
-            graph.insert("DequantizeLinear", [f"{name}_quantized", scale, zero], name, node)
-        node.input[0] = name

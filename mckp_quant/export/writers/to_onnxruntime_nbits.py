@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ...common.packages import require
 from ...errors import InvalidInput
-from ..onnx_graph import EXTRA, MODEL, Graph, float_graph, pack
+from ..graphs.graph import EXTRA, MODEL, Graph, pack
+from ..graphs.preparing import prepared
+from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class OnnxRuntimeNBits:
         """The policy's layers in a network; raises InvalidInput where one is not there."""
         from ..sources import module_job
 
-        return module_job(policy, model, batches)
+        return replace(module_job(policy, model, batches), form=prepared)
 
     def check(self, job: Job) -> None:
         """Refuse a job without an example input; raises InvalidInput."""
@@ -61,7 +63,7 @@ class OnnxRuntimeNBits:
         if not any(each.domain == "com.microsoft" for each in graph.proto.opset_import):
             graph.proto.opset_import.append(require("onnx", EXTRA).helper.make_opsetid("com.microsoft", 1))
         require("onnx", EXTRA).save(graph.proto, folder / MODEL)
-        return ()
+        return job.notes
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
@@ -96,7 +98,7 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
             continue
         bias = [node.input[2]] if node.op_type == "Gemm" and len(node.input) > 2 else []
         taken = [node.input[0], *inputs, *[""] * (5 - 1 - len(inputs)), *bias] if bias else [node.input[0], *inputs]
-        made = graph.insert(
+        graph.insert(
             "MatMulNBits",
             taken,
             node.output[0],
@@ -107,5 +109,4 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
             bits=codes.bits,
             block_size=size,
         )
-        made.metadata_props.extend(node.metadata_props)
         graph.proto.graph.node.remove(node)

@@ -14,7 +14,7 @@ from ...network.weight_uses import EXPERTS, uses_in
 from .reads import Reads, check_same, has_hooks, replace_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from ...network.weight_uses import WeightUse
 
@@ -49,17 +49,48 @@ def fold_batch_norms(model: nn.Module, batches: Iterable[object]) -> nn.Module:
     InvalidInput
         When the model fails on a batch, or the copy's outputs differ by more than rounding.
     """
+    return fold_with_factors(model, batches)[0]
+
+
+def fold_with_factors(
+    model: nn.Module, batches: Iterable[object], left: Collection[str] = ()
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Fold batch norms as `fold_batch_norms` does, and say by what each layer's weight was multiplied.
+
+    Codes of the weight that was, with their scales times these factors, are codes of the folded weight.
+
+    Parameters
+    ----------
+    model, batches
+        As for `fold_batch_norms`.
+    left
+        Names of layers that are left as they are.
+
+    Returns
+    -------
+    folded
+        The copy.
+    factors
+        From the names of folded layers to ``(channels,)`` float64.
+
+    Raises
+    ------
+    InvalidInput
+        As `fold_batch_norms` does.
+    """
     data = list(itertools.islice(as_batches(batches, model), _CHECKED))
     made = copy.deepcopy(model)
     reads = Reads.of(made, data[0].head(1))
-    by_output = {id(reads.outputs[use.module]): use for use in uses_in(made).values() if use.module in reads.outputs}
+    uses = {name: use for name, use in uses_in(made).items() if name not in left}
+    by_output = {id(reads.outputs[use.module]): name for name, use in uses.items() if use.module in reads.outputs}
+    factors: dict[str, Tensor] = {}
     for norm in list(made.modules()):
-        use = by_output.get(id(reads.inputs[norm])) if norm in reads.inputs else None
-        if use is not None and _foldable(norm, use, reads):
-            _fold(norm, use)
+        name = by_output.get(id(reads.inputs[norm])) if norm in reads.inputs else None
+        if name is not None and _foldable(norm, uses[name], reads):
+            factors[name] = _fold(norm, uses[name])
             replace_module(made, norm, nn.Identity().train(norm.training))
     check_same(model, made, data, "folding batch norms")
-    return made
+    return made, factors
 
 
 def _foldable(norm: nn.Module, use: WeightUse, reads: Reads) -> bool:
@@ -77,15 +108,19 @@ def _foldable(norm: nn.Module, use: WeightUse, reads: Reads) -> bool:
     return once and reads.only_by(layer, parameters) and not has_hooks(layer) and not has_hooks(norm)
 
 
-def _fold(norm: nn.Module, use: WeightUse) -> None:
+def _factor(norm: nn.modules.batchnorm._BatchNorm) -> Tensor:
+    """What the norm multiplies each channel by in eval mode, float64."""
+    assert isinstance(norm.running_var, Tensor)
+    slope = norm.weight.detach().double() if norm.affine else torch.ones_like(norm.running_var).double()
+    return slope / (norm.running_var.double() + norm.eps).sqrt()
+
+
+def _fold(norm: nn.Module, use: WeightUse) -> Tensor:
     assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     assert isinstance(norm.running_mean, Tensor)
-    assert isinstance(norm.running_var, Tensor)
     weight, bias = use.weight, getattr(use.module, "bias", None)
-    mean, variance = norm.running_mean.double(), norm.running_var.double()
-    slope = norm.weight.detach().double() if norm.affine else torch.ones_like(mean)
+    mean, factor = norm.running_mean.double(), _factor(norm)
     shift = norm.bias.detach().double() if norm.affine else torch.zeros_like(mean)
-    factor = slope / (variance + norm.eps).sqrt()
     old = torch.zeros_like(mean) if bias is None else bias.detach().double()
     with torch.no_grad():
         weight.copy_(_channelwise(weight.double(), factor, use))
@@ -94,6 +129,7 @@ def _fold(norm: nn.Module, use: WeightUse) -> None:
             use.module.bias = nn.Parameter(new, requires_grad=weight.requires_grad)
         else:
             bias.copy_(new)
+    return factor
 
 
 def _channelwise(weight: Tensor, factor: Tensor, use: WeightUse) -> Tensor:

@@ -1,84 +1,23 @@
-"""ONNX graphs: the float graph of a network, and the changes that quantised weights and inputs mean for it."""
+"""ONNX graphs that are changed, and integers of few bits packed into bytes."""
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..common.packages import require
-from ..errors import InvalidInput
+from ...common.packages import require
+from ...errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
 
-    from ..layers import Layer
+    from ...layers import Layer
 
 EXTRA = "onnx"
-OPSET = 21  # the first with four-bit integers
 MODEL = "model.onnx"
 _PASS_ON = ("Transpose", "Identity")
-_TOKENS = 2  # dimensions of token numbers: sequences and their length
-
-
-def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
-    """Export a network to ONNX with its weights under their own names.
-
-    Parameters
-    ----------
-    model
-        The float network; it runs in eval mode and is given back as it was.
-    batches
-        Example inputs, of which the first is traced. Its first dimension, and the length of sequences of tokens, stay
-        free.
-
-    Returns
-    -------
-    proto
-        An ``onnx.ModelProto`` of opset `OPSET`.
-
-    Raises
-    ------
-    InvalidInput
-        When there is no example input.
-    """
-    require("onnxscript", EXTRA)
-    torch = require("torch", EXTRA)
-    from ..network.batches import as_batches, evaluating
-
-    if not batches:
-        raise InvalidInput("this target traces the network: give batches=[...], of which the first is enough")
-    inputs = next(iter(as_batches(batches, model))).inputs
-    tensors = {} if isinstance(inputs, torch.Tensor) else dict(inputs)
-    arguments: dict[str, Any] = dict(tensors)
-    shapes: dict[str, Any] = {name: _free(tensor) for name, tensor in arguments.items()}
-    if hasattr(getattr(model, "config", None), "use_cache"):
-        arguments["use_cache"], shapes["use_cache"] = False, None
-    with evaluating(model), torch.no_grad(), warnings.catch_warnings():
-        # torch 2.13 warns of its own use of torch.utils._pytree, and of constants among the arguments.
-        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-        warnings.filterwarnings("ignore", "# ONNX model has different number of inputs than the flatten", UserWarning)
-        program = torch.onnx.export(
-            model,
-            () if tensors else (inputs,),
-            kwargs=arguments,
-            dynamo=True,
-            optimize=False,  # which would transpose weights and lose their names
-            opset_version=OPSET,
-            dynamic_shapes=shapes if tensors else (_free(inputs), *shapes.values()),
-            verbose=False,
-        )
-    return program.model_proto
-
-
-def _free(tensor: Any) -> dict[int, str]:
-    """The dimensions that are not fixed to those of the example, with their names."""
-    if tensor.is_floating_point() or tensor.ndim < _TOKENS:
-        return {0: "batch"}
-    return {0: "batch", 1: "tokens"}
 
 
 class Graph:
@@ -98,8 +37,9 @@ class Graph:
     def weight_of(self, layer: Layer) -> str:
         """The name of the initializer of a layer's weight; raises InvalidInput where the graph has none."""
         for name in (layer.name, *layer.ties):
-            if f"{name}.weight" in self.initializers:
-                return f"{name}.weight"
+            for weight in (f"{name}.weight", name):  # experts have the name of the parameter itself
+                if weight in self.initializers:
+                    return weight
         raise InvalidInput(
             f"layer {layer.name!r} has no weight in the exported graph: the traced call does not use it; leave it out "
             "of the policy"
@@ -112,6 +52,10 @@ class Graph:
             if tensor in node.input:
                 found += self.users(node.output[0]) if node.op_type in _PASS_ON else [node]
         return found
+
+    def readers(self, tensor: str) -> list[Any]:
+        """The nodes that take a tensor, whatever they do."""
+        return [node for node in self.proto.graph.node if tensor in node.input]
 
     def maker(self, tensor: str) -> Any:
         """The node that makes a tensor, past those that only transpose it; None for inputs and initializers."""
@@ -157,7 +101,7 @@ class Graph:
 
     def insert(self, kind: str, inputs: Iterable[str], output: str, before: Any, **attributes: Any) -> Any:
         """Put a node before another one."""
-        node = self._onnx.helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes)
+        node = self._onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
         at = next(at for at, each in enumerate(self.proto.graph.node) if each is before or each == before)
         self.proto.graph.node.insert(at, node)
         return node
@@ -165,6 +109,11 @@ class Graph:
     def first_user(self, tensor: str) -> Any:
         """The first node that takes a tensor, whatever it does."""
         return next(node for node in self.proto.graph.node if tensor in node.input)
+
+    def after(self, tensor: str) -> Any:
+        """The node behind the one that makes a tensor."""
+        at = next(at for at, node in enumerate(self.proto.graph.node) if tensor in node.output)
+        return self.proto.graph.node[at + 1]
 
     def remove(self, initializer: str) -> None:
         """Take an initializer out."""
@@ -187,6 +136,11 @@ class Graph:
         """The numbers of an initializer; four-bit integers as int8."""
         array: NDArray[Any] = self._onnx.numpy_helper.to_array(self.initializers[name])
         return array if array.dtype.kind in "fiu" and array.dtype.itemsize > 1 else array.astype(_wide(array))
+
+    def has_four_bits(self, name: str) -> bool:
+        """Whether an initializer holds integers of four bits."""
+        kinds = self._onnx.TensorProto
+        return self.initializers[name].data_type in (kinds.INT4, kinds.UINT4)
 
     def size(self, name: str) -> int:
         """Bytes of an initializer in the file."""

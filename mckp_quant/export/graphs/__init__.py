@@ -1,0 +1,1 @@
+"""ONNX graphs: the network that is traced, the graph, and where integers stand in it."""

@@ -1,0 +1,80 @@
+"""The network as it is traced for an ONNX graph: in float32, its batch norms folded into the layers before them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...common.packages import require
+from ...errors import InvalidInput
+from .graph import EXTRA
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...network.batch import Batch
+    from ..contract import Job
+
+
+def prepared(job: Job) -> Job:
+    """What an ONNX graph is traced from.
+
+    ONNX Runtime has no kernels for bfloat16 and few for float16 and float64 on a CPU, so that such networks are
+    converted. A batch norm becomes a part of the layer before it: the codes stay as they are, their scales are
+    multiplied. Layers with one scale for the whole weight keep their norm, and so do those that `fold_batch_norms`
+    leaves alone.
+
+    Parameters
+    ----------
+    job
+        A job with its codes and at least one batch.
+
+    Returns
+    -------
+    job
+        With a network of its own where something changed, and notes that say what did.
+    """
+    torch = require("torch", EXTRA)
+    from ...network.batches import as_batches
+    from ...network.weight_uses import uses_in
+    from ...rounding.transforms.folding import fold_with_factors
+
+    model, batches, notes = job.model, list(as_batches(job.batches, job.model)), job.notes
+    kinds = {each.dtype for each in (*model.parameters(), *model.buffers()) if each.is_floating_point()}
+    if kinds - {torch.float32}:
+        model = copy.deepcopy(model).float()
+        batches = [_in_float32(each) for each in batches]
+        names = " and ".join(sorted(str(each).removeprefix("torch.") for each in kinds - {torch.float32}))
+        notes = (*notes, f"the network is in {names}; the graph computes in float32, and takes and gives float32")
+    left = [layer.name for layer, entry in job.coded if entry.granularity != "channel"]
+    factors: dict[str, Tensor] = {}
+    if any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules()):
+        try:
+            folded, factors = fold_with_factors(model, batches, left)
+            idle = [name for name, factor in factors.items() if not bool(factor.all())]
+            if idle:  # channels that are 0 whatever the weight is: integer kernels cannot divide by such a scale
+                folded, factors = fold_with_factors(model, batches, [*left, *idle])
+            model = folded
+        except InvalidInput:  # it does not do the same on every batch, and is traced as it is
+            factors = {}
+    if model is job.model:
+        return job
+    uses = uses_in(model)
+
+    def weight(name: str) -> Tensor:
+        return uses[name].weight.detach()
+
+    return replace(job, model=model, batches=batches, weight=weight, factors=factors, notes=notes)
+
+
+def _in_float32(batch: Batch) -> Batch:
+    from torch import Tensor
+
+    if isinstance(batch.inputs, Tensor):
+        return replace(batch, inputs=_floated(batch.inputs))
+    return replace(batch, inputs={name: _floated(each) for name, each in batch.inputs.items()})
+
+
+def _floated(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
