@@ -11,8 +11,8 @@ from ..common.files import read_json, readable
 from ..errors import InvalidInput, unknown
 from .findings import Handling
 from .handling import Imported, apply_handling
-from .readers.csv_files import read_csv, write_csv
 from .raw import RawTable
+from .readers.csv_files import read_csv, write_csv
 from .readers.npz_files import read_npz, with_batches, write_npz
 from .sizes import Sizes, read_sizes, with_sizes
 from .table import KIND, SensitivityTable

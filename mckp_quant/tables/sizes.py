@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from .findings import Place
 from .readers.csv_files import read_csv
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from .raw import Cell, RawTable

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidInput
-from ..findings import Place
 from ..raw import Cell, FormatFacts, LayerFacts, RawTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..findings import Place
     from ..sizes import Sizes
 
 
