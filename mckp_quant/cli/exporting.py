@@ -20,6 +20,7 @@ from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
+from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
 from .load import stream_batches
 from .networks import CHECKPOINT, MODEL_HELP
@@ -35,6 +36,7 @@ from .options import (
     PolicyArgument,
     RunningOptions,
     SecondsOption,
+    ShapesOption,
     check_output,
     check_replaced,
     finished_from,
@@ -111,19 +113,24 @@ def export(
 
 def audit(
     artefact: Annotated[
-        Path, typer.Argument(metavar="ARTEFACT", help="A policy, .onnx, .gguf, or a folder that export or a tool made.")
+        Path,
+        typer.Argument(
+            metavar="ARTEFACT",
+            help="A policy, .onnx, .gguf, another tool's configuration, or a folder that export or a tool made.",
+        ),
     ],
     table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
     target: Annotated[
         str | None, typer.Option("--target", help="Whose storage counts, and whose formats the best policy may have.")
     ] = None,
     on: OnOption = None,
+    shapes: ShapesOption = None,
     seconds: SecondsOption = 60.0,
     other_rounder: OtherRounderOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
-    found = read_policy(artefact)
+    found = read_policy(artefact, layers=() if shapes is None else read_sizes(shapes).names)
     with progress("comparing with the optimum"):
         result = audit_policy(found, table_from(table, on), target=target, seconds=seconds, other_rounder=other_rounder)
     if result.left_out:

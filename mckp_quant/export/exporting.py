@@ -22,6 +22,7 @@ from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
+from .configurations.writing import WRITTEN, ConfigurationOnly
 from .records import KIND, REPORT, VERSION, ExportReport
 from .writers.to_compressed_tensors import CompressedTensors
 from .writers.to_gguf import Gguf
@@ -50,6 +51,7 @@ EXPORTERS: dict[str, Exporter] = {
     "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),
+    **{name: ConfigurationOnly(name) for name in WRITTEN},
 }
 
 POLICY = "policy.json"

@@ -12,6 +12,7 @@ from .storage import (
     compressed_tensors_bytes,
     gguf_bytes,
     matmul_nbits_bytes,
+    mlx_bytes,
     packed_bytes,
     torchao_bytes,
     whole_blocks,
@@ -41,6 +42,8 @@ class Capability:
         Bits of activations that it computes with; None stands for activations in floating point.
     dynamic
         Whether ranges of activations are taken while the network runs (True), fixed before (False), or either (None).
+    symmetric_activations
+        Whether zero must be the middle of the range of integer activations.
     activation_kinds, activation_formats
         The kinds of layers, and the names of the formats, that may quantise activations; None for all.
     granularities
@@ -53,6 +56,8 @@ class Capability:
         Whether groups must divide the row of weights that makes one output.
     symmetric
         Whether zero must be the middle of the range of weights.
+    zero_points
+        Whether every scale of integers comes with a zero point.
     elements
         Small floating-point numbers that weights may be stored as, such as ``"e4m3"``.
     blocks
@@ -69,6 +74,7 @@ class Capability:
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int | None, ...] = (None,)
     dynamic: bool | None = None
+    symmetric_activations: bool = False
     activation_kinds: tuple[str, ...] | None = None
     activation_formats: tuple[str, ...] | None = None
     granularities: tuple[str, ...] = ("channel", "group")
@@ -77,6 +83,7 @@ class Capability:
     group_bits: tuple[int, ...] | None = None
     divides: bool = True
     symmetric: bool = False
+    zero_points: bool = False
     elements: tuple[str, ...] = ()
     blocks: bool = False
     shared: bool = True
@@ -131,6 +138,8 @@ class Capability:
             return f"no {scheme.element} weights"
         if self.symmetric and not scheme.symmetric:
             return "no zero points of weights"
+        if self.zero_points and scheme.family == "integer" and scheme.symmetric:
+            return "every scale of weights has a zero point there"
         if scheme.granularity not in self.granularities:
             return f"no scale for each {scheme.granularity}"
         if scheme.group_size is None:
@@ -154,6 +163,8 @@ class Capability:
         scheme = entry.activation_scheme
         if scheme is not None and not (scheme.dynamic or scheme.calibrated):
             return f"no {scheme.element} activations"
+        if scheme is not None and self.symmetric_activations and not scheme.symmetric:
+            return "no zero points of activations"
         if scheme is not None and layer.ties and not scheme.dynamic:
             return "no fixed ranges of activations where modules share a weight, as each has a range of its own"
         known = self.activation_kinds is None or not layer.kind or layer.kind in self.activation_kinds
@@ -176,7 +187,14 @@ _COMPRESSED_TENSORS = Capability(
     stored_bytes=compressed_tensors_bytes,
 )
 _MODELOPT = Capability(
-    ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
+    ("linear",),
+    (1, 2, 3, 4, 5, 6, 7, 8),
+    (None, 2, 3, 4, 5, 6, 7, 8),
+    symmetric_activations=True,
+    granularities=("channel", "group", "tensor"),
+    divides=False,
+    symmetric=True,
+    elements=("e4m3",),
 )
 _QDQ = Capability(
     (*_CONVOLUTIONS, "linear"),
@@ -228,7 +246,21 @@ TARGETS: dict[str, Capability] = {
     "sglang": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), symmetric=True, ties=("sglang",)),
     "modelopt": _MODELOPT,
     "tensorrt_llm": replace(_MODELOPT, ties=("tensorrt_llm",)),
-    "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),
+    "gptqmodel": Capability(("linear",), (2, 3, 4, 5, 6, 7, 8), shared=False),
+    # Checkpoints hold two, three, four and eight bits.
+    "auto_round": Capability(("linear",), (2, 3, 4, 8), elements=("e2m1",), shared=False),
+    "aimet": Capability(
+        (*_CONVOLUTIONS, "linear"), (2, 3, 4, 5, 6, 7, 8), granularities=("channel", "group", "tensor")
+    ),
+    "mlx": Capability(
+        ("linear", "embedding"),
+        (2, 3, 4, 5, 6, 8),
+        granularities=("group",),
+        group_sizes=(32, 64, 128),
+        zero_points=True,
+        elements=("e2m1",),
+        stored_bytes=mlx_bytes,
+    ),
     "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
 }
 

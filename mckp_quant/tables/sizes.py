@@ -47,6 +47,11 @@ class Sizes:
     models: Mapping[str, Mapping[str, Layer]] = field(default_factory=dict)
     bits: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all layers, as modules have them."""
+        return tuple(name.removesuffix(_WEIGHT) for held in self.models.values() for name in held)
+
     def layer(self, name: str, model: str = "") -> Layer | None:
         """The layer of this name, or all that is below a module of this name as one; None where there is none.
 
