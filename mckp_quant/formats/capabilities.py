@@ -261,7 +261,8 @@ TARGETS: dict[str, Capability] = {
         elements=("e2m1",),
         stored_bytes=mlx_bytes,
     ),
-    "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
+    # coremltools wants all modules of one configuration with zero points, or none.
+    "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8), symmetric=True),
 }
 
 

@@ -90,4 +90,5 @@ AUTO_ROUND = Configuration(
     _write,
     _recognises,
     _read,
+    "AutoRound gives layers that its layer_config does not name the scheme that it is called with",
 )

@@ -66,6 +66,8 @@ class Configuration:
         Whether a document is of this form.
     read
         From a document and the names of the network's layers (none where they are not known) to formats.
+    note
+        What whoever gives the file to the tool has to know; empty for nothing.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Configuration:
     write: Callable[[Sequence[Row]], Any] | None
     recognises: Callable[[Any], bool]
     read: Callable[[Any, Sequence[str]], dict[str, Format]]
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS, _INPUTS = ".weight_quantizer", ".input_quantizer"
 _E4M3 = [4, 3]
+_LAST = -1  # the dimension that groups divide; ModelOpt takes it as a number only, which JSON cannot write
 
 
 def _write(rows: Sequence[Row]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def _write(rows: Sequence[Row]) -> dict[str, Any]:
         if inputs is not None:
             bits: Any = inputs.bits if inputs.family == "integer" else _E4M3
             # A scale for each token while it runs, or a fixed one for the tensor.
-            how = {"type": "dynamic", "block_sizes": {"-1": None}} if inputs.dynamic else {"axis": None}
+            how = {"type": "dynamic", "block_sizes": {_LAST: None}} if inputs.dynamic else {"axis": None}
             entries.append({"quantizer_name": name + _INPUTS, "cfg": {"num_bits": bits, **how}})
     return {"quant_cfg": entries, "algorithm": "max"}
 
@@ -42,7 +43,7 @@ def _weights(row: Row) -> dict[str, Any]:
     scheme = weights(row, "modelopt", symmetric=True)
     bits: Any = scheme.bits if scheme.family == "integer" else _E4M3
     if scheme.group_size is not None:
-        return {"num_bits": bits, "block_sizes": {"-1": scheme.group_size}}
+        return {"num_bits": bits, "block_sizes": {_LAST: scheme.group_size}}
     return {"num_bits": bits, "axis": None if scheme.granularity == "tensor" else 0}
 
 
@@ -99,7 +100,7 @@ def _activations(cfg: Any) -> str:
 
 def _format(cfg: Any, tail: str) -> Format:
     bits, sizes = cfg.get("num_bits", 8), cfg.get("block_sizes") or {}
-    group = sizes.get("-1", sizes.get(-1))
+    group = sizes.get(str(_LAST), sizes.get(_LAST))
     if isinstance(bits, (list, tuple)):
         if list(bits) != _E4M3 or group is not None:
             raise InvalidInput(f"modelopt: the weights {dict(cfg)} stand for no built-in format")
@@ -146,5 +147,11 @@ def _of_algorithm(entry: Any) -> Format:
 
 
 _SOURCE = "ModelOpt, commit a2fbac7 of August 2026, modelopt/torch/quantization/config.py and export/quant_utils.py"
-MODELOPT = Configuration("modelopt", "quant_cfg.json", _SOURCE, "modelopt", _write, _recognises, _read)
-TENSORRT_LLM = Configuration("tensorrt_llm", "quant_cfg.json", _SOURCE, "tensorrt_llm", _write, _recognises, _read)
+_NOTE = (
+    'block_sizes have the key "-1" in JSON, which ModelOpt wants as a number: load the file with '
+    "object_hook=lambda held: {-1 if key == '-1' else key: entry for key, entry in held.items()}"
+)
+MODELOPT = Configuration("modelopt", "quant_cfg.json", _SOURCE, "modelopt", _write, _recognises, _read, _NOTE)
+TENSORRT_LLM = Configuration(
+    "tensorrt_llm", "quant_cfg.json", _SOURCE, "tensorrt_llm", _write, _recognises, _read, _NOTE
+)

@@ -41,7 +41,7 @@ def configuration(policy: Policy, to: str, layers: Iterable[Layer]) -> Any:
     Returns
     -------
     document
-        Plain types, for ``json.dump``.
+        Plain types: what the tool's own function takes, or a file for it holds.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def configuration(policy: Policy, to: str, layers: Iterable[Layer]) -> Any:
     given = dict(zip(policy.layer_names, map(as_built_in, policy.formats), strict=True))
     rows = [Row(layer, given.get(name, FLOAT)) for name, layer in known.items()]
     _check(found, rows)
-    document = json.loads(json.dumps(_written(found, rows)))
-    _compare(found, document, rows)
+    document = _written(found, rows)
+    _compare(found, json.loads(json.dumps(document)), rows)
     return document
 
 
@@ -135,7 +135,8 @@ class ConfigurationOnly:
         """Write the document."""
         document = _written(self._configuration, _rows(job))
         write_text(folder / self._configuration.file, json.dumps(document, indent=1) + "\n")
-        return (f"no weights are written: {self.name} makes them from the float network and this configuration",)
+        said = f"no weights are written: {self.name} makes them from the float network and this configuration"
+        return (said, self._configuration.note) if self._configuration.note else (said,)
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the document again, and hold it against the network's names."""
