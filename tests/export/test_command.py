@@ -62,3 +62,22 @@ def test_command_needs_neither_network_nor_torch_for_plain_json(
     assert main(["export", str(tmp_path / "policy.json"), "--to", "json", "-o", str(tmp_path / "made")]) == 0
     assert "json: quantization.json in " in capsys.readouterr().out
     assert read_policy(tmp_path / "made") == policy
+
+
+def test_a_configuration_is_exported_and_audited_with_the_names_of_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.csv").write_text("layer,kind,shape,w4,w8\na,linear,8x16,4,1\nb,linear,8x16,2,1\n")
+    rules = {"quant_method": "gptq", "bits": 4, "group_size": -1, "sym": True, "dynamic": {"+:b": {"bits": 8}}}
+    (tmp_path / "quantize_config.json").write_text(json.dumps(rules))
+    (tmp_path / "shapes.json").write_text(json.dumps({"a": [8, 16], "b": [8, 16]}))
+    command = ["audit", str(tmp_path / "quantize_config.json"), "--table", str(tmp_path / "table.csv"), "--json"]
+    assert main(command) == 2
+    assert "give the names of the network's layers, layers=... or --shapes" in capsys.readouterr().err
+    assert main([*command, "--shapes", str(tmp_path / "shapes.json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [found[key]["predicted"] for key in ("policy", "best")] == [5.0, 3.0]
+    arguments = ["export", str(saved(tmp_path, "w4")), "--to", "coreml", "--model", "mckp_quant.demo:model"]
+    assert main([*arguments, "-o", str(tmp_path / "made")]) == 0
+    assert "no weights are written" in capsys.readouterr().err
+    assert read_policy(tmp_path / "made")["stem"].name == "w4"

@@ -28,7 +28,7 @@ def test_examples_of_the_page_run_in_their_order(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
     printed = capsys.readouterr().out
@@ -45,7 +45,7 @@ def test_page_lists_every_target() -> None:
 
 def test_commands_of_the_page_are_understood() -> None:
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("mckp-quant ")]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for command, *arguments in (shlex.split(line)[1:] for line in lines):
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0
