@@ -73,7 +73,7 @@ def test_a_configuration_is_exported_and_audited_with_the_names_of_the_network(
     (tmp_path / "shapes.json").write_text(json.dumps({"a": [8, 16], "b": [8, 16]}))
     command = ["audit", str(tmp_path / "quantize_config.json"), "--table", str(tmp_path / "table.csv"), "--json"]
     assert main(command) == 2
-    assert "give the names of the network's layers, layers=... or --shapes" in capsys.readouterr().err
+    assert "give the names of the network's layers (layers, or --shapes FILE)" in capsys.readouterr().err
     assert main([*command, "--shapes", str(tmp_path / "shapes.json")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [found[key]["predicted"] for key in ("policy", "best")] == [5.0, 3.0]

@@ -163,7 +163,7 @@ def on_network(found: Mapping[str, Format], names: Sequence[str], tool: str) -> 
 def need_names(names: Sequence[str], tool: str, why: str) -> None:
     """Raise InvalidInput where a file has rules that only a network's names can be held against."""
     if not names:
-        raise InvalidInput(f"{tool}: {why}: give the names of the network's layers, layers=... or --shapes")
+        raise InvalidInput(f"{tool}: {why}: give the names of the network's layers (layers, or --shapes FILE)")
 
 
 def literal_of(pattern: str) -> str | None:

@@ -325,7 +325,7 @@ def test_files_of_others_are_read_as_their_tools_read_them(what: str, tmp_path: 
 def test_rules_without_a_network_are_refused(what: str, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(FOREIGN[what][0]))
-    with pytest.raises(InvalidInput, match=r"give the names of the network's layers, layers=\.\.\. or --shapes"):
+    with pytest.raises(InvalidInput, match=r"give the names of the network's layers \(layers, or --shapes FILE\)"):
         read_policy(path)
 
 
