@@ -259,9 +259,11 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
 
 def _others(job: Job) -> list[Layer]:
     """The network's weights that the policy does not name: they stay in floating point."""
+    named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
+    if isinstance(job.model, tuple):
+        return [layer for layer in job.model if layer.name not in named]
     from ..network.weight_uses import uses_in
 
-    named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
     # Their names are all that counts, and a weight that cannot be quantised may not even have a shape.
     return [Layer(name, "", (1,), None, None) for name in uses_in(job.model) if name not in named]
 

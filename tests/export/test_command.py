@@ -81,3 +81,29 @@ def test_a_configuration_is_exported_and_audited_with_the_names_of_the_network(
     assert main([*arguments, "-o", str(tmp_path / "made")]) == 0
     assert "no weights are written" in capsys.readouterr().err
     assert read_policy(tmp_path / "made")["stem"].name == "w4"
+
+
+def test_a_configuration_needs_the_names_of_the_network_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = Policy(("h.0.q_proj", "h.0.up"), (Format.named("w4g64"), Format.named("w8")))
+    policy.save(tmp_path / "policy.json")
+    sizes = {"h.0.q_proj": [64, 64], "h.0.k_proj": [64, 64], "h.0.up": [128, 64], "norm": [64]}
+    (tmp_path / "shapes.json").write_text(json.dumps(sizes))
+    command = ["export", str(tmp_path / "policy.json"), "--shapes", str(tmp_path / "shapes.json"), "--to"]
+    assert main([*command, "gptqmodel", "-o", str(tmp_path / "made")]) == 0
+    rules = json.loads((tmp_path / "made" / "quantize_config.json").read_text())["dynamic"]
+    assert set(rules) == {r"-:^h\.0\.k_proj$", r"+:^h\.0\.q_proj$", r"+:^h\.0\.up$"}
+    assert read_policy(tmp_path / "made")["h.0.up"].name == "w8"
+    capsys.readouterr()
+    for to, more, words in (
+        ("tensorrt_llm", (), "tensorrt_llm fuses the layers"),
+        ("aimet", (), "there are no weights to take them from: export with the network"),
+        ("json", (), "--shapes is for configurations without weights, and 'json' writes weights: give --model"),
+        ("mlx", ("--model", "a:b"), "--model 'a:b' and --shapes"),
+    ):
+        assert main([*command, to, *more, "-o", str(tmp_path / "other")]) == 2
+        assert words in capsys.readouterr().err
+    Policy(("h.0.qproj",), (Format.named("w4g64"),)).save(tmp_path / "policy.json")
+    assert main([*command, "gptqmodel", "-o", str(tmp_path / "other")]) == 2
+    assert "unknown layer 'h.0.qproj': did you mean 'h.0.q_proj'?" in capsys.readouterr().err

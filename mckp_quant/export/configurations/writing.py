@@ -10,7 +10,7 @@ from ...common.files import read_json, write_text
 from ...errors import InvalidInput, unknown
 from ...formats.capabilities import capability
 from ...formats.format import FLOAT
-from ..contract import ExportMismatch, Stored
+from ..contract import ExportMismatch, Job, Stored
 from . import CONFIGURATIONS
 from .contract import Configuration, Row, as_built_in
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from torch import Tensor
+
     from ...layers import Layer
     from ...policy.policy import Policy
-    from ..contract import Job
 
 WRITTEN: dict[str, Configuration] = {each.name: each for each in CONFIGURATIONS if each.write is not None}
 
@@ -55,14 +56,23 @@ def configuration(policy: Policy, to: str, layers: Iterable[Layer]) -> Any:
     found = WRITTEN[to]
     known = {layer.name: layer for layer in layers}
     for name in policy.layer_names:
-        if name not in known:
-            raise unknown("layer", name, known)
+        _named(known, name)
     given = dict(zip(policy.layer_names, map(as_built_in, policy.formats), strict=True))
     rows = [Row(layer, given.get(name, FLOAT)) for name, layer in known.items()]
     _check(found, rows)
     document = _written(found, rows)
     _compare(found, json.loads(json.dumps(document)), rows)
     return document
+
+
+def _named(known: Mapping[str, Layer], name: str) -> Layer:
+    if name not in known:
+        raise unknown("layer", name, known)
+    return known[name]
+
+
+def _no_weight(layer: str) -> Tensor:
+    raise InvalidInput(f"layer {layer!r} has no weight: only the sizes of the layers were given")
 
 
 def _check(found: Configuration, rows: Sequence[Row]) -> None:
@@ -97,7 +107,10 @@ def _compare(found: Configuration, document: Any, rows: Sequence[Row]) -> None:
 
 @dataclass(frozen=True)
 class ConfigurationOnly:
-    """Writes the configuration of a tool that rounds by itself; the network says which names there are."""
+    """Writes the configuration of a tool that rounds by itself.
+
+    The network says which names there are: a ``torch.nn.Module``, or a tuple with the facts of all its layers.
+    """
 
     to: str
     extra: ClassVar[str | None] = None
@@ -121,10 +134,13 @@ class ConfigurationOnly:
         return WRITTEN[self.to]
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
-        """The policy's layers in a network; raises InvalidInput where one is not there, or there is no network."""
+        """The policy's layers in a network, or in a tuple of all its layers; raises InvalidInput where one is not there."""
+        own = replace(policy, formats=tuple(map(as_built_in, policy.formats)))
+        if isinstance(model, tuple):
+            known = {layer.name: layer for layer in model}
+            return Job(own, tuple(_named(known, name) for name in policy.layer_names), model, _no_weight)
         from ..sources import module_job
 
-        own = replace(policy, formats=tuple(map(as_built_in, policy.formats)))
         return replace(module_job(own, model, batches), by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
@@ -159,6 +175,9 @@ class ConfigurationOnly:
 
 def _rows(job: Job) -> list[Row]:
     """The policy's layers, then the network's other linear layers, which stay float."""
+    if isinstance(job.model, tuple):
+        given = dict(zip(job.policy.layer_names, job.policy.formats, strict=True))
+        return [Row(layer, given.get(layer.name, FLOAT)) for layer in job.model]
     from torch import nn
 
     named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
