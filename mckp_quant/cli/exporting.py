@@ -96,9 +96,7 @@ def export(
     chosen = Policy.load(policy)
     _check_weights(model, bank, finished)
     if shapes is not None and model is not None:
-        raise InvalidInput(
-            f"--model {model!r} and --shapes {str(shapes)!r} are both given: one of them names the layers"
-        )
+        raise InvalidInput(f"--model {model!r} and --shapes {str(shapes)!r} are both given: give one of them")
     check_output(output / "export.json")
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)

@@ -134,7 +134,7 @@ class ConfigurationOnly:
         return WRITTEN[self.to]
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
-        """The policy's layers in a network, or in a tuple of all its layers; raises InvalidInput where one is not there."""
+        """The policy's layers in a network, or in a tuple of its layers; raises InvalidInput where one is not there."""
         own = replace(policy, formats=tuple(map(as_built_in, policy.formats)))
         if isinstance(model, tuple):
             known = {layer.name: layer for layer in model}
