@@ -101,7 +101,7 @@ def export(
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)
     batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
-    network = _model(model) if model is not None else None if shapes is None else _layers(shapes, to)
+    network: Any = _model(model) if model is not None else None if shapes is None else _layers(shapes, to)
     with _in_place_of(output) as folder, progress(f"exporting to {to}"):
         report = export_policy(
             chosen,

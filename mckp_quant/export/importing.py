@@ -150,7 +150,8 @@ def _names_in(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         shapes |= {name: layer.shape for name, layer in read_sizes(file).models[""].items()}
-    packed = dict.fromkeys(name.rpartition(".")[0] for name in shapes if name.rpartition(".")[2] in _PACKED)
+    beside = (name.rpartition(".")[0] for name in shapes if name.rpartition(".")[2] in _PACKED)
+    packed = dict.fromkeys(name.removesuffix(_WEIGHT) for name in beside)  # bitsandbytes has q.weight.absmax
     held = (name.removesuffix(_WEIGHT) for name, shape in shapes.items() if name.endswith(_WEIGHT) and len(shape) > 1)
     return tuple(packed), tuple(name for name in held if name not in packed)
 

@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mckp_quant import Format, InvalidInput, Layer, Policy
+from mckp_quant import Format, InvalidInput, Layer, Policy, apply
 from mckp_quant.export import ExportMismatch, configuration, export, read_policy
 from mckp_quant.export.configurations import CONFIGURATIONS, configuration_of
 from mckp_quant.export.configurations import mlx as mlx_module
@@ -90,6 +91,25 @@ def test_an_export_is_the_configuration_alone_and_reads_back(to: str, tmp_path: 
         return next(Format.named(name) for name in MENU if row.takes(layer, Format.named(name)))
 
     check()
+
+
+def test_encodings_of_aimet_are_those_of_the_rounded_weights(tmp_path: Path) -> None:
+    network = mixed()
+    names = ("w4z", "w3g32", "w8t")
+    policy = Policy(("fc", "fc1", "inner.fc"), tuple(map(Format.named, names)))
+    export(policy, "aimet", model=network.model, output=tmp_path / "made")
+    document = json.loads((tmp_path / "made" / "model.encodings.json").read_text())
+    rounded = dict(apply(network.model, policy).named_parameters())
+    kinds = [entry["enc_type"] for entry in document["param_encodings"]]
+    assert kinds == ["PER_CHANNEL", "PER_BLOCK", "PER_TENSOR"]
+    for entry in document["param_encodings"]:
+        weight = rounded[entry["name"]].detach().double().numpy().reshape(len(entry["scale"]), -1)
+        scale, offset = (np.array(entry[key], dtype=float)[:, None] for key in ("scale", "offset"))
+        codes = weight / scale - offset  # AIMET: weight = scale * (code + offset), codes from 0
+        assert np.allclose(codes, np.round(codes), atol=1e-4)
+        assert codes.min() > -0.5
+        assert codes.max() < 2 ** entry["bw"] - 0.5
+        assert entry["is_sym"] == (entry["bw"] != 4)
 
 
 def test_layers_that_nobody_names_stay_float(tmp_path: Path) -> None:
@@ -407,6 +427,16 @@ def test_a_checkpoint_says_which_layers_are_packed(tmp_path: Path) -> None:
     assert read_policy(tmp_path) == Policy(
         ("model.layers.0.q", "lm_head"), (Format.named("w4g64"), Format.named("float"))
     )
+    names = {"a.weight": (8, 1), "a.weight.absmax": (4,), "b.weight": (8, 8)}
+    header = json.dumps(
+        {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in names.items()}
+    )
+    (tmp_path / "bnb").mkdir()
+    (tmp_path / "bnb" / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    said = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    (tmp_path / "bnb" / "config.json").write_text(json.dumps(said))
+    found = read_policy(tmp_path / "bnb")
+    assert {name: found[name].name for name in found.layer_names} == {"a": "bnb_fp4", "b": "float"}
     told = {"quantization": {"quant_algo": "W8A16", "exclude_modules": []}}
     (tmp_path / "hf_quant_config.json").write_text(json.dumps(told))
     assert [each.name for each in read_policy(tmp_path).formats] == ["w8", "float"]
