@@ -104,7 +104,7 @@ def written(folder: Path, document: Any, name: str = "table.json") -> str:
 def read(folder: Path, tool: str, **kept: str) -> SensitivityTable:
     document, shapes = FILES[tool]
     given = None if shapes is None else written(folder, shapes, "shapes.json")
-    return read_table(written(folder, document), handling=Handling(**kept), shapes=given).table
+    return read_table(written(folder, document), handling=Handling.of(kept), shapes=given).table
 
 
 def test_every_reader_has_a_file_here_and_knows_its_own_only() -> None:
