@@ -58,6 +58,8 @@ class Capability:
         Whether zero must be the middle of the range of weights.
     zero_points
         Whether every scale of integers comes with a zero point.
+    zero_point_bits
+        The bits of weights that may have zero points; None for all.
     elements
         Small floating-point numbers that weights may be stored as, such as ``"e4m3"``.
     blocks
@@ -84,6 +86,7 @@ class Capability:
     divides: bool = True
     symmetric: bool = False
     zero_points: bool = False
+    zero_point_bits: tuple[int, ...] | None = None
     elements: tuple[str, ...] = ()
     blocks: bool = False
     shared: bool = True
@@ -138,6 +141,8 @@ class Capability:
             return f"no {scheme.element} weights"
         if self.symmetric and not scheme.symmetric:
             return "no zero points of weights"
+        if self.zero_point_bits is not None and not scheme.symmetric and scheme.bits not in self.zero_point_bits:
+            return f"no zero points of {scheme.bits}-bit weights"
         if self.zero_points and scheme.family == "integer" and scheme.symmetric:
             return "every scale of weights has a zero point there"
         if scheme.granularity not in self.granularities:
@@ -238,7 +243,8 @@ TARGETS: dict[str, Capability] = {
         blocks=True,
         stored_bytes=gguf_bytes,
     ),
-    "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
+    # NNCF 3.4 has no call that follows one of three bits, and two bits without zero points only.
+    "openvino": Capability(("linear",), (2, 4, 8), group_bits=(2, 4), zero_point_bits=(4, 8)),
     # Hugging Face's loader takes every width, and refuses packed zero points; vLLM has kernels for few widths.
     "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
     "vllm": replace(_COMPRESSED_TENSORS, weight_bits=(4, 8), ties=("vllm",)),
