@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCS = Path(mckp_quant.__file__).parents[1] / "docs"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
 # All but the decisions, which may name what has gone since.
 TEXTS = {
     str(path.relative_to(DOCS)): path.read_text(encoding="utf-8")
@@ -33,7 +37,7 @@ def blocks(page: str) -> Iterator[str]:
 
 EXECUTED = (
     *("start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"),
-    *("optimisation.md", "benchmarking.md", "certificates.md", "choosing.md"),
+    *("optimisation.md", "benchmarking.md", "certificates.md", "choosing.md", "embed.md"),
 )
 
 
@@ -46,6 +50,24 @@ def test_examples_of_a_page_run_in_their_order(
     for block in blocks(page):
         exec(compile(block, page, "exec"), names)
     assert capsys.readouterr().out
+
+
+def test_the_first_four_embeddings_need_no_torch_and_few_lines(tmp_path: Path) -> None:
+    found = list(blocks("embed.md"))
+    assert len(found) == 5
+    for block in found:
+        lines = [line for line in block.splitlines() if line.strip() and not line.startswith(("import ", "from "))]
+        assert len(lines) <= 15, block
+    script = "import sys\nsys.modules['torch'] = None\n" + "\n".join(found[:4])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert printed[0] == "[8, 4, 16] 2500 proved optimal"
+    assert "passed: this policy" in done.stdout
+    assert "of the bytes are for nothing" in done.stdout
+    assert "no policy takes less than" in done.stdout
 
 
 def test_the_request_in_toml_is_read(tmp_path: Path) -> None:

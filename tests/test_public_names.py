@@ -28,8 +28,9 @@ common: Progress RunOptions
 costs: Budget RESOURCES Resource VARIANTS active_costs
 demo: calibration held_out model
 evaluation: Evaluation Evaluator Validation apply evaluate validate
-export: Audit CompressedTensors ExportMismatch ExportReport Exporter FileSize FileTooLarge Gguf HuggingFace Job Json
-    LayerRecord OnnxRuntime OnnxRuntimeNBits Stored Torchao audit available export read_policy with_file_size
+export: Audit CompressedTensors ConfigurationOnly ExportMismatch ExportReport Exporter FileSize FileTooLarge Gguf
+    HuggingFace Job Json LayerRecord OnnxRuntime OnnxRuntimeNBits Stored Torchao audit available configuration export
+    read_policy with_file_size
 formats: ActivationRanges ActivationScheme Capability Format Grid Scheme TARGETS WeightScheme as_formats grid_of
     menu scheme_of
 interactions: Interactions allocate_with_interactions measure_interactions

@@ -13,13 +13,14 @@ import typer
 from ..common.documents import PREFIX, write_document
 from ..common.files import temporary_folder
 from ..errors import InvalidInput
+from ..export import ConfigurationOnly, read_policy, with_file_size
 from ..export import audit as audit_policy
 from ..export import export as export_policy
-from ..export import read_policy, with_file_size
 from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
+from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
 from .load import stream_batches
 from .networks import CHECKPOINT, MODEL_HELP
@@ -35,6 +36,7 @@ from .options import (
     PolicyArgument,
     RunningOptions,
     SecondsOption,
+    ShapesOption,
     check_output,
     check_replaced,
     finished_from,
@@ -44,6 +46,7 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ..layers import Layer
     from ..tables.table import SensitivityTable
 
 _TARGETS = ", ".join(EXPORTERS)
@@ -76,6 +79,15 @@ def export(
         Path | None, typer.Option("--bank", metavar="FOLDER", help="The rounded weights, such as 'round' makes.")
     ] = None,
     finished: FinishedOption = None,
+    shapes: Annotated[
+        Path | None,
+        typer.Option(
+            "--shapes",
+            metavar="FILE",
+            help="In place of the network, for configurations without weights: the sizes of all its layers, such as "
+            "its .safetensors.",
+        ),
+    ] = None,
     other_rounder: OtherRounderOption = False,
     batch_size: BatchSizeOption = 32,
     force: ForceOption = False,
@@ -84,11 +96,13 @@ def export(
     """Write a policy and its weights in the form of a toolchain, and read them back; exit code 1 if they differ."""
     chosen = Policy.load(policy)
     _check_weights(model, bank, finished)
+    if shapes is not None and model is not None:
+        raise InvalidInput(f"--model {model!r} and --shapes {str(shapes)!r} are both given: give one of them")
     check_output(output / "export.json")
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)
     batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
-    network = None if model is None else _model(model)
+    network: Any = _model(model) if model is not None else None if shapes is None else _layers(shapes, to)
     with _in_place_of(output) as folder, progress(f"exporting to {to}"):
         report = export_policy(
             chosen,
@@ -113,19 +127,24 @@ def export(
 
 def audit(
     artefact: Annotated[
-        Path, typer.Argument(metavar="ARTEFACT", help="A policy, .onnx, .gguf, or a folder that export or a tool made.")
+        Path,
+        typer.Argument(
+            metavar="ARTEFACT",
+            help="A policy, .onnx, .gguf, another tool's configuration, or a folder that export or a tool made.",
+        ),
     ],
     table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
     target: Annotated[
         str | None, typer.Option("--target", help="Whose storage counts, and whose formats the best policy may have.")
     ] = None,
     on: OnOption = None,
+    shapes: ShapesOption = None,
     seconds: SecondsOption = 60.0,
     other_rounder: OtherRounderOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
-    found = read_policy(artefact)
+    found = read_policy(artefact, layers=() if shapes is None else read_sizes(shapes).names)
     with progress("comparing with the optimum"):
         result = audit_policy(found, table_from(table, on), target=target, seconds=seconds, other_rounder=other_rounder)
     if result.left_out:
@@ -190,6 +209,15 @@ def _check_weights(model: str | None, bank: Path | None, finished: Path | None) 
             f"--model {model!r} is a file, in which norms and biases have a form of their own: name the float network "
             "as a function or a checkpoint"
         )
+
+
+def _layers(shapes: Path, to: str) -> tuple[Layer, ...]:
+    """The layers of a file of sizes that have weights of two or more dimensions."""
+    if not isinstance(EXPORTERS.get(to), ConfigurationOnly):
+        raise InvalidInput(f"--shapes is for configurations without weights, and {to!r} writes weights: give --model")
+    sizes = read_sizes(shapes)
+    found = [sizes.layer(name) for name in sizes.names]
+    return tuple(layer for layer in found if layer is not None and len(layer.shape) > 1)
 
 
 def _bank(folder: Path) -> Any:

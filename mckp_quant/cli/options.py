@@ -40,6 +40,15 @@ OnOption = Annotated[
         + ".",
     ),
 ]
+ShapesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--shapes",
+        metavar="FILE",
+        help="Sizes of the layers, for a table that lacks them: shapes by layer as JSON, a table with bytes, "
+        ".safetensors, .map, or a folder of these two.",
+    ),
+]
 SecondsOption = Annotated[float, typer.Option("--seconds", help="Time limit of each solver.")]
 SeedOption = Annotated[
     int, typer.Option("--seed", rich_help_panel=RUNNING, help="Seed of whatever draws random numbers.")
@@ -76,14 +85,17 @@ class TableOptions:
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="A sensitivity table: .json as 'measure' writes it, .csv (wide, long) or .npz."
+            metavar="TABLE",
+            help="A sensitivity table: .json as 'measure' or another tool writes it, .csv (wide, long, transposed), "
+            ".npz.",
         ),
     ]
     on: OnOption = None
+    shapes: ShapesOption = None
 
     def read(self) -> SensitivityTable:
         """Read the table; raises InvalidInput where that cannot be done."""
-        return table_from(self.table, self.on)
+        return table_from(self.table, self.on, self.shapes)
 
 
 @dataclass(frozen=True)
@@ -241,9 +253,9 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def table_from(path: Path, answers: Sequence[str] | None) -> SensitivityTable:
-    """Read the table, doing about odd cells what ``--on`` says."""
-    return read_table(path, handling=Handling.of(pairs("--on", answers))).table
+def table_from(path: Path, answers: Sequence[str] | None, shapes: Path | None = None) -> SensitivityTable:
+    """Read the table, doing about odd cells what ``--on`` says, with the sizes that ``--shapes`` gives."""
+    return read_table(path, handling=Handling.of(pairs("--on", answers)), shapes=shapes).table
 
 
 def finished_from(folder: Path, network: nn.Module) -> Finished:

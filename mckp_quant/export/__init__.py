@@ -7,6 +7,7 @@ nearest ones are made where there is none. The packages of a target are imported
 from __future__ import annotations
 
 from .auditing import Audit, audit
+from .configurations.writing import ConfigurationOnly, configuration
 from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
@@ -24,6 +25,7 @@ from .writers.to_torchao import Torchao
 __all__ = [
     "Audit",
     "CompressedTensors",
+    "ConfigurationOnly",
     "ExportMismatch",
     "ExportReport",
     "Exporter",
@@ -40,6 +42,7 @@ __all__ = [
     "Torchao",
     "audit",
     "available",
+    "configuration",
     "export",
     "read_policy",
     "with_file_size",

@@ -177,14 +177,15 @@ class Exporter(Protocol):
 
     Attributes
     ----------
-    name
-        How the target is called.
     extra
-        The extra of ``mckp-quant`` that brings them.
+        The extra of ``mckp-quant`` that brings its packages.
     """
 
-    name: ClassVar[str]
     extra: ClassVar[str | None]
+
+    @property
+    def name(self) -> str:
+        """How the target is called."""
 
     @property
     def packages(self) -> tuple[str, ...]:

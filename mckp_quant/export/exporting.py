@@ -22,6 +22,7 @@ from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
+from .configurations.writing import WRITTEN, ConfigurationOnly
 from .records import KIND, REPORT, VERSION, ExportReport
 from .sizes.checking import size_of
 from .writers.to_compressed_tensors import CompressedTensors
@@ -53,6 +54,7 @@ EXPORTERS: dict[str, Exporter] = {
     "sglang": CompressedTensors(capability="sglang"),
     "torchao": Torchao(),
     "vllm": CompressedTensors(capability="vllm"),
+    **{name: ConfigurationOnly(name) for name in WRITTEN},
 }
 
 POLICY = "policy.json"
@@ -265,9 +267,11 @@ def _check_capability(exporter: Exporter, job: Job) -> None:
 
 def _others(job: Job) -> list[Layer]:
     """The network's weights that the policy does not name: they stay in floating point."""
+    named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
+    if isinstance(job.model, tuple):
+        return [layer for layer in job.model if layer.name not in named]
     from ..network.weight_uses import uses_in
 
-    named = {name for layer in job.layers for name in (layer.name, *layer.ties)}
     # Their names are all that counts, and a weight that cannot be quantised may not even have a shape.
     return [Layer(name, "", (1,), None, None) for name in uses_in(job.model) if name not in named]
 

@@ -12,6 +12,7 @@ from .storage import (
     compressed_tensors_bytes,
     gguf_bytes,
     matmul_nbits_bytes,
+    mlx_bytes,
     packed_bytes,
     torchao_bytes,
     whole_blocks,
@@ -41,6 +42,8 @@ class Capability:
         Bits of activations that it computes with; None stands for activations in floating point.
     dynamic
         Whether ranges of activations are taken while the network runs (True), fixed before (False), or either (None).
+    symmetric_activations
+        Whether zero must be the middle of the range of integer activations.
     activation_kinds, activation_formats
         The kinds of layers, and the names of the formats, that may quantise activations; None for all.
     granularities
@@ -53,6 +56,10 @@ class Capability:
         Whether groups must divide the row of weights that makes one output.
     symmetric
         Whether zero must be the middle of the range of weights.
+    zero_points
+        Whether every scale of integers comes with a zero point.
+    zero_point_bits
+        The bits of weights that may have zero points; None for all.
     elements
         Small floating-point numbers that weights may be stored as, such as ``"e4m3"``.
     blocks
@@ -61,8 +68,6 @@ class Capability:
         Whether it takes weights that several modules share.
     ties
         Rules of `find_ties` for layers that the target fuses: each set must have one format.
-    zero_point_bits
-        The bits of weights that may have zero points; None for all.
     holds_scales
         Whether the runtime holds the scales of integers in the network's own type, where inputs stay float: float16
         and bfloat16 networks then compute with scales that are rounded to it.
@@ -74,6 +79,7 @@ class Capability:
     weight_bits: tuple[int, ...]
     activation_bits: tuple[int | None, ...] = (None,)
     dynamic: bool | None = None
+    symmetric_activations: bool = False
     activation_kinds: tuple[str, ...] | None = None
     activation_formats: tuple[str, ...] | None = None
     granularities: tuple[str, ...] = ("channel", "group")
@@ -82,11 +88,12 @@ class Capability:
     group_bits: tuple[int, ...] | None = None
     divides: bool = True
     symmetric: bool = False
+    zero_points: bool = False
+    zero_point_bits: tuple[int, ...] | None = None
     elements: tuple[str, ...] = ()
     blocks: bool = False
     shared: bool = True
     ties: tuple[str, ...] = ()
-    zero_point_bits: tuple[int, ...] | None = None
     holds_scales: bool = False
     stored_bytes: Callable[[Layer, Format], int] = packed_bytes
 
@@ -147,8 +154,10 @@ class Capability:
             return f"no {scheme.element} weights"
         if self.symmetric and not scheme.symmetric:
             return "no zero points of weights"
-        if not scheme.symmetric and self.zero_point_bits is not None and scheme.bits not in self.zero_point_bits:
+        if self.zero_point_bits is not None and not scheme.symmetric and scheme.bits not in self.zero_point_bits:
             return f"no zero points of {scheme.bits}-bit weights"
+        if self.zero_points and scheme.family == "integer" and scheme.symmetric:
+            return "every scale of weights has a zero point there"
         if scheme.granularity not in self.granularities:
             return f"no scale for each {scheme.granularity}"
         if scheme.group_size is None:
@@ -172,6 +181,8 @@ class Capability:
         scheme = entry.activation_scheme
         if scheme is not None and not (scheme.dynamic or scheme.calibrated):
             return f"no {scheme.element} activations"
+        if scheme is not None and self.symmetric_activations and not scheme.symmetric:
+            return "no zero points of activations"
         if scheme is not None and layer.ties and not scheme.dynamic:
             return "no fixed ranges of activations where modules share a weight, as each has a range of its own"
         known = self.activation_kinds is None or not layer.kind or layer.kind in self.activation_kinds
@@ -202,7 +213,14 @@ _MARLIN = replace(
     holds_scales=True,
 )
 _MODELOPT = Capability(
-    ("linear",), (1, 2, 3, 4, 5, 6, 7, 8), (None, 2, 3, 4, 5, 6, 7, 8), elements=("e4m3",), divides=False
+    ("linear",),
+    (1, 2, 3, 4, 5, 6, 7, 8),
+    (None, 2, 3, 4, 5, 6, 7, 8),
+    symmetric_activations=True,
+    granularities=("channel", "group", "tensor"),
+    divides=False,
+    symmetric=True,
+    elements=("e4m3",),
 )
 _QDQ = Capability(
     (*_CONVOLUTIONS, "linear", "experts"),
@@ -247,7 +265,8 @@ TARGETS: dict[str, Capability] = {
         blocks=True,
         stored_bytes=gguf_bytes,
     ),
-    "openvino": Capability(("linear",), (2, 3, 4, 8), group_bits=(2, 3, 4)),
+    # NNCF 3.4 has no call that follows one of three bits, and two bits without zero points only.
+    "openvino": Capability(("linear",), (2, 4, 8), group_bits=(2, 4), zero_point_bits=(4, 8)),
     # Hugging Face's loader takes every width, and refuses packed zero points.
     "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
     # Older versions of vLLM have kernels for four and eight bits only; zero points are for these widths still.
@@ -256,8 +275,23 @@ TARGETS: dict[str, Capability] = {
     "sglang": replace(_MARLIN, weight_bits=(4, 8), symmetric=True, ties=("sglang",)),
     "modelopt": _MODELOPT,
     "tensorrt_llm": replace(_MODELOPT, ties=("tensorrt_llm",)),
-    "gptqmodel": Capability(("linear",), (1, 2, 3, 4, 5, 6, 7, 8)),
-    "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8)),
+    "gptqmodel": Capability(("linear",), (2, 3, 4, 5, 6, 7, 8), shared=False),
+    # Checkpoints hold two, three, four and eight bits.
+    "auto_round": Capability(("linear",), (2, 3, 4, 8), elements=("e2m1",), shared=False),
+    "aimet": Capability(
+        (*_CONVOLUTIONS, "linear"), (2, 3, 4, 5, 6, 7, 8), granularities=("channel", "group", "tensor")
+    ),
+    "mlx": Capability(
+        ("linear", "embedding"),
+        (2, 3, 4, 5, 6, 8),
+        granularities=("group",),
+        group_sizes=(32, 64, 128),
+        zero_points=True,
+        elements=("e2m1",),
+        stored_bytes=mlx_bytes,
+    ),
+    # coremltools wants all modules of one configuration with zero points, or none.
+    "coreml": Capability((*_CONVOLUTIONS, "linear"), (4, 8), symmetric=True),
 }
 
 

@@ -58,6 +58,15 @@ def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:
     return groups * (scheme.group_size * scheme.bits // 8 + 4) + zero_points
 
 
+def mlx_bytes(layer: Layer, entry: Format) -> int:
+    """MLX: rows packed into words of 32 bits; a scale and a bias of 16 bits a group, of mxfp4 a scale of 8 bits."""
+    scheme = entry.weight_scheme
+    if scheme is None or scheme.group_size is None:
+        return entry.storage_bytes(layer)
+    words = layer.known_channels * -(-layer.row * scheme.bits // 32)
+    return 4 * words + scheme.scales(layer) * (4 if scheme.family == "integer" else 1)
+
+
 def gguf_bytes(layer: Layer, entry: Format) -> int:
     """GGUF: blocks that hold their scales, for formats named after a type of GGUF files; other formats as they are."""
     block = GGUF_BLOCKS.get(entry.name.upper())

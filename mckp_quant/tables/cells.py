@@ -101,6 +101,13 @@ def is_not_allowed(raw: object) -> bool:
     return isinstance(raw, str) and raw.strip().casefold() == NOT_ALLOWED
 
 
+def without_percent(raw: object) -> tuple[object, bool]:
+    """A cell without the sign behind a percentage, and whether there was one: such a number counts hundredths."""
+    if isinstance(raw, str) and raw.strip().endswith("%"):
+        return raw.strip()[:-1], True
+    return raw, False
+
+
 def number(raw: object, place: Place) -> float:
     """A finite number.
 

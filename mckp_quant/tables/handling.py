@@ -128,11 +128,12 @@ def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
 def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[float, float]:
     if cells.is_not_allowed(cell.loss):
         return math.nan, math.nan
-    if cells.is_missing(cell.loss, handling.marks):
+    number, percent = cells.without_percent(cell.loss)
+    if cells.is_missing(number, handling.marks):
         found = "an empty cell" if cells.is_nothing(cell.loss) or cell.loss == "" else repr(cell.loss)
         findings.append(Finding("missing", cell.place, cell.layer, cell.format, found, handling.missing))
         return math.nan, math.nan
-    loss = cells.number(cell.loss, cell.place)
+    loss = cells.number(number, cell.place) / (100 if percent else 1)
     if cells.is_missing(cell.stderr, ()):
         return loss, math.nan
     place = dataclasses.replace(cell.place, column=f"{cell.place.column} stderr")

@@ -125,7 +125,8 @@ def format_of(
         raise InvalidInput(f"{raw.source}, column {name!r}: nothing says how many bytes format {name!r} takes")
     for layer in rows:
         cell = chosen.get((layer.name, name))
-        if layer.name not in own and cell is not None and not cells.is_missing(cell.loss, ()):
+        counted = cell is not None and not (cells.is_missing(cell.loss, ()) or cells.is_not_allowed(cell.loss))
+        if layer.name not in own and counted:
             place = Place(raw.source, raw.layers[layer.name].row, name)
             raise InvalidInput(f"{place}: nothing says how many bytes format {name!r} takes for layer {layer.name!r}")
     least = min(own[layer.name] // layer.elements for layer in rows if layer.name in own)
@@ -141,4 +142,6 @@ def format_of(
 
 def _agrees(count: int | None, entry: Format, layer: Layer) -> bool:
     """Whether bits that were given, perhaps as bytes rounded up, are those of a built-in format; None says nothing."""
-    return count is None or 0 <= count - entry.storage_bits(layer) < 8
+    if count is None:
+        return True
+    return layer.channels is not None and 0 <= count - entry.storage_bits(layer) < 8

@@ -33,7 +33,7 @@ def from_records(
     A heading for the format and one for the loss make a long table; otherwise every heading that is no fact of a layer
     is a format, and ``<format> stderr``, ``<format> bytes`` and ``<format> bits`` stand beside it. A heading for the
     format and none for layer and loss make a transposed wide table: headings are layers, and each row is a format, a
-    fact of the layers, or what stands beside a format.
+    fact of the layers, or what stands beside a format; a heading ``bpw`` is left out there.
 
     Parameters
     ----------
@@ -64,7 +64,9 @@ def from_records(
         rows = rows_by_name(source, headings, records)
         lines = {name: line for name, (line, _) in rows.items()}
         meaning = meanings(source, ["layer", *rows], lines)
-        layers = [heading for heading in headings if ALIASES["format"].count(heading.casefold()) == 0]
+        # Bits per weight, which GGUF-Tool-Suite puts behind a type, are those of the whole network and rounded.
+        facts = (*ALIASES["format"], "bpw")
+        layers = [heading for heading in headings if heading.casefold() not in facts]
         transposed = [
             Record(layer, {"layer": layer, **{name: entries[layer] for name, (_, entries) in rows.items()}})
             for layer in layers

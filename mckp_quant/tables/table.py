@@ -12,7 +12,7 @@ import numpy as np
 
 from ..common.checks import check_count
 from ..common.display import counted
-from ..common.documents import entries, field, read_document, whole, write_document
+from ..common.documents import check_schema, entries, field, read_document, whole, write_document
 from ..common.files import readable
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput, unknown
@@ -310,8 +310,16 @@ class SensitivityTable:
         InvalidInput
             When the file is missing, truncated, foreign, newer, or its content does not fit together.
         """
-        document = read_document(path, KIND, VERSION)
-        source = f"the table {str(path)!r}"
+        return cls._named(read_document(path, KIND, VERSION), str(path))
+
+    @classmethod
+    def from_document(cls, document: object, path: str) -> SensitivityTable:
+        """The table that a JSON document holds; `path` is its file, for the InvalidInput where that cannot be read."""
+        return cls._named(check_schema(document, path, KIND, VERSION), path)
+
+    @classmethod
+    def _named(cls, document: dict[str, Any], path: str) -> SensitivityTable:
+        source = f"the table {path!r}"
         with readable(source):
             return cls._from(document, source)
 
