@@ -276,11 +276,11 @@ def test_a_file_of_another_kind_and_no_budget_at_all_are_refused(
         (COMMANDS, ["--seed", "-1"], "seed is -1: it must be a whole number from 0 to"),
         (COMMANDS, ["--seed", "1.5"], "Invalid value for '--seed'"),
         (
-            set(COMMANDS) - {"compete", "confirm"},
+            set(COMMANDS) - {"compete"},
             ["--seconds", "-5"],
             "seconds is -5.0: give a number of seconds above 0",
         ),
-        (["compete", "confirm"], ["--seconds", "5"], "No such option: --seconds"),
+        (["compete"], ["--seconds", "5"], "No such option: --seconds"),
         (["stability"], ["--draws", "0"], "draws is 0: it must be a whole number, at least 2"),
         (
             ["refine", "search", "compete"],

@@ -207,7 +207,7 @@ def test_interrupt_is_not_an_error_of_the_program(
     def interrupt(*_: Any, **__: Any) -> SensitivityTable:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(SensitivityTable, "load", interrupt)
+    monkeypatch.setattr("mckp_quant.cli.options.read_table", interrupt)
     assert main(["solve", table, "--budget", "bops=50%"]) == 130
     assert lines(capsys) == ["mckp-quant: interrupted"]
 
@@ -220,7 +220,7 @@ def test_sigterm_is_heard_as_an_interrupt(
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError("the signal was not heard")
 
-    monkeypatch.setattr(SensitivityTable, "load", terminate)
+    monkeypatch.setattr("mckp_quant.cli.options.read_table", terminate)
     before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, on_interrupt)
     try:
         assert main(["solve", table, "--budget", "bops=50%"]) == 143

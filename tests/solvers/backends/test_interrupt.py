@@ -24,6 +24,7 @@ from mckp_quant.solvers.backends.solving import solve_raw, solve_reduced
 from mckp_quant.solvers.core.reduction import reduce
 from mckp_quant.solvers.core_search.dynamic import _Search as Search
 from mckp_quant.solvers.instances import quantisation, resnet50
+from mckp_quant.solvers.kernels import dispatch
 from mckp_quant.solvers.methods import exact as exact_module
 from mckp_quant.solvers.system.interrupt import OutOfTime, interruptible
 
@@ -133,6 +134,7 @@ def test_interrupt_inside_the_search_of_a_core_keeps_the_best_selection_so_far(m
             raise KeyboardInterrupt
         return extend(*arguments)
 
+    monkeypatch.setattr(dispatch, "_COMPILED", None)  # what the kernels do then is a test of theirs
     monkeypatch.setattr(Search, "_extend", interrupted)
     solution = verified(problem, solve(problem))
     assert solution.status is Status.FEASIBLE
@@ -149,6 +151,7 @@ def test_interrupted_before_any_search_the_reductions_selection_is_left(monkeypa
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(dispatch, "_COMPILED", None)
     monkeypatch.setattr(Search, "run", interrupted)
     solution = verified(problem, solve(problem))
     assert solution.status is Status.FEASIBLE
