@@ -94,6 +94,7 @@ def test_wheel_holds_the_tree_and_nothing_else(wheel: Path) -> None:
         assert "-cp311-abi3-" in wheel.name or sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
+@pytest.mark.slow
 def test_without_a_compiler_numpy_does_the_work(tmp_path: Path) -> None:
     made = build(tmp_path, "wheel", CC="false", CXX="false")
     with zipfile.ZipFile(made) as archive:
@@ -104,6 +105,7 @@ def test_without_a_compiler_numpy_does_the_work(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
+@pytest.mark.slow
 def test_sdist_holds_the_sources_of_the_kernels(tmp_path: Path) -> None:
     with tarfile.open(build(tmp_path, "sdist")) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

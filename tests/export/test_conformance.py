@@ -99,8 +99,20 @@ ROUNDED = [
 ]
 
 
+# It takes as long as many others together, and with the codes of `gptq` its way is tested too.
+LONG = {("onnxruntime_nbits", "llama", "nearest")}
+
+
 @pytest.mark.parametrize(
-    ("target", "name", "seed", "rounder"), ROUNDED, ids=[f"{each[3]}-{each[0]}-{each[1]}" for each in ROUNDED]
+    ("target", "name", "seed", "rounder"),
+    [
+        pytest.param(
+            *each,
+            id=f"{each[3]}-{each[0]}-{each[1]}",
+            marks=[pytest.mark.slow] if (each[0], each[1], each[3]) in LONG else [],
+        )
+        for each in ROUNDED
+    ],
 )
 def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_promised(
     target: str, name: str, seed: int, rounder: str, tmp_path: Path, needs: Callable[[str], None]

@@ -43,7 +43,7 @@ def test_scales_are_numbers_of_both_types(exponent: int, mantissa: float, name: 
             assert (made - scale).abs() <= 2.0**-8 * scale
 
 
-@pytest.mark.parametrize("rounder", ["nearest", "gptq", "learned"])
+@pytest.mark.parametrize("rounder", ["nearest", "gptq", pytest.param("learned", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_banks_for_vllm_hold_scales_in_the_networks_type(rounder: str, dtype: torch.dtype) -> None:
     model, formats = network(dtype), "w4,w4z,w4g32,w8a8sd"
