@@ -160,7 +160,7 @@ def page(rows: Sequence[Mapping[str, str]]) -> str:
         ratio = float(row["kl"]) / float(row["corrected"])
         error = math.hypot(float(row["kl_stderr"]), ratio * float(row["corrected_stderr"])) / float(row["corrected"])
         wrong += ratio - error > FACTOR or ratio + error < 1 / FACTOR
-    verdicts = {word: sum(row["holds"] == str(word) for row in rows) for word in (True, False, None)}
+    verdicts = {word: sum((row["holds"] or "None") == str(word) for row in rows) for word in (True, False, None)}
     made = sorted({(row["date"], row["commit"], row["versions"]) for row in rows})
     return "\n".join(
         [
