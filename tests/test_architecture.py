@@ -44,7 +44,7 @@ refinement: tuning evaluation interactions rounding network sensitivity stabilit
 trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
 export: costs evaluation rounding network layers formats ALLOCATING
-pipeline: report export refinement tuning evaluation sensitivity rounding network formats _version ALLOCATING
+pipeline: report export refinement tuning evaluation sensitivity rounding network costs formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
 cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system

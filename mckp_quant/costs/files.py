@@ -21,11 +21,27 @@ if TYPE_CHECKING:
     from ..tables.table import SensitivityTable
 
 # What has to be given to learn what a file takes, for the forms that `measure` does not know by itself.
-_GIVE = {
+GIVE = {
     GGUF: "a float .gguf file of the network (measure --target gguf=FILE)",
     ONNX: "the network and a batch (measure --target onnxruntime)",
     ONNX_NBITS: "the network and a batch (measure --target onnxruntime_nbits)",
 }
+
+
+def form_of_target(target: str | None) -> str:
+    """The form of a target's files; raises InvalidInput when there is no target, or it writes no file here."""
+    if target is None:
+        raise InvalidInput(
+            "file_bytes is the size of the file that a target writes: say which, with target=, such as "
+            "'torchao'; without a target budget weight_bytes"
+        )
+    capability(target)  # refuses a name that is none
+    if target not in FORMS:
+        raise InvalidInput(
+            f"nothing is known of the files of target {target!r}, which are not written here: budget weight_bytes, or "
+            f"name one of {', '.join(FORMS)}"
+        )
+    return FORMS[target]
 
 
 def facts_of(table: SensitivityTable, target: str | None) -> FileFacts:
@@ -48,23 +64,12 @@ def facts_of(table: SensitivityTable, target: str | None) -> FileFacts:
     InvalidInput
         When there is no target, it writes no file here, or the table does not know what the file takes.
     """
-    if target is None:
-        raise InvalidInput(
-            "file_bytes is the size of the file that a target writes: say which, with target= (--target), such as "
-            "'torchao'; without a target budget weight_bytes"
-        )
-    capability(target)  # refuses a name that is none
-    if target not in FORMS:
-        raise InvalidInput(
-            f"nothing is known of the files of target {target!r}, which are not written here: budget weight_bytes, or "
-            f"name one of {', '.join(FORMS)}"
-        )
-    form = FORMS[target]
+    form = form_of_target(target)
     known = next((each for each in table.files if each.form == form), None)
     if known is None:
         raise InvalidInput(
             f"the table does not know what the file of target {target!r} takes beside the layers' weights (biases, "
-            f"norms, names, metadata): measure it again with {_GIVE.get(form, 'measure')}, or add it with "
+            f"norms, names, metadata): measure it again with {GIVE.get(form, 'measure')}, or add it with "
             "mckp_quant.export.with_file_size(table, target, model=...); or budget weight_bytes"
         )
     return known

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..common.run_options import RunOptions
+from ..costs.costs import FILE_BYTES
+from ..costs.files import GIVE, form_of_target
 from ..errors import InvalidInput
 from ..formats.capabilities import TARGETS, capability
 from ..network.weight_uses import check_usable, uses_in
@@ -86,8 +88,13 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
 
 
 def _check_target(work: Work) -> None:
-    """Refuse a target that takes no layer of the network, before anything is rounded for it."""
+    """Refuse what no step could do for a target, before anything is rounded for it: no layer taken, no file weighed."""
     target = work.request.target
+    if FILE_BYTES in work.request.budgets and (needed := GIVE.get(form_of_target(target))) is not None:
+        raise InvalidInput(
+            f"a run does not learn the size of files of target {target!r}, which takes {needed}: go by way of "
+            "measure, solve and export, or budget weight_bytes"
+        )
     if target is None:
         return
     taken = capability(target).kinds

@@ -243,6 +243,26 @@ def test_data_of_its_own_judges_and_sets_are_weighed(here: Path) -> None:
     assert data["held_out"]["samples"] == 64
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ([], "file_bytes is the size of the file that a target writes: say which, with --target, such as"),
+        (
+            ["--target", "onnxruntime"],
+            "a run does not learn the size of files of target 'onnxruntime', which",
+        ),
+    ],
+)
+def test_a_size_that_a_run_cannot_know_is_refused_before_anything_is_rounded(
+    target: list[str], words: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["recipe", "net.py:model", *DATA, "--budget", "file_bytes=9kB", "--formats", "w4,w8", *target]
+    assert main([*asked, "--rounder", "nearest"]) == 0
+    assert main(["run", "recipe.toml"]) == 2
+    assert words in capsys.readouterr().err
+    assert not (here / "recipe-output" / "round").exists()
+
+
 HEADS = """
 import torch
 from mckp_quant import Outputs
