@@ -105,9 +105,7 @@ def content(path: Path) -> Any:
 
 def graph_outputs(folder: Path, images: Tensor) -> np.ndarray[Any, Any]:
     runtime = __import__("onnxruntime")
-    options = runtime.SessionOptions()
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    session = runtime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     made: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
     return made.astype(np.float64)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from mckp_quant import Format, Policy, SensitivityTable, allocate, apply
+from mckp_quant import Format, Policy, SensitivityTable, allocate
 from mckp_quant.export import Gguf, export, read_policy
 from mckp_quant.export.exporting import EXPORTERS
 
 from .conformance import check_artefact, check_outputs, check_refusals
-from .networks import NAMES, NETWORKS, Network, bank_of, sqnr
+from .networks import NAMES, NETWORKS, Network, bank_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,8 @@ CASES: list[tuple[str, str, int]] = [
 ]
 
 
-def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") -> np.ndarray[Any, Any]:
-    """What the target's own runtime makes of the artefact; ONNX Runtime's default level rounds inputs of MatMul."""
+def run(target: str, network: Network, folder: Path) -> np.ndarray[Any, Any]:
+    """What the target's own runtime makes of the artefact, as it comes."""
     if target == "torchao":
         from mckp_quant.export.readers.from_torchao import read_state
 
@@ -58,9 +58,7 @@ def run(target: str, network: Network, folder: Path, accuracy_level: str = "1") 
         model.load_state_dict(tensors, strict=False)
         return network.run(model)
     runtime = __import__("onnxruntime")
-    options = runtime.SessionOptions()
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", accuracy_level)
-    session = runtime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     output: np.ndarray[Any, Any] = session.run(None, {session.get_inputs()[0].name: network.inputs.numpy()})[0]
     return output.astype(np.float64)
 
@@ -123,9 +121,6 @@ def test_runtime_computes_what_the_simulation_computes_from_the_bytes_that_were_
     bank = None if rounder == "nearest" else bank_of(network, policy, rounder)
     report = check_artefact(_exporter(target), network, policy, tmp_path / "made", bank)
     check_outputs(network, policy, run(target, network, tmp_path / "made"), bank)
-    if target == "onnxruntime":
-        simulated = network.run(apply(network.model, policy, bank=bank))
-        assert sqnr(simulated, run(target, network, tmp_path / "made", "4")) > 30
     assert read_policy(tmp_path / "made") == _as_stored(policy, report)
 
 

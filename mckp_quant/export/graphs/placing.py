@@ -3,8 +3,8 @@
 ONNX Runtime makes one integer operation of a layer where its input, its weight and what is made of it are all eight-bit
 integers behind or before QuantizeLinear and DequantizeLinear; a MatMul may also give floating point. Nothing is
 rounded for that which the policy does not round: what a layer gives counts as integers where the next layers' inputs
-are. Elsewhere a DequantizeLinear would run every time, so that the weight is a product with its scales, which the
-runtime computes when it loads the graph.
+are. Elsewhere a DequantizeLinear would run every time, or make ONNX Runtime round the inputs of a MatMul, so that the
+weight is a product with its scales, which the runtime computes when it loads the graph.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     before = graph.first_user(name)
     graph.remove(name)
     stored, bits = f"{name}_quantized", 4 if entry.weight_bits == 4 else None
-    if not inside and any(node.op_type != "MatMul" for node in users):
+    if not inside:
         # Rows of experts are those of each of them.
         held = 2 if layer.channels != layer.shape[0] else 1
         shape = () if whole else (*layer.shape[:held], *[1] * (integers.ndim - held))
@@ -158,15 +158,14 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)
         return
     scale = graph.add(f"{name}_scale", scales.reshape(()) if whole else scales)
-    unsigned = inside and entry.weight_bits == _EIGHT and not (signed and eight_bits(entry))
+    unsigned = entry.weight_bits == _EIGHT and not (signed and eight_bits(entry))
     if unsigned:
         integers, bits = (integers.astype(np.int16) + _MIDDLE).astype(np.uint8), None
     parts = [graph.add(stored, integers, bits), scale]
-    if inside and bits == 4:  # widened when the graph is loaded; sums of products of so few bits do not overflow
+    if bits == 4:  # widened when the graph is loaded; sums of products of so few bits do not overflow
         graph.insert("Cast", [stored], f"{name}_integers", before, to=kinds.INT8)
         parts[0] = f"{name}_integers"
-    if inside:
-        parts.append(_zero_point(graph, name, None if whole else len(scales), unsigned=unsigned))
+    parts.append(_zero_point(graph, name, None if whole else len(scales), unsigned=unsigned))
     graph.insert("DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0}))
 
 

@@ -89,7 +89,7 @@ class OnnxRuntime:
         if rounded:
             plain, _ = self._quantized(traced, job, sums=False)
             notes = (*notes, _beyond(rounded, distance(plain, proto, _read(job))))
-        return (*job.notes, *notes, *_notes(job))
+        return (*job.notes, *notes)
 
     def _quantized(self, traced: Any, job: Job, *, sums: bool) -> tuple[Any, tuple[str, ...]]:
         """A copy of the float graph with the policy in it, and the tensors that are rounded beyond the policy."""
@@ -133,16 +133,3 @@ def _beyond(rounded: Sequence[str], decibels: float) -> str:
         f"prediction does not count: on the batches outputs lie {decibels:.1f} dB above their difference from those "
         "without"
     )
-
-
-def _notes(job: Job) -> tuple[str, ...]:
-    if any(
-        entry.weight_bits == 8 and entry.activation_scheme is None
-        for layer, entry in job.chosen
-        if layer.kind == "linear"
-    ):
-        return (
-            "by default ONNX Runtime computes MatMul with eight-bit weights on inputs rounded to eight bits; the "
-            "session option session.qdq_matmulnbits_accuracy_level = 1 keeps them in floating point",
-        )
-    return ()
