@@ -155,7 +155,10 @@ def judged(
     judge, seen = Evaluator(case.model, case.held_out), Evaluator(case.model, case.calibration)
     where = environment(("torch", "numpy"))
     for menu, rounder in [(each, rounder) for each in menus for rounder in ROUNDERS[each]]:
-        left = [each for each in averages if (case.name, str(seed), f"{float(each):g}", menu, rounder) not in known]
+        last = REFINED if refine and rounder != "nearest" else EXACT
+        left = [
+            each for each in averages if (case.name, str(seed), f"{float(each):g}", menu, rounder, last) not in known
+        ]
         if not left:
             continue
         own = weights(case, menu, rounder)
@@ -174,6 +177,8 @@ def judged(
                         rivals[finished] = found
                     over, error = found.kl_difference(rivals[finished]) if finished in rivals else ("", "")
                     say(f"{case.name} {seed} {float(average):g} {menu} {rounder} {name} {finished}: {found.kl:.5f}")
+                    if (case.name, str(seed), f"{float(average):g}", menu, rounder, name) in known:
+                        continue
                     yield {
                         **{"network": case.name, "seed": seed, "average": f"{float(average):g}", "menu": menu},
                         **{"rounder": rounder, "policy": name, "finished": int(finished)},
@@ -215,7 +220,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in names:
         for seed in options.seeds:
             known = {
-                tuple(row[key] for key in ("network", "seed", "average", "menu", "rounder"))
+                tuple(row[key] for key in ("network", "seed", "average", "menu", "rounder", "policy"))
                 for row in read_rows(options.csv)
             }
             # Lines of one menu and size are written together, so that a killed run leaves none of them half done.

@@ -79,16 +79,16 @@ def test_every_policy_is_judged_and_compared_with_uniform(monkeypatch: pytest.Mo
         assert each["over_uniform"] == pytest.approx(each["kl"] - rival["kl"])
         if each["menu"] == "channel":
             assert each["weight_bytes"] <= rival["weight_bytes"]
-    assert not list(
-        rounding.judged(
-            case,
-            [Fraction(3)],
-            0,
-            ["channel"],
-            0,
-            {("tiny", "0", "3", "channel", name) for name in ("nearest", "gptq")},
-        )
-    )
+    known = {
+        (*("tiny", "0", "3", "channel"), rounder, policy)
+        for rounder in ("nearest", "gptq")
+        for policy in ("uniform", "weight error, greedy", "exact")
+    }
+    assert not list(rounding.judged(case, [Fraction(3)], 0, ["channel"], 0, known))
+    refined = list(rounding.judged(case, [Fraction(3)], 0, ["channel"], 8, known))
+    assert {(each["rounder"], each["policy"], each["finished"]) for each in refined} == {
+        ("gptq", "refined", finished) for finished in (0, 1)
+    }
 
 
 @pytest.mark.parametrize(
