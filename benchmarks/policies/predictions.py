@@ -4,12 +4,12 @@
         [--seeds 0,1,2] [--rounders nearest,gptq] [--csv FILE]
     python -m benchmarks.policies.predictions page [--csv FILE] [--page docs/predictions.md]
 
-FOLDER after --data is that of `benchmarks.policies.networks`; without it only the demo network runs. A seed splits the
-inputs of a network into those that calibrate and those that judge, as in `benchmarks.policies.rounding`, and is used
-both ways, because an easy half would make all predictions from it look too low. At each average number of bits the
-exact policies of three tables are run on the inputs held out: `gauss_newton`; the same with its deciding cells measured
-(`confirm_table`); and `measured_kl`. Weights of GPTQ are rounded on every other batch, and the tables are measured on
-those between.
+FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs, and one with depthwise
+convolutions that is trained first. A seed splits the inputs of a network into those that calibrate and those that
+judge, as in `benchmarks.policies.rounding`, and is used both ways, because an easy half would make all predictions from
+it look too low. At each average number of bits the exact policies of three tables are run on the inputs held out:
+`gauss_newton`; the same with its deciding cells measured (`confirm_table`); and `measured_kl`. Weights of GPTQ are
+rounded on every other batch, and the tables are measured on those between.
 
 `run` adds to the CSV what is not there yet, and `page` writes the tables.
 """
@@ -32,9 +32,8 @@ from mckp_quant.evaluation.verdict import judge
 from ..command_line import Command, require_file, say
 from ..environment import environment
 from ..pages import DOCS, RESULTS, append_rows, fill, read_rows, table
-from .held_out_methods import chosen_names
 from .networks import FORMATS, budget_bytes
-from .rounding import SPLITS, Split, split
+from .rounding import SPLITS, Split, asked_for, split
 
 if TYPE_CHECKING:
     import argparse
@@ -208,7 +207,7 @@ def _run(options: argparse.Namespace) -> int:
         fill(options.page, {"predictions": page(read_rows(options.csv))})
         return 0
     torch.set_num_threads(1)
-    for name in chosen_names(options.network, options.data):
+    for name in asked_for(options.network, options.data):
         for seed in options.seeds:
             case = split(name, options.data, seed)
             for rounder, turned in itertools.product(options.rounders, (False, True)):

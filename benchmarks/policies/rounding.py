@@ -96,6 +96,15 @@ def split(name: str, data: Path | None, seed: int) -> Split:
     return Split(name, model, list(inputs[:calibrate].split(size)), list(held))
 
 
+def asked_for(names: Sequence[str] | None, data: Path | None) -> list[str]:
+    """The networks that were asked for, by default all that there are files for; raises WrongInput."""
+    chosen = list(names or (SPLITS if data is not None else ("demo", "depthwise")))
+    if unknown := [name for name in chosen if name not in SPLITS]:
+        raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(SPLITS)}")
+    require_data(data, (file for name in chosen for file in FILES.get(name, ())))
+    return chosen
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """Weights of one rounder in one menu, and the tables made from them."""
@@ -211,12 +220,9 @@ def _run(options: argparse.Namespace) -> int:
         write_pages(read_rows(options.csv), options.page)
         return 0
     torch.set_num_threads(1)
-    names = list(options.network or (SPLITS if options.data is not None else ("demo", "depthwise")))
-    if unknown := [name for name in names if name not in SPLITS]:
-        raise WrongInput(f"--network {unknown[0]} is unknown: give some of {', '.join(SPLITS)}")
+    names = asked_for(options.network, options.data)
     if unknown := [name for name in options.menus if name not in MENUS]:
         raise WrongInput(f"--menus {unknown[0]} is unknown: give some of {', '.join(MENUS)}")
-    require_data(options.data, (file for name in names for file in FILES.get(name, ())))
     for name in names:
         for seed in options.seeds:
             known = {
