@@ -79,7 +79,7 @@ def test_every_policy_is_judged_and_compared_with_uniform(monkeypatch: pytest.Mo
         assert each["over_uniform"] == pytest.approx(each["kl"] - rival["kl"])
         if each["menu"] == "channel":
             assert each["weight_bytes"] <= rival["weight_bytes"]
-    known = {
+    known: set[tuple[str, ...]] = {
         (*("tiny", "0", "3", "channel"), rounder, policy)
         for rounder in ("nearest", "gptq")
         for policy in ("uniform", "weight error, greedy", "exact")
