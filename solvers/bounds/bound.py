@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
 
 _PATIENCE = 0.3  # seconds past its limit that a linear programme is waited for: it keeps it, as a rule
-PRICED_BY_PIVOTS = 16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
+PRICED_BY_PIVOTS = (
+    16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
+)
 
 
 def best_price(

@@ -88,6 +88,18 @@ def solve_one_budget(
     seconds: float,
     /,
 ) -> bool: ...
+def merge(
+    cost: NDArray[np.int64],
+    value: NDArray[np.float64],
+    cost_of_group: NDArray[np.int64],
+    value_of_group: NDArray[np.float64],
+    made_cost: NDArray[np.int64],
+    made_value: NDArray[np.float64],
+    room: int,
+    cells: int,
+    unit: int,
+    /,
+) -> int: ...
 def cheapest(
     value: NDArray[np.float64],
     above: NDArray[np.int64],

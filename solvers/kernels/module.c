@@ -9,6 +9,7 @@ static PyMethodDef methods[] = {
     METHOD("solve_one_budget", py_solve, "Reduce a problem with one budget and search its core."),
     METHOD("search_core", py_search, "Search the core of a problem with one budget."),
     METHOD("search_lists", py_lists, "Search the core of a problem by state lists."),
+    METHOD("merge", py_merge, "Every state of a list with every choice of one more group, less what is dominated."),
     METHOD("cheapest", py_cheapest, "The cheapest selection at a price, and what is nearly tied with it."),
     METHOD("whole_unit", py_whole_unit, "The unit of which all differences of values are whole multiples."),
     METHOD("deciding", py_deciding, "By how much values differ where a selection is not the cheapest at a price."),

@@ -6,7 +6,7 @@
 
 typedef PyObject *Wrapper(PyObject *module, PyObject *const *args, Py_ssize_t count);
 
-Wrapper py_reduce, py_reduce_several, py_search, py_lists, py_solve;
+Wrapper py_reduce, py_reduce_several, py_search, py_lists, py_solve, py_merge;
 Wrapper py_cheapest, py_whole_unit, py_deciding, py_measure, py_outweighed;
 
 #endif

@@ -116,6 +116,44 @@ def test_certificates_take_any_numbers(problem: Any, n_resources: int, price: fl
         KERNELS.deciding(value, start, start[1:] - 1, position, near[:count], np.zeros(2 * n_groups))
 
 
+@given(hostile(), st.sampled_from([1, 3, 2**40]), st.integers(0, 5000), st.sampled_from(EXTREME))
+def test_merges_take_any_values(problem: Any, unit: int, cells: int, room: int) -> None:
+    _, cost, value, rng = problem
+    with np.errstate(over="ignore"):
+        cost = np.sort(np.maximum(cost, 0))
+    own, extra = np.sort(rng.integers(0, 100, 4)), rng.choice(NUMBERS, 4)
+    made, worth = np.full(4 * len(cost) + 2, -1), np.zeros(4 * len(cost) + 2)
+    if cells and cost[-1] // unit >= cells:
+        with pytest.raises(ValueError, match="the grid of a merge has a unit, and a cell for every state"):
+            KERNELS.merge(cost, value, own, extra, made, worth, room, cells, unit)
+        return
+    room = max(room, 0)
+    count = KERNELS.merge(cost, value, own, extra, made, worth, room, cells, unit)
+    assert 0 <= count <= 4 * len(cost)
+    assert made[-1] == -1  # one beyond what stays may be written, no more
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"cost": ints()}, "merge takes at least one state and one choice, at costs of 0 or more"),
+        ({"cost": ints(-1, 2)}, "merge takes at least one state and one choice, at costs of 0 or more"),
+        ({"own": ints(3, 0)}, "the costs of states, and of choices, must rise"),
+        ({"unit": 0}, "the grid of a merge has a unit, and a cell for every state"),
+        ({"room": -1}, "merge takes a room of 0 or more"),
+        ({"cells": 4}, "the grid of a merge has a unit, and a cell for every state"),
+        ({"made": ints(0, 0, 0, 0)}, "merge needs room for one state more than there are cells, or pairs"),
+    ],
+)
+def test_wrong_merges_are_refused_in_words(changed: dict[str, Any], text: str) -> None:
+    value, made = np.array([2.0, 1.0]), np.zeros(5, dtype=np.int64)
+    good = {"cost": ints(0, 4), "value": value, "own": ints(0, 3), "extra": value, "made": made, "worth": np.zeros(5)}
+    good |= {"room": 9, "cells": 8, "unit": 1}
+    assert KERNELS.merge(*good.values()) == 3
+    with pytest.raises(ValueError, match=text):
+        KERNELS.merge(*(good | changed).values())
+
+
 def test_a_core_without_groups_is_searched() -> None:
     none, count, found = np.zeros(0), ints(-1), np.array([1.0])
     empty = np.zeros(0, dtype=np.int64)

@@ -12,15 +12,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mckp_quant.solvers import Problem, solve
-from mckp_quant.solvers.instances import several_budgets
 from mckp_quant.solvers.bounds import gap as gaps
 from mckp_quant.solvers.bounds import lagrangian, normal_form
 from mckp_quant.solvers.core import reduction
 from mckp_quant.solvers.core_search import dynamic, lists
 from mckp_quant.solvers.core_search.one_budget import search_one_budget, solved_at_once
 from mckp_quant.solvers.core_search.several_budgets import answer_of
+from mckp_quant.solvers.instances import several_budgets
 from mckp_quant.solvers.kernels import dispatch
 from mckp_quant.solvers.problem import measures
+from mckp_quant.solvers.questions import states
 from tests.solvers.drawn import FEASIBLE, problems
 from tests.solvers.families import quantisation, strongly_correlated, subset_sum
 
@@ -182,3 +183,19 @@ def test_many_choices_near_the_gap_are_cut_to_the_same_ones() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reduction, "PAIRS_UP_TO", 9)
             same(reduction.reduce(normal), reduction.reduce_in_numpy(normal, None, math.inf))
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 3000), st.integers(1, 9), st.sampled_from([1, 12, 2**30]), st.booleans()
+)
+def test_merges_are_the_same(seed: int, n: int, n_choices: int, unit: int, sparse: bool) -> None:
+    rng = np.random.default_rng(seed)
+    cells = n * (50 if sparse else 2)
+    cost = unit * np.concatenate([[0], np.sort(rng.choice(np.arange(1, cells), n - 1, replace=False))])
+    value = np.sort(rng.choice([0.25, 1.0, 3.0], n) * rng.integers(1, 10**6, n))[::-1]
+    before = states.nondominated(cost, value.astype(np.float64))
+    own = unit * np.concatenate([[0], np.sort(rng.integers(0, cells, n_choices - 1))])
+    extra = np.sort(rng.integers(0, 10**6, n_choices) / 4.0)[::-1].copy()
+    for room in (int(cost[-1] + own[-1]), int(cost[-1]), 2**63 - 1):
+        ours = states.merge(before, own, extra, room=room, unit=unit)
+        same(ours, states.merge_in_numpy(before, own, extra, room=room, unit=unit))
