@@ -88,6 +88,21 @@ def solve_one_budget(
     seconds: float,
     /,
 ) -> bool: ...
+def solve_draws(
+    value: NDArray[np.float64],
+    cost: NDArray[np.int64],
+    start: NDArray[np.int64],
+    choice: NDArray[np.int64],
+    done: NDArray[np.int64],
+    warm: NDArray[np.int64] | None,
+    budget: int,
+    pairs_up_to: int,
+    first_states: int,
+    states_of_a_group: int,
+    max_states: int,
+    seconds: float,
+    /,
+) -> bool: ...
 def merge(
     cost: NDArray[np.int64],
     value: NDArray[np.float64],

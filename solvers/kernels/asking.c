@@ -1,19 +1,10 @@
 /* Kernels as Python calls them that look at the clock and let the user interrupt: they run without the GIL. */
+#include "asking.h"
 #include "clock.h"
-#include "steps.h"
-#include "wrapping.h"
-
-#include <math.h>
-
-/* Asks the clock, and, not too often, Python whether the user has interrupted. */
-typedef struct {
-    double deadline, next;
-    PyThreadState **state; /* of the thread, while it has let the GIL go */
-} Asking;
 
 static const double BETWEEN_SIGNALS = 0.05;
 
-static int ask(void *context)
+int ask(void *context)
 {
     Asking *asking = context;
     double now = clock_reading();
@@ -28,18 +19,26 @@ static int ask(void *context)
     return raised ? INTERRUPTED : DONE;
 }
 
-static Asking asking_for(double seconds, PyThreadState **state)
+Asking asking_for(double seconds, PyThreadState **state)
 {
     double now = clock_reading();
     return (Asking){now + seconds, now + BETWEEN_SIGNALS, state};
 }
 
 /* NULL where a kernel was interrupted, or had too little memory; else whether it came to its end. */
-static PyObject *ended(int status)
+PyObject *ended(int status)
 {
     if (status == INTERRUPTED)
         return NULL;
     return status == NO_MEMORY ? PyErr_NoMemory() : PyBool_FromLong(status == DONE);
+}
+
+/* A selection to start from, or none. */
+int take_warm(Arrays *arrays, int at, const Table *table)
+{
+    if (!arrays->view[at].obj)
+        return 0;
+    return check_lengths(arrays, at, at, table->n_groups) || check_selection(arrays, at, table);
 }
 
 /* The arrays of a reduction, from one on: reference, incumbent, and the group, start, position, cost, value and reduced
@@ -55,14 +54,6 @@ static int take_reduction(Arrays *arrays, int at, const Table *table, Reduction 
     out->core = (Core){view[at + 2].buf, view[at + 3].buf, view[at + 4].buf, view[at + 5].buf,
                        view[at + 6].buf, view[at + 7].buf, 0, 0, table->n_resources, NULL};
     return 0;
-}
-
-/* A selection to start from, or none. */
-static int take_warm(Arrays *arrays, int at, const Table *table)
-{
-    if (!arrays->view[at].obj)
-        return 0;
-    return check_lengths(arrays, at, at, table->n_groups) || check_selection(arrays, at, table);
 }
 
 PyObject *py_reduce(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -185,87 +176,4 @@ PyObject *py_lists(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
     return searched(args, count, 1, search_lists);
-}
-
-/* Reduction and first search at once; the numbers go out through arrays, since an interrupt leaves nothing else. */
-PyObject *py_solve(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    Arrays arrays;
-    Table table;
-    /* value, cost, start, choice, figures, counts, warm */
-    if (take(&arrays, args, count, 13, "dqqQDQo") || take_table(&arrays, 0, 1, 2, 1, &table) ||
-        check_lengths(&arrays, 3, 3, table.n_groups) || check_lengths(&arrays, 4, 5, 3) ||
-        take_warm(&arrays, 6, &table))
-        return NULL;
-    const Py_buffer *view = arrays.view;
-    long long budget = PyLong_AsLongLong(args[7]), pairs_up_to = PyLong_AsLongLong(args[8]);
-    Limits limits = {PyLong_AsLongLong(args[9]), PyLong_AsLongLong(args[10]), PyLong_AsLongLong(args[11])};
-    double seconds = PyFloat_AsDouble(args[12]);
-    if (!PyErr_Occurred() && (table.n_groups < 1 || pairs_up_to < 1))
-        PyErr_SetString(PyExc_ValueError, "solve takes at least one group");
-    if (PyErr_Occurred()) {
-        release(&arrays);
-        return NULL;
-    }
-    PyThreadState *state;
-    Asking asking = asking_for(seconds, &state);
-    Poll poll = {ask, &asking, 0};
-    state = PyEval_SaveThread();
-    int status = solve_one_budget(&table, budget, view[6].buf, pairs_up_to, limits, &poll, view[3].buf, view[4].buf,
-                                  view[5].buf);
-    PyEval_RestoreThread(state);
-    release(&arrays);
-    return ended(status);
-}
-
-/* The costs of a list rise from 0 or more, those of choices are at least 0. */
-static int check_rising(Arrays *arrays, int at, int64_t count)
-{
-    const int64_t *cost = arrays->view[at].buf;
-    if (count < 1 || cost[0] < 0)
-        return refuse(arrays, "merge takes at least one state and one choice, at costs of 0 or more");
-    for (int64_t i = 1; i < count; i++)
-        if (cost[i] < cost[i - 1])
-            return refuse(arrays, "the costs of states, and of choices, must rise");
-    return 0;
-}
-
-/* Merges on a grid where there is a number of cells, else by cost; how many states there are then. */
-PyObject *py_merge(PyObject *module, PyObject *const *args, Py_ssize_t count)
-{
-    (void)module;
-    Arrays arrays;
-    /* cost and value of states, then of choices, then of what is made */
-    if (take(&arrays, args, count, 9, "qdqdQD"))
-        return NULL;
-    const Py_buffer *view = arrays.view;
-    int64_t n = length(&arrays, 0), n_choices = length(&arrays, 2), made = length(&arrays, 4);
-    if (check_lengths(&arrays, 1, 1, n) || check_lengths(&arrays, 3, 3, n_choices) || check_lengths(&arrays, 5, 5, made) ||
-        check_rising(&arrays, 0, n) || check_rising(&arrays, 2, n_choices))
-        return NULL;
-    long long room = PyLong_AsLongLong(args[6]), cells = PyLong_AsLongLong(args[7]), unit = PyLong_AsLongLong(args[8]);
-    int64_t most = n > INT64_MAX / 32 / n_choices ? INT64_MAX : n * n_choices;
-    const int64_t *cost = view[0].buf;
-    if (!PyErr_Occurred() && cells > 0 && (unit < 1 || cost[n - 1] / unit >= cells))
-        PyErr_SetString(PyExc_ValueError, "the grid of a merge has a unit, and a cell for every state");
-    if (!PyErr_Occurred() && room < 0)
-        PyErr_SetString(PyExc_ValueError, "merge takes a room of 0 or more");
-    if (!PyErr_Occurred() && made <= (cells > 0 && cells < most ? cells : most))
-        PyErr_SetString(PyExc_ValueError, "merge needs room for one state more than there are cells, or pairs");
-    if (PyErr_Occurred()) {
-        release(&arrays);
-        return NULL;
-    }
-    States from = {n, n, view[0].buf, view[1].buf}, to = {0, made, view[4].buf, view[5].buf};
-    Group group = {n_choices, view[2].buf, view[3].buf};
-    PyThreadState *state;
-    Asking asking = asking_for(INFINITY, &state);
-    Poll poll = {ask, &asking, 0};
-    state = PyEval_SaveThread();
-    int status = cells > 0 ? merge_on_grid(&from, &group, cells, unit, &poll, &to)
-                           : merge_by_cost(&from, &group, room, &poll, &to);
-    PyEval_RestoreThread(state);
-    release(&arrays);
-    return status == DONE ? PyLong_FromLongLong(to.count) : ended(status);
 }

@@ -7,6 +7,7 @@ static PyMethodDef methods[] = {
     METHOD("reduce_one_budget", py_reduce, "Reduce a problem with one budget to its core."),
     METHOD("reduce_several_budgets", py_reduce_several, "Reduce a problem with several budgets to its core."),
     METHOD("solve_one_budget", py_solve, "Reduce a problem with one budget and search its core."),
+    METHOD("solve_draws", py_solve_draws, "Solve a problem with one budget under many values."),
     METHOD("search_core", py_search, "Search the core of a problem with one budget."),
     METHOD("search_lists", py_lists, "Search the core of a problem by state lists."),
     METHOD("merge", py_merge, "Every state of a list with every choice of one more group, less what is dominated."),
