@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .dynamic import Heard
 
 # The states of the first search by dynamic programming (and some more for each group), and of the lists after it.
-_FIRST_STATES, _STATES_OF_LISTS = 3000, 50_000
-_STATES_OF_A_GROUP = 10
+FIRST_STATES, STATES_OF_A_GROUP = 3000, 10
+_STATES_OF_LISTS = 50_000
 
 
 def search_one_budget(
@@ -51,7 +51,7 @@ def search_one_budget(
     heard = hearing(reduction, watch)
     position: NDArray[np.int64] | None = None
     states, complete, interrupted = 0, reduction.closed, False
-    first = _FIRST_STATES + _STATES_OF_A_GROUP * len(core.group)
+    first = FIRST_STATES + STATES_OF_A_GROUP * len(core.group)
     for turn, limit in enumerate((first, _STATES_OF_LISTS, max_states)):
         if complete or interrupted or states >= max_states or (watch is not None and watch.over):
             break
@@ -101,8 +101,8 @@ def solved_at_once(problem: Problem, warm: NDArray[np.int64] | None, max_states:
             None if warm is None else plain(warm),
             int(problem.budget[0]),
             PAIRS_UP_TO,
-            _FIRST_STATES,
-            _STATES_OF_A_GROUP,
+            FIRST_STATES,
+            STATES_OF_A_GROUP,
             max_states,
             deadline - time.perf_counter(),
         )
@@ -154,8 +154,8 @@ def solved_draws(
         None if warm is None else plain(warm),
         int(problem.budget[0]),
         PAIRS_UP_TO,
-        _FIRST_STATES,
-        _STATES_OF_A_GROUP,
+        FIRST_STATES,
+        STATES_OF_A_GROUP,
         max_states,
         float(seconds),
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +53,8 @@ def test_the_fuzz_notices_another_selection_without_kernels() -> None:
 
 def test_a_fuzz_that_ran_out_of_minutes_keeps_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "BLOCK", 2)
-    monkeypatch.setattr(fuzz.time, "monotonic", iter([0.0, 100.0, 100.0]).__next__)
+    clock = iter([0.0, 100.0])
+    monkeypatch.setattr(fuzz, "time", types.SimpleNamespace(monotonic=clock.__next__))
     output = tmp_path / "fuzz.csv"
     arguments = ["--problems", "4", "--processes", "1", "--minutes", "1", "--output", str(output)]
     assert fuzz.main(arguments) == 0
