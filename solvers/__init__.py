@@ -32,6 +32,7 @@ from .problem.problem import Problem
 from .problem.rows import Rows
 from .questions.batching import solve_many
 from .questions.cheapest import LeastCost, least_cost
+from .questions.draws import best_choices
 from .questions.explanation import Explanation, Worth, explain
 from .questions.pareto import Front, front
 from .questions.ranking import k_best
@@ -74,6 +75,7 @@ __all__ = [
     "Status",
     "Worth",
     "available",
+    "best_choices",
     "explain",
     "front",
     "is_compiled",

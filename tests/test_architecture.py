@@ -69,7 +69,7 @@ solvers.calling: answer bounds certify core errors methods problem solution watc
 solvers.instances: errors families problem
 solvers.witness: answer backends bounds errors methods problem
 solvers.front_door: answer backends bounds calling certify chains errors methods pairwise problem solution FRONT
-solvers.questions: answer bounds certify core display errors front_door problem solution
+solvers.questions: answer bounds certify core core_search display errors front_door kernels methods problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
 SHOWN = f"_version layers formats {ALLOCATING}"

@@ -52,8 +52,8 @@ sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton Hessia
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem
     LeastCost Monotone NoSolution PackageMissing Pairs Pairwise Problem Pulp Relax Resolved Rows Scip SearchProgress
-    Shortfall Solution Solver SolverFailure SolverUnavailable Status Worth available explain front is_compiled k_best
-    least_cost read_problem resolve solve solve_many write_problem
+    Shortfall Solution Solver SolverFailure SolverUnavailable Status Worth available best_choices explain front
+    is_compiled k_best least_cost read_problem resolve solve solve_many write_problem
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations read_costs
     read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table

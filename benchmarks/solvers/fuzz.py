@@ -1,6 +1,6 @@
 """Random problems of every shape against plain answers: nothing wrong, nothing over budget, every certificate holds.
 
-    python -m benchmarks.solvers.fuzz [--problems 100000] [--seed 0] [--processes 2] [--block B]
+    python -m benchmarks.solvers.fuzz [--problems 100000] [--seed 0] [--processes 2] [--block B] [--twice] [--minutes M]
         [--output benchmarks/results/fuzz.csv]
 
 Problems have one to three budgets and values scaled by 1e-12 to 1e12. Their families: tables drawn entry by entry, with
@@ -9,7 +9,9 @@ the knapsack literature. Those with at most 20,000 selections are held against b
 most 40,000 cells against a table over every budget; of larger ones budgets, proof and certificate are checked. All
 checks are made without the project's arithmetic. Block b of a run is drawn from (seed, b), so a failure, which is
 printed, can be repeated alone: --block b. With --output a run that was stopped goes on where it was: what is finished
-waits beside FILE, in a file that ends in .part.
+waits beside FILE, in a file that ends in .part. With --minutes a run ends after so many, and goes on at the next call.
+With --twice each problem is solved again without the compiled kernels, and must have the same selection and status.
+Where CP-SAT has proved them, selections of equal value may differ; they are counted as tied.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ import multiprocessing
 import time
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
+from unittest import mock
 
 import numpy as np
 
 from mckp_quant.common.files import write_text
-from mckp_quant.solvers import Problem, Solution, Status, instances, solve
+from mckp_quant.solvers import Problem, Solution, Status, is_compiled, solve
+from mckp_quant.solvers.kernels import dispatch
 
 from ..command_line import Command, say
 from ..environment import environment
+from .fuzzed import FAMILIES, draw
 from .oracle import optimum
 
 if TYPE_CHECKING:
@@ -39,14 +44,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 BLOCK = 500
 SECONDS = 120.0
 LARGEST_EXACT_BOUND = 400  # choices up to which the bound is recomputed in rational numbers
-PISINGER = ("uncorrelated", "weakly correlated", "strongly correlated", "subset-sum", "zigzag")
-FAMILIES = ("drawn", "drawn larger", "network", *PISINGER, "several budgets")
-COUNTS = ("problems", "against an oracle", "infeasible", "not proved", "wrong", "over budget", "certificate fails")
+COUNTS = (
+    *("problems", "against an oracle", "infeasible", "not proved", "wrong", "over budget", "certificate fails"),
+    *("solved twice", "not the same", "tied"),
+)
+FAILURES = ("not proved", "wrong", "over budget", "certificate fails", "not the same")
 
 
 class Tally(NamedTuple):
@@ -55,80 +60,6 @@ class Tally(NamedTuple):
     counts: dict[tuple[str, int, str], int]
     failures: list[str]
     seconds: float
-
-
-def draw(rng: np.random.Generator, family: str, n_budgets: int) -> Problem:
-    """A problem of a family, scaled by a power of ten."""
-    seed = int(rng.integers(2**31))
-    if family in ("drawn", "drawn larger"):
-        problem = _drawn(rng, n_budgets, larger=family == "drawn larger")
-    elif family == "network":
-        bits = ((2, 4, 8), (2, 3, 4, 8), (2, 3, 4, 5, 6, 7, 8))[rng.integers(3)]
-        n_groups = int(rng.integers(2, 30))
-        layers = instances.llm(n_groups) if rng.random() < 0.3 else instances.lognormal(n_groups, seed=seed)
-        share = float(rng.uniform(0.05, 0.95))
-        problem = instances.quantisation(layers, bits, share=share, seed=seed, n_budgets=n_budgets)
-    elif family == "several budgets":
-        size = int(rng.integers(2, 9)), int(rng.integers(2, 6))
-        problem = instances.several_budgets(*size, n_budgets, reach=int(rng.integers(1, 12)), seed=seed)
-    else:
-        make = getattr(instances, family.replace(" ", "_").replace("-", "_"))
-        size = int(rng.integers(2, 13)), int(rng.integers(2, 8))
-        problem = make(*size, reach=int(rng.choice([5, 100, 1000, 10_000])), seed=seed)
-        problem = _with_more_budgets(rng, problem, n_budgets)
-    scale = 10.0 ** rng.uniform(-12, 12)
-    return Problem(problem.value * scale, problem.cost, problem.budget, problem.start, problem.label)
-
-
-def _drawn(rng: np.random.Generator, n_budgets: int, *, larger: bool) -> Problem:
-    size = rng.integers(1, 7, int(rng.integers(5, 26) if larger else rng.integers(1, 8)))
-    start = np.concatenate([[0], np.cumsum(size)])
-    n = int(start[-1])
-    cost = np.array([_costs(rng, n, small=larger) for _ in range(n_budgets)])
-    kind = rng.integers(5)
-    value = (
-        rng.integers(-3, 4, n).astype(np.float64),
-        rng.normal(size=n),
-        rng.integers(1, 1000, n) * 10.0 ** rng.integers(-8, 5, n),
-        -cost[0].astype(np.float64),
-        np.zeros(n),
-    )[kind]
-    if rng.random() < 0.3:  # the last choice of each group repeats the first one
-        value[start[1:] - 1], cost[:, start[1:] - 1] = value[start[:-1]], cost[:, start[:-1]]
-    label = np.concatenate([rng.permutation(3 * count)[:count] - 1 for count in size])
-    return Problem(value, cost, np.array([_budget(rng, row, start) for row in cost]), start, label)
-
-
-def _costs(rng: np.random.Generator, n: int, *, small: bool) -> NDArray[np.int64]:
-    kind = rng.integers(2 if small else 6)
-    if kind == 0:
-        return rng.integers(0, 6, n)
-    if kind == 1:
-        return rng.integers(0, 3 if small else 1001, n)
-    if kind == 2:
-        return 10**12 + rng.integers(0, 10**6, n)
-    if kind == 3:
-        return rng.integers(0, 2**56, n)
-    if kind == 4:
-        return int(rng.choice([2, 6, 1000, 2**40])) * rng.integers(0, 21, n)
-    return np.zeros(n, dtype=np.int64)
-
-
-def _budget(rng: np.random.Generator, row: NDArray[np.int64], start: NDArray[np.int64]) -> int:
-    least, most = (int(reduce.reduceat(row, start[:-1]).sum()) for reduce in (np.minimum, np.maximum))
-    kind = rng.integers(10)
-    if kind < 4:
-        return int(rng.integers(least, most + 1))
-    if kind < 7:
-        return int(row[rng.integers(start[:-1], start[1:])].sum())
-    return (least, least - 1, most)[kind - 7]
-
-
-def _with_more_budgets(rng: np.random.Generator, problem: Problem, n_budgets: int) -> Problem:
-    more = rng.integers(0, 101, (n_budgets - 1, problem.n_choices))
-    cost = np.concatenate([problem.cost, more])
-    budget = [*problem.budget.tolist(), *(_budget(rng, row, problem.start) for row in more)]
-    return Problem(problem.value, cost, np.array(budget), problem.start, problem.label)
 
 
 def judge(problem: Problem, solution: Solution, best: float | None) -> list[str]:
@@ -200,9 +131,33 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
     return Fraction(certificate.bound) <= total
 
 
-def run_block(task: tuple[int, int, int]) -> tuple[int, Tally]:
-    """The block and what its problems showed, of (seed, block, how many)."""
-    seed, block, problems = task
+def in_numpy(problem: Problem) -> Solution:
+    """The solution without the compiled kernels, of a problem that knows nothing yet."""
+    with mock.patch.object(dispatch, "_COMPILED", None):
+        return solve(
+            Problem(problem.value, problem.cost, problem.budget, problem.start, problem.label), seconds=SECONDS
+        )
+
+
+def compared(one: Solution, other: Solution) -> list[str]:
+    """The counts of a comparison: two solutions should be one selection, or none, with one status.
+
+    "tied": CP-SAT, which is given seconds, has proved them, and which of several selections of equal value is known by
+    then depends on the machine.
+    """
+    if one.status is other.status:
+        if one.choice is None or other.choice is None:
+            return ["not the same"] if one.choice is not other.choice else []
+        if (one.choice == other.choice).all():
+            return []
+        if one.value == other.value and any("cp_sat" in each.certificate.ground for each in (one, other)):
+            return ["tied"]
+    return ["not the same"]
+
+
+def run_block(task: tuple[int, int, int, bool]) -> tuple[int, Tally]:
+    """The block and what its problems showed, of (seed, block, how many, whether each is solved twice)."""
+    seed, block, problems, twice = task
     began = time.process_time()
     rng = np.random.default_rng([seed, block])
     counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
@@ -212,12 +167,16 @@ def run_block(task: tuple[int, int, int]) -> tuple[int, Tally]:
         problem = draw(rng, family, n_budgets)
         where = f"seed {seed}, block {block}, problem {index} ({family}, {n_budgets} budgets)"
         try:
-            found = judge(problem, solve(problem, seconds=SECONDS), optimum(problem))
+            solution = solve(problem, seconds=SECONDS)
+            found = judge(problem, solution, optimum(problem))
+            if twice:
+                found.append("solved twice")
+                found += compared(solution, in_numpy(problem))
         except Exception as error:  # noqa: BLE001  a crash is a finding
             found = ["problems", "wrong"]
             where += f": {type(error).__name__}: {error}"
         counts.update((family, n_budgets, name) for name in found)
-        if failing := [name for name in found if name in COUNTS[3:]]:
+        if failing := [name for name in found if name in FAILURES]:
             failures.append(f"{where}: {', '.join(failing)}")
     return block, Tally(dict(counts), failures, time.process_time() - began)
 
@@ -261,13 +220,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.whole("--processes", 2, "that share the blocks")
     command.whole("--seed", 0, "of the draws", at_least=0)
     command.whole("--block", None, "this block alone", at_least=0)
+    command.whole("--minutes", None, "to stop after; the rest waits for the next call")
+    command.flag("--twice", "solve each problem again without the compiled kernels")
     command.file("--output", help="write the counts as CSV")
     return command.run(arguments, _run)
 
 
 def _run(options: argparse.Namespace) -> int:
     blocks = range(-(-options.problems // BLOCK)) if options.block is None else [options.block]
-    tasks = [(options.seed, block, min(BLOCK, options.problems - block * BLOCK)) for block in blocks]
+    until = math.inf if options.minutes is None else time.monotonic() + 60 * options.minutes
+    tasks = [
+        (options.seed, block, min(BLOCK, options.problems - block * BLOCK), options.twice and is_compiled())
+        for block in blocks
+    ]
     part = None if options.output is None else options.output.with_suffix(".part")
     tallies = _finished(part, options.seed)
     tasks = [task for task in tasks if task[1] not in tallies]
@@ -278,6 +243,9 @@ def _run(options: argparse.Namespace) -> int:
             print("\n".join(tally.failures), end="\n" if tally.failures else "", flush=True)
             if done % 20 == 0:
                 say(f"{done} of {len(tasks)} blocks")
+            if time.monotonic() > until:
+                break
+    unfinished = len(tallies) < len(blocks)
     counts: collections.Counter[tuple[str, int, str]] = collections.Counter()
     for tally in tallies.values():
         counts.update(tally.counts)
@@ -286,7 +254,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in COUNTS:
         print(f"{name}: {sum(count for key, count in counts.items() if key[2] == name):,}")
     print(f"seconds of CPU: {seconds:,.0f}")
-    if options.output is not None and part is not None:
+    if options.output is not None and part is not None and not unfinished:
         write_text(options.output, as_csv(counts, options.seed, seconds))
         part.unlink(missing_ok=True)
     return 1 if failures else 0

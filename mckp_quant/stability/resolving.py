@@ -18,17 +18,19 @@ from ..common.renamed import renamed_keywords
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput, unknown
 from ..policy.policy import Policy
-from ..solvers import solve, solve_many
+from ..solvers import best_choices
 from .regret import Regret, least_worst, own_totals, totals
 from .result import Candidate, Stability
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ..allocation.index import Index
     from ..allocation.request import Pins
     from ..common.amounts import Amount
-    from ..solvers import Problem, Solution, Solver
+    from ..solvers import Problem, Solver
     from ..tables.table import SensitivityTable
 
 _RUN = RunOptions()
@@ -116,14 +118,14 @@ def check_stability(
     problem = allocation.problem
     values = on_choices(problem, allocation.index, losses)
     start = problem.position(_labels(allocation))
-    drawn = [_with_values(problem, value) for value in values]
-    found = solve_many(drawn, solver=solver, warm=problem.label[start], progress=run.report)
-    best = np.array([problem.position(_labels_of(each)) for each in found])
+    best = _solved(problem, values, start, solver, run.report)
     known, which = np.unique(np.vstack([start, best]), axis=0, return_inverse=True)
     loss_of_best = own_totals(values, best)
     bound = math.nan
     if rule == "worst":
-        robust, bound = least_worst(values, loss_of_best, known, lambda value: _solved(problem, value, start, solver))
+        robust, bound = least_worst(
+            values, loss_of_best, known, lambda value: _solved(problem, value[None], start, solver)[0]
+        )
     else:
         robust = known[int(np.argmin(totals(values, known).mean(axis=0)))]
     nominal, preferred = (
@@ -154,23 +156,22 @@ def check_stability(
 
 
 def _labels(allocation: Allocation) -> NDArray[np.int64]:
-    return _labels_of(allocation.solution)
-
-
-def _labels_of(solution: Solution) -> NDArray[np.int64]:
-    choice = solution.require().choice
+    choice = allocation.solution.require().choice
     assert choice is not None
     return choice
 
 
 def _solved(
-    problem: Problem, value: NDArray[np.float64], start: NDArray[np.int64], solver: Solver | str
+    problem: Problem,
+    values: NDArray[np.float64],
+    start: NDArray[np.int64],
+    solver: Solver | str,
+    progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.int64]:
-    return problem.position(_labels_of(solve(_with_values(problem, value), solver, warm=problem.label[start])))
-
-
-def _with_values(problem: Problem, value: NDArray[np.float64]) -> Problem:
-    return problem.equivalent(value=value.copy(), cost=problem.cost, budget=problem.budget)
+    """``(n, n_groups)`` the positions of the best selection under each row of values."""
+    labels = best_choices(problem, values, solver, warm=problem.label[start], progress=progress)
+    taken = problem.label == labels.repeat(problem.size, axis=1)  # one choice in each group, so one for each label
+    return taken.nonzero()[1].reshape(labels.shape)
 
 
 def _candidate(
@@ -200,7 +201,7 @@ def _agreement(
     """In what share of random splits both halves of the batches have the same best policy."""
     losses = halves(table, splits, seed)
     values = on_choices(allocation.problem, allocation.index, losses.reshape(-1, *table.loss.shape))
-    best = np.array([_solved(allocation.problem, value, start, solver) for value in values])
+    best = _solved(allocation.problem, values, start, solver)
     return float((best[::2] == best[1::2]).all(axis=1).mean())
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ..problem.problem import Problem
 
 _PATIENCE = 0.3  # seconds past its limit that a linear programme is waited for: it keeps it, as a rule
-_FEW = 16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
+PRICED_BY_PIVOTS = (
+    16  # beyond this many budgets a general simplex method is faster than one that prices whole selections
+)
 
 
 def best_price(
@@ -52,7 +54,7 @@ def best_price(
         position = undominated(problem.value, problem.cost[0], problem.start)
         position = position[counts[position]]
         return np.array([relax_one_budget(problem, position)[1]])
-    price = _relaxed_price(problem, counts, deadline) if problem.n_resources > _FEW else None
+    price = _relaxed_price(problem, counts, deadline) if problem.n_resources > PRICED_BY_PIVOTS else None
     if price is None:
         price = dual_price(problem, counts, deadline)
     return np.zeros(problem.n_resources) if price is None else price

@@ -276,7 +276,7 @@ def rounded_up(above: int, below: int) -> float:
     return number if own * below >= above * its else math.nextafter(number, math.inf)
 
 
-def charge(price: NDArray[np.float64], cost: NDArray[np.int64]) -> NDArray[np.float64]:
+def charge(price: NDArray[np.float64], cost: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
     """``price @ cost``, summed resource by resource: the same rounding on every machine.
 
     Parameters

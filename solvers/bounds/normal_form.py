@@ -96,7 +96,28 @@ def normalise(problem: Problem) -> Normal:
     normal
         The normal problem and the unit of its values.
     """
-    value = problem.value
+    value, base, exponent = normal_values(problem, problem.value)
+    twin = problem.above_least(value)
+    if exponent and problem.pairs is not None:
+        twin = twin.with_pairs(problem.pairs.scaled(-exponent))
+    return Normal(twin, exponent, base, problem if base else None)
+
+
+def normal_values(problem: Problem, value: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, int]:
+    """The values of the normal problem, what was taken out of them, and the exponent of their unit.
+
+    Parameters
+    ----------
+    problem
+        A problem in which every budget by itself can be met.
+    value
+        ``(n_choices,)`` float64 its values, or others in their place.
+
+    Returns
+    -------
+    value, base, exponent
+        See `Normal`.
+    """
     if not problem.all_fit:
         most = np.maximum.reduceat(np.where(problem.fits, value, -np.inf), problem.start[:-1])
         value = np.where(problem.fits, value, most[problem.group])
@@ -105,12 +126,7 @@ def normalise(problem: Problem) -> Normal:
         largest = max(largest, float(np.abs(problem.pairs.value).max(initial=0)))
     exponent = math.frexp(largest)[1]
     exponent = exponent if abs(exponent) > _LARGEST_EXPONENT else 0
-    if exponent:
-        value = np.ldexp(value, -exponent)
-    twin = problem.above_least(value)
-    if exponent and problem.pairs is not None:
-        twin = twin.with_pairs(problem.pairs.scaled(-exponent))
-    return Normal(twin, exponent, base, problem if base else None)
+    return np.ldexp(value, -exponent) if exponent else value, base, exponent
 
 
 def _without_constants(value: NDArray[np.float64], problem: Problem) -> tuple[NDArray[np.float64], float, float]:

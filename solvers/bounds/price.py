@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .lagrangian import EPS
+from .lagrangian import EPS, charge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +63,10 @@ def dual_price(
     for _ in range(_PIVOTS_PER_RESOURCE * n):
         if time.perf_counter() > deadline:
             break
-        try:
-            inverse = np.linalg.inv(basis)
-        except np.linalg.LinAlgError:
+        inverse = _inverse(basis)
+        if inverse is None:
             break
-        dual = cost @ inverse
+        dual = _added(cost[:, None] * inverse, axis=0)
         unused = int(np.argmax(dual[:n]))
         column = np.zeros(n + 1)
         if dual[unused] > _ROUNDING * float(np.abs(dual).max()):  # no price may be negative: unused budget enters
@@ -76,7 +75,7 @@ def dual_price(
             trial = np.maximum(-dual[:n], 0.0)
             entering, excess = tables.cheapest(trial)
             column[:n], column[n] = excess, 1.0
-            bound = entering + float(trial @ excess)
+            bound = entering + float(_added(trial * excess, axis=0))
             if bound > best:
                 best, price = bound, trial
             if dual[n] - best <= _ENOUGH * abs(best) + EPS:  # the largest value above the least of its group is 1
@@ -96,9 +95,31 @@ def dual_price(
     return price * tables.scale / tables.unit
 
 
+def _added(terms: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Sums along an axis, added from the first to the last: rounded as the kernel rounds them."""
+    sums: NDArray[np.float64] = terms.cumsum(axis=axis).take(-1, axis=axis)
+    return sums
+
+
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The inverse by elimination with the largest pivots of each column; None where there is no pivot."""
+    n = len(matrix)
+    both = np.hstack([matrix, np.eye(n)])
+    for column in range(n):
+        pivot = column + int(np.abs(both[column:, column]).argmax())
+        if both[pivot, column] == 0:
+            return None
+        both[[column, pivot]] = both[[pivot, column]]
+        both[column] /= both[column, column]
+        factor = both[:, column].copy()
+        factor[column] = 0.0
+        both -= factor[:, None] * both[column]
+    return both[:, n:]
+
+
 def _leaving(inverse: NDArray[np.floating], column: NDArray[np.float64]) -> int | None:
     """The basic column whose share falls to zero first; the shares are the last column of the inverse."""
-    change = inverse @ column
+    change = _added(inverse * column, axis=1)
     falling = change > 1e-11 * np.abs(change).max()
     if not falling.any():
         return None
@@ -142,7 +163,7 @@ class _Tables:
 
     def cheapest(self, price: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Value of the selection that is cheapest at a price, and by how much it exceeds each budget."""
-        charged = price @ self._cost
+        charged = charge(price, self._cost)
         charged += self._value
         chosen = charged.reshape(self._shape).argmin(axis=1) + self._first
-        return float(self._value[chosen].sum()), self._cost[:, chosen].sum(axis=1) - self._room
+        return float(_added(self._value[chosen], axis=0)), _added(self._cost[:, chosen], axis=1) - self._room

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bounds.lagrangian import charge
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -50,7 +52,7 @@ def repair(
     group = problem.group[allowed]
     cost = problem.cost[:, allowed]
     unit = np.maximum(problem.cost.max(axis=1), 1).astype(np.float64)[:, None]
-    penalised = problem.value[allowed] + price @ cost
+    penalised = problem.value[allowed] + charge(price, cost)
     for _ in range(4 * problem.n_groups + _ROUNDS):
         over = (problem.cost[:, chosen].sum(axis=1) - problem.budget)[:, None]
         if (over <= 0).all():
@@ -58,11 +60,11 @@ def repair(
         change = cost - problem.cost[:, chosen[group]]
         before = np.maximum(over, 0) / unit
         after = np.maximum(over + change, 0) / unit
-        removed = before.sum(axis=0) - after.sum(axis=0)
+        removed = before.cumsum(axis=0)[-1] - after.cumsum(axis=0)[-1]  # added in turn, as the kernel adds
         useful = np.flatnonzero(removed > 0)
         if not len(useful) or time.perf_counter() > deadline:
             return None
-        current = problem.value[chosen] + price @ problem.cost[:, chosen]
+        current = problem.value[chosen] + charge(price, problem.cost[:, chosen])
         rise = penalised[useful] - current[group[useful]]
         rate = np.where(rise > 0, rise / removed[useful], rise)
         best = int(useful[np.argmin(rate)])

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..bounds.bound import best_price, relax_one_budget
+from ..bounds.bound import PRICED_BY_PIVOTS, best_price, relax_one_budget
 from ..bounds.dominance import undominated_choices
 from ..bounds.gap import in_turn, unit_of
 from ..bounds.lagrangian import EPS, charge
@@ -131,9 +132,11 @@ def reduce(problem: Problem, warm: NDArray[np.int64] | None = None, deadline: fl
         than the noise lies in the core.
     """
     kernels = compiled()
-    if problem.n_resources == 1 and kernels is not None:
+    if kernels is None or problem.n_resources > PRICED_BY_PIVOTS:
+        return reduce_in_numpy(problem, warm, deadline)
+    if problem.n_resources == 1:
         return _reduce_compiled(problem, warm, kernels)
-    return reduce_in_numpy(problem, warm, deadline)
+    return _reduce_several_compiled(problem, warm, deadline, kernels)
 
 
 def reduce_in_numpy(problem: Problem, warm: NDArray[np.int64] | None, deadline: float) -> Reduction:
@@ -160,38 +163,75 @@ def reduce_in_numpy(problem: Problem, warm: NDArray[np.int64] | None, deadline: 
     return _reduction(relative.price, relative.reference, incumbent, gap, noise, unit, core)
 
 
+class _Room:
+    """Arrays that a kernel writes a reduction to.
+
+    Attributes
+    ----------
+    arrays
+        Reference, incumbent, and the group, start, position, cost, value and reduced costs of the core.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        n, n_groups = problem.n_choices, problem.n_groups
+        self._n_resources = problem.n_resources
+        reference, incumbent, group = np.empty((3, n_groups), dtype=np.int64)
+        start, position = np.empty(n_groups + 1, dtype=np.int64), np.empty(n, dtype=np.int64)
+        value, reduced = np.empty((2, n))
+        cost = np.empty(n * problem.n_resources, dtype=np.int64)
+        self.arrays = (reference, incumbent, group, start, position, cost, value, reduced)
+
+    def core(self, groups: int, choices: int, slack: tuple[int, ...]) -> Core:
+        """The core that the kernel wrote."""
+        _, _, group, start, position, cost, value, reduced = self.arrays
+        return Core(
+            group=group[:groups],
+            start=start[: groups + 1],
+            position=position[:choices],
+            value=value[:choices],
+            cost=cost[: choices * self._n_resources].reshape(self._n_resources, choices),
+            reduced=reduced[:choices],
+            slack=slack,
+        )
+
+
 def _reduce_compiled(problem: Problem, warm: NDArray[np.int64] | None, kernels: ModuleType) -> Reduction:
-    n, n_groups = problem.n_choices, problem.n_groups
-    reference, incumbent, group = np.empty((3, n_groups), dtype=np.int64)
-    start = np.empty(n_groups + 1, dtype=np.int64)
-    position, cost = np.empty((2, n), dtype=np.int64)
-    value, reduced = np.empty((2, n))
+    room = _Room(problem)
     price, gap, noise, unit, groups, choices, slack = kernels.reduce_one_budget(
         problem.value,
-        problem.cost,
+        plain(problem.cost),
         problem.start,
-        reference,
-        incumbent,
-        group,
-        start,
-        position,
-        cost,
-        value,
-        reduced,
+        *room.arrays,
         None if warm is None else plain(warm),
         int(problem.budget[0]),
         PAIRS_UP_TO,
     )
-    core = Core(
-        group=group[:groups],
-        start=start[: groups + 1],
-        position=position[:choices],
-        value=value[:choices],
-        cost=cost[None, :choices],
-        reduced=reduced[:choices],
-        slack=(slack,),
+    core = room.core(groups, choices, (slack,))
+    return _reduction(np.array([price]), *room.arrays[:2], gap, noise, unit, core)
+
+
+def _reduce_several_compiled(
+    problem: Problem, warm: NDArray[np.int64] | None, deadline: float, kernels: ModuleType
+) -> Reduction:
+    room, price, slack = _Room(problem), np.empty(problem.n_resources), np.empty(problem.n_resources, dtype=np.int64)
+    left = max(deadline - time.perf_counter(), 0.0)
+    gap, noise, unit, groups, choices, is_feasible = kernels.reduce_several_budgets(
+        problem.value,
+        plain(problem.cost),
+        problem.start,
+        *room.arrays,
+        plain(problem.budget),
+        problem.fits,
+        price,
+        slack,
+        None if warm is None else plain(warm),
+        PAIRS_UP_TO,
+        left,
+        _GRACE,
     )
-    return _reduction(np.array([price]), reference, incumbent, gap, noise, unit, core)
+    core = room.core(groups, choices, tuple(slack.tolist()))
+    reference, incumbent = room.arrays[:2]
+    return _reduction(price, reference, incumbent if is_feasible else None, gap, noise, unit, core)
 
 
 def _reduction(
@@ -236,7 +276,7 @@ def gap_of(
     new, old = selection[changed], reference[changed]
     regret = problem.value[new] - problem.value[old] + charge(price, problem.cost[:, new] - problem.cost[:, old])
     slack = problem.budget - problem.cost[:, selection].sum(axis=1)
-    return in_turn(np.maximum(regret, 0.0)) + float(price @ slack)
+    return in_turn(np.maximum(regret, 0.0)) + in_turn(price * slack)
 
 
 def _cheapest(problem: Problem, allowed: NDArray[np.int64], price: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -252,7 +252,7 @@ def search_core(
     """
     kernels = compiled()
     if kernels is not None and heard is None:
-        return search_compiled(kernels.search_core, core, price, gap, least_gain, (max_states, deadline))
+        return search_compiled(kernels.search_core, core, np.array([price]), gap, least_gain, (max_states, deadline))
     return search_in_numpy(core, price, gap, least_gain, max_states, deadline, heard=heard)
 
 
@@ -283,28 +283,28 @@ def search_in_numpy(
 def search_compiled(
     kernel: Callable[..., tuple[int, int]],
     core: Core,
-    price: float,
+    price: NDArray[np.float64],
     gap: float,
     least_gain: float,
     limits: tuple[int, float],
 ) -> CoreResult:
-    """What a kernel finds that searches a core with one budget; `limits` are on states and on time."""
+    """What a kernel finds that searches a core; `limits` are on states and on time."""
     changes, n_changes = np.empty(len(core.group), dtype=np.int64), np.full(1, -1, dtype=np.int64)
     found = np.array([gap])
     complete = kept = 0
     interrupted = False
     try:
         complete, kept = kernel(
-            core.start,
-            plain(core.cost[0]),
             core.value,
+            plain(core.cost),
+            core.start,
             core.reduced,
+            np.array(core.slack, dtype=np.int64),
+            price,
             changes,
             n_changes,
             found,
-            core.slack[0],
             limits[0],
-            price,
             least_gain,
             core.least_total,
             limits[1] - time.perf_counter(),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..bounds.gap import in_turn
+from ..bounds.lagrangian import charge
 from ..kernels.dispatch import compiled
 from ..problem.arrays import least_of
 from .dynamic import CoreResult, search_compiled
@@ -139,8 +140,9 @@ class _Search:
         states = PartialSelections.none(len(price))
         steps: list[_Step] = []
         threshold, kept, found, cut, stopped = limit, 0, False, False, False
-        if (slack >= 0).all() and float(price @ slack[:, 0]) <= limit:
-            found = self._note(float(price @ slack[:, 0]), steps, 0)
+        unused = in_turn(price * slack[:, 0])
+        if (slack >= 0).all() and unused <= limit:
+            found = self._note(unused, steps, 0)
         for rank, group in enumerate(order):
             if found:
                 threshold = self.gap - max(tails.noise, self._least_gain)
@@ -220,9 +222,8 @@ def search_lists(
         position, and complete, nothing is better than the incumbent.
     """
     kernels = compiled()
-    if kernels is not None and heard is None and len(price) == 1 and price[0] > 0:
-        limits = max_states, deadline
-        return search_compiled(kernels.search_lists, core, float(price[0]), gap, least_gain, limits)
+    if kernels is not None and heard is None:
+        return search_compiled(kernels.search_lists, core, price, gap, least_gain, (max_states, deadline))
     return search_in_numpy(core, price, gap, least_gain, max_states, deadline, heard=heard)
 
 
@@ -254,7 +255,7 @@ def _highest_total(core: Core, price: NDArray[np.float64]) -> float:
     if not len(begin):
         return 0.0
     unused = np.maximum.reduceat(-core.cost, begin, axis=1).sum(axis=1) + np.array(core.slack)
-    return (in_turn(np.maximum.reduceat(core.reduced, begin)) + float(price @ np.maximum(unused, 0))) * (1 + 1e-9)
+    return (in_turn(np.maximum.reduceat(core.reduced, begin)) + in_turn(price * np.maximum(unused, 0))) * (1 + 1e-9)
 
 
 def _first_limit(core: Core) -> float:
@@ -277,9 +278,9 @@ def _order(core: Core, price: NDArray[np.float64], limit: float) -> NDArray[np.i
 
     What the large ones leave open can only be filled by the small ones that follow, whose bounds are then sharp.
     """
-    charge = np.where(core.reduced <= limit, price @ np.abs(core.cost), np.inf)
+    spent = np.where(core.reduced <= limit, charge(price, np.abs(core.cost)), np.inf)
     movable = np.flatnonzero(_smallest(core, core.reduced) <= limit)
-    return movable[np.argsort(-_smallest(core, charge)[movable], kind="stable")]
+    return movable[np.argsort(-_smallest(core, spent)[movable], kind="stable")]
 
 
 def _finished(states: PartialSelections, price: NDArray[np.float64], slack: NDArray[np.int64]) -> tuple[float, int]:
@@ -287,7 +288,7 @@ def _finished(states: PartialSelections, price: NDArray[np.float64], slack: NDAr
     fitting = np.flatnonzero((states.cost <= slack).all(axis=0))
     if not len(fitting):
         return math.inf, 0
-    totals = states.regret[fitting] + price @ (slack - states.cost[:, fitting])
+    totals = states.regret[fitting] + charge(price, slack - states.cost[:, fitting])
     at = int(np.argmin(totals))
     return float(totals[at]), int(fitting[at])
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .dynamic import Heard
 
 # The states of the first search by dynamic programming (and some more for each group), and of the lists after it.
-_FIRST_STATES, _STATES_OF_LISTS = 3000, 50_000
-_STATES_OF_A_GROUP = 10
+FIRST_STATES, STATES_OF_A_GROUP = 3000, 10
+_STATES_OF_LISTS = 50_000
 
 
 def search_one_budget(
@@ -51,7 +51,7 @@ def search_one_budget(
     heard = hearing(reduction, watch)
     position: NDArray[np.int64] | None = None
     states, complete, interrupted = 0, reduction.closed, False
-    first = _FIRST_STATES + _STATES_OF_A_GROUP * len(core.group)
+    first = FIRST_STATES + STATES_OF_A_GROUP * len(core.group)
     for turn, limit in enumerate((first, _STATES_OF_LISTS, max_states)):
         if complete or interrupted or states >= max_states or (watch is not None and watch.over):
             break
@@ -101,8 +101,8 @@ def solved_at_once(problem: Problem, warm: NDArray[np.int64] | None, max_states:
             None if warm is None else plain(warm),
             int(problem.budget[0]),
             PAIRS_UP_TO,
-            _FIRST_STATES,
-            _STATES_OF_A_GROUP,
+            FIRST_STATES,
+            STATES_OF_A_GROUP,
             max_states,
             deadline - time.perf_counter(),
         )
@@ -115,6 +115,52 @@ def solved_at_once(problem: Problem, warm: NDArray[np.int64] | None, max_states:
     if interrupted:
         stats["interrupted"] = True
     return Answer(choice, not interrupted, figures[:1], float(figures[1]), stats)
+
+
+def solved_draws(
+    problem: Problem, values: NDArray[np.float64], warm: NDArray[np.int64] | None, max_states: int, seconds: float
+) -> NDArray[np.int64] | None:
+    """What `solved_at_once` finds under each of many values; None where there is no kernel.
+
+    Parameters
+    ----------
+    problem
+        A problem with one budget that can be met.
+    values
+        ``(n, n_choices)`` float64.
+    warm
+        ``(n_groups,)`` int64 positions of a selection to start from, or None.
+    max_states
+        How many states may be kept for each.
+    seconds
+        Wall time for each.
+
+    Returns
+    -------
+    found
+        ``(n, n_groups)`` int64 positions; rows of -1 for what takes more than the first turn.
+    """
+    kernels = compiled()
+    if kernels is None:
+        return None
+    choice = np.empty((len(values), problem.n_groups), dtype=np.int64)
+    done = np.empty(len(values), dtype=np.int64)
+    kernels.solve_draws(
+        values,
+        plain(problem.cost),
+        problem.start,
+        choice,
+        done,
+        None if warm is None else plain(warm),
+        int(problem.budget[0]),
+        PAIRS_UP_TO,
+        FIRST_STATES,
+        STATES_OF_A_GROUP,
+        max_states,
+        float(seconds),
+    )
+    choice[done == 0] = -1
+    return choice
 
 
 def hearing(reduction: Reduction, watch: NormalWatch | None) -> Heard | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bounds.lagrangian import charge
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -110,7 +112,7 @@ def extend(
         cost = states.cost[:, parent] + core.cost[:, some[taken]]
         room = slack - cost
         regret = regret[index]
-        bound = regret + price @ np.maximum(room - fill, 0)
+        bound = regret + charge(price, np.maximum(room - fill, 0))
         keep = np.flatnonzero((bound <= threshold) & (room + shed >= 0).all(axis=0))
         if len(keep) > _BOUND_FROM:
             cost, regret = cost[:, keep], regret[keep]
@@ -159,7 +161,7 @@ def thinned(
     # Below this cost a resource cannot bind any more, so lower costs are no better.
     floor = slack - tails.fill[:, rank, None]
     cost = np.maximum(states.cost, floor)
-    value = states.regret - price @ states.cost
+    value = states.regret - charge(price, states.cost)
     if len(cost) == 1:
         order = np.lexsort((value, cost[0]))
         falling = value[order]

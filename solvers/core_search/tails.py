@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ..bounds.gap import in_turn
-from ..bounds.lagrangian import EPS
+from ..bounds.lagrangian import EPS, charge
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _FACTORS = {
 }
 _FACTORS_ALONE = (0.4, 0.8, 1.25, 2.5)  # of one resource at a time, where there are more
 _OF_FREE = (0.0, 0.2, 1.0)  # shares of the typical rate of a resource whose best price is 0
-_COLUMNS_AT_ONCE = 2**15
+_COLUMNS_AT_ONCE = 2**10  # what they make stays near the processor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,15 +77,12 @@ class Tails:
             ``(n_states,)`` float64, the best of the bounds of all prices.
         """
         ahead = self.least[:, rank, None]
-        if cost.shape[1] <= _COLUMNS_AT_ONCE:
-            best: NDArray[np.float64] = (self.tilt @ cost + ahead).max(axis=0)
-            return best
-        return np.concatenate(
-            [
-                (self.tilt @ cost[:, at : at + _COLUMNS_AT_ONCE] + ahead).max(axis=0)
-                for at in range(0, cost.shape[1], _COLUMNS_AT_ONCE)
-            ]
-        )
+        best: NDArray[np.float64] = np.empty(cost.shape[1])
+        for at in range(0, len(best), _COLUMNS_AT_ONCE):
+            tilted = _charges(self.tilt, cost[:, at : at + _COLUMNS_AT_ONCE])
+            tilted += ahead
+            tilted.max(axis=0, out=best[at : at + _COLUMNS_AT_ONCE])
+        return best
 
 
 def tails_of(core: Core, order: NDArray[np.int64], price: NDArray[np.float64], limit: float) -> Tails:
@@ -112,19 +109,27 @@ def tails_of(core: Core, order: NDArray[np.int64], price: NDArray[np.float64], l
     slack = np.array(core.slack, dtype=np.int64)
     tilt = _tilts(core, price, alive)
     cost = np.where(alive, core.cost, 0)  # the reference's own row of zeros
-    penalised = np.where(alive, core.reduced, np.inf) + tilt @ core.cost
-    size = np.maximum.reduceat(np.where(alive, np.abs(core.value) + price @ np.abs(core.cost), 0.0), begin)
+    penalised = np.where(alive, core.reduced, np.inf) + _charges(tilt, core.cost)
+    size = np.maximum.reduceat(np.where(alive, np.abs(core.value) + charge(price, np.abs(core.cost)), 0.0), begin)
     noise = 4 * EPS * in_turn(size[order])
     reach = np.maximum.reduceat(np.abs(cost), begin, axis=1)[:, order].sum(axis=1) + np.abs(slack.astype(np.float64))
     return Tails(
         limit=limit,
         noise=noise,
-        rounding=noise + 4 * EPS * float((np.abs(tilt) @ reach).max()),
+        rounding=noise + 4 * EPS * float(_charges(np.abs(tilt), reach[:, None]).max()),
         shed=_suffix_sums(np.maximum.reduceat(-cost, begin, axis=1)[:, order]),
         fill=_suffix_sums(np.maximum.reduceat(cost, begin, axis=1)[:, order]),
         tilt=tilt,
-        least=_suffix_sums(np.minimum.reduceat(penalised, begin, axis=1)[:, order]) - (tilt @ slack)[:, None],
+        least=_suffix_sums(np.minimum.reduceat(penalised, begin, axis=1)[:, order]) - _charges(tilt, slack[:, None]),
     )
+
+
+def _charges(prices: NDArray[np.float64], amount: NDArray[_Number]) -> NDArray[np.float64]:
+    """``prices @ amount``, summed resource by resource: the same rounding in the kernel and on every machine."""
+    total: NDArray[np.float64] = prices[:, :1] * amount[0]
+    for resource in range(1, len(amount)):
+        total += prices[:, resource, None] * amount[resource]
+    return total
 
 
 def _suffix_sums(rows: NDArray[_Number]) -> NDArray[_Number]:

@@ -4,7 +4,7 @@
 void release(Arrays *arrays)
 {
     while (arrays->count)
-        PyBuffer_Release(&arrays->view[--arrays->count]);
+        PyBuffer_Release(&arrays->view[--arrays->count]); /* nothing for None */
 }
 
 static int is_of_kind(const Py_buffer *view, char kind)
@@ -17,14 +17,24 @@ static int is_of_kind(const Py_buffer *view, char kind)
     return view->itemsize == 8 && (*format == 'l' || *format == 'q');
 }
 
-/* Takes arrays, one letter each: d float64, q int64, ? bool; capitals are written to, and None may stand for a q-. */
-int take(Arrays *arrays, PyObject *const *args, const char *kinds)
+/* Takes arrays, one letter each: d float64, q int64, ? bool; capitals are written to, and None may stand for o (int64)
+   or b (bool), which are then empty. How many arguments there are in all is checked as well. */
+int take(Arrays *arrays, PyObject *const *args, Py_ssize_t given, Py_ssize_t wanted, const char *kinds)
 {
     arrays->count = 0;
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "a kernel was given %zd arguments instead of %zd", given, wanted);
+        return -1;
+    }
     for (int at = 0; kinds[at]; at++) {
-        int writable = kinds[at] == 'D' || kinds[at] == 'Q';
-        char kind = kinds[at] == 'D' ? 'd' : kinds[at] == 'Q' ? 'q' : kinds[at];
+        int writable = kinds[at] == 'D' || kinds[at] == 'Q', optional = kinds[at] == 'o' || kinds[at] == 'b';
+        char kind = kinds[at] == 'D' || kinds[at] == 'd' ? 'd' : kinds[at] == '?' || kinds[at] == 'b' ? '?' : 'q';
         Py_buffer *view = &arrays->view[at];
+        *view = (Py_buffer){.itemsize = 1};
+        if (optional && args[at] == Py_None) {
+            arrays->count++;
+            continue;
+        }
         if (PyObject_GetBuffer(args[at], view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0))) {
             release(arrays);
             return -1;
@@ -80,10 +90,25 @@ int check_selection(Arrays *arrays, int at, const Table *table)
     return 0;
 }
 
-int check_count(Py_ssize_t given, Py_ssize_t wanted)
+/* The groups and choices of a problem; without costs where `cost` is negative. */
+int take_table(Arrays *arrays, int value, int cost, int start, int64_t n_resources, Table *table)
 {
-    if (given == wanted)
-        return 0;
-    PyErr_Format(PyExc_TypeError, "a kernel was given %zd arguments instead of %zd", given, wanted);
-    return -1;
+    const Py_buffer *view = arrays->view;
+    int64_t n = length(arrays, value);
+    *table = (Table){length(arrays, start) - 1, n, view[start].buf, cost < 0 ? NULL : view[cost].buf, view[value].buf,
+                     n_resources};
+    if (check_start(arrays, start, n))
+        return -1;
+    if (cost >= 0 && (n_resources < 1 || length(arrays, cost) / n_resources < n))
+        return refuse(arrays, "a kernel takes a row of costs for each budget");
+    return 0;
+}
+
+/* Lets other threads of Python run during work that is worth it; to be ended by `take_back`. */
+PyThreadState *let_go(int64_t work) { return work > WORTH_RELEASING ? PyEval_SaveThread() : NULL; }
+
+void take_back(PyThreadState *state)
+{
+    if (state)
+        PyEval_RestoreThread(state);
 }

@@ -11,7 +11,7 @@
 
 #include "kernels.h"
 
-enum { MOST_ARRAYS = 12, WORTH_RELEASING = 1 << 12 };
+enum { MOST_ARRAYS = 16, WORTH_RELEASING = 1 << 12 };
 
 /* The arrays of one call. */
 typedef struct {
@@ -20,12 +20,14 @@ typedef struct {
 } Arrays;
 
 void release(Arrays *arrays);
-int take(Arrays *arrays, PyObject *const *args, const char *kinds);
+int take(Arrays *arrays, PyObject *const *args, Py_ssize_t given, Py_ssize_t wanted, const char *kinds);
 int64_t length(const Arrays *arrays, int at);
 int refuse(Arrays *arrays, const char *why);
 int check_start(Arrays *arrays, int at, int64_t n_choices);
 int check_lengths(Arrays *arrays, int first, int last, int64_t least);
 int check_selection(Arrays *arrays, int at, const Table *table);
-int check_count(Py_ssize_t given, Py_ssize_t wanted);
+int take_table(Arrays *arrays, int value, int cost, int start, int64_t n_resources, Table *table);
+PyThreadState *let_go(int64_t work);
+void take_back(PyThreadState *state);
 
 #endif

@@ -33,33 +33,45 @@ void sort_by_number(int64_t *index, int64_t *scratch, int64_t count, const doubl
 
 double smallest(double *number, int64_t total, int64_t count);
 
-/* One budget: groups, their choices, and what they cost. */
+/* Groups, their choices, and what they cost: a row of `cost` for each budget. */
 typedef struct {
     int64_t n_groups, n_choices;
     const int64_t *start, *cost;
     const double *value;
+    int64_t n_resources;
 } Table;
+
+static inline int64_t cost_of(const Table *table, int64_t resource, int64_t position)
+{
+    return table->cost[resource * table->n_choices + position];
+}
 
 /* The choices that count of a core, relative to its reference selection, see `core.reduction.Core`. */
 typedef struct {
     int64_t *group, *start, *position, *cost;
     double *value, *reduced;
-    int64_t n_groups, n_choices, slack;
+    int64_t n_groups, n_choices, n_resources, *slack;
 } Core;
 
+/* `price` and the slack of the core hold one number for each budget; without an incumbent the gap is infinite. */
 typedef struct {
-    double price, gap, noise, unit;
+    double *price, gap, noise, unit;
     int64_t *reference, *incumbent;
     Core core;
+    int is_feasible;
 } Reduction;
 
 int64_t undominated(const Table *table, int64_t *position, int64_t *kept_start, int64_t *scratch);
 int reduce_one_budget(const Table *table, int64_t budget, const int64_t *warm, int64_t pairs_up_to, Reduction *out);
+int reduce_several_budgets(const Table *table, const int64_t *budget, const uint8_t *counts, const int64_t *warm,
+                           int64_t pairs_up_to, Poll *poll, Poll *late, Reduction *out);
+int dual_price(const Table *table, const int64_t *budget, const uint8_t *counts, Poll *poll, double *price);
 int64_t best_changes(const double *value, const int64_t *cost, const int64_t *group, int64_t count, int64_t slack,
                      int64_t best[2], int *status);
 
 typedef struct {
-    double price, gap, least_gain, least_total;
+    const double *price;
+    double gap, least_gain, least_total;
     int64_t max_states;
     int64_t *changes; /* room for one per group of the core */
     int64_t n_changes; /* -1 while nothing better was found */

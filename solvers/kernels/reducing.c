@@ -1,40 +1,10 @@
 /* Reduction of a problem with one budget; the twin is `core/reduction.py`, with `core/incumbent.py`. */
-#include "kernels.h"
+#include "relating.h"
 #include "relaxing.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* All undominated choices relative to the reference, see `core/gap_space.py`. */
-typedef struct {
-    int64_t count, slack;
-    int64_t *position, *group, *cost;
-    double *value, *reduced;
-} Relative;
-
-static int64_t total_cost(const Table *table, const int64_t *selection)
-{
-    int64_t total = 0;
-    for (int64_t group = 0; group < table->n_groups; group++)
-        total = plus(total, table->cost[selection[group]]);
-    return total;
-}
-
-/* Value of a selection less the Lagrangian bound, as a sum of terms that are not negative. */
-static double gap_of(const Table *table, const int64_t *selection, const int64_t *reference, double price, int64_t budget)
-{
-    double regrets = 0.0;
-    for (int64_t group = 0; group < table->n_groups; group++) {
-        int64_t new = selection[group], old = reference[group];
-        if (new == old)
-            continue;
-        double charged = price * (double)minus(table->cost[new], table->cost[old]);
-        regrets += larger(table->value[new] - table->value[old] + charged, 0.0);
-    }
-    return regrets + price * (double)minus(budget, total_cost(table, selection));
-}
 
 /* All steps of a higher rate, and of those at that very rate as many as fit, one by one. */
 static void fill(const Table *table, int64_t budget, const Hulls *hulls, double price, int64_t *reference)
@@ -45,7 +15,7 @@ static void fill(const Table *table, int64_t budget, const Hulls *hulls, double 
             at++;
         reference[group] = hulls->point[at];
     }
-    int64_t room = minus(budget, total_cost(table, reference));
+    int64_t room = minus(budget, total_cost(table, 0, reference));
     for (int64_t group = 0; group < table->n_groups; group++) {
         for (int64_t at = hulls->first[group]; at + 1 < hulls->first[group + 1]; at++) {
             int64_t weight = minus(table->cost[hulls->point[at + 1]], table->cost[hulls->point[at]]);
@@ -57,16 +27,16 @@ static void fill(const Table *table, int64_t budget, const Hulls *hulls, double 
     }
 }
 
-static int relax(const Table *table, int64_t budget, const int64_t *position, const int64_t *kept_start, Reduction *out)
+static int relax(const Table *table, int64_t budget, const Relative *relative, Reduction *out)
 {
-    int64_t count = kept_start[table->n_groups], steps = 0, room = budget;
+    int64_t count = relative->count, steps = 0, room = budget;
     Hulls hulls = {room_for(count, sizeof(int64_t)), room_for(table->n_groups + 1, sizeof(int64_t)),
                    room_for(count, sizeof(double))};
     double *rate = room_for(count, sizeof(double));
     int64_t *weight = room_for(count, sizeof(int64_t));
     int status = hulls.point && hulls.first && hulls.rate && rate && weight ? DONE : NO_MEMORY;
     if (status == DONE) {
-        lower_hulls(table, position, kept_start, &hulls);
+        lower_hulls(table, relative->position, relative->start, &hulls);
         for (int64_t group = 0; group < table->n_groups; group++) {
             room = minus(room, table->cost[hulls.point[hulls.first[group]]]);
             for (int64_t at = hulls.first[group]; at + 1 < hulls.first[group + 1]; at++) {
@@ -74,49 +44,11 @@ static int relax(const Table *table, int64_t budget, const int64_t *position, co
                 weight[steps++] = minus(table->cost[hulls.point[at + 1]], table->cost[hulls.point[at]]);
             }
         }
-        out->price = multiplier(rate, weight, steps, room);
-        fill(table, budget, &hulls, out->price, out->reference);
+        out->price[0] = multiplier(rate, weight, steps, room);
+        fill(table, budget, &hulls, out->price[0], out->reference);
     }
     free(hulls.point), free(hulls.first), free(hulls.rate), free(rate), free(weight);
     return status;
-}
-
-static void relate(const Table *table, int64_t budget, const int64_t *kept_start, const Reduction *out, Relative *relative)
-{
-    for (int64_t group = 0; group < table->n_groups; group++) {
-        int64_t old = out->reference[group];
-        for (int64_t i = kept_start[group]; i < kept_start[group + 1]; i++) {
-            int64_t own = relative->position[i];
-            relative->group[i] = group;
-            relative->value[i] = table->value[own] - table->value[old];
-            relative->cost[i] = minus(table->cost[own], table->cost[old]);
-            relative->reduced[i] = larger(out->price * (double)relative->cost[i] + relative->value[i], 0.0);
-        }
-    }
-    relative->slack = minus(budget, total_cost(table, out->reference));
-}
-
-/* Indices of the choices near enough to be part of anything better; with too many, of those of least reduced cost. */
-static int64_t near_choices(const Relative *relative, const Reduction *out, int64_t most, int64_t *near_index, double *scratch)
-{
-    int64_t count = 0, kept = 0, tied;
-    for (int64_t i = 0; i < relative->count; i++)
-        if (relative->reduced[i] <= out->gap && relative->position[i] != out->reference[relative->group[i]]) {
-            scratch[count] = relative->reduced[i];
-            near_index[count++] = i;
-        }
-    if (count <= most)
-        return count;
-    double limit = smallest(scratch, count, most);
-    tied = most;
-    for (int64_t i = 0; i < count; i++)
-        tied -= relative->reduced[near_index[i]] < limit;
-    for (int64_t i = 0; i < count; i++) {
-        double own = relative->reduced[near_index[i]];
-        if (own < limit || (own == limit && tied-- > 0))
-            near_index[kept++] = near_index[i];
-    }
-    return kept;
 }
 
 /* Changes one choice or two of the reference where that is better than the incumbent. */
@@ -130,17 +62,17 @@ static int improve(const Table *table, int64_t budget, const Relative *relative,
     if (!near_index || !cost || !group || !changed || !value) {
         status = NO_MEMORY;
     } else {
-        int64_t count = near_choices(relative, out, pairs_up_to, near_index, value);
+        int64_t count = near_choices(relative, out->gap, out->reference, pairs_up_to, near_index, value);
         for (int64_t i = 0; i < count; i++) {
             value[i] = relative->value[near_index[i]];
             cost[i] = relative->cost[near_index[i]];
             group[i] = relative->group[near_index[i]];
         }
-        int64_t found = best_changes(value, cost, group, count, relative->slack, best, &status);
+        int64_t found = best_changes(value, cost, group, count, relative->slack[0], best, &status);
         memcpy(changed, out->reference, (size_t)table->n_groups * sizeof *changed);
         for (int64_t i = 0; i < found; i++)
             changed[group[best[i]]] = relative->position[near_index[best[i]]];
-        double own = status == DONE ? gap_of(table, changed, out->reference, out->price, budget) : INFINITY;
+        double own = status == DONE ? gap_of(table, changed, out, &budget) : INFINITY;
         if (own < out->gap) {
             out->gap = own;
             memcpy(out->incumbent, changed, (size_t)table->n_groups * sizeof *changed);
@@ -150,96 +82,32 @@ static int improve(const Table *table, int64_t budget, const Relative *relative,
     return status;
 }
 
-static void take(Core *core, const Relative *relative, int64_t i)
-{
-    int64_t at = core->n_choices++;
-    core->position[at] = relative->position[i];
-    core->value[at] = relative->value[i];
-    core->cost[at] = relative->cost[i];
-    core->reduced[at] = relative->reduced[i];
-}
-
-/* The groups in which a choice other than the reference is within the gap, references first; and what is rounding. */
-static void keep_core(const Relative *relative, const int64_t *kept_start, int64_t n_groups, Reduction *out)
-{
-    Core *core = &out->core;
-    double noise = 0.0;
-    core->n_groups = core->n_choices = 0;
-    for (int64_t group = 0; group < n_groups; group++) {
-        int64_t own = kept_start[group], others = 0;
-        for (int64_t i = kept_start[group]; i < kept_start[group + 1]; i++) {
-            int is_reference = relative->position[i] == out->reference[group];
-            own = is_reference ? i : own;
-            others += !is_reference && relative->reduced[i] <= out->gap;
-        }
-        if (!others)
-            continue;
-        core->start[core->n_groups] = core->n_choices;
-        core->group[core->n_groups++] = group;
-        take(core, relative, own);
-        for (int64_t i = kept_start[group]; i < kept_start[group + 1]; i++)
-            if (i != own && relative->reduced[i] <= out->gap)
-                take(core, relative, i);
-        double size = 0.0;
-        for (int64_t at = core->start[core->n_groups - 1]; at < core->n_choices; at++)
-            size = larger(out->price * fabs((double)core->cost[at]) + fabs(core->value[at]), size);
-        noise += size;
-    }
-    core->start[core->n_groups] = core->n_choices;
-    core->slack = relative->slack;
-    out->noise = 4 * DBL_EPSILON * noise;
-}
-
-/* The unit of all values of the core, and of the changes that lead to the incumbent. */
-static int find_unit(const Table *table, Reduction *out)
-{
-    const Core *core = &out->core;
-    double *value = room_for(core->n_choices + table->n_groups, sizeof(double)), most = 0.0;
-    if (!value)
-        return NO_MEMORY;
-    int64_t count = core->n_choices;
-    if (count)
-        memcpy(value, core->value, (size_t)count * sizeof *value);
-    for (int64_t group = 0; group < table->n_groups; group++)
-        if (out->incumbent[group] != out->reference[group])
-            value[count++] = table->value[out->incumbent[group]] - table->value[out->reference[group]];
-    for (int64_t i = 0; i < count; i++)
-        most = larger(fabs(value[i]), most);
-    out->unit = unit_of(value, count, most);
-    free(value);
-    return DONE;
-}
-
 int reduce_one_budget(const Table *table, int64_t budget, const int64_t *warm, int64_t pairs_up_to, Reduction *out)
 {
-    int64_t n = table->n_choices, n_groups = table->n_groups;
-    Relative relative = {0, 0, room_for(n, sizeof(int64_t)), room_for(n, sizeof(int64_t)), room_for(n, sizeof(int64_t)),
-                         room_for(n, sizeof(double)), room_for(n, sizeof(double))};
-    int64_t *kept_start = room_for(n_groups + 1, sizeof(int64_t));
-    int status = NO_MEMORY;
-    if (relative.position && relative.group && relative.cost && relative.value && relative.reduced && kept_start) {
-        relative.count = undominated(table, relative.position, kept_start, relative.group);
-        status = relax(table, budget, relative.position, kept_start, out);
+    Relative relative;
+    int status = new_relative(table, out->core.slack, &relative);
+    if (status == DONE) {
+        relative.count = undominated(table, relative.position, relative.start, relative.group);
+        status = relax(table, budget, &relative, out);
     }
     if (status == DONE) {
         const int64_t *first = out->reference;
-        relate(table, budget, kept_start, out, &relative);
-        out->gap = out->price * (double)relative.slack;
-        if (warm && total_cost(table, warm) <= budget) {
-            double own = gap_of(table, warm, out->reference, out->price, budget);
+        relate(table, &budget, out, &relative);
+        out->gap = out->price[0] * (double)relative.slack[0];
+        if (warm && total_cost(table, 0, warm) <= budget) {
+            double own = gap_of(table, warm, out, &budget);
             first = own < out->gap ? warm : first;
             out->gap = smaller(own, out->gap);
         }
-        memcpy(out->incumbent, first, (size_t)n_groups * sizeof *first);
+        memcpy(out->incumbent, first, (size_t)table->n_groups * sizeof *first);
         if (out->gap > 0)
             status = improve(table, budget, &relative, pairs_up_to, out);
     }
     if (status == DONE) {
-        keep_core(&relative, kept_start, n_groups, out);
+        keep_core(table, &relative, out);
         status = find_unit(table, out);
     }
-    free(relative.position), free(relative.group), free(relative.cost), free(relative.value), free(relative.reduced);
-    free(kept_start);
+    free_relative(&relative);
     return status;
 }
 

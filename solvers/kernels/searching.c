@@ -36,8 +36,8 @@ static void finish(Run *run)
     double least = INFINITY;
     int64_t at = 0;
     for (int64_t i = 0; i < run->states.count; i++) {
-        int64_t room = minus(run->core->slack, run->states.cost[i]);
-        double total = search->price * (double)room + regret_of(search->price, run->states.cost[i], run->states.value[i]);
+        int64_t room = minus(run->core->slack[0], run->states.cost[i]);
+        double total = search->price[0] * (double)room + regret_of(search->price[0], run->states.cost[i], run->states.value[i]);
         if (room >= 0 && total < least)
             least = total, at = i;
     }
@@ -54,9 +54,9 @@ static void note_pair(Run *run, double least)
     const Remaining *ahead = &run->ahead;
     for (int64_t state = 0; state < run->states.count; state++) {
         for (int64_t i = 0; i < ahead->count; i++) {
-            int64_t cost = plus(run->states.cost[state], ahead->cost[i]), room = minus(run->core->slack, cost);
-            double regret = regret_of(search->price, cost, run->states.value[state] + ahead->value[i]);
-            if (room >= 0 && search->price * (double)room + regret == least) {
+            int64_t cost = plus(run->states.cost[state], ahead->cost[i]), room = minus(run->core->slack[0], cost);
+            double regret = regret_of(search->price[0], cost, run->states.value[state] + ahead->value[i]);
+            if (room >= 0 && search->price[0] * (double)room + regret == least) {
                 search->gap = least;
                 search->n_changes = walk_back(&run->steps, state, search->changes);
                 search->changes[search->n_changes++] = ahead->index[i];
@@ -70,7 +70,7 @@ static void note_pair(Run *run, double least)
 static int is_exact_in_floats(const Run *run)
 {
     const int64_t most = (int64_t)1 << 51;
-    int small = run->core->slack > -most && run->core->slack < most;
+    int small = run->core->slack[0] > -most && run->core->slack[0] < most;
     for (int64_t i = 0; i < run->states.count; i++)
         small &= run->states.cost[i] > -most && run->states.cost[i] < most;
     for (int64_t i = 0; i < run->ahead.count; i++)
@@ -101,7 +101,7 @@ static void screen_state_in_integers(const Run *run, Rates rates, int64_t state)
 {
     const Remaining *ahead = &run->ahead;
     for (int64_t i = 0; i < ahead->count; i++) {
-        int64_t cost = plus(run->states.cost[state], ahead->cost[i]), room = minus(run->core->slack, cost);
+        int64_t cost = plus(run->states.cost[state], ahead->cost[i]), room = minus(run->core->slack[0], cost);
         double regret = regret_of(rates.price, cost, run->states.value[state] + ahead->value[i]), left = (double)room;
         double owed = room > 0 ? left * rates.up : room < 0 ? left * rates.minus_down : 0.0;
         run->least_total[i] = smaller(room < 0 ? INFINITY : rates.price * left + regret, run->least_total[i]);
@@ -114,7 +114,7 @@ static void screen(Run *run)
 {
     const Search *search = run->search;
     Remaining *ahead = &run->ahead;
-    double up = search->price, down = INFINITY, least = INFINITY;
+    double up = search->price[0], down = INFINITY, least = INFINITY;
     for (int64_t i = 0; i < ahead->count; i++) {
         run->least_owed[i] = run->least_total[i] = INFINITY;
         run->float_cost[i] = (double)ahead->cost[i];
@@ -123,7 +123,7 @@ static void screen(Run *run)
         else
             down = smaller(ahead->gradient[i], down);
     }
-    Rates rates = {search->price, up, -down, (double)run->core->slack};
+    Rates rates = {search->price[0], up, -down, (double)run->core->slack[0]};
     int exact = is_exact_in_floats(run);
     for (int64_t state = 0; state < run->states.count; state++) {
         if (exact)
@@ -156,7 +156,7 @@ static int renew(Run *run, int64_t first)
         work *= run->states.count;
         screen(run);
     }
-    bound_remaining(ahead, run->search->price);
+    bound_remaining(ahead, run->search->price[0]);
     return polled(run->poll, work);
 }
 
@@ -165,8 +165,8 @@ static int extend(Run *run, int64_t first)
 {
     Search *search = run->search;
     const States *states = &run->states;
-    double price = search->price, limit = limit_of(search), up = run->ahead.up[first], down = -run->ahead.down[first];
-    int64_t found = 0, lowest = minus(0, run->ahead.shed[first]);
+    double price = search->price[0], limit = limit_of(search), up = run->ahead.up[first], down = -run->ahead.down[first];
+    int64_t found = 0, lowest = minus(0, run->ahead.shed[first]), slack = run->core->slack[0];
     Records *records = &run->records;
     records->count = 0;
     records->n_runs = 0;
@@ -175,13 +175,15 @@ static int extend(Run *run, int64_t first)
         double more_value = run->combinations.value[combination], last = INFINITY;
         int status = begin_run(records, states->count);
         if (status == DONE)
-            status = polled(run->poll, states->count);
+            status = polled(run->poll, states->count % WORK_BETWEEN_POLLS);
         if (status != DONE)
             return status;
         for (int64_t state = 0; state < states->count; state++) {
-            int64_t cost = plus(states->cost[state], more_cost), room = minus(run->core->slack, cost);
+            int64_t cost = plus(states->cost[state], more_cost), room = minus(slack, cost);
             double value = states->value[state] + more_value, left = (double)room;
             double total = regret_of(price, cost, value) + larger(left * up, left * down);
+            if (state && state % WORK_BETWEEN_POLLS == 0 && (status = polled(run->poll, WORK_BETWEEN_POLLS)) != DONE)
+                return status;
             if (!(total <= limit) || room < lowest)
                 continue;
             found++;
@@ -200,7 +202,7 @@ static int step(Run *run, int64_t *first)
 {
     Search *search = run->search;
     int64_t most = AT_ONCE / run->states.count, before = run->states.count;
-    int status = combine(&run->combinations, &run->ahead, first, most > 1 ? most : 1, search->price, limit_of(search));
+    int status = combine(&run->combinations, &run->ahead, first, most > 1 ? most : 1, search->price[0], limit_of(search));
     if (status == DONE)
         status = extend(run, *first);
     if (status == DONE)

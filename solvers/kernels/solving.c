@@ -61,14 +61,16 @@ static int solve(const Table *table, const Limits *limits, Poll *poll, Reduction
 int solve_one_budget(const Table *table, int64_t budget, const int64_t *warm, int64_t pairs_up_to, Limits limits, Poll *poll,
                      int64_t *choice, double *figures, int64_t *counts)
 {
-    Reduction reduction = {.incumbent = choice};
+    double price = 0.0;
+    int64_t slack = 0;
+    Reduction reduction = {.incumbent = choice, .price = &price, .core.slack = &slack};
     Search search = {0};
     int status = allocate(table, &reduction, &search.changes);
     if (status == DONE)
         status = reduce_one_budget(table, budget, warm, pairs_up_to, &reduction);
     if (status == DONE) {
         status = solve(table, &limits, poll, &reduction, &search, choice);
-        figures[0] = reduction.price, figures[1] = reduction.noise, figures[2] = search.gap;
+        figures[0] = price, figures[1] = reduction.noise, figures[2] = search.gap;
         counts[0] = reduction.core.n_groups, counts[1] = reduction.core.n_choices, counts[2] = search.kept;
     }
     free(reduction.reference), free(reduction.core.position), free(reduction.core.value);

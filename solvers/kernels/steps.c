@@ -106,11 +106,19 @@ int begin_run(Records *records, int64_t most)
 }
 
 /* Merges two runs; of equal costs the lower value stays, of equal states the earlier, and values fall strictly. */
-static int64_t merge(const Record *left, const Record *left_end, const Record *right, const Record *right_end, Record *to)
+static int merge(const Record *left, const Record *left_end, const Record *right, const Record *right_end, Record *to,
+                 Poll *poll, int64_t *count)
 {
     Record *begin = to;
     double last = INFINITY;
+    int64_t done = 0;
     while (left < left_end || right < right_end) {
+        if (++done == WORK_BETWEEN_POLLS) {
+            int status = polled(poll, done);
+            if (status != DONE)
+                return status;
+            done = 0;
+        }
         int from_left = right == right_end ||
                         (left < left_end && (left->cost < right->cost ||
                                              (left->cost == right->cost && left->value <= right->value)));
@@ -120,7 +128,8 @@ static int64_t merge(const Record *left, const Record *left_end, const Record *r
             last = own->value;
         }
     }
-    return to - begin;
+    *count = to - begin;
+    return polled(poll, done);
 }
 
 int merge_runs(Records *records, Poll *poll)
@@ -133,8 +142,8 @@ int merge_runs(Records *records, Poll *poll)
         for (int64_t i = 0; i < records->n_runs; i += 2) {
             const Record *from = records->record;
             int64_t begin = run[i], middle = run[i + 1], end = i + 1 < records->n_runs ? run[i + 2] : middle;
-            int64_t merged = merge(from + begin, from + middle, from + middle, from + end, records->other + count);
-            int status = polled(poll, end - begin);
+            int64_t merged;
+            int status = merge(from + begin, from + middle, from + middle, from + end, records->other + count, poll, &merged);
             if (status != DONE)
                 return status;
             run[n_runs++] = count;

@@ -55,6 +55,15 @@ typedef struct {
     int64_t other_size;
 } Records;
 
+/* The choices of a group that enters a list of states. */
+typedef struct {
+    int64_t count;
+    const int64_t *cost;
+    const double *value;
+} Group;
+
+int merge_on_grid(const States *from, const Group *group, int64_t cells, int64_t unit, Poll *poll, States *to);
+int merge_by_cost(const States *from, const Group *group, int64_t room, Poll *poll, States *to);
 int begin_states(States *states);
 int combine(Combinations *combinations, const Remaining *ahead, int64_t *first, int64_t most, double price, double limit);
 int begin_run(Records *records, int64_t most);

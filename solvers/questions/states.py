@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..kernels.dispatch import compiled
+from ..problem.arrays import INT64_MAX
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,12 +68,34 @@ def merge(states: States, cost: NDArray[np.int64], value: NDArray[np.float64], *
     states
         The states with the group.
     """
+    kernels = compiled()
+    if kernels is None:
+        return merge_in_numpy(states, cost, value, room=room, unit=unit)
+    cost, value, cells = _within(states, cost, value, room, unit)
+    most = min(len(states) * len(cost), cells or INT64_MAX) + 1  # the kernel writes one beyond what stays
+    made, worth = np.empty(most, dtype=np.int64), np.empty(most)
+    count = kernels.merge(states.cost, states.value, cost, value, made, worth, room, cells, unit)
+    return States(made[:count].copy(), worth[:count].copy())
+
+
+def merge_in_numpy(
+    states: States, cost: NDArray[np.int64], value: NDArray[np.float64], *, room: int, unit: int
+) -> States:
+    """What `merge` does, in NumPy."""
+    cost, value, cells = _within(states, cost, value, room, unit)
+    if cells:
+        return _merge_on_grid(states, cost // unit, value, cells, unit)
+    return _merge_by_sorting(states, cost, value, room)
+
+
+def _within(
+    states: States, cost: NDArray[np.int64], value: NDArray[np.float64], room: int, unit: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """The choices that fit, and how many cells a grid of their costs has; 0 where it has too many."""
     fits = int(np.searchsorted(cost, room, side="right"))
     cost, value = cost[:fits], value[:fits]
     cells = min(int(states.cost[-1]) + int(cost[-1]), room) // unit + 1
-    if cells <= min(_CELLS_PER_STATE * len(states), _MOST_CELLS):
-        return _merge_on_grid(states, cost // unit, value, cells, unit)
-    return _merge_by_sorting(states, cost, value, room)
+    return cost, value, cells if cells <= min(_CELLS_PER_STATE * len(states), _MOST_CELLS) else 0
 
 
 def _merge_on_grid(

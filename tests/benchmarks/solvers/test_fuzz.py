@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import types
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +37,29 @@ def test_the_fuzz_notices_wrong_answers() -> None:
     assert "certificate fails" in fuzz.judge(problem, solution, solution.value - 1)
     assert "over budget" in fuzz.judge(problem.with_budget(solution.cost[0] - 1), solution, None)
     assert "wrong" in fuzz.judge(problem, solve(problem.with_budget(-1)), solution.value)
+
+
+def test_the_fuzz_notices_another_selection_without_kernels() -> None:
+    problem = small(8)
+    solution = solve(problem)
+    assert fuzz.compared(solution, fuzz.in_numpy(problem)) == []
+    assert solution.choice is not None
+    other = dataclasses.replace(solution, choice=solution.choice[::-1] + 1)
+    assert fuzz.compared(solution, other) == ["not the same"]
+    proved = dataclasses.replace(solution.certificate, ground="search exhausted (cp_sat)")
+    assert fuzz.compared(solution, dataclasses.replace(other, certificate=proved)) == ["tied"]
+    assert fuzz.compared(solution, solve(problem.with_budget(-1))) == ["not the same"]
+
+
+def test_a_fuzz_that_ran_out_of_minutes_keeps_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "BLOCK", 2)
+    clock = iter([0.0, 100.0])
+    monkeypatch.setattr(fuzz, "time", types.SimpleNamespace(monotonic=clock.__next__))
+    output = tmp_path / "fuzz.csv"
+    arguments = ["--problems", "4", "--processes", "1", "--minutes", "1", "--output", str(output)]
+    assert fuzz.main(arguments) == 0
+    assert not output.exists()
+    assert len(fuzz._finished(tmp_path / "fuzz.part", 0)) == 1
 
 
 def test_every_family_of_the_fuzz_can_be_drawn() -> None:

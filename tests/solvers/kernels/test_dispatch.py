@@ -58,7 +58,8 @@ changes, count, found = np.full(n, -1), np.array([-1]), np.array([1e15])
 threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
 try:
     dispatch.compiled().search_core(
-        start, cost, value, np.zeros(2 * n), changes, count, found, int(cost.sum()) // 2, 2**25, 1.0, 0.0, 0.0, 60.0
+        value, cost, start, np.zeros(2 * n), cost.sum(keepdims=True) // 2, np.ones(1), changes, count, found,
+        2**25, 0.0, 0.0, 60.0
     )
 except KeyboardInterrupt:
     print(found[0] < 1e15, count[0] > 0)
