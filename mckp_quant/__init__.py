@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .policy import Policy
     from .refinement import Confirmation, Refinement, confirm_table, refine
     from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
-    from .sensitivity import Plan, measure, plan
+    from .sensitivity import Plan, measure, merge, plan
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
     from .trade_off import Front, Selection, Smallest, front, select, smallest
@@ -85,6 +85,7 @@ _HOMES = {
     "front": ".trade_off",
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
+    "merge": ".sensitivity",
     "plan": ".sensitivity",
     "quantize": ".pipeline",
     "read_table": ".tables",
@@ -155,6 +156,7 @@ __all__ = [
     "front",
     "measure",
     "measure_interactions",
+    "merge",
     "plan",
     "quantize",
     "read_table",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         WeightMSE,
     )
     from .measuring import measure
+    from .parts.merging import merge
     from .planning import Plan, plan
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Plan",
     "WeightMSE",
     "measure",
+    "merge",
     "plan",
 ]
 
@@ -72,6 +74,7 @@ __getattr__ = lazy_names(
         "SQNR": ".estimators",
         "WeightMSE": ".estimators",
         "measure": ".measuring",
+        "merge": ".parts.merging",
         "plan": ".planning",
     },
     {},

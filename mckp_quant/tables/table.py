@@ -22,6 +22,7 @@ from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
 from .cells import unmasked
 from .face import losses_grid, table_face
+from .parts.part import Part
 
 if TYPE_CHECKING:
     import os
@@ -79,6 +80,8 @@ class SensitivityTable:
     files
         What the network takes in the files of export targets, for the budget ``"file_bytes"``; empty where that is not
         known.
+    part
+        Where the table is of a part of the batches only, for `merge`: which part, and what was added up.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class SensitivityTable:
     classes: int = 0
     rounder: str = ""
     files: tuple[FileFacts, ...] = ()
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -189,6 +193,7 @@ class SensitivityTable:
         batches = "" if self.batch_sizes is None else f" in {counted(len(self.batch_sizes), 'batch', 'batches')}"
         facts = [("method", f"{self.method}, on {counted(self.samples, 'sample')}{batches}, seed {self.seed}")]
         facts += [("rounded", f"by {self.rounder}")] if self.rounder else []
+        facts += [] if self.part is None else [("part", f"{self.part.share}: merge it with the others")]
         return table_face(self.format_names, self.loss, self.unit, tuple(facts))
 
     @property
@@ -289,6 +294,7 @@ class SensitivityTable:
             **({"files": [each.document() for each in self.files]} if self.files else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
+            **({} if self.part is None else {"part": self.part.document()}),
         }
 
     @classmethod
@@ -344,6 +350,7 @@ class SensitivityTable:
             rounder=str(document.get("rounder", "")),
             activations=_activations(document, source),
             files=_files(document, source),
+            part=None if document.get("part") is None else Part.from_document(document["part"], source),
             ranges=None
             if document.get("activation_ranges") is None
             else ActivationRanges.from_document(document["activation_ranges"], source),
