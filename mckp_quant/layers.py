@@ -25,8 +25,9 @@ class Layer:
         tensor, the first one's.
     kind
         ``"conv1d"``, ``"conv2d"``, ``"conv3d"``, ``"conv_transpose1d"`` to ``"conv_transpose3d"``, ``"linear"``,
-        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts; empty where it
-        is not known.
+        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts;
+        ``"linear_transposed"`` and ``"experts_transposed"`` where inputs stand before outputs, as in GPT-2's ``Conv1D``
+        and in gpt-oss; empty where it is not known.
     shape
         The shape of the weight.
     channels

@@ -20,6 +20,7 @@ from ..report.plots.sensitivities_plot import draw_sensitivities
 from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
+from .groups.floats import check_outside
 from .groups.outputs import OutputsOptions
 from .groups.pictures import PictureOptions
 from .networks import NamedFirst, Source, announce
@@ -167,6 +168,10 @@ def measure(
             "or gguf=FILE.gguf; may be repeated. torchao and compressed_tensors are always known.",
         ),
     ] = None,
+    allow_float: Annotated[
+        bool,
+        typer.Option("--allow-float", help="Measure a network of which more than 5 % is in no layer and stays float."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
     ] = False,
@@ -187,6 +192,7 @@ def measure(
     if dry_run:
         _show_plan(source, network, wanted, method, weights, outputs, running, json)
         return
+    check_outside(network, allowed=allow_float)
     batches = source.batches(network)
 
     from ..network.weight_uses import uses_in

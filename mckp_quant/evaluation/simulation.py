@@ -14,7 +14,7 @@ from ..formats.format import FLOAT
 from ..formats.storage import packed_bytes
 from ..layers import Layer
 from ..network.checkpoints.plain_names import unwrapped
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 from ..policy.policy import Policy
 from ..rounding.bank import check_rounder
 from ..rounding.chosen_weights import check_bank
@@ -143,7 +143,7 @@ class Simulator:
     def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
         if entry.activation_scheme is None or isinstance(module, nn.Embedding):
             return
-        if self._uses[name].kind == EXPERTS:
+        if self._uses[name].kind in MIXTURES:
             raise InvalidInput(
                 f"layer {name!r} holds experts, whose inputs are not all seen from outside, and cannot take "
                 f"{entry.name!r}: give it a format of weights, such as {entry.weights_only.name!r}"

@@ -19,7 +19,7 @@ from ..formats.menus import AUTO, formats_for
 from ..network.batches import evaluating
 from ..network.checkpoints.plain_names import unwrapped
 from ..network.checkpoints.state import file_facts
-from ..network.discovery import uses_of
+from ..network.discovery import Outside, uses_of
 from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
@@ -225,6 +225,7 @@ def measure(
                 activations=tensors,
                 rounder=rounder_of_bank(found),
                 files=file_facts(model, rows),
+                outside=Outside.of(model, rows).count,
             )
         checkpoint = fingerprint = None
         if run.checkpoint is not None or share.of > 1:
@@ -263,6 +264,7 @@ def measure(
         classes=counted.classes if outputs.distribution.name == "categorical" else 0,
         rounder=rounder_of_bank(found),
         files=file_facts(model, rows),
+        outside=Outside.of(model, rows).count,
         part=part,
     )
     if part is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInput
 from ..network.likelihood import SampleDraws, sample_seed
-from ..network.weight_uses import EXPERTS
+from ..network.weight_uses import MIXTURES
 
 if TYPE_CHECKING:
     from ..layers import Layer
@@ -139,7 +139,7 @@ class Task:
 
     def __post_init__(self) -> None:
         """Seed the draws. Experts share rows of all samples, so only their sum over a batch is known."""
-        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind == EXPERTS}
+        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind in MIXTURES}
         object.__setattr__(self, "state", State(torch.Generator().manual_seed(self.seed), experts))
 
     @property

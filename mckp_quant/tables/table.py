@@ -80,6 +80,9 @@ class SensitivityTable:
     files
         What the network takes in the files of export targets, for the budget ``"file_bytes"``; empty where that is not
         known.
+    outside
+        How many weights of the network are in none of these layers, and stay in floating point; 0 where that is not
+        known.
     part
         Where the table is of a part of the batches only, for `merge`: which part, and what was added up.
 
@@ -105,6 +108,7 @@ class SensitivityTable:
     classes: int = 0
     rounder: str = ""
     files: tuple[FileFacts, ...] = ()
+    outside: int = 0
     part: Part | None = None
 
     def __post_init__(self) -> None:
@@ -127,6 +131,7 @@ class SensitivityTable:
             if count > 1:
                 raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
         check_count("classes", self.classes, 0)
+        check_count("outside", self.outside, 0)
         self._freeze("loss", shape)
         self._freeze("stderr", shape)
         if self.contributions is not None:
@@ -291,6 +296,7 @@ class SensitivityTable:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"classes": self.classes} if self.classes else {}),
             **({"rounder": self.rounder} if self.rounder else {}),
+            **({"outside": self.outside} if self.outside else {}),
             **({"files": [each.document() for each in self.files]} if self.files else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
@@ -332,7 +338,8 @@ class SensitivityTable:
     @classmethod
     def _from(cls, document: dict[str, Any], source: str) -> SensitivityTable:
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
-        samples, seed, classes = (whole(document.get(name, 0), name, source) for name in ("samples", "seed", "classes"))
+        counts = ("samples", "seed", "classes", "outside")
+        samples, seed, classes, outside = (whole(document.get(name, 0), name, source) for name in counts)
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
         return cls(
             layers=layers,
@@ -348,6 +355,7 @@ class SensitivityTable:
             likelihood=str(document.get("likelihood", "")),
             classes=classes,
             rounder=str(document.get("rounder", "")),
+            outside=outside,
             activations=_activations(document, source),
             files=_files(document, source),
             part=None if document.get("part") is None else Part.from_document(document["part"], source),
