@@ -29,7 +29,7 @@ def channel_rows(weight: Tensor, layer: Layer) -> Tensor:
         groups = layer.known_channels // weight.shape[1]
         weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
     if layer.kind in _OUTPUTS_LAST:
-        weight = weight.transpose(-1, -2)
+        weight = weight.transpose(-1, -2).contiguous()  # sums then have the order that they have in other layers
     return weight.reshape(layer.known_channels, -1)
 
 

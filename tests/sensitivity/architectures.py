@@ -134,6 +134,7 @@ _CAUSAL, _CLASSES, _IMAGES, _CONDITIONAL = (
     "ForImageClassification",
     "ForConditionalGeneration",
 )
+_POSITIONS = ("embeddings.cls_token", "embeddings.position_embeddings")
 _ROUTER, _TABLE = ("mlp.gate.weight",), "relative_position_bias.relative_position_bias_table"
 
 ARCHITECTURES = (
@@ -203,9 +204,7 @@ ARCHITECTURES = (
     Architecture("speech", "Whisper", _CONDITIONAL, _WHISPER, 21, batch=sound),
     Architecture("encoders", "Bert", _CLASSES, _DECODER, 11),
     Architecture("encoders", "DebertaV2", _CLASSES, _DECODER, 10),
-    Architecture(
-        "pictures", "ViT", _IMAGES, _PICTURES, 8, ("embeddings.cls_token", "embeddings.position_embeddings"), pictures
-    ),
+    Architecture("pictures", "ViT", _IMAGES, _PICTURES, 8, _POSITIONS, pictures),
     Architecture(
         "pictures",
         "Swin",
