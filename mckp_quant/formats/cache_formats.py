@@ -1,7 +1,7 @@
 """What keys and values of an attention can be stored as: integers with a scale and a least value, or small floats.
 
-Keys have outliers in few channels, values have none: keys share a scale along tokens, values along channels (Liu et al.,
-2024, *KIVI: A tuning-free asymmetric 2bit quantization for KV cache*; Hooper et al., 2024, *KVQuant*).
+Keys have outliers in few channels, values have none: keys share a scale along tokens, values along channels (Liu et
+al., 2024, *KIVI: A tuning-free asymmetric 2bit quantization for KV cache*).
 """
 
 from __future__ import annotations

@@ -81,11 +81,12 @@ def without_caches(policy: Policy) -> Policy:
     kept = [at for at, entry in enumerate(policy.formats) if cache_scheme(entry) is None]
     if len(kept) == len(policy):
         return policy
-    names, formats, bits = (
-        tuple(each[at] for at in kept) if each else ()
-        for each in (policy.layer_names, policy.formats, policy.layer_bits)
+    return replace(
+        policy,
+        layer_names=tuple(policy.layer_names[at] for at in kept),
+        formats=tuple(policy.formats[at] for at in kept),
+        layer_bits=tuple(policy.layer_bits[at] for at in kept) if policy.layer_bits else (),
     )
-    return replace(policy, layer_names=names, formats=formats, layer_bits=bits)
 
 
 def formats_in(path: Path) -> dict[str, Format]:

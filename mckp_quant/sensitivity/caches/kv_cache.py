@@ -157,16 +157,14 @@ def with_kv_cache(weights: SensitivityTable, caches: SensitivityTable) -> Sensit
         )
     if any(not layer.is_cache for layer in caches.layers) or any(layer.is_cache for layer in weights.layers):
         raise InvalidInput("give the table of measure() first, then that of measure_kv_cache()")
+    both = None
     if weights.contributions is not None and caches.contributions is not None:
         if not np.array_equal(weights.batch_sizes, caches.batch_sizes):  # type: ignore[arg-type]
             raise InvalidInput(
-                "the tables of weights and of the cache are of batches of other sizes: measure both alike"
+                "the tables of weights and of the cache are of batches of other sizes: measure both on the same batches"
             )
-        both = np.stack(
-            [_blocks(own, each) for own, each in zip(weights.contributions, caches.contributions, strict=True)]
-        )
-    else:
-        both = None
+        pairs = zip(weights.contributions, caches.contributions, strict=True)
+        both = np.stack([_blocks(own, other) for own, other in pairs])
     return dataclasses.replace(
         weights,
         layers=(*weights.layers, *caches.layers),
@@ -201,8 +199,8 @@ def _read(
     def watch(name: str, kind: str, module: nn.Module, numbers: Tensor) -> Tensor:
         if numbers.ndim != 4 or len(numbers) != batch.size:
             raise InvalidInput(
-                f"{name!r} has the shape {tuple(numbers.shape)} on batch {batch.index} of {batch.size} samples: expected "
-                "(samples, heads, tokens, width)"
+                f"{name!r} has the shape {tuple(numbers.shape)} on batch {batch.index} of {batch.size} samples: "
+                "expected (samples, heads, tokens, width)"
             )
         heads, width = distinct_heads(module, numbers), numbers.shape[3]
         layers[name] = Layer(name, kind, (*room, heads, width), heads * width, 0)
