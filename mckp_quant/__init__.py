@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .policy import Policy
     from .refinement import Confirmation, Refinement, confirm_table, refine
     from .rounding import Gptq, Learned, Nearest, WeightBank, calibrate_ranges, round_weights
-    from .sensitivity import Plan, measure, plan
+    from .sensitivity import Plan, measure, measure_kv_cache, merge, plan, with_kv_cache
     from .stability import Stability, check_stability, check_table
     from .tables import CostTable, SensitivityTable, read_table, write_table
     from .trade_off import Front, Selection, Smallest, front, select, smallest
@@ -85,6 +85,9 @@ _HOMES = {
     "front": ".trade_off",
     "measure": ".sensitivity",
     "measure_interactions": ".interactions",
+    "measure_kv_cache": ".sensitivity",
+    "merge": ".sensitivity",
+    "with_kv_cache": ".sensitivity",
     "plan": ".sensitivity",
     "quantize": ".pipeline",
     "read_table": ".tables",
@@ -155,6 +158,8 @@ __all__ = [
     "front",
     "measure",
     "measure_interactions",
+    "measure_kv_cache",
+    "merge",
     "plan",
     "quantize",
     "read_table",
@@ -163,6 +168,7 @@ __all__ = [
     "select",
     "smallest",
     "validate",
+    "with_kv_cache",
     "write_table",
 ]
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+CACHES = ("keys", "values")  # kinds of what attention keeps of the tokens before; every other kind is a weight
+
+
 @dataclass(frozen=True)
 class Layer:
     """A weight tensor that gets one format, and what it costs to store and to use.
@@ -25,10 +28,12 @@ class Layer:
         tensor, the first one's.
     kind
         ``"conv1d"``, ``"conv2d"``, ``"conv3d"``, ``"conv_transpose1d"`` to ``"conv_transpose3d"``, ``"linear"``,
-        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts; empty where it
-        is not known.
+        ``"embedding"``, or ``"experts"`` for the ``(experts, out, in)`` weights of a mixture of experts;
+        ``"linear_transposed"`` and ``"experts_transposed"`` where inputs stand before outputs, as in GPT-2's ``Conv1D``
+        and in gpt-oss; ``"keys"`` and ``"values"`` for a half of the KV cache of an attention, which is no weight;
+        empty where it is not known.
     shape
-        The shape of the weight.
+        The shape of the weight; of a cache ``(sequences, context, heads, width of a head)``.
     channels
         How many scales a per-channel format stores: output channels (of every expert), or rows of an embedding; None
         where it is not known.
@@ -69,6 +74,16 @@ class Layer:
     def elements(self) -> int:
         """How many weights the layer has."""
         return math.prod(self.shape)
+
+    @property
+    def is_cache(self) -> bool:
+        """Whether it is a half of the KV cache of an attention."""
+        return self.kind in CACHES
+
+    @property
+    def weights(self) -> int:
+        """`elements`, or 0 for a cache."""
+        return 0 if self.is_cache else self.elements
 
     @property
     def known_channels(self) -> int:

@@ -18,7 +18,8 @@ mckp_quant: Activation ActivationRanges Allocation CalibrationSet Comparison Con
     Plan Policy Quantized Recipe Refinement Request RunOptions Selection SensitivityTable Smallest Stability
     Validation WeightBank __version__ allocate allocate_each allocate_with_interactions apply build calibrate_ranges
     check_stability check_table compare_solvers confirm_table evaluate find_ties finish front measure
-    measure_interactions plan quantize read_table refine round_weights select smallest validate write_table
+    measure_interactions measure_kv_cache merge plan quantize read_table refine round_weights select smallest
+    validate with_kv_cache write_table
 allocation: Allocation Comparison Constraints Conversion Index Request allocate allocate_each build chain
     compare_solvers find_ties shared_inputs
 allocation.constraints: Constraints Conversion chain shared_inputs
@@ -47,7 +48,8 @@ rounding.transforms: fold_batch_norms scale_inputs
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search
 sensitivity: DataFreeEstimator ESTIMATORS EmpiricalFisher Estimator FirstOrder GaussNewton HessianForm HutchPlusPlus
-    Hutchinson HutchinsonBlockwise MeasuredKL MeasuredLoss Metric Passes Plan SQNR WeightMSE measure plan
+    Hutchinson HutchinsonBlockwise MeasuredKL MeasuredLoss Metric Passes Plan SQNR WeightMSE
+    measure measure_kv_cache merge plan with_kv_cache
 sensitivity.estimators: ESTIMATORS EmpiricalFisher FirstOrder GaussNewton HessianForm HutchPlusPlus Hutchinson
     HutchinsonBlockwise MeasuredKL MeasuredLoss Metric SQNR WeightMSE
 solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greedy Highs InvalidInput InvalidProblem

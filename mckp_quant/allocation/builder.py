@@ -103,6 +103,12 @@ def build_request(table: SensitivityTable, request: Request, *, tight: bool = Tr
         raise InvalidInput(
             f"table is a {type(table).__name__}: give a SensitivityTable, such as read_table(path).table makes"
         )
+    if request.target is not None and any(layer.is_cache for layer in table.layers):
+        name = next(layer.name for layer in table.layers if layer.is_cache)
+        raise InvalidInput(
+            f"the target {request.target!r} takes no formats of the KV cache, such as for {name!r}: leave target= out, "
+            "or solve the table of the weights alone"
+        )
     table = for_request(table, request)
     fused = find_ties(table.layers, capability(request.target).ties) if request.target is not None else ()
     groups = group(table, request.ties(table), fused)

@@ -28,6 +28,7 @@ from .help.texts import EXAMPLES, SHORT, as_typed
 from .improving import confirm, finish, refine, stability
 from .judging.validating import validate
 from .measuring import measure, round
+from .parts.merging import merge
 from .recipes.running import run
 from .recipes.writing import recipe
 from .reports.reporting import report
@@ -114,7 +115,7 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, recipe, run, round, measure, solve, front, smallest, explain, k_best, validate, compare, bench),
+    *(demo, recipe, run, round, measure, merge, solve, front, smallest, explain, k_best, validate, compare, bench),
     *(stability, confirm, refine, finish, search, compete, export, report, audit, doctor),
 ):
     name = command.__name__.replace("_", "-")

@@ -22,6 +22,7 @@ from ..policy.policy import Policy
 from ..report.exported import audit_report, export_report
 from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
+from .groups.floats import tell_floats_of
 from .load import stream_batches
 from .networks import CHECKPOINT, MODEL_HELP
 from .option_groups import Inputs, Only, with_groups
@@ -119,6 +120,8 @@ def export(
     note(f"wrote {output}")
     for each in report.notes:
         note(each)
+    if hasattr(network, "named_parameters"):  # and is no file, nor a list of layers
+        tell_floats_of(chosen, network)
     if json:
         show_json({"schema": f"{PREFIX}/export/1", **report.document()})
     else:

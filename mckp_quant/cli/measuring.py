@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from ..report.plots.sensitivities_plot import draw_sensitivities
 from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
+from .groups.floats import check_outside
 from .groups.outputs import OutputsOptions
 from .groups.pictures import PictureOptions
 from .networks import NamedFirst, Source, announce
@@ -33,6 +34,7 @@ from .options import (
     check_output,
     names,
 )
+from .parts.ranks import ranks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -149,6 +151,14 @@ def measure(
         float | None,
         typer.Option("--precision", help="Stop at this relative standard error of every loss that matters."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="K/N",
+            help="Read every N-th batch only, beginning with the K-th; 'merge' puts the parts together.",
+        ),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -158,6 +168,10 @@ def measure(
             "or gguf=FILE.gguf; may be repeated. torchao and compressed_tensors are always known.",
         ),
     ] = None,
+    allow_float: Annotated[
+        bool,
+        typer.Option("--allow-float", help="Measure a network of which more than 5 % is in no layer and stays float."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the layers and what it would take in memory and time.")
     ] = False,
@@ -169,7 +183,7 @@ def measure(
     if not dry_run:
         result.check(inputs)
         pictures.check()
-    running.run()  # refuses what cannot be used, before the network is loaded
+    replace(running.run(), part=part)  # refuses what cannot be used, before the network is loaded
     if rounder is not None and bank is not None:
         raise InvalidInput(f"--rounder {rounder} and --bank {str(bank)!r}: the bank says what rounded it, give one")
     wanted = formats if formats == AUTO else as_formats(formats)
@@ -178,6 +192,7 @@ def measure(
     if dry_run:
         _show_plan(source, network, wanted, method, weights, outputs, running, json)
         return
+    check_outside(network, allowed=allow_float)
     batches = source.batches(network)
 
     from ..network.weight_uses import uses_in
@@ -187,9 +202,11 @@ def measure(
     estimator, declared = estimator_of(method, probes), outputs.read()
     entries = _MENU if isinstance(wanted, str) else len(wanted)
     evaluations = estimator.passes.of(len(uses_in(network)), entries, 0)
-    announce(batches, f"what takes as long as some {3 * evaluations:.0f} forward passes of each", running.max_batches)
+    takes = f"what takes as long as some {3 * evaluations:.0f} forward passes of each"
 
-    with progress("measuring") as report:
+    with ranks(part) as (own, speaks), progress("measuring") as report:
+        if speaks:
+            announce(batches, takes, running.max_batches)
         table = measure_network(
             network,
             batches,
@@ -200,8 +217,10 @@ def measure(
             precision=precision,
             activation_range=activation_range,
             bank=weights,
-            run=running.run(report),
+            run=replace(running.run(report), part=own),
         )
+    if not speaks:
+        return
     if target:
         from .exporting import with_file_sizes
 

@@ -15,6 +15,7 @@ from ..errors import InvalidInput, unknown
 from .console import note
 from .groups.outputs import OUTPUTS, OutputsOptions
 from .load import load_metric, load_model, require_torch, stream_batches
+from .parts.ranks import device_of_rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,7 +132,7 @@ class Source:
 
     def _usable_device(self, torch: Any) -> Any:
         """The device; raises InvalidInput, in words, for one that does not exist or is not here."""
-        name = str(self.device)
+        name = device_of_rank(str(self.device))
         kind = name.partition(":")[0]
         if kind not in DEVICES:
             raise InvalidInput(

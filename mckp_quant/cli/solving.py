@@ -15,6 +15,7 @@ from ..policy.policy import KIND, VERSION
 from ..report.plots.policy_plot import draw_policy
 from ..report.text import comparison_report, policy_report
 from .console import note, progress, show, show_json
+from .groups.floats import tell_floats
 from .groups.pictures import PictureOptions
 from .option_groups import Inputs, Only, with_groups
 from .options import JsonOption, MaybeResultOptions, RunningOptions, SecondsOption, SeedOption, TableOptions, names
@@ -51,6 +52,7 @@ def solve(
     if request.target is None and measured.files:  # of a table that knows its network
         for each in targets_of(measured, policy.formats):
             note(each)
+    tell_floats(policy, measured)
     written = result.write(KIND, VERSION, policy.document(), inputs)
     pictures.draw(lambda: draw_policy(policy))
     if json:

@@ -69,13 +69,23 @@ class Resource:
 
 
 def weight_bytes(layer: Layer, entry: Format) -> int:
-    """Bytes that the layer's weight takes, scales counted, rounded up per tensor."""
-    return entry.storage_bytes(layer)
+    """Bytes that the layer's weight takes, scales counted, rounded up per tensor; a cache is no weight."""
+    return 0 if layer.is_cache else entry.storage_bytes(layer)
 
 
 def stored_bits(layer: Layer, entry: Format) -> int:
-    """Bits that the layer's weight takes, scales counted, before any rounding."""
-    return entry.storage_bits(layer)
+    """Bits that the layer's weight takes, scales counted, before any rounding; a cache is no weight."""
+    return 0 if layer.is_cache else entry.storage_bits(layer)
+
+
+def kv_cache_bytes(layer: Layer, entry: Format) -> int:
+    """Bytes that keys or values take, scales counted, rounded up per tensor; 0 for a weight."""
+    return entry.storage_bytes(layer) if layer.is_cache else 0
+
+
+def memory_bytes(layer: Layer, entry: Format) -> int:
+    """Bytes of weights and caches together."""
+    return entry.storage_bytes(layer)
 
 
 def bops(layer: Layer, entry: Format) -> int:
@@ -126,6 +136,8 @@ FILE_BYTES = "file_bytes"
 # Other counts of the same thing: budgets may name them, but policies do not list them unless one does.
 VARIANTS: dict[str, Resource] = {
     "bops_uniq": Resource("bops_uniq", "bit operations per sample", bops_uniq, symbol="", per_mac=True),
+    "kv_cache_bytes": Resource("kv_cache_bytes", "bytes", kv_cache_bytes, symbol="B"),
+    "memory_bytes": Resource("memory_bytes", "bytes", memory_bytes, symbol="B"),
     "bops_gates": Resource("bops_gates", "gate operations per sample", bops_gates, symbol="", per_mac=True),
 }
 
@@ -312,7 +324,7 @@ def as_budget(
     """
     kind = resource(name, costs)
     quantity = read(f"budget {name}", asked, kind.symbol, kind.units)
-    weights = sum(layer.elements for layer in table.layers)
+    weights = sum(layer.weights for layer in table.layers)
     whole = fixed = 0
     of_file = name == FILE_BYTES and not any(each.name == name for each in costs)
     if of_file:

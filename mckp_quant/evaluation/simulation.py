@@ -9,17 +9,19 @@ import torch
 from torch import nn
 
 from ..errors import InvalidInput, unknown
+from ..formats.cache_formats import cache_scheme
 from ..formats.capabilities import capability
 from ..formats.format import FLOAT
 from ..formats.storage import packed_bytes
 from ..layers import Layer
 from ..network.checkpoints.plain_names import unwrapped
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 from ..policy.policy import Policy
 from ..rounding.bank import check_rounder
 from ..rounding.chosen_weights import check_bank
 from ..rounding.inputs import InputRounding
 from ..rounding.weights import quantize
+from .caches import hold_caches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,6 +136,7 @@ class Simulator:
                     if copied[user].module not in rounded:  # one module may have several names
                         self._round_input(copied[user].module, user, entry, ranges)
                         rounded.add(copied[user].module)
+        hold_caches(made, policy)
         return made
 
     def check_rounder(self, what: str, rounder: str) -> None:
@@ -143,7 +146,7 @@ class Simulator:
     def _round_input(self, module: nn.Module, name: str, entry: Format, ranges: ActivationRanges | None) -> None:
         if entry.activation_scheme is None or isinstance(module, nn.Embedding):
             return
-        if self._uses[name].kind == EXPERTS:
+        if self._uses[name].kind in MIXTURES:
             raise InvalidInput(
                 f"layer {name!r} holds experts, whose inputs are not all seen from outside, and cannot take "
                 f"{entry.name!r}: give it a format of weights, such as {entry.weights_only.name!r}"
@@ -232,6 +235,8 @@ class Simulator:
         first: dict[Place, str] = {}
         kept: dict[str, Format] = {}
         for at, (name, entry) in enumerate(zip(policy.layer_names, policy.formats, strict=True)):
+            if cache_scheme(entry) is not None:
+                continue
             bits = entry.storage_bits(self.layer(name))
             if policy.layer_bits and policy.layer_bits[at] != bits:
                 raise InvalidInput(

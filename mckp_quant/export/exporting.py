@@ -17,6 +17,7 @@ from ..common.documents import write_document
 from ..common.files import temporary_folder
 from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
+from ..formats.cache_formats import cache_scheme
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT
 from ..formats.storage import GGUF_BLOCKS
@@ -126,6 +127,12 @@ def export(
         When the file is larger than the policy's budget ``file_bytes``. Nothing is left of it.
     """
     exporter = _exporter(to)
+    cached = [name for name, entry in zip(policy.layer_names, policy.formats, strict=True) if cache_scheme(entry)]
+    if cached and exporter.name != "json":
+        raise InvalidInput(
+            f"{exporter.name} takes no formats of the KV cache layer by layer, and the policy has one for "
+            f"{cached[0]!r}: export to json, or solve the table of the weights alone"
+        )
     for package in exporter.packages:
         require(package, exporter.extra)
     folder = Path(output).resolve()  # of ".", a name and a parent

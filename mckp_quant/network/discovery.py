@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from ..errors import InvalidInput, unknown
 from ..layers import Layer
 from .batches import as_batch, call, evaluating
 from .checkpoints.plain_names import unwrapped
-from .weight_uses import KINDS, WeightUse, check_overlaps, is_layer, left_out, uses_in
+from .weight_uses import KINDS, WeightUse, check_overlaps, has_two_dimensions, is_layer, left_out, uses_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -22,6 +23,47 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 __all__ = ["KINDS", "discover", "is_layer", "kind_of", "modules", "uses_of", "weight_of"]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The weights of a network that are in no layer, whatever is asked: they stay in floating point.
+
+    Attributes
+    ----------
+    names
+        The parameters, of two and more dimensions.
+    count
+        How many numbers they hold.
+    weights
+        How many numbers all parameters of two and more dimensions hold.
+    """
+
+    names: tuple[str, ...]
+    count: int
+    weights: int
+
+    @classmethod
+    def of(cls, model: nn.Module, layers: Iterable[Layer] | None = None) -> Outside:
+        """Those of a network; with `layers` also what is in none of these."""
+        uses = uses_of(model, layers) if layers is not None else uses_in(unwrapped(model))
+        names = left_out(unwrapped(model), uses)
+        named = {name: each.numel() for name, each in unwrapped(model).named_parameters() if has_two_dimensions(each)}
+        return cls(tuple(names), sum(named[name] for name in names), sum(named.values()))
+
+    @property
+    def share(self) -> float:
+        """The part of the weights that they are."""
+        return self.count / self.weights if self.weights else 0.0
+
+    @property
+    def named(self) -> str:
+        """The first three."""
+        return ", ".join(repr(name) for name in self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+
+    def __str__(self) -> str:
+        """How much they are."""
+        return f"{self.share:.1%} of the weights ({self.count:,} of {self.weights:,})"
 
 
 def discover(model: nn.Module, batch: object, names: Collection[str] | None = None) -> tuple[Layer, ...]:
@@ -171,8 +213,13 @@ def _uses(model: nn.Module, names: Collection[str] | None) -> dict[str, WeightUs
             raise InvalidInput(f"the weight of layer {name!r} ({type(use.module).__name__}) {use.obstacle}")
     left = left_out(model, every)
     if left:
-        shown = ", ".join(repr(name) for name in left[:3]) + (", ..." if len(left) > 3 else "")
-        logger.warning("%d parameters that no layer uses stay in floating point: %s", len(left), shown)
+        outside = Outside.of(model)
+        logger.warning(
+            "%d parameters that no layer uses stay in floating point: %s; %s",
+            len(left),
+            outside.named,
+            outside,
+        )
     return uses
 
 

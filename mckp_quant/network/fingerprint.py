@@ -15,6 +15,7 @@ from .logits import heads_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..common.run_options import Share
     from .batch import Batch
 
 _OUTPUTS = 256  # numbers of the outputs that are kept
@@ -69,6 +70,17 @@ class Fingerprint:
             tuple(some.cpu().tolist()),
             tolerance,
         )
+
+    def of_part(self, share: Share) -> Fingerprint:
+        """The fingerprint of what one of several processes reads; of a single one it is the same."""
+        return self if share.of == 1 else replace(self, options={**self.options, "part": str(share)})
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], tolerance: float) -> Fingerprint:
+        """What `document` gave, with the tolerance of the type of its network's outputs."""
+        outputs = tuple(float("nan") if each is None else float(each) for each in document["outputs"])
+        shape = tuple(int(size) for size in document["shape"])
+        return cls(document["options"], document["tensors"], document["first"], shape, outputs, tolerance)
 
     def document(self) -> dict[str, Any]:
         """The fingerprint in plain types."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,6 +12,32 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .batch import Batch
     from .logits import Logits
+
+
+@dataclass(frozen=True, eq=False)
+class SampleDraws:
+    """A stream of random numbers for every sample of a batch, whatever batch the sample is in.
+
+    Attributes
+    ----------
+    generators
+        One for each sample.
+    """
+
+    generators: tuple[torch.Generator, ...]
+
+    @classmethod
+    def of(cls, seed: int, first: int, count: int) -> SampleDraws:
+        """Those of `count` samples, the first of which has the number `first` among all samples."""
+        return cls(tuple(torch.Generator().manual_seed(sample_seed(seed, first + at)) for at in range(count)))
+
+
+Draws: TypeAlias = torch.Generator | SampleDraws
+
+
+def sample_seed(seed: int, number: int) -> int:
+    """A seed for the sample of this number: neighbours share nothing, as they would with ``seed + number``."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:8], "big") >> 1
 
 
 class Likelihood(Protocol):
@@ -37,7 +65,7 @@ class Likelihood(Protocol):
         """``(N, positions)`` bool on the logits' device: which positions are no padding."""
         ...
 
-    def curvature_probe(self, logits: Logits, generator: torch.Generator, batch: Batch | None = None) -> Logits:
+    def curvature_probe(self, logits: Logits, generator: Draws, batch: Batch | None = None) -> Logits:
         """Random ``v`` of the shape of the logits with ``E[v] = 0`` and ``E[v v'] = S``, independent per position.
 
         Where a batch is given, it is zero at the batch's padding.
@@ -60,9 +88,7 @@ class Likelihood(Protocol):
         """``(N,)`` float64 on the CPU: how many positions of each sample have a target that counts."""
         ...
 
-    def signed_terms(
-        self, gradient: Logits, logits: Logits, targets: Logits, generator: torch.Generator
-    ) -> tuple[Logits, ...]:
+    def signed_terms(self, gradient: Logits, logits: Logits, targets: Logits, generator: Draws) -> tuple[Logits, ...]:
         """Vectors whose squared products, added up, have the sum of the terms' squared products as their mean.
 
         `gradient` is that of the loss of every sample, times its positions.
@@ -95,16 +121,21 @@ def unit(logits: Logits) -> str:
     return "nats per token" if isinstance(logits, Tensor) and logits.ndim == 3 else "nats per sample"
 
 
-def rademacher(like: Tensor, generator: torch.Generator) -> Tensor:
+def rademacher(like: Tensor, generator: Draws) -> Tensor:
     """Independent signs, +1 or -1 with equal probability, of the shape, dtype and device of `like`.
 
-    Drawn on the CPU, so that a seed means the same on every device.
+    Drawn on the CPU, so that a seed means the same on every device. With a stream for every sample, samples lie along
+    the first dimension.
     """
-    signs = torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8)
+    if isinstance(generator, SampleDraws):
+        each = like.shape[1:]
+        signs = torch.stack([torch.randint(0, 2, each, generator=g, dtype=torch.int8) for g in generator.generators])
+    else:
+        signs = torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8)
     return signs.mul_(2).sub_(1).to(device=like.device, dtype=like.dtype)
 
 
-def sign_of_terms(gradient: Tensor, positions: int, generator: torch.Generator) -> Tensor:
+def sign_of_terms(gradient: Tensor, positions: int, generator: Draws) -> Tensor:
     """One sign for every sample and position, in a shape to multiply the gradient with."""
     terms = gradient[..., :1] if positions > 1 else gradient.reshape(len(gradient), -1)[:, :1]
     signs = rademacher(terms, generator)

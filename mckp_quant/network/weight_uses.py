@@ -26,6 +26,9 @@ KINDS: dict[type[nn.Module], str] = {
     nn.Embedding: "embedding",
 }
 EXPERTS = "experts"
+EXPERTS_TRANSPOSED, LINEAR_TRANSPOSED = "experts_transposed", "linear_transposed"
+MIXTURES = frozenset({EXPERTS, EXPERTS_TRANSPOSED})
+_MATRIX = 2  # dimensions
 _EXPERT_WEIGHTS = ("gate_up_proj", "up_proj", "down_proj")
 _QUANTISERS = {"torchao", "bitsandbytes", "compressed_tensors", "optimum", "hqq"}  # whose tensors hold codes
 _FLOAT_FIRST = "load the float checkpoint, or dequantise; or leave it out by naming the other layers with layers="
@@ -38,8 +41,9 @@ class WeightUse:
     Attributes
     ----------
     module
-        The module: a layer in `KINDS`, or one that holds the weights of all experts of a mixture as
-        ``(experts, out, in)``, as Hugging Face models do.
+        The module: a layer in `KINDS`, a linear layer that keeps its weight as ``(in, out)``, as the ``Conv1D`` of
+        GPT-2 does, or one that holds the weights of all experts of a mixture as ``(experts, out, in)`` or
+        ``(experts, in, out)``, as Hugging Face models do.
     attribute
         The name of its parameter.
     """
@@ -50,7 +54,12 @@ class WeightUse:
     @property
     def kind(self) -> str:
         """The `Layer.kind`."""
-        return next((kind for base, kind in KINDS.items() if isinstance(self.module, base)), EXPERTS)
+        known = next((kind for base, kind in KINDS.items() if isinstance(self.module, base)), None)
+        if known is not None:
+            return known
+        if is_transposed_linear(self.module):
+            return LINEAR_TRANSPOSED
+        return EXPERTS_TRANSPOSED if _keeps_transposed(self.module, self.attribute) else EXPERTS
 
     @property
     def weight(self) -> nn.Parameter:
@@ -95,7 +104,9 @@ class WeightUse:
         shape = self.weight.shape
         if isinstance(self.module, nn.modules.conv._ConvNd):
             return self.module.out_channels
-        return int(shape[0] * shape[1]) if self.kind == EXPERTS else int(shape[0])
+        if self.kind in MIXTURES:
+            return int(shape[0] * shape[1 if self.kind == EXPERTS else 2])
+        return int(shape[-1] if self.kind == LINEAR_TRANSPOSED else shape[0])
 
     def operations(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: object) -> int:
         """Multiply-accumulate operations of one call of the module.
@@ -115,19 +126,29 @@ class WeightUse:
         if not isinstance(output, Tensor) or isinstance(self.module, nn.Embedding):
             return 0
         weight = self.weight
-        if self.kind == EXPERTS:
+        if self.kind in MIXTURES:
             given = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
             chosen = next((each.numel() for each in given if not each.is_floating_point()), 0)
             return chosen * weight[0].numel()
         # Each output entry (of a transposed convolution: input entry) meets all weights of its channel once.
         transposed = isinstance(self.module, nn.modules.conv._ConvTransposeNd)
         entries = next((each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)), output)
-        return (entries if transposed else output).numel() * weight[0].numel()
+        each = weight.shape[0] if self.kind == LINEAR_TRANSPOSED else weight[0].numel()
+        return (entries if transposed else output).numel() * each
 
 
 def is_layer(module: nn.Module) -> bool:
     """Whether the module is of a kind that can be quantised."""
-    return isinstance(module, tuple(KINDS))
+    return isinstance(module, tuple(KINDS)) or is_transposed_linear(module)
+
+
+def is_transposed_linear(module: nn.Module) -> bool:
+    """Whether the module multiplies by a weight of ``(in, out)``, as the ``Conv1D`` of GPT-2 does."""
+    kinds = type(module).mro()
+    if not any(each.__name__ == "Conv1D" and each.__module__.startswith("transformers.") for each in kinds):
+        return False
+    weight, outputs = module._parameters.get("weight"), getattr(module, "nf", None)
+    return isinstance(weight, nn.Parameter) and weight.ndim == _MATRIX and weight.shape[1] == outputs
 
 
 def uses_in(model: nn.Module) -> dict[str, WeightUse]:
@@ -164,8 +185,13 @@ def left_out(model: nn.Module, uses: Mapping[str, WeightUse]) -> list[str]:
     return [
         name
         for name, parameter in model.named_parameters()
-        if not isinstance(parameter, nn.UninitializedParameter) and parameter.ndim > 1 and id(parameter) not in known
+        if has_two_dimensions(parameter) and id(parameter) not in known
     ]
+
+
+def has_two_dimensions(parameter: nn.Parameter) -> bool:
+    """Whether a parameter has a shape of two dimensions and more: others are biases, norms and scales."""
+    return not isinstance(parameter, nn.UninitializedParameter) and parameter.ndim >= _MATRIX
 
 
 def check_usable(model: nn.Module) -> None:
@@ -237,16 +263,28 @@ def _spans(weights: Mapping[str, nn.Parameter]) -> Iterator[tuple[tuple[str, int
             )
 
 
+def _keeps_transposed(module: nn.Module, attribute: str) -> bool | None:
+    """Whether experts are ``(experts, in, out)``; None where neither the module nor its shapes say so."""
+    said = getattr(module, "is_transposed", None)
+    if isinstance(said, bool):
+        return said
+    width, weight = getattr(module, "hidden_size", None), module._parameters.get(attribute)
+    if weight is None or weight.ndim != 1 + _MATRIX or (weight.shape[1] == width) == (weight.shape[2] == width):
+        return None
+    return (weight.shape[1] == width) != (attribute == "down_proj")
+
+
 def _expert_weights(module: nn.Module) -> list[str]:
-    """Parameters that hold ``(experts, out, in)`` matrices; those stored as ``(experts, in, out)`` are left out."""
+    """Parameters that hold ``(experts, out, in)`` or ``(experts, in, out)`` matrices."""
     experts = getattr(module, "num_experts", None)
-    if not isinstance(experts, int) or getattr(module, "is_transposed", None) is not False:
+    if not isinstance(experts, int):
         return []
     return [
         name
         for name in _EXPERT_WEIGHTS
         if isinstance(weight := module._parameters.get(name), nn.Parameter)
         and not isinstance(weight, nn.UninitializedParameter)
-        and weight.ndim == 3
+        and weight.ndim == 1 + _MATRIX
         and len(weight) == experts
+        and _keeps_transposed(module, name) is not None
     ]

@@ -212,7 +212,7 @@ class Policy:
         return replace(
             self,
             layer_bits=tuple(entry.storage_bits(layer) for layer, entry in zip(layers, self.formats, strict=True)),
-            n_weights=sum(layer.elements for layer in layers),
+            n_weights=sum(layer.weights for layer in layers),
             costs=totals(layers, self.formats),
         )
 

@@ -18,7 +18,7 @@ from ..network.batches import as_batches
 from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
 from ..network.fingerprint import DataDigest, tensor_digest
-from ..network.weight_uses import EXPERTS
+from ..network.weight_uses import MIXTURES
 from .bank import WeightBank
 from .banks.folder import described_in, open_folder
 from .banks.memory import Memory
@@ -170,7 +170,7 @@ def _held(target: str | None, entry: Format, weight: Tensor) -> Format:
 
 def _say_unseen_experts(layer: Layer, statistics: Mapping[tuple[str, str], InputStatistics]) -> None:
     seen = statistics.get((layer.name, FLOAT_INPUT))
-    if layer.kind == EXPERTS and seen is not None and bool((seen.rows <= 0).any()):
+    if layer.kind in MIXTURES and seen is not None and bool((seen.rows <= 0).any()):
         experts = (seen.rows <= 0).nonzero().flatten().tolist()
         logger.warning(
             "no token reached expert %s of %r: rounded to nearest there", ", ".join(map(str, experts)), layer.name

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..network.batches import call, evaluating
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,7 +84,7 @@ class Blocks:
         if layer.ties or not name:
             return None
         inside = layer.name.removeprefix(name + ".")
-        parameter = inside if self._uses[layer.name].kind == EXPERTS else f"{inside}.weight"
+        parameter = inside if self._uses[layer.name].kind in MIXTURES else f"{inside}.weight"
         if self._held is None or self._held.name != name:
             self._held = self._run(name, parameter)
         if not self._held.calls:

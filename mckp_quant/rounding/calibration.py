@@ -13,7 +13,7 @@ from ..formats.format import as_formats
 from ..formats.ranges import ActivationRanges
 from ..network.batches import as_batches, call, evaluating
 from ..network.checkpoints.plain_names import unwrapped
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 from .inputs import InputRounding, input_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def calibrate_ranges(
     observers = {
         name: _Observer(name, torch.Generator().manual_seed(seed + at))
         for at, (name, use) in enumerate(uses_in(model).items())
-        if use.kind != EXPERTS
+        if use.kind not in MIXTURES
     }
     samples = 0
     with evaluating(model), contextlib.ExitStack() as hooks, torch.no_grad():

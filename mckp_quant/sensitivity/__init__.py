@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..common.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .caches.kv_cache import measure_kv_cache, with_kv_cache
     from .estimator import DataFreeEstimator, Estimator, Passes
     from .estimators import (
         ESTIMATORS,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         WeightMSE,
     )
     from .measuring import measure
+    from .parts.merging import merge
     from .planning import Plan, plan
 
 __all__ = [
@@ -48,7 +50,10 @@ __all__ = [
     "Plan",
     "WeightMSE",
     "measure",
+    "measure_kv_cache",
+    "merge",
     "plan",
+    "with_kv_cache",
 ]
 
 __getattr__ = lazy_names(
@@ -72,6 +77,9 @@ __getattr__ = lazy_names(
         "SQNR": ".estimators",
         "WeightMSE": ".estimators",
         "measure": ".measuring",
+        "measure_kv_cache": ".caches.kv_cache",
+        "with_kv_cache": ".caches.kv_cache",
+        "merge": ".parts.merging",
         "plan": ".planning",
     },
     {},

@@ -7,8 +7,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from .._version import __version__
 from ..common.documents import field, read_document, write_document
 from ..common.files import readable
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 KIND = "measurement"
-VERSION = 2
+VERSION = 3
 
 
 def options_of(
@@ -97,7 +95,7 @@ class Checkpoint:
             )
 
     def save(self, task: Task, totals: Totals, reach: Reach) -> None:
-        """Write what was read and the state of the draws, whole or not at all. Numbers survive to the last bit."""
+        """Write what was read, whole or not at all. Numbers survive to the last bit."""
         write_document(
             self.path,
             KIND,
@@ -106,14 +104,7 @@ class Checkpoint:
                 "fingerprint": self.fingerprint.document(),
                 "layers": self._layers(task),
                 "batches": self.batches,
-                "moments": totals.moments.state(),
-                "contributions": torch.stack(totals.contributions),
-                "sizes": totals.sizes,
-                "samples": totals.samples,
-                "alone": totals.single_stderr,
-                "surprises": totals.surprises,
-                "unit": totals.unit,
-                "generator": bytes(task.state.generator.get_state().tolist()).hex(),
+                **totals.state(),
                 "per_batch": sorted(task.state.per_batch),
                 "checked_samples": task.state.checked_samples,
                 "reach": reach.document(),
@@ -121,7 +112,7 @@ class Checkpoint:
         )
 
     def load(self, task: Task, reach: Reach) -> Totals:
-        """Read the file back, if there is one, and put the draws where they were.
+        """Read the file back, if there is one.
 
         Parameters
         ----------
@@ -152,26 +143,24 @@ class Checkpoint:
                 "measure anew, with another file or without this one"
             )
         with readable(source):
+            if "high" not in document["moments"]:
+                raise InvalidInput(
+                    f"{source} was written by an earlier version, which drew its probes otherwise: measure anew, with "
+                    "another file or without this one"
+                )
             differs = self.fingerprint.difference(known)
             if not differs and document["layers"] != self._layers(task):
                 differs = "the layers, or how they are rounded, differ"
             self.batches[:] = [str(each) for each in document["batches"]]
-            self._fill(task, totals, document)
-            reach.restore(document["reach"])
+            if not differs:
+                self._fill(task, totals, document)
+                reach.restore(document["reach"])
         if differs:
             raise InvalidInput(f"{source} is of another measurement: {differs}; delete it, or name another file")
         return totals
 
     def _fill(self, task: Task, totals: Totals, document: dict[str, Any]) -> None:
-        totals.moments.restore({name: _tensor(rows) for name, rows in document["moments"].items()})
-        totals.contributions = list(_tensor(document["contributions"]))
-        totals.sizes = [float(size) for size in document["sizes"]]
-        totals.samples = [int(count) for count in document["samples"]]
-        totals.single_stderr = None if document["alone"] is None else _tensor(document["alone"])
-        totals.surprises = [float("nan") if each is None else float(each) for each in document["surprises"]]
-        totals.unit = str(document["unit"])
-        state = torch.tensor(list(bytes.fromhex(document["generator"])), dtype=torch.uint8)
-        task.state.generator.set_state(state)
+        totals.restore(document)
         task.state.per_batch.update(int(row) for row in document["per_batch"])
         task.state.checked_samples = int(document["checked_samples"])
 
@@ -180,10 +169,3 @@ class Checkpoint:
         for weight in task.weights:
             content.update(weight.digest)
         return content.hexdigest()
-
-
-def _tensor(rows: Any) -> torch.Tensor:
-    """Float64 from lists in which nan is None."""
-    if isinstance(rows, list):
-        return torch.stack([_tensor(row) for row in rows]) if rows else torch.zeros(0, dtype=torch.float64)
-    return torch.tensor(float("nan") if rows is None else float(rows), dtype=torch.float64)

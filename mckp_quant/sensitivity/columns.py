@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import InvalidInput
 from ..formats.format import FLOAT
-from ..network.weight_uses import EXPERTS
+from ..network.weight_uses import MIXTURES
 from ..rounding.inputs import InputRounding
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Menu:
         """
         found: dict[nn.Module, tuple[InputRounding, ...]] = {}
         for layer in layers if self.schemes else ():
-            if layer.kind == EXPERTS:
+            if layer.kind in MIXTURES:
                 raise InvalidInput(
                     f"layer {layer.name!r} holds experts, whose inputs are not all seen from outside: measure formats "
                     "of weights, or name the other layers with layers="

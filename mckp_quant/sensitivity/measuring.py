@@ -12,15 +12,14 @@ import numpy as np
 import torch
 
 from ..common.renamed import OUTPUTS, renamed_keywords, run_keywords
-from ..common.run_options import RunOptions
+from ..common.run_options import RANKS, RunOptions
 from ..errors import InvalidInput
 from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
-from ..formats.schemes import FLOAT_BITS
 from ..network.batches import evaluating
 from ..network.checkpoints.plain_names import unwrapped
 from ..network.checkpoints.state import file_facts
-from ..network.discovery import uses_of
+from ..network.discovery import Outside, uses_of
 from ..network.fingerprint import Fingerprint
 from ..network.outputs import Outputs
 from ..network.tracing import trace_activations
@@ -42,14 +41,16 @@ from .cache import layer_weights
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
 from .estimator import DataFreeEstimator
+from .parts.merging import unknown_cells
+from .parts.parting import part_of, share_of
+from .parts.ranks import of_all_ranks
 from .reading import Stop, read_all
 from .streaming import limit_of, temporary_disk
 from .task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from numpy.typing import NDArray
     from torch import nn
 
     from ..formats.format import Format
@@ -138,13 +139,16 @@ def measure(
         - ``seed``: the same seed, model and batches in the same order give the same table. In another order the probes
           meet other samples, and the table differs within its standard errors.
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
-          measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
+          measurement goes on: with the same arguments and batches, to the same numbers to the last bit. Of ranks each
+          has one of its own, with its number behind the name.
         - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
           not with ``bank=``, because it keeps no others than those of rounding to nearest.
         - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
           temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
           largest layer in all formats has to fit.
         - ``max_batches``: stop after so many batches.
+        - ``part``: which of the batches are read, see `RunOptions`; the table is then one for `merge`. With
+          ``"ranks"`` every process gets the whole table. Neither goes with ``precision``.
         - ``progress``: called after each batch with the number done and the total: ``max_batches`` where the batches do
           not tell, None where that is not given either.
 
@@ -164,12 +168,13 @@ def measure(
         batches, no gradient reaches a layer on which the outputs depend, or the bank is of other weights, or lacks a
         layer or a format. The message names what was wrong.
     """
-    run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress")
+    run.only("measure", "seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress", "part")
     model = unwrapped(model)
     asked = formats if formats == AUTO else as_formats(formats)
     if asked == AUTO and isinstance(bank, WeightBank):
         asked = bank.formats
     estimator = estimator_of(method)
+    share = share_of(run, estimator, precision)
     check_formats(() if isinstance(asked, str) else asked, estimator, activation_range)
     limit = limit_of(run)
     check_usable(model)
@@ -220,21 +225,28 @@ def measure(
                 activations=tensors,
                 rounder=rounder_of_bank(found),
                 files=file_facts(model, rows),
+                outside=Outside.of(model, rows).count,
             )
-        checkpoint = None
-        if run.checkpoint is not None:
+        checkpoint = fingerprint = None
+        if run.checkpoint is not None or share.of > 1:
             options = options_of(estimator, outputs, run.seed, columns, ranges, found)
-            checkpoint = Checkpoint(Path(run.checkpoint), Fingerprint.of(model, first, counted, options))
-        totals, reach = read_all(
+            fingerprint = Fingerprint.of(model, first, counted, options)
+        if run.checkpoint is not None and fingerprint is not None:
+            path = Path(run.checkpoint)
+            own = path.with_name(f"{path.name}.{share.number}-of-{share.of}") if run.part == RANKS else path
+            checkpoint = Checkpoint(own, fingerprint.of_part(share))
+        totals, reach, data = read_all(
             task,
             estimator,
             whole,
             stop=stop,
             formats=[entry.name for entry in columns],
-            progress=lambda done: run.report(done, total),
+            progress=lambda done: run.report(done, None if total is None else share.count(total)),
             checkpoint=checkpoint,
+            share=share,
         )
-        blank = _blanked(reach.unknown(), rows, columns)
+        part = None if fingerprint is None else part_of(share, data, fingerprint, totals, reach)
+        blank = unknown_cells(reach.unknown() if part is None else reach.suspects(), rows, columns)
     table = SensitivityTable(
         layers=tuple(replace(row, macs=macs) for row, macs in zip(rows, reach.counted(rows), strict=True)),
         formats=columns,
@@ -252,7 +264,11 @@ def measure(
         classes=counted.classes if outputs.distribution.name == "categorical" else 0,
         rounder=rounder_of_bank(found),
         files=file_facts(model, rows),
+        outside=Outside.of(model, rows).count,
+        part=part,
     )
+    if part is not None:
+        return of_all_ranks(table) if run.part == RANKS else table
     negative = negative_words(table, table.loss < 0)
     if negative:
         logger.warning("%s", negative)
@@ -271,16 +287,6 @@ class _Counted:
         if isinstance(logits, torch.Tensor):
             self.classes = logits.shape[-1] if logits.ndim else 0
         return logits
-
-
-def _blanked(unknown: Sequence[int], layers: Sequence[Layer], formats: Sequence[Format]) -> NDArray[np.bool_]:
-    """``(n_layers, n_formats)``: every format but the widest, of layers whose loss is unknown."""
-    blank = np.zeros((len(layers), len(formats)), dtype=np.bool_)
-    for row in unknown:
-        widths = [(entry.storage_bits(layers[row]), entry.activation_bits or FLOAT_BITS) for entry in formats]
-        blank[row] = True
-        blank[row, widths.index(max(widths))] = False
-    return blank
 
 
 def _activations(model: nn.Module, batch: Batch, layers: tuple[Layer, ...]) -> tuple[Activation, ...]:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-_SUMS = ("_units", "_w", "_ww", "_y", "_yy", "_wy")
-
 
 class Moments:
     r"""Running estimate of a mean per sample, for every cell of a table.
@@ -30,12 +28,11 @@ class Moments:
     """
 
     def __init__(self, rows: int, columns: int) -> None:
-        self._units = torch.zeros(rows, 1, dtype=torch.float64)
-        self._w = torch.zeros(rows, 1, dtype=torch.float64)
-        self._ww = torch.zeros(rows, 1, dtype=torch.float64)
-        self._y = torch.zeros(rows, columns, dtype=torch.float64)
-        self._yy = torch.zeros(rows, columns, columns, dtype=torch.float64)
-        self._wy = torch.zeros(rows, columns, dtype=torch.float64)
+        self._columns = columns
+        # Units, w, w^2, y, w y, and the products of y: one sum after the other.
+        self._high = torch.zeros(rows, 3 + 2 * columns + columns**2, dtype=torch.float64)
+        # What rounding took from each sum: with it the totals do not depend on the order, nor on who added what.
+        self._low = torch.zeros_like(self._high)
 
     def add(self, row: int, sums: Tensor, sizes: Tensor) -> None:
         """Add units to one row.
@@ -49,40 +46,65 @@ class Moments:
         sizes
             ``(n_units,)`` float64: samples in each of these units.
         """
-        self._units[row] += len(sums)
-        self._w[row] += sizes.sum()
-        self._ww[row] += sizes.square().sum()
-        self._y[row] += sums.sum(dim=0)
-        self._yy[row] += sums.T @ sums
-        self._wy[row] += sizes @ sums
+        counts = torch.stack([torch.tensor(len(sums), dtype=torch.float64), sizes.sum(), sizes.square().sum()])
+        products = (sums.T @ sums).flatten()
+        self._add(slice(row, row + 1), torch.cat([counts, sums.sum(dim=0), sizes @ sums, products]))
+
+    def merge(self, other: Moments) -> None:
+        """Add all units of another estimate, of the same table."""
+        self._add(slice(None), other._high)
+        self._add(slice(None), other._low)
+
+    def _add(self, rows: slice, more: Tensor) -> None:
+        """Add with the rounding error kept (Knuth, 1969, *Seminumerical Algorithms*, section 4.2.2, theorem B)."""
+        before = self._high[rows].clone()
+        after = before + more
+        taken = after - before
+        self._high[rows] = after
+        self._low[rows] += (before - (after - taken)) + (more - taken)
+
+    def _sums(self, first: int, count: int) -> Tensor:
+        return self._high[:, first : first + count] + self._low[:, first : first + count]
+
+    @property
+    def _y(self) -> Tensor:
+        return self._sums(3, self._columns)
+
+    @property
+    def _wy(self) -> Tensor:
+        return self._sums(3 + self._columns, self._columns)
+
+    def _products(self, row: int | slice) -> Tensor:
+        """``(columns, columns)`` of a row, or ``(rows, columns, columns)``."""
+        first = 3 + 2 * self._columns
+        return (self._high[row, first:] + self._low[row, first:]).unflatten(-1, (self._columns, self._columns))
 
     @property
     def units(self) -> Tensor:
         """``(rows, 1)`` float64: how many units each row has had."""
-        return self._units
+        return self._sums(0, 1)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that was added up, by name; `restore` takes it back."""
-        return {name: getattr(self, name).clone() for name in _SUMS}
+        return {"high": self._high.clone(), "low": self._low.clone()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` gave."""
-        for name in _SUMS:
-            setattr(self, name, state[name].clone())
+        self._high, self._low = (state[name].clone().reshape(self._high.shape) for name in ("high", "low"))
 
     @property
     def mean(self) -> Tensor:
         """``(rows, columns)`` float64."""
-        return self._y / self._w
+        return self._y / self._sums(1, 1)
 
     @property
     def stderr(self) -> Tensor:
         """``(rows, columns)`` float64; nan for a row with a single unit."""
-        mean = self.mean
-        squares = self._yy.diagonal(dim1=1, dim2=2)
-        spread = (squares - 2 * mean * self._wy + mean.square() * self._ww).clamp(min=0)
-        variance = self._units / (self._units - 1) * spread / self._w.square()
-        return torch.where(self._units > 1, variance.sqrt(), torch.nan)
+        mean, units = self.mean, self.units
+        squares = self._products(slice(None)).diagonal(dim1=1, dim2=2)
+        spread = (squares - 2 * mean * self._wy + mean.square() * self._sums(2, 1)).clamp(min=0)
+        variance = units / (units - 1) * spread / self._sums(1, 1).square()
+        return torch.where(units > 1, variance.sqrt(), torch.nan)
 
     def separation(self, row: int, first: int, second: int) -> tuple[float, float]:
         """How far two columns of a row are apart, and its standard error; both are taken unit by unit.
@@ -103,9 +125,10 @@ class Moments:
         distance, stderr
             In the same unit as each other; nan errors for a single unit.
         """
-        a, b = float(self.mean[row, first]), float(self.mean[row, second])
-        aa, ab, bb = (float(self._yy[row, i, j]) for i, j in ((first, first), (first, second), (second, second)))
-        ww, units, weight = float(self._ww[row]), float(self._units[row]), float(self._w[row])
+        products = self._products(row)
+        aa, ab, bb = (float(products[i, j]) for i, j in ((first, first), (first, second), (second, second)))
+        units, weight, ww = (self._high[row, :3] + self._low[row, :3]).tolist()
+        a, b = (float(self._y[row, column]) / weight for column in (first, second))
         if a * b > 0:
             distance = abs(math.log(a / b))
             spread = aa / a**2 - 2 * ab / (a * b) + bb / b**2

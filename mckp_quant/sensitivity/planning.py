@@ -21,7 +21,7 @@ from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
 from ..network.logits import heads_of
 from ..network.outputs import Outputs
-from ..network.weight_uses import EXPERTS
+from ..network.weight_uses import MIXTURES
 from ..rounding.bank import WeightBank
 from ..rounding.rounder import INPUTS
 from .arguments import check_formats, facts_of, rounder_asked
@@ -254,7 +254,7 @@ def _sums(layer: Layer, module: nn.Module, rounder: Rounder | None, menu: Menu) 
     """Bytes of what a rounder sums over a layer's inputs: products of their entries, for every way of storing them."""
     if rounder is None or rounder.needs != INPUTS or (layer.kind == "embedding" and not layer.ties):
         return 0
-    groups = layer.shape[0] if layer.kind == EXPERTS else int(getattr(module, "groups", 1))
+    groups = layer.shape[0] if layer.kind in MIXTURES else int(getattr(module, "groups", 1))
     return 8 * groups * layer.row**2 * (1 + len(menu.schemes))
 
 

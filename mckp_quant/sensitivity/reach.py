@@ -17,7 +17,7 @@ from ..network.likelihood import rademacher
 from ..network.logits import heads_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from ..layers import Layer
     from ..network.batch import Batch
@@ -154,24 +154,20 @@ class Reach:
             No sample calls them, or no output depends on them.
         """
         self.check()
-        rows = [row for row in range(len(self._task.weights)) if row not in self._reached and self._is_rounded(row)]
-        for why, found in (
-            ("no sample reaches %s: give more batches", [row for row in rows if row not in self._called]),
-            ("nothing that outputs= takes depends on %s", [row for row in rows if row in self._called]),
-        ):
-            if found:
-                logger.warning(why + "; the loss is unknown, so only the widest format is allowed", self._names(found))
+        rows = self.suspects()
+        warn_of_unknown([weight.layer.name for weight in self._task.weights], rows, self._called)
         return tuple(rows)
+
+    def suspects(self) -> list[int]:
+        """Rows of layers that some format changes and that nothing has reached so far."""
+        return [row for row in range(len(self._task.weights)) if row not in self._reached and self._is_rounded(row)]
 
     def counted(self, layers: Sequence[Layer]) -> tuple[int | None, ...]:
         """Multiply-accumulate operations of each layer: a mean over all samples, rounded up.
 
         A layer that does the same work for every batch as for the first sample keeps that figure.
         """
-        return tuple(
-            layer.macs if row in self._alike or not self._samples else -(-self._operations[row] // self._samples)
-            for row, layer in enumerate(layers)
-        )
+        return operations_of(layers, self.document())
 
     def _samples_seen(self) -> bool:
         return bool(self._tried or self._reached)
@@ -244,21 +240,46 @@ class Reach:
         self._flat |= set(found) - live
 
     def _refuse(self, rows: Collection[int], where: str) -> None:
-        raise InvalidInput(
-            f"no gradient reaches {self._names(rows)}{where}, although the outputs depend on it, and its loss would "
-            "read 0: something like detach, round or argmax stands behind it; use method='measured_kl', or name the "
-            "other layers with layers="
-        )
-
-    def _names(self, rows: Collection[int]) -> str:
-        names = [repr(self._task.weights[row].layer.name) for row in sorted(rows)]
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        return f"layer{'s' if len(names) > 1 else ''} {', '.join(names[:8])}{more}"
+        refuse_cut([weight.layer.name for weight in self._task.weights], rows, where)
 
     def _logits(self, batch: Batch) -> Logits:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._task.seed)
             return forward(self._task.model, batch, self._task.output)
+
+
+def refuse_cut(layers: Sequence[str], rows: Collection[int], where: str = "") -> None:
+    """Refuse layers that matter and that no gradient reaches; raises InvalidInput."""
+    raise InvalidInput(
+        f"no gradient reaches {_named(layers, rows)}{where}, although the outputs depend on it, and its loss would "
+        "read 0: something like detach, round or argmax stands behind it; use method='measured_kl', or name the "
+        "other layers with layers="
+    )
+
+
+def warn_of_unknown(layers: Sequence[str], rows: Collection[int], called: Collection[int]) -> None:
+    """Name the layers whose loss is unknown, by whether a sample called them."""
+    for why, found in (
+        ("no sample reaches %s: give more batches", [row for row in rows if row not in called]),
+        ("nothing that outputs= takes depends on %s", [row for row in rows if row in called]),
+    ):
+        if found:
+            logger.warning(why + "; the loss is unknown, so only the widest format is allowed", _named(layers, found))
+
+
+def operations_of(layers: Sequence[Layer], found: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """The operations that `Reach.document` gave for layers, on average over its samples, as `Reach.counted` says."""
+    samples, operations = found["samples"], found["operations"]
+    return tuple(
+        layer.macs if row in found["alike"] or not samples else -(-operations[row] // samples)
+        for row, layer in enumerate(layers)
+    )
+
+
+def _named(layers: Sequence[str], rows: Collection[int]) -> str:
+    names = [repr(layers[row]) for row in sorted(rows)]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"layer{'s' if len(names) > 1 else ''} {', '.join(names[:8])}{more}"
 
 
 def _same(some: Logits, others: Logits) -> bool:

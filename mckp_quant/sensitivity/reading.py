@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..common.checks import check_positive
+from ..common.run_options import ALL, Share
 from ..errors import InvalidInput
 from ..network.fingerprint import batch_digest
 from .reach import Reach
@@ -26,6 +28,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MEMORISED = 0.01  # nats of loss per sample or token, below which inputs look like ones that the network has memorised
+
+
+@dataclass
+class Data:
+    """All batches of which several processes read a share each.
+
+    Attributes
+    ----------
+    batches
+        How many they are.
+    digest
+        Of all of them, in order.
+    """
+
+    batches: int = 0
+    digest: str = ""
+
+    def add(self, batch: Batch) -> None:
+        """Add the next batch."""
+        self.batches += 1
+        self.digest = hashlib.sha256(f"{self.digest}{batch_digest(batch)}".encode()).hexdigest()[:40]
 
 
 @dataclass(frozen=True)
@@ -63,7 +86,8 @@ def read_all(
     formats: Sequence[str],
     progress: Callable[[int], None],
     checkpoint: Checkpoint | None = None,
-) -> tuple[Totals, Reach]:
+    share: Share = ALL,
+) -> tuple[Totals, Reach, Data]:
     """Read batches with an estimator until there are no more or the stop rule holds.
 
     Parameters
@@ -82,57 +106,79 @@ def read_all(
         Called with the number of batches read, after each.
     checkpoint
         Where to keep what was read after each batch, and from where to go on.
+    share
+        Which of the batches are read; the others are only counted.
 
     Returns
     -------
-    totals, reach
-        What was read, and what reached which layer. Doubts are logged as warnings.
+    totals, reach, data
+        What was read, what reached which layer, and, where there are several shares, what all batches were. Doubts are
+        logged as warnings, of several shares when they are put together.
 
     Raises
     ------
     InvalidInput
-        When the estimator does, an entry is not finite, no target counts, or the checkpoint is of something else.
+        When the estimator does, an entry is not finite, no target counts, there are fewer batches than shares, or the
+        checkpoint is of something else.
     """
+    data = Data()
     reach = Reach(task)
     totals = Totals(task.shape) if checkpoint is None else checkpoint.load(task, reach)
     done = len(totals.sizes)
-    finished = done > 0 and _finished(totals, stop)
+    finished = done > 0 and _precise(totals, stop)
     if checkpoint is not None and stop.max_batches is not None:
-        checkpoint.check_count(stop.max_batches)
-    seen = 0
+        checkpoint.check_count(share.count(stop.max_batches))
+    own = samples = 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(reach.attached())
         read = stack.enter_context(estimator.reading(task))
         for position, batch in enumerate(batches):
-            seen = position + 1
-            if checkpoint is not None and position < done:
-                checkpoint.check_batch(position, batch)
-                if finished and seen == done:
-                    break
-                continue
-            reach.begin(batch)
-            reading = read(batch)
-            _check(task, reading, formats, batch)
-            if bool(reading.sizes[0].sum()):  # where no target counts, nothing is known of any layer
-                reach.note(batch, reading.sums, measured=reading.measured)
-            totals.add(reading, batch.size)
-            if checkpoint is not None:
-                checkpoint.batches.append(batch_digest(batch))
-                checkpoint.save(task, totals, reach)
-            progress(position + 1)
-            if _finished(totals, stop):
+            task.state.begin(task.seed, samples, batch.size)
+            samples += batch.size
+            if share.of > 1:
+                data.add(batch)
+            if share.takes(position):
+                own += 1
+                if checkpoint is not None and own <= done:
+                    checkpoint.check_batch(own - 1, batch)
+                    if finished and own == done:
+                        break
+                else:
+                    reach.begin(batch)
+                    reading = read(batch)
+                    _check(task, reading, formats, batch)
+                    if bool(reading.sizes[0].sum()):  # where no target counts, nothing is known of any layer
+                        reach.note(batch, reading.sums, measured=reading.measured)
+                    totals.add(reading, batch.size)
+                    if checkpoint is not None:
+                        checkpoint.batches.append(batch_digest(batch))
+                        checkpoint.save(task, totals, reach)
+                    progress(own)
+                    if _precise(totals, stop):
+                        break
+            if position + 1 == stop.max_batches:
                 break
     if checkpoint is not None:
-        checkpoint.check_count(seen)
+        checkpoint.check_count(own)
+    if share.of > 1:
+        if data.batches < share.of:
+            raise InvalidInput(
+                f"part is '{share}', and there are {data.batches} batches: ask for at most {data.batches} parts, or "
+                "give smaller batches"
+            )
+        return totals, reach, data
+    check_targets(totals)
+    warn([weight.layer.name for weight in task.weights], totals, stop, formats)
+    return totals, reach, data
+
+
+def check_targets(totals: Totals) -> None:
+    """Refuse what no target of any batch counts for; raises InvalidInput."""
     if not sum(totals.sizes):
         raise InvalidInput("no target of any batch counts: all are marked as ignored")
-    _warn(task, totals, stop, formats)
-    return totals, reach
 
 
-def _finished(totals: Totals, stop: Stop) -> bool:
-    if stop.max_batches is not None and len(totals.sizes) >= stop.max_batches:
-        return True
+def _precise(totals: Totals, stop: Stop) -> bool:
     return stop.precision is not None and len(totals.sizes) > 1 and totals.relative_error <= stop.precision
 
 
@@ -147,7 +193,8 @@ def _check(task: Task, reading: Reading, formats: Sequence[str], batch: Batch) -
             )
 
 
-def _warn(task: Task, totals: Totals, stop: Stop, formats: Sequence[str]) -> None:
+def warn(layers: Sequence[str], totals: Totals, stop: Stop, formats: Sequence[str]) -> None:
+    """Log what gives reason to doubt the numbers of these layers and formats."""
     error = totals.relative_error
     if stop.precision is not None:
         reached = error <= stop.precision
@@ -166,10 +213,10 @@ def _warn(task: Task, totals: Totals, stop: Stop, formats: Sequence[str]) -> Non
             "%d of %d pairs of neighbouring formats cannot be told apart, such as %r and %r of layer %r: their losses "
             "differ by less than %d standard errors; give more batches",
             len(unresolved),
-            task.shape[0] * (task.shape[1] - 1),
+            len(layers) * (len(formats) - 1),
             formats[first],
             formats[second],
-            task.weights[row].layer.name,
+            layers[row],
             RESOLVED,
         )
     if totals.surprise < MEMORISED:

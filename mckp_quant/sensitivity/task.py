@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from ..network.weight_uses import EXPERTS
+from ..network.likelihood import SampleDraws, sample_seed
+from ..network.weight_uses import MIXTURES
 
 if TYPE_CHECKING:
     from ..layers import Layer
     from ..network.batch import Batch
-    from ..network.likelihood import Likelihood
+    from ..network.likelihood import Draws, Likelihood
     from ..network.logits import Logits
     from .columns import Menu
     from .streaming import Streamed
@@ -73,7 +74,10 @@ class State:
     Attributes
     ----------
     generator
-        Makes all random draws.
+        Makes the random draws that are about weights.
+    draws
+        Makes those that are about samples: between batches the same generator, and while one is read a stream for every
+        sample.
     per_batch
         Rows of layers that are known only as sums over a batch, see `Taps`.
     checked_samples
@@ -83,6 +87,20 @@ class State:
     generator: torch.Generator
     per_batch: set[int] = field(default_factory=set)
     checked_samples: int = 0
+    draws: Draws = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Draw from one stream until a batch begins."""
+        self.draws = self.generator
+
+    def begin(self, seed: int, first: int, count: int) -> None:
+        """Seed the draws for a batch of `count` samples, the first of which has the number `first` among all.
+
+        What is drawn then depends on the seed and on these numbers only: not on what was read before, nor on who read
+        it.
+        """
+        self.generator.manual_seed(sample_seed(seed, first))
+        self.draws = SampleDraws.of(seed, first, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +139,7 @@ class Task:
 
     def __post_init__(self) -> None:
         """Seed the draws. Experts share rows of all samples, so only their sum over a batch is known."""
-        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind == EXPERTS}
+        experts = {row for row, weight in enumerate(self.weights) if weight.layer.kind in MIXTURES}
         object.__setattr__(self, "state", State(torch.Generator().manual_seed(self.seed), experts))
 
     @property

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .moments import Moments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
     from .task import Reading
@@ -50,6 +52,40 @@ class Totals:
         self.surprises.append(reading.surprise)
         self.unit = reading.unit
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[Totals]) -> Totals:
+        """The sums over the batches of several processes, where every process has read each `len(parts)`-th batch."""
+        found = cls(tuple(parts[0].moments.mean.shape))
+        for own in parts:
+            found.moments.merge(own.moments)
+        order = [divmod(at, len(parts)) for at in range(sum(len(own.sizes) for own in parts))]
+        for name in ("contributions", "sizes", "samples", "surprises"):
+            setattr(found, name, [getattr(parts[which], name)[turn] for turn, which in order])
+        found.unit = parts[0].unit
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a document; `restore` takes it back."""
+        return {
+            "moments": self.moments.state(),
+            "contributions": torch.stack(self.contributions) if self.contributions else [],
+            "sizes": self.sizes,
+            "samples": self.samples,
+            "alone": self.single_stderr,
+            "surprises": self.surprises,
+            "unit": self.unit,
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take back what `state` gave; numbers survive to the last bit."""
+        self.moments.restore({name: _tensor(rows) for name, rows in document["moments"].items()})
+        self.contributions = list(_tensor(document["contributions"]))
+        self.sizes = [float(size) for size in document["sizes"]]
+        self.samples = [int(count) for count in document["samples"]]
+        self.single_stderr = None if document["alone"] is None else _tensor(document["alone"])
+        self.surprises = [float("nan") if each is None else float(each) for each in document["surprises"]]
+        self.unit = str(document["unit"])
+
     @property
     def stderr(self) -> Tensor:
         """``(rows, columns)``; nan where it cannot be known."""
@@ -86,3 +122,10 @@ class Totals:
                 if distance < RESOLVED * stderr:
                     found.append((row, first, second))
         return found
+
+
+def _tensor(rows: Any) -> Tensor:
+    """Float64 from lists in which nan is None."""
+    if isinstance(rows, list):
+        return torch.stack([_tensor(row) for row in rows]) if rows else torch.zeros(0, dtype=torch.float64)
+    return torch.tensor(float("nan") if rows is None else float(rows), dtype=torch.float64)

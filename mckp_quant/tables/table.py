@@ -22,6 +22,7 @@ from ..formats.ranges import ActivationRanges
 from ..layers import Activation, Layer
 from .cells import unmasked
 from .face import losses_grid, table_face
+from .parts.part import Part
 
 if TYPE_CHECKING:
     import os
@@ -79,6 +80,11 @@ class SensitivityTable:
     files
         What the network takes in the files of export targets, for the budget ``"file_bytes"``; empty where that is not
         known.
+    outside
+        How many weights of the network are in none of these layers, and stay in floating point; 0 where that is not
+        known.
+    part
+        Where the table is of a part of the batches only, for `merge`: which part, and what was added up.
 
     Raises
     ------
@@ -102,6 +108,8 @@ class SensitivityTable:
     classes: int = 0
     rounder: str = ""
     files: tuple[FileFacts, ...] = ()
+    outside: int = 0
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         """Copy, check and freeze."""
@@ -123,6 +131,7 @@ class SensitivityTable:
             if count > 1:
                 raise InvalidInput(f"{kind} {name!r} stands twice in the table: names must differ")
         check_count("classes", self.classes, 0)
+        check_count("outside", self.outside, 0)
         self._freeze("loss", shape)
         self._freeze("stderr", shape)
         if self.contributions is not None:
@@ -189,6 +198,7 @@ class SensitivityTable:
         batches = "" if self.batch_sizes is None else f" in {counted(len(self.batch_sizes), 'batch', 'batches')}"
         facts = [("method", f"{self.method}, on {counted(self.samples, 'sample')}{batches}, seed {self.seed}")]
         facts += [("rounded", f"by {self.rounder}")] if self.rounder else []
+        facts += [] if self.part is None else [("part", f"{self.part.share}: merge it with the others")]
         return table_face(self.format_names, self.loss, self.unit, tuple(facts))
 
     @property
@@ -286,9 +296,11 @@ class SensitivityTable:
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"classes": self.classes} if self.classes else {}),
             **({"rounder": self.rounder} if self.rounder else {}),
+            **({"outside": self.outside} if self.outside else {}),
             **({"files": [each.document() for each in self.files]} if self.files else {}),
             "activations": [dataclasses.asdict(tensor) for tensor in self.activations],
             **({} if self.ranges is None else {"activation_ranges": self.ranges.document()}),
+            **({} if self.part is None else {"part": self.part.document()}),
         }
 
     @classmethod
@@ -326,7 +338,8 @@ class SensitivityTable:
     @classmethod
     def _from(cls, document: dict[str, Any], source: str) -> SensitivityTable:
         layers = tuple(_layer(entry, row, source) for row, entry in enumerate(entries(document, "layers", source)))
-        samples, seed, classes = (whole(document.get(name, 0), name, source) for name in ("samples", "seed", "classes"))
+        counts = ("samples", "seed", "classes", "outside")
+        samples, seed, classes, outside = (whole(document.get(name, 0), name, source) for name in counts)
         formats = tuple(format_from(entry, source) for entry in entries(document, "formats", source))
         return cls(
             layers=layers,
@@ -342,8 +355,10 @@ class SensitivityTable:
             likelihood=str(document.get("likelihood", "")),
             classes=classes,
             rounder=str(document.get("rounder", "")),
+            outside=outside,
             activations=_activations(document, source),
             files=_files(document, source),
+            part=None if document.get("part") is None else Part.from_document(document["part"], source),
             ranges=None
             if document.get("activation_ranges") is None
             else ActivationRanges.from_document(document["activation_ranges"], source),

@@ -19,7 +19,7 @@ from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover
 from ..network.fingerprint import batch_digest, tensor_digest
 from ..network.outputs import Outputs
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 from ..rounding.bank import WeightBank, check_rounder
 from ..rounding.banking import AUTO, described, rounder_of
 from ..rounding.inputs import InputRounding
@@ -318,7 +318,7 @@ class _Work:
         found = {}
         for each in self.chosen:
             scheme, ranges = each.entry.activation_scheme, self.policy.ranges
-            if scheme is None or each.layer.kind == EXPERTS:
+            if scheme is None or each.layer.kind in MIXTURES:
                 continue
             if not scheme.calibrated:
                 found[each.layer.name] = InputRounding(scheme)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..network.batches import call, evaluating
-from ..network.weight_uses import EXPERTS, uses_in
+from ..network.weight_uses import MIXTURES, uses_in
 from ..rounding.encoded import decode_weight
 from ..rounding.inputs import has_tokens
 from ..rounding.statistics import (
@@ -108,7 +108,7 @@ def encode_on_float_inputs(
 
     walk = _Walk(model, None, data, chosen, encode, rounded)
     walk.run()
-    experts = [each for each in chosen if each.layer.kind == EXPERTS]
+    experts = [each for each in chosen if each.layer.kind in MIXTURES]
     if experts:  # each expert sees other rows: they are summed over a whole pass
         sums = gather_statistics(model, data, [each.layer for each in experts])
         for each in experts:
@@ -170,7 +170,7 @@ def encode_in_order(
         weight = uses[name].weight
         weight.copy_(decode_weight(done[name], each.entry, each.layer, weight.dtype))
 
-    redone = [each for each in chosen if each.layer.kind != EXPERTS]
+    redone = [each for each in chosen if each.layer.kind not in MIXTURES]
     walk = _Walk(model, reference, data, redone, encode)
     with torch.no_grad():
         for each in redone:
@@ -226,7 +226,7 @@ class _Walk:
             elif network is self.model:
                 self.partial[use.layer] = None
 
-        layers = [each.layer for each in self.chosen if each.layer.kind != EXPERTS]
+        layers = [each.layer for each in self.chosen if each.layer.kind not in MIXTURES]
 
         def run() -> None:
             with torch.no_grad(), Watch(network, layers, see):

@@ -91,7 +91,7 @@ LONG: dict[str, tuple[Call, set[str]]] = {
     "finish": (finish, {"seed", "max_batches", "progress"}),
     "quantize": (quantize, {"seed", "max_batches", "memory_limit", "progress"}),
     "measure_interactions": (measure_interactions, {"seed", "cache", "max_batches", "progress"}),
-    "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress"}),
+    "measure": (measure, {"seed", "checkpoint", "cache", "memory_limit", "max_batches", "progress", "part"}),
     "plan": (plan, {"memory_limit"}),
     "smallest": (smallest, {"max_batches", "progress"}),
     "select": (select, {"max_batches", "progress"}),
@@ -106,6 +106,7 @@ EVERY: dict[str, object] = {
     "max_batches": 2,
     "seconds": 600.0,
     "progress": print,
+    "part": "1/2",
 }
 NEW = {"quantize"}  # it never had others
 ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
@@ -126,6 +127,9 @@ ON_TABLES = {"check_stability", "compare_solvers"}  # they run no network
         ({"progress": True}, r"progress is True: give a function of the steps done and their total, or None"),
         ({"memory_limit": "half"}, "^memory_limit = 'half' cannot be read"),
         ({"memory_limit": "50%"}, "^memory_limit = '50%' is a percentage, but of nothing"),
+        ({"part": "2 of 8"}, "^part is '2 of 8': write which part of how many, such as '2/8'"),
+        ({"part": "0/8"}, "^part is '0/8': write which part of how many"),
+        ({"part": "9/8"}, "^part is '9/8': parts of 8 are 1/8 and so on"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_any_function_sees_it(options: dict[str, Any], words: str) -> None:

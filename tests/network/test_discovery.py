@@ -291,12 +291,17 @@ def test_all_experts_are_one_layer_with_the_operations_of_those_that_are_chosen(
     assert "1 parameters that no layer uses stay in floating point: 'router'" in caplog.text
 
 
-def test_experts_whose_channels_are_not_rows_stay_float_and_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    model = Mixture(transposed=True)
+def test_experts_that_do_not_say_how_they_are_stored_stay_float_and_are_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = Mixture()
+    del model.experts.is_transposed
     assert list(uses_in(model)) == ["head"]
     with caplog.at_level(logging.WARNING, "mckp_quant"):
         discover(model, torch.randn(2, 7, 5))
-    assert "'experts.gate_up_proj', 'experts.down_proj'" in caplog.text
+    assert "3 parameters that no layer uses stay in floating point: 'router', 'experts.gate_up_proj'" in caplog.text
+    assert "95.1% of the weights (195 of 205)" in caplog.text
+    assert list(uses_in(Mixture(transposed=True))) == ["experts.gate_up_proj", "experts.down_proj", "head"]
 
 
 def test_operations_of_a_batch_that_cannot_be_cut_are_those_of_one_sample() -> None:

@@ -15,6 +15,7 @@ SHORT = {
     "run": "Go from a network to a checked result.",
     "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
+    "merge": "Put together what several processes measured.",
     "solve": "Choose a format for every layer, with a proof.",
     "front": "Size against loss: what every amount of a budget buys.",
     "smallest": "The smallest policy under a limit on measured accuracy, KL or loss.",
@@ -50,8 +51,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "measure": (
         "mckp-quant measure net.py:model --data data.npz --formats w2,w3,w4,w8 -o table.json",
         "mckp-quant measure hf:FOLDER --calibration text.txt --bank bank -o table.json",
+        "mckp-quant measure net.py:model --data data.npz --part 2/8 -o part2.json",
         "mckp-quant measure net.py:model --data data.npz --dry-run",
     ),
+    "merge": ("mckp-quant merge part*.json -o table.json",),
     "solve": (
         "mckp-quant solve table.json --budget weight_bytes=90kB -o policy.json",
         "mckp-quant solve table.csv --budget bits_per_weight=4 --pin head=w8 --target vllm",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.documents import entries, read_document, write_document
 from ...common.files import readable
+from ...formats.cache_formats import cache_scheme
 from ...formats.format import Format, format_document, format_from
 from ..contract import ExportMismatch, Job, Stored
 
@@ -44,7 +45,7 @@ class Json:
             return Job(policy, (), None, _no_weight, by_tool=policy.layer_names)
         from ..sources import module_job
 
-        return replace(module_job(policy, model, batches), by_tool=policy.layer_names)
+        return replace(module_job(without_caches(policy), model, batches), policy=policy, by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
         """Nothing is refused."""
@@ -73,6 +74,19 @@ class Json:
             layer.name: Stored(found[layer.name], found[layer.name].storage_bytes(layer), layer.name)
             for layer in job.layers
         }
+
+
+def without_caches(policy: Policy) -> Policy:
+    """The policy of the weights alone."""
+    kept = [at for at, entry in enumerate(policy.formats) if cache_scheme(entry) is None]
+    if len(kept) == len(policy):
+        return policy
+    return replace(
+        policy,
+        layer_names=tuple(policy.layer_names[at] for at in kept),
+        formats=tuple(policy.formats[at] for at in kept),
+        layer_bits=tuple(policy.layer_bits[at] for at in kept) if policy.layer_bits else (),
+    )
 
 
 def formats_in(path: Path) -> dict[str, Format]:

@@ -16,6 +16,7 @@ from ..likelihood import not_padding, per_position, per_sample, rademacher, sign
 
 if TYPE_CHECKING:
     from ..batch import Batch
+    from ..likelihood import Draws
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Bernoulli:
         """What the keyword ``attention_mask`` does not call padding."""
         return not_padding(logits, batch, self.positions(logits))
 
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator, batch: Batch | None = None) -> Tensor:
+    def curvature_probe(self, logits: Tensor, generator: Draws, batch: Batch | None = None) -> Tensor:
         """Rademacher signs times ``sqrt(p (1 - p))``."""
         z = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         deviation = (z.sigmoid() * (-z).sigmoid()).sqrt()
@@ -77,9 +78,7 @@ class Bernoulli:
         """Positions with any target that counts."""
         return (per_position(_answers(logits, targets)[1]) > 0).sum(dim=1).double().cpu()
 
-    def signed_terms(
-        self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, ...]:
+    def signed_terms(self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: Draws) -> tuple[Tensor, ...]:
         """An independent sign for every position."""
         return (gradient * sign_of_terms(gradient, self.positions(logits), generator),)
 

@@ -16,6 +16,7 @@ from ..likelihood import not_padding, per_sample, rademacher, sign_of_terms, wit
 
 if TYPE_CHECKING:
     from ..batch import Batch
+    from ..likelihood import Draws
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Categorical:
         """What the keyword ``attention_mask`` does not call padding."""
         return not_padding(logits, batch, self.positions(logits))
 
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator, batch: Batch | None = None) -> Tensor:
+    def curvature_probe(self, logits: Tensor, generator: Draws, batch: Batch | None = None) -> Tensor:
         """``v = A r`` with Rademacher ``r``, ``A = diag(s) - p s'`` and ``s = sqrt(p)``.
 
         ``A A' = diag(p) - p p' = S`` since ``s . s = 1``. With one position a sample the signs are turned first, see
@@ -100,9 +101,7 @@ class Categorical:
         """Targets other than `IGNORED_TARGET`."""
         return (targets != IGNORED_TARGET).reshape(len(targets), -1).sum(dim=1).double().cpu()
 
-    def signed_terms(
-        self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, ...]:
+    def signed_terms(self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: Draws) -> tuple[Tensor, ...]:
         """An independent sign for every position."""
         return (gradient * sign_of_terms(gradient, self.positions(logits), generator),)
 

@@ -13,6 +13,7 @@ from ..likelihood import per_position, per_sample, rademacher, sign_of_terms
 
 if TYPE_CHECKING:
     from ..batch import Batch
+    from ..likelihood import Draws
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Gaussian:
         """All positions."""
         return torch.ones(len(logits), self.positions(logits), dtype=torch.bool, device=logits.device)
 
-    def curvature_probe(self, logits: Tensor, generator: torch.Generator, batch: Batch | None = None) -> Tensor:
+    def curvature_probe(self, logits: Tensor, generator: Draws, batch: Batch | None = None) -> Tensor:
         """Rademacher signs."""
         return rademacher(logits, generator)
 
@@ -82,9 +83,7 @@ class Gaussian:
         self._check(logits, targets)
         return (per_position(~targets.isnan()) > 0).sum(dim=1).double().cpu()
 
-    def signed_terms(
-        self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, ...]:
+    def signed_terms(self, gradient: Tensor, logits: Tensor, targets: Tensor, generator: Draws) -> tuple[Tensor, ...]:
         """An independent sign for every position."""
         return (gradient * sign_of_terms(gradient, self.positions(logits), generator),)
 

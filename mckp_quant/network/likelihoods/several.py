@@ -16,7 +16,7 @@ from ..logits import spread
 
 if TYPE_CHECKING:
     from ..batch import Batch
-    from ..likelihood import OneHead
+    from ..likelihood import Draws, OneHead
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Several:
         return torch.stack(found).any(dim=0)
 
     def curvature_probe(
-        self, logits: tuple[Tensor, ...], generator: torch.Generator, batch: Batch | None = None
+        self, logits: tuple[Tensor, ...], generator: Draws, batch: Batch | None = None
     ) -> tuple[Tensor, ...]:
         """The heads' own, independent, each times the root of what a position counts."""
         return tuple(
@@ -127,7 +127,7 @@ class Several:
         gradient: tuple[Tensor, ...],
         logits: tuple[Tensor, ...],
         targets: tuple[Tensor | None, ...],
-        generator: torch.Generator,
+        generator: Draws,
     ) -> tuple[tuple[Tensor, ...], ...]:
         """One vector for all heads, a sign for every position; where each head has one position, a vector for each."""
         signed = []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import InvalidInput
 from ...network.batches import as_batches, call, evaluating
-from ...network.weight_uses import EXPERTS, uses_in
+from ...network.weight_uses import MIXTURES, uses_in
 from ..inputs import has_tokens
 from ..rounder import InputStatistics
 from .watching import Watch, counted, mask_of
@@ -136,7 +136,7 @@ def gather_statistics(
     """
     sums = GramSums()
     uses = uses_in(model)
-    experts = {layer.name: layer.shape[0] if layer.kind == EXPERTS else 1 for layer in layers}
+    experts = {layer.name: layer.shape[0] if layer.kind in MIXTURES else 1 for layer in layers}
     mask: Tensor | None = None
 
     def see(use: Use) -> None:
@@ -208,7 +208,7 @@ def gram_bytes(
     multiplied = [uses[name].module for name in (layer.name, *layer.ties)]
     if all(isinstance(module, nn.Embedding) for module in multiplied):
         return 0
-    groups = layer.shape[0] if layer.kind == EXPERTS else int(getattr(multiplied[0], "groups", 1))
+    groups = layer.shape[0] if layer.kind in MIXTURES else int(getattr(multiplied[0], "groups", 1))
     ways = 1 + sum(layer.name in own for own in roundings.values())
     return _FLOAT64 * ways * groups * layer.row**2
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ...network.batch import MASK
-from ...network.weight_uses import EXPERTS, uses_in
+from ...network.weight_uses import MIXTURES, uses_in
 from .patches import CONVOLUTIONS, LINEAR, TRANSPOSED, patch_rows
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Watch(TorchFunctionMode):
         for layer in layers:
             for name in (layer.name, *layer.ties):
                 weight = uses[name].weight
-                if uses[name].kind != EXPERTS:
+                if uses[name].kind not in MIXTURES:
                     self._known.setdefault((weight.data_ptr(), tuple(weight.shape)), (layer.name, 0))
                     continue
                 for expert, own in enumerate(weight):

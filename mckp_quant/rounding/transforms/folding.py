@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...network.batches import as_batches
-from ...network.weight_uses import EXPERTS, uses_in
+from ...network.weight_uses import MIXTURES, uses_in
 from .reads import Reads, check_same, has_hooks, replace_module
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _foldable(norm: nn.Module, use: WeightUse, reads: Reads) -> bool:
     layer = use.module
     if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or type(norm).forward not in _FORWARDS:
         return False
-    if use.kind in {EXPERTS, "embedding"} or use.obstacle or norm.running_mean is None or norm.running_var is None:
+    if use.kind in {*MIXTURES, "embedding"} or use.obstacle or norm.running_mean is None or norm.running_var is None:
         return False
     output = reads.outputs[layer]
     # The norm's channels are dimension 1: a linear layer's only where its output has no positions.

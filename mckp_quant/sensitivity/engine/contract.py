@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...network.weight_uses import KINDS
+from ...network.weight_uses import KINDS, is_transposed_linear
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +63,8 @@ def per_sample_products(
     if isinstance(module, nn.modules.conv._ConvNd):
         products = _convolution(module, inputs, gradient, directions)
         return products.reshape(samples, -1, len(directions)).sum(dim=1)
+    if is_transposed_linear(module):
+        directions = directions.transpose(1, 2)
     return _linear(inputs, gradient, directions, samples)
 
 
@@ -79,6 +81,8 @@ def mean_outputs(module: nn.Module, inputs: Tensor, gradient: Tensor, directions
     means
         ``(n_directions, channels)``: over rows of the input, and over positions of the output.
     """
+    if is_transposed_linear(module):
+        directions = directions.transpose(1, 2)
     if not isinstance(module, nn.modules.conv._ConvNd):
         return directions @ inputs.reshape(-1, inputs.shape[-1]).to(directions.dtype).mean(dim=0)
     # The layer is linear: the mean over rows can be taken first.

@@ -91,7 +91,7 @@ class EmpiricalFisher:
             probes = self.probes if task.likelihood.mixes(logits) or taps.per_batch else 1
             totals = [torch.zeros(()) for _ in task.weights]
             for probe in range(probes):
-                terms = task.likelihood.signed_terms(gradient, logits, targets, task.state.generator)
+                terms = task.likelihood.signed_terms(gradient, logits, targets, task.state.draws)
                 scale = 1 / (2 * positions * probes)
                 for at, vectors in enumerate(terms, start=1):
                     products = taps.backward(vectors, keep_graph=probe < probes - 1 or at < len(terms))

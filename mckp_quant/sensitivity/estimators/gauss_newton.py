@@ -129,7 +129,7 @@ class GaussNewton:
         scale = 1 / (2 * task.likelihood.positions(logits) * self.probes)
         totals: list[Tensor] = []
         for probe in range(self.probes):
-            vectors = task.likelihood.curvature_probe(logits, task.state.generator, batch)
+            vectors = task.likelihood.curvature_probe(logits, task.state.draws, batch)
             products = taps.backward(vectors, keep_graph=probe < self.probes - 1)
             squares = [product.square() * scale for product in products]
             totals = [total + square for total, square in zip(totals, squares, strict=True)] if totals else squares

@@ -1,0 +1,1 @@
+"""Keys and values of every attention of a network, where they are multiplied."""

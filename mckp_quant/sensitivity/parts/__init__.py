@@ -1,0 +1,1 @@
+"""A measurement spread over several processes, with or without `torch.distributed`, and put together again."""
