@@ -13,15 +13,16 @@ from ..common.files import check_regular, readable
 from ..common.packages import require
 from ..errors import InvalidInput
 from .lifting import EXTRA, lifted
-from .weights import weights_in
+from .weights import orient, weights_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ..layers import Layer
+    from ..network.batch import Batch
     from .weights import OnnxWeight
 
 _QUIET = 3  # of ONNX Runtime: errors, and not that weights can be overridden, which is what is wanted
@@ -30,6 +31,7 @@ _TYPES = {
     f"tensor({name})": name
     for name in ("float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 }
+_SENT = "_sent_by_graph"
 _LARGEST = 2**31  # bytes that a message of protobuf may have
 
 
@@ -39,6 +41,7 @@ class _Held:
 
     proto: Any
     weights: tuple[OnnxWeight, ...]
+    originals: dict[str, Tensor] = field(default_factory=dict)
     shapes: dict[tuple[tuple[int, ...], ...], dict[str, int]] = field(default_factory=dict)
     sessions: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
@@ -107,17 +110,22 @@ class OnnxNetwork(nn.Module):
         numbers = require("onnx", EXTRA).numpy_helper
         initializers = {each.name: each for each in made.graph.initializer}
         self._layers: dict[str, nn.Module] = {}
-        self._given: dict[str, tuple[Tensor, int, bool]] = {}
+        self._seen: dict[str, tuple[Tensor, int, bool]] = {}
         for each in weights:
-            array = each.as_layer(numbers.to_array(initializers[each.place]))
-            module = _module(each.layer, torch.from_numpy(array.copy()))
+            original = torch.from_numpy(each.as_layer(numbers.to_array(initializers[each.place])).copy())
+            self._held.originals[each.place] = original
+            module = _module(each.layer, original.clone())
             self._layers[each.place] = module
             _put(self, each.layer.name, module)
         try:
-            self._session = self._held.session()
+            self._held.session()
         except Exception as error:  # of the runtime's own kinds, which have no common one
             raise InvalidInput(f"ONNX Runtime refuses {source}: {_first_line(error)}") from error
         self.eval()
+
+    @property
+    def _session(self) -> Any:
+        return self._held.session()
 
     @property
     def proto(self) -> Any:
@@ -133,6 +141,75 @@ class OnnxNetwork(nn.Module):
     def output_names(self) -> tuple[str, ...]:
         """The graph's floating-point outputs."""
         return tuple(each.name for each in self._session.get_outputs() if each.type in _FLOATS)
+
+    def float_graph(self, opset: int) -> Any:
+        """The graph for whoever writes codes into it.
+
+        Parameters
+        ----------
+        opset
+            The least version of ONNX's operators that it is to have.
+
+        Returns
+        -------
+        proto
+            A copy that holds the weights in the layers' shapes; initializers have the names of the file's.
+
+        Raises
+        ------
+        InvalidInput
+            When the onnx package cannot bring the graph to that version.
+        """
+        onnx = require("onnx", EXTRA)
+        made = onnx.ModelProto()
+        made.CopyFrom(self.proto)
+        orient(made, self.weights, {name: each.numpy() for name, each in self._held.originals.items()})
+        version = max((each.version for each in made.opset_import if each.domain in ("", "ai.onnx")), default=1)
+        if version >= opset:
+            return made
+        try:
+            return onnx.version_converter.convert_version(made, opset)
+        except Exception as error:  # of its own kinds
+            raise InvalidInput(
+                f"{self._source} has operators of version {version}, and codes need version {opset}, to which the onnx "
+                f"package cannot bring it ({_first_line(error)}): export the network again with opset_version={opset}"
+            ) from error
+
+    def decibels(self, proto: Any, batches: Iterable[Batch]) -> float:
+        """How far above their difference from another graph's the outputs of this network lie, on batches.
+
+        Parameters
+        ----------
+        proto
+            A graph with the same inputs and outputs.
+        batches
+            As for `measure`.
+
+        Returns
+        -------
+        decibels
+            Of the first floating-point output; inf where nothing differs.
+        """
+        import numpy as np
+
+        options = require("onnxruntime", EXTRA).SessionOptions()
+        options.log_severity_level = _QUIET
+        options.intra_op_num_threads = torch.get_num_threads()
+        other = require("onnxruntime", EXTRA).InferenceSession(
+            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        names, changed, signal, noise = self.output_names[:1], self._changed(), 0.0, 0.0
+        for batch in batches:
+            for run in self._runs(self._arrays(batch)).feeds:
+                own = self._run(self._session, names, {**run, **changed})[0].astype(np.float64)
+                signal += float((own**2).sum())
+                noise += float(((own - self._run(other, names, run)[0]) ** 2).sum())
+        return float("inf") if noise == 0 else 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+    def _arrays(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        names = list(self.input_ranks())
+        given = {names[0]: batch.inputs} if isinstance(batch.inputs, Tensor) else dict(batch.inputs)
+        return {name: given[name].detach().cpu().numpy() for name in names}
 
     def input_ranks(self) -> dict[str, int]:
         """From the names of the graph's inputs to how many dimensions they have."""
@@ -191,11 +268,13 @@ class OnnxNetwork(nn.Module):
 
     def _runs(self, arrays: dict[str, NDArray[Any]]) -> _Runs:
         """The inputs of every run that a batch takes."""
+        import numpy as np
+
         shapes = {each.name: each.shape for each in self._session.get_inputs()}
         beyond = {name: arrays[name].ndim - len(shape) for name, shape in shapes.items()}
         if set(beyond.values()) == {1}:
             count = len(next(iter(arrays.values())))
-            return _Runs([{name: each[at] for name, each in arrays.items()} for at in range(count)], True)
+            return _Runs([{name: np.asarray(each[at]) for name, each in arrays.items()} for at in range(count)], True)
         count = max((len(each) for each in arrays.values() if each.ndim), default=1)
         fixed = [name for name, shape in shapes.items() if shape and shape[0] == 1]
         if count > 1 and len(fixed) == len(shapes):
@@ -207,13 +286,10 @@ class OnnxNetwork(nn.Module):
         found = {}
         for each in self.weights:
             weight: Any = self._layers[each.place].weight
-            before = self._given.get(each.place)
-            if before is None:  # as it was made
-                self._given[each.place] = before = (weight.detach().clone(), weight._version, False)
-            original, version, differs = before
-            if weight._version != version:
-                differs = not torch.equal(weight.detach(), original)
-                self._given[each.place] = (original, weight._version, differs)
+            last, version, differs = self._seen.get(each.place, (None, 0, False))
+            if last is not weight or weight._version != version:
+                differs = not torch.equal(weight.detach().cpu(), self._held.originals[each.place])
+                self._seen[each.place] = (weight, weight._version, differs)
             if differs:
                 found[each.place] = each.as_stored(weight.detach().cpu().numpy())
         return found
@@ -227,12 +303,9 @@ class OnnxNetwork(nn.Module):
             self._held.shapes[key] = {name: int(each.size) for name, each in zip(seen, made, strict=True)}
         for each in self.weights:
             count = self._held.shapes[key].get(each.output, 0) * each.gates * len(runs.feeds)
-            sent = torch.zeros(()).expand(count)
-            if self._layers[each.place](sent) is not sent:
-                raise InvalidInput(
-                    f"the input of layer {each.layer.name!r} cannot be rounded in {self._source}: of a network that is "
-                    "only an ONNX file, formats of weights are measured and run, such as w4 or w8"
-                )
+            module = self._layers[each.place]
+            module.__dict__[_SENT] = sent = torch.zeros(()).expand(count)
+            module(sent)
 
 
 @dataclass(frozen=True)
@@ -304,12 +377,24 @@ def _module(layer: Layer, weight: Tensor) -> nn.Module:
         else:
             made = _KINDS[layer.kind](shape[1], shape[0], shape[2:], bias=False)
     made.weight = nn.Parameter(weight, requires_grad=False)
-    made.__dict__["forward"] = _given_back
+    made.__dict__["forward"] = _Forward(made, layer.name)
     return made
 
 
-def _given_back(sent: Tensor) -> Tensor:
-    return sent
+@dataclass(frozen=True, eq=False)
+class _Forward:
+    """What a layer does when it is called: nothing, with what it was to be called with."""
+
+    module: nn.Module
+    name: str
+
+    def __call__(self, sent: Tensor) -> Tensor:
+        if sent is not self.module.__dict__.get(_SENT):
+            raise InvalidInput(
+                f"the input of layer {self.name!r} cannot be rounded: of a network that is only an ONNX file, formats "
+                "of weights are measured and run, such as w4 or w8"
+            )
+        return sent
 
 
 def _put(network: nn.Module, name: str, module: nn.Module) -> None:

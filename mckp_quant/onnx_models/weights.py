@@ -112,7 +112,7 @@ def weights_in(proto: Any) -> tuple[OnnxWeight, ...]:
                 continue
             kind, shape, channels, axes, gates = made
             name = layer_name(place)
-            name = place if not name or name in named else name
+            name = name if name not in named and place in (name, f"{name}.weight") else place
             named.add(name)
             layer = Layer(name, kind, shape, channels, None)
             inside = not set(node.output) & outer

@@ -149,7 +149,7 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     before = graph.first_user(name)
     graph.remove(name)
     stored, bits = f"{name}_quantized", 4 if entry.weight_bits == 4 else None
-    if not inside and any(node.op_type != "MatMul" for node in users):
+    if not inside and any(node.op_type != "MatMul" or graph.in_body(node) for node in users):
         # Rows of experts are those of each of them.
         held = 2 if layer.channels != layer.shape[0] else 1
         shape = () if whole else (*layer.shape[:held], *[1] * (integers.ndim - held))

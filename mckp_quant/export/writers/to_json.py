@@ -44,7 +44,7 @@ class Json:
             return Job(policy, (), None, _no_weight, by_tool=policy.layer_names)
         from ..sources import module_job
 
-        return replace(module_job(policy, model, batches), by_tool=policy.layer_names)
+        return replace(module_job(policy, model, batches, file_too=True), by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
         """Nothing is refused."""
