@@ -23,7 +23,7 @@ from ..report.exported import audit_report, export_report
 from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
 from .load import stream_batches
-from .networks import CHECKPOINT, MODEL_HELP
+from .networks import CHECKPOINT, MODEL_HELP, ONNX
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     MADE_FROM,
@@ -44,7 +44,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..layers import Layer
     from ..tables.table import SensitivityTable
@@ -101,8 +101,8 @@ def export(
     check_output(output / "export.json")
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)
-    batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
     network: Any = _model(model) if model is not None else None if shapes is None else _layers(shapes, to)
+    batches = [] if data is None else list(itertools.islice(_batches(data, network, batch_size), running.max_batches))
     with _in_place_of(output) as folder, progress(f"exporting to {to}"):
         report = export_policy(
             chosen,
@@ -226,6 +226,14 @@ def _bank(folder: Path) -> Any:
     return WeightBank.load(folder)
 
 
+def _batches(data: str, network: Any, batch_size: int) -> Iterable[Any]:
+    if type(network).__name__ == "OnnxNetwork" and data.endswith(".npz"):
+        from ..onnx_models import read_inputs
+
+        return read_inputs(data, network, batch_size)
+    return stream_batches(data, batch_size)
+
+
 def _model(spec: str) -> Any:
     if spec.endswith(".gguf"):
         return Path(spec)
@@ -233,6 +241,10 @@ def _model(spec: str) -> Any:
         from ..network.huggingface import load_model as load_checkpoint
 
         return load_checkpoint(spec.removeprefix(CHECKPOINT))
+    if spec.startswith(ONNX):
+        from ..onnx_models import load_onnx
+
+        return load_onnx(spec.removeprefix(ONNX))
     from .load import load_model
 
     return load_model(spec)
