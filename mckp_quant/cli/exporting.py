@@ -13,13 +13,13 @@ import typer
 from ..common.documents import PREFIX, write_document
 from ..common.files import temporary_folder
 from ..errors import InvalidInput
-from ..export import ConfigurationOnly, read_policy, with_file_size
+from ..export import ConfigurationOnly, contents, read_policy, with_file_size
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
-from ..report.exported import audit_report, export_report
+from ..report.exported import audit_report, contents_report, export_report
 from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
 from .load import stream_batches
@@ -133,7 +133,18 @@ def audit(
             help="A policy, .onnx, .gguf, another tool's configuration, or a folder that export or a tool made.",
         ),
     ],
-    table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="TABLE",
+            help="Sensitivities of the same network; without them an .onnx file's formats and bytes are shown.",
+        ),
+    ] = None,
+    original: Annotated[
+        Path | None,
+        typer.Option("--float", metavar="FILE.onnx", help="Without --table: the float file, for squared errors."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", help="Whose storage counts, and whose formats the best policy may have.")
     ] = None,
@@ -143,7 +154,21 @@ def audit(
     other_rounder: OtherRounderOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
+    """Compare an existing artefact with the best policy of its size and the smallest of its loss.
+
+    Of an ONNX file without a table: its layers, their formats and bytes, and how far they are from those of --float.
+    """
+    if table is None:
+        found_here = contents(artefact, original)
+        if found_here.unmatched:
+            note(f"{original} has no such weight, or another size of it: {', '.join(found_here.unmatched)}")
+        if json:
+            show_json({"schema": f"{PREFIX}/contents/1", **found_here.document()})
+        else:
+            show(contents_report(found_here))
+        return
+    if original is not None:
+        raise InvalidInput(f"--float {str(original)!r} and --table {str(table)!r}: the table has the errors, give one")
     found = read_policy(artefact, layers=() if shapes is None else read_sizes(shapes).names)
     with progress("comparing with the optimum"):
         result = audit_policy(found, table_from(table, on), target=target, seconds=seconds, other_rounder=other_rounder)
