@@ -21,7 +21,7 @@ _CONVOLUTIONS = ("Conv", "FusedConv")
 _MATRICES = ("Gemm", "FusedGemm", "MatMul")
 _RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1}  # gates: rows of the weight for each number that comes out
 _SORTED = ("Concat", "Slice", "Split", "Squeeze", "Unsqueeze", "Identity")  # how rows get into the order of gates
-_SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
+_SUFFIX = re.compile(r"(\.weight)?(_DQ)?(_quantized|_Q\d+(G\d+)?)?$")
 
 
 @dataclass(frozen=True)

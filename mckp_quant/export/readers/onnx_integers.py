@@ -61,7 +61,7 @@ def _names(node: Any, places: tuple[int, int, int]) -> list[str]:
 def _scale_behind(graph: Graph, tensor: str) -> str:
     """The weight's scale that sums of products of integers are multiplied by; empty where it is not there."""
     for node in graph.readers(tensor):
-        if node.op_type in ("Cast", "Reshape", "Identity", "Transpose"):
+        if node.op_type in ("Cast", "Reshape", "Identity", "Transpose", "Add"):
             return _scale_behind(graph, node.output[0])
         if node.op_type == "Mul":
             for name in node.input:
