@@ -13,18 +13,18 @@ import typer
 from ..common.documents import PREFIX, write_document
 from ..common.files import temporary_folder
 from ..errors import InvalidInput
-from ..export import ConfigurationOnly, read_policy, with_file_size
+from ..export import ConfigurationOnly, contents, read_policy, with_file_size
 from ..export import audit as audit_policy
 from ..export import export as export_policy
 from ..export.exporting import EXPORTERS
 from ..export.records import KIND, REPORT, VERSION
 from ..policy.policy import Policy
-from ..report.exported import audit_report, export_report
+from ..report.exported import audit_report, contents_report, export_report
 from ..tables.sizes import read_sizes
 from .console import note, progress, show, show_json
 from .groups.floats import tell_floats_of
 from .load import stream_batches
-from .networks import CHECKPOINT, MODEL_HELP
+from .networks import CHECKPOINT, MODEL_HELP, ONNX
 from .option_groups import Inputs, Only, with_groups
 from .options import (
     MADE_FROM,
@@ -45,7 +45,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..layers import Layer
     from ..tables.table import SensitivityTable
@@ -102,8 +102,8 @@ def export(
     check_output(output / "export.json")
     running.run()  # refuses what cannot be used
     check_replaced(output / REPORT, inputs, force=force)
-    batches = [] if data is None else list(itertools.islice(stream_batches(data, batch_size), running.max_batches))
     network: Any = _model(model) if model is not None else None if shapes is None else _layers(shapes, to)
+    batches = [] if data is None else list(itertools.islice(_batches(data, network, batch_size), running.max_batches))
     with _in_place_of(output) as folder, progress(f"exporting to {to}"):
         report = export_policy(
             chosen,
@@ -136,7 +136,18 @@ def audit(
             help="A policy, .onnx, .gguf, another tool's configuration, or a folder that export or a tool made.",
         ),
     ],
-    table: Annotated[Path, typer.Option("--table", metavar="TABLE", help="Sensitivities of the same network.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="TABLE",
+            help="Sensitivities of the same network; without them an .onnx file's formats and bytes are shown.",
+        ),
+    ] = None,
+    original: Annotated[
+        Path | None,
+        typer.Option("--float", metavar="FILE.onnx", help="Without --table: the float file, for squared errors."),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", help="Whose storage counts, and whose formats the best policy may have.")
     ] = None,
@@ -146,7 +157,21 @@ def audit(
     other_rounder: OtherRounderOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Compare an existing artefact with the best policy of its size and the smallest of its loss."""
+    """Compare an existing artefact with the best policy of its size and the smallest of its loss.
+
+    Of an ONNX file without a table: its layers, their formats and bytes, and how far they are from those of --float.
+    """
+    if table is None:
+        found_here = contents(artefact, original)
+        if found_here.unmatched:
+            note(f"{original} has no such weight, or another size of it: {', '.join(found_here.unmatched)}")
+        if json:
+            show_json({"schema": f"{PREFIX}/contents/1", **found_here.document()})
+        else:
+            show(contents_report(found_here))
+        return
+    if original is not None:
+        raise InvalidInput(f"--float {str(original)!r} and --table {str(table)!r}: the table has the errors, give one")
     found = read_policy(artefact, layers=() if shapes is None else read_sizes(shapes).names)
     with progress("comparing with the optimum"):
         result = audit_policy(found, table_from(table, on), target=target, seconds=seconds, other_rounder=other_rounder)
@@ -229,6 +254,14 @@ def _bank(folder: Path) -> Any:
     return WeightBank.load(folder)
 
 
+def _batches(data: str, network: Any, batch_size: int) -> Iterable[Any]:
+    if type(network).__name__ == "OnnxNetwork" and data.endswith(".npz"):
+        from ..onnx_models import read_inputs
+
+        return read_inputs(data, network, batch_size)
+    return stream_batches(data, batch_size)
+
+
 def _model(spec: str) -> Any:
     if spec.endswith(".gguf"):
         return Path(spec)
@@ -236,6 +269,10 @@ def _model(spec: str) -> Any:
         from ..network.huggingface import load_model as load_checkpoint
 
         return load_checkpoint(spec.removeprefix(CHECKPOINT))
+    if spec.startswith(ONNX):
+        from ..onnx_models import load_onnx
+
+        return load_onnx(spec.removeprefix(ONNX))
     from .load import load_model
 
     return load_model(spec)

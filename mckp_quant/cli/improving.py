@@ -165,7 +165,7 @@ def confirm(
             request,
             batches,
             bank=bank.read(),
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             evaluations=evaluations,
             run=dataclasses.replace(running.run(report), seconds=seconds),
         )
@@ -233,7 +233,7 @@ def finish(
             other_rounder=weights.other_rounder,
             held_back=held_back,
             steps=steps,
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             run=running.run(report),
         )
     found.save(output, made_from=inputs.digest)
@@ -262,7 +262,7 @@ def _measured_terms(
             formats=table.formats,
             layers=table.layer_names,
             bank=weights.bank,
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             run=RunOptions(seed=running.seed),
         )
 
@@ -293,6 +293,6 @@ def _refined(
             interactions=terms,
             rounds=Rounds(held_back=held_back),
             bank=weights,
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             run=running.run(report),
         )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..rounding.bank import WeightBank
+    from ..tables.table import SensitivityTable
 
 ActivationRangeOption = Annotated[
     str,
@@ -131,7 +132,10 @@ def measure(
     formats: Annotated[
         str, typer.Option(help="The formats to measure; auto for the bank's, or some 36 of weights.")
     ] = "w2,w3,w4,w5,w6,w7,w8",
-    method: Annotated[str, typer.Option(help="The estimator, such as gauss_newton or measured_kl.")] = "gauss_newton",
+    method: Annotated[
+        str | None,
+        typer.Option(help="The estimator; by default gauss_newton, and of onnx:FILE measured_kl, which needs no gradients."),
+    ] = None,
     activation_range: ActivationRangeOption = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,
     layers: LayersOption = None,
@@ -187,6 +191,7 @@ def measure(
     if rounder is not None and bank is not None:
         raise InvalidInput(f"--rounder {rounder} and --bank {str(bank)!r}: the bank says what rounded it, give one")
     wanted = formats if formats == AUTO else as_formats(formats)
+    method = method or ("measured_kl" if source.graph else "gauss_newton")
     weights = rounder if bank is None else _bank_from(bank)
     network = source.network(weights=not dry_run)
     if dry_run:
@@ -199,7 +204,7 @@ def measure(
     from ..sensitivity.arguments import estimator_of
     from ..sensitivity.measuring import measure as measure_network
 
-    estimator, declared = estimator_of(method, probes), outputs.read()
+    estimator, declared = estimator_of(method, probes), outputs.read(network)
     entries = _MENU if isinstance(wanted, str) else len(wanted)
     evaluations = estimator.passes.of(len(uses_in(network)), entries, 0)
     takes = f"what takes as long as some {3 * evaluations:.0f} forward passes of each"
@@ -221,6 +226,8 @@ def measure(
         )
     if not speaks:
         return
+    if source.graph:
+        table = _known(table, network)
     if target:
         from .exporting import with_file_sizes
 
@@ -231,6 +238,13 @@ def measure(
         show_json(written)
     else:
         show(sensitivity_report(table))
+
+
+def _known(table: SensitivityTable, network: nn.Module) -> SensitivityTable:
+    from ..onnx_models import OnnxNetwork, without_guesses
+
+    assert isinstance(network, OnnxNetwork)
+    return without_guesses(table, network)
 
 
 def _bank_from(folder: Path) -> WeightBank:
@@ -257,7 +271,7 @@ def _show_plan(
         formats=formats,
         method=method,
         bank=weights,
-        outputs=outputs.read(),
+        outputs=outputs.read(network),
         batches=running.max_batches,
         run=RunOptions(memory_limit=running.memory_limit),
     )

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from ..network.outputs import Outputs
 
-CHECKPOINT = "hf:"
+CHECKPOINT, ONNX = "hf:", "onnx:"
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 _FILE_BATCH, _TEXT_BATCH = 32, 1
 _CONTEXT = 512
 
 MODEL_HELP = (
-    "The network: package.module:function, path/to/file.py:function, or hf:FOLDER for a local Hugging Face checkpoint "
-    "of a causal language model (safetensors only)."
+    "The network: package.module:function, path/to/file.py:function, hf:FOLDER for a local Hugging Face checkpoint "
+    "of a causal language model (safetensors only), or onnx:FILE for an ONNX graph, which is run and not differentiated."
 )
 PANEL = "Network and data"
 
@@ -52,7 +52,8 @@ class Source:
             "--data",
             metavar="DATA",
             rich_help_panel=PANEL,
-            help="Batches: package.module:function, file.py:function, or .npz with inputs, targets.",
+            help="Batches: package.module:function, file.py:function, or .npz with inputs, targets (of onnx:FILE with "
+            "the graph's inputs by name).",
         ),
     ] = None
     calibration: Annotated[
@@ -116,9 +117,23 @@ class Source:
         """The folder of the checkpoint; empty where the model is none."""
         return self.model.removeprefix(CHECKPOINT) if self.model.startswith(CHECKPOINT) else ""
 
+    @property
+    def graph(self) -> str:
+        """The ONNX file; empty where the model is none."""
+        return self.model.removeprefix(ONNX) if self.model.startswith(ONNX) else ""
+
     def network(self, *, weights: bool = True) -> nn.Module:
         """Load the network; without weights only for a checkpoint, on the meta device."""
         torch = require_torch()
+        if self.graph:
+            if self.dtype is not None or self.device not in (None, "cpu"):
+                raise InvalidInput(
+                    f"--model {self.model} is computed by ONNX Runtime, on the processor and in the graph's own types: "
+                    "leave --dtype and --device away"
+                )
+            from ..onnx_models import load_onnx
+
+            return load_onnx(self.graph)
         dtype = None if self.dtype is None else getattr(torch, self.dtype)
         if self.checkpoint:
             from ..network.huggingface import load_model as load_checkpoint
@@ -157,6 +172,11 @@ class Source:
         """The batches, one by one where the data allows it."""
         if self.data is not None:
             size = _FILE_BATCH if self.batch_size is None else self.batch_size
+            if self.graph and self.data.endswith(".npz"):
+                from ..onnx_models import OnnxNetwork, read_inputs
+
+                assert isinstance(network, OnnxNetwork)
+                return read_inputs(self.data, network, size)
             read = stream_batches(self.data, size)
             if self.dtype is None or not self.data.endswith(".npz"):
                 return read
@@ -204,9 +224,9 @@ class JudgedOutputsOptions(OutputsOptions):
         ),
     ] = None
 
-    def read(self) -> Outputs:
+    def read(self, network: object = None) -> Outputs:
         """The same for the library; raises InvalidInput where a value cannot be used."""
-        found = super().read()
+        found = super().read(network)
         return found if self.metric is None else dataclasses.replace(found, metric=load_metric(self.metric))
 
 

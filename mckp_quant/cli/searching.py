@@ -91,7 +91,7 @@ def search(
             fitness=fitness,
             evaluations=evaluations,
             bank=weights,
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             run=dataclasses.replace(running.run(report), seconds=seconds),
         )
     result.write(KIND, VERSION, found.policy.document(), inputs)
@@ -147,7 +147,7 @@ def compete(
 
     weights = bank.read()
     judge = Evaluator(
-        network, judged_on, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
+        network, judged_on, outputs=outputs.read(network), bank=weights.bank, other_rounder=weights.other_rounder
     )
     chosen = None if methods is None else names(methods)
     rows = [
@@ -189,7 +189,7 @@ def _standings(
                     evaluations=evaluations,
                     tables=tables,
                     bank=weights,
-                    outputs=outputs.read(),
+                    outputs=outputs.read(network),
                     run=running.run(report),
                 )
             except (InvalidInput, NoSolution, PackageMissing) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .auditing import Audit, audit
 from .configurations.writing import ConfigurationOnly, configuration
+from .contents import Contents, StoredLayer, contents
 from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
@@ -26,6 +27,7 @@ __all__ = [
     "Audit",
     "CompressedTensors",
     "ConfigurationOnly",
+    "Contents",
     "ExportMismatch",
     "ExportReport",
     "Exporter",
@@ -39,10 +41,12 @@ __all__ = [
     "OnnxRuntime",
     "OnnxRuntimeNBits",
     "Stored",
+    "StoredLayer",
     "Torchao",
     "audit",
     "available",
     "configuration",
+    "contents",
     "export",
     "read_policy",
     "with_file_size",

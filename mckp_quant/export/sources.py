@@ -16,6 +16,7 @@ from ..formats.schemes import FLOAT
 from ..network.batches import as_batch, call, evaluating
 from ..network.checkpoints.plain_names import unwrapped
 from ..network.weight_uses import KINDS, uses_in
+from ..onnx_models.network import OnnxNetwork
 from ..rounding.encoded import decode_weight
 from ..rounding.rounders.nearest import nearest_bank
 from .codes import difference_of_codes
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ROUNDINGS = 4  # units in the last place by which an artefact's weight may differ
 
 
-def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
+def module_job(policy: Policy, model: object, batches: Sequence[object], *, file_too: bool = False) -> Job:
     """Find the policy's layers in a network.
 
     Parameters
@@ -42,6 +43,8 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         The network.
     batches
         Example inputs.
+    file_too
+        Whether the target can write what is only an ONNX file.
 
     Returns
     -------
@@ -58,6 +61,10 @@ def module_job(policy: Policy, model: object, batches: Sequence[object]) -> Job:
         raise InvalidInput("model is missing: give the float network whose weights are exported (--model)")
     if not isinstance(model, nn.Module):
         raise InvalidInput(f"model is a {type(model).__name__}: this target takes a torch.nn.Module")
+    if isinstance(model, OnnxNetwork) and not file_too:
+        raise InvalidInput(
+            "model is an ONNX file, which PyTorch does not compute: export it to onnxruntime or onnxruntime_nbits"
+        )
     model = unwrapped(model)
     if "" in policy.layer_names:
         raise InvalidInput(

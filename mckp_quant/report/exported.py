@@ -10,7 +10,7 @@ from rich.text import Text
 from .text import BLANK, table_of
 
 if TYPE_CHECKING:
-    from ..export import Audit, ExportReport, FileSize
+    from ..export import Audit, Contents, ExportReport, FileSize
 
 
 def export_report(report: ExportReport) -> Group:
@@ -56,3 +56,24 @@ def audit_report(audit: Audit) -> Group:
     if not rows:
         return Group(*parts)
     return Group(*parts, BLANK, table_of(("layer", "this policy", "best"), rows, left=3))
+
+
+def contents_report(found: Contents) -> Group:
+    """What a file holds: for each layer its format and bytes, and its error where the float file was given."""
+    compared = any(each.squared_error is not None for each in found.layers)
+    rows = [
+        (
+            each.layer,
+            each.format,
+            f"{each.weights:,}",
+            f"{each.nbytes:,}",
+            *((_figure(each.squared_error), _figure(each.relative_error)) if compared else ()),
+        )
+        for each in found.layers
+    ]
+    heads = ("layer", "format", "weights", "bytes", *(("squared error", "of its squares") if compared else ()))
+    return Group(Text(str(found)), BLANK, table_of(heads, rows, left=2))
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -57,8 +57,19 @@ class OutputsOptions:
         ),
     ] = None
 
-    def read(self) -> Outputs:
-        """The same for the library; raises InvalidInput where a value cannot be used."""
+    def read(self, network: object = None) -> Outputs:
+        """The same for the library; raises InvalidInput where a value cannot be used.
+
+        Of a network that is an ONNX file it is said how logits are taken from the graph's outputs.
+        """
+        found = self._declared()
+        if type(network).__name__ != "OnnxNetwork":
+            return found
+        from ...onnx_models import OnnxNetwork, judged
+
+        return judged(network, found) if isinstance(network, OnnxNetwork) else found
+
+    def _declared(self) -> Outputs:
         from ...network.outputs import Outputs
 
         plain = self.likelihood == "categorical" and self.class_dim is None

@@ -108,7 +108,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "--finished finished -o net.onnx",
     ),
     "report": ("mckp-quant report table.json policy.json -o report.html",),
-    "audit": ("mckp-quant audit net.onnx --table table.json",),
+    "audit": (
+        "mckp-quant audit net.onnx --table table.json",
+        "mckp-quant audit quantised.onnx --float net.onnx",
+    ),
     "doctor": ("mckp-quant doctor", "mckp-quant doctor --thorough --json"),
 }
 

@@ -91,7 +91,7 @@ def _validated(
         network,
         policy,
         batches,
-        outputs=outputs.read(),
+        outputs=outputs.read(network),
         against=None if table is None or weights.bank is not None else _uniform(table),
         table=table,
         bank=weights.bank,
@@ -113,7 +113,7 @@ def _finished_validated(
     if made.policy != policy:
         raise InvalidInput(f"--finished {str(folder)!r} was made for another policy: give that one, or finish this one")
     return validate_finished(
-        network, made, batches, outputs=outputs.read(), bank=weights.bank, other_rounder=weights.other_rounder
+        network, made, batches, outputs=outputs.read(network), bank=weights.bank, other_rounder=weights.other_rounder
     )
 
 

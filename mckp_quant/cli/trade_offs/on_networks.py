@@ -110,6 +110,6 @@ def _smallest(
             accuracy_drop_at_most=limit.accuracy_drop_at_most,
             evaluations=evaluations,
             bank=weights,
-            outputs=outputs.read(),
+            outputs=outputs.read(network),
             run=running.run(report),
         )

@@ -142,7 +142,7 @@ class ConfigurationOnly:
             return Job(own, tuple(_named(known, name) for name in policy.layer_names), model, _no_weight)
         from ..sources import module_job
 
-        return replace(module_job(own, model, batches), by_tool=policy.layer_names)
+        return replace(module_job(own, model, batches, file_too=True), by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
         """Refuse what the tool cannot say, by saying it; raises InvalidInput."""

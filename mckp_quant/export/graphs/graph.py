@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...common.packages import require
 from ...errors import InvalidInput
+from ...onnx_models.lifting import nodes_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,20 +47,28 @@ class Graph:
         )
 
     def users(self, tensor: str) -> list[Any]:
-        """The nodes that compute with a tensor, past those that only transpose it."""
+        """The nodes that compute with a tensor, past those that only transpose it; bodies of nodes are looked into."""
         found = []
-        for node in self.proto.graph.node:
-            if tensor in node.input:
-                found += self.users(node.output[0]) if node.op_type in _PASS_ON else [node]
+        for node in self.readers(tensor):
+            found += self.users(node.output[0]) if node.op_type in _PASS_ON else [node]
         return found
 
     def readers(self, tensor: str) -> list[Any]:
-        """The nodes that take a tensor, whatever they do."""
-        return [node for node in self.proto.graph.node if tensor in node.input]
+        """The nodes that take a tensor, whatever they do; bodies of nodes are looked into."""
+        return [node for node in nodes_in(self.proto.graph) if tensor in node.input]
+
+    def in_body(self, node: Any) -> bool:
+        """Whether a node stands inside another one, such as in the branch of an If."""
+        return not any(each is node or each == node for each in self.proto.graph.node)
+
+    def source(self, tensor: str, past: tuple[str, ...] = _PASS_ON) -> str:
+        """Where a tensor comes from, past nodes that only move its numbers."""
+        node = next((each for each in nodes_in(self.proto.graph) if tensor and tensor in each.output), None)
+        return self.source(node.input[0], past) if node is not None and node.op_type in past else tensor
 
     def maker(self, tensor: str) -> Any:
         """The node that makes a tensor, past those that only transpose it; None for inputs and initializers."""
-        node = next((each for each in self.proto.graph.node if tensor in each.output), None)
+        node = next((each for each in nodes_in(self.proto.graph) if tensor and tensor in each.output), None)
         return self.maker(node.input[0]) if node is not None and node.op_type in _PASS_ON else node
 
     def add(self, name: str, array: NDArray[Any], bits: int | None = None, *, signed: bool = True) -> str:
@@ -123,7 +132,7 @@ class Graph:
         """Take out nodes and initializers that nothing needs any more."""
         graph = self.proto.graph
         while True:
-            used = {name for node in graph.node for name in node.input} | {each.name for each in graph.output}
+            used = {name for node in nodes_in(graph) for name in node.input} | {each.name for each in graph.output}
             idle = [node for node in graph.node if not used & set(node.output)]
             if not idle:
                 break

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...common.packages import require
 from ...errors import InvalidInput
 from .graph import EXTRA
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from ...network.batch import Batch
+    from ...policy.policy import Policy
     from ..contract import Job
 
 
@@ -37,6 +40,10 @@ def prepared(job: Job) -> Job:
     """
     torch = require("torch", EXTRA)
     from ...network.batches import as_batches
+    from ...onnx_models.network import OnnxNetwork
+
+    if isinstance(job.model, OnnxNetwork):  # its graph is written as it is
+        return job
     from ...network.weight_uses import uses_in
     from ...rounding.transforms.folding import fold_with_factors
 
@@ -78,3 +85,56 @@ def _in_float32(batch: Batch) -> Batch:
 
 def _floated(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def graph_job(target: str, policy: Policy, model: object, batches: Sequence[object]) -> Job:
+    """Find the policy's layers in a network that is written as an ONNX graph.
+
+    Parameters
+    ----------
+    target
+        The name of the target.
+    policy, model, batches
+        As for `module_job`.
+
+    Returns
+    -------
+    job
+        It is `prepared` once its codes are there.
+
+    Raises
+    ------
+    InvalidInput
+        As `module_job` does; when the network is an ONNX file and the policy rounds inputs of layers.
+    """
+    from ...onnx_models.network import OnnxNetwork
+    from ..sources import module_job
+
+    job = replace(module_job(policy, model, batches, file_too=True), form=prepared)
+    if isinstance(job.model, OnnxNetwork):
+        odd = next(((layer, entry) for layer, entry in job.chosen if entry.activation_scheme is not None), None)
+        if odd is not None:
+            raise InvalidInput(
+                f"layer {odd[0].name!r} has the format {odd[1].name!r}, which rounds its input: into a graph that is "
+                f"only an ONNX file {target} writes formats of weights, such as {odd[1].weights_only.name}"
+            )
+    return job
+
+
+def check_example(target: str, job: Job) -> None:
+    """Refuse a job without an example input, unless its network is an ONNX file; raises InvalidInput."""
+    from ...onnx_models.network import OnnxNetwork
+
+    if not job.batches and not isinstance(job.model, OnnxNetwork):
+        raise InvalidInput(f"{target} traces the network: give batches=[...], of which the first is enough")
+
+
+def beside_the_file(job: Job, proto: Any) -> tuple[str, ...]:
+    """How far the outputs of a written graph are from those of the file that it comes from, for the report."""
+    from ...network.batches import as_batches
+    from ...onnx_models.network import OnnxNetwork
+
+    if not isinstance(job.model, OnnxNetwork) or not job.batches:
+        return ()
+    found = job.model.decibels(proto, as_batches(job.batches, job.model))
+    return (f"on the batches outputs lie {found:.1f} dB above their difference from those of the float file",)

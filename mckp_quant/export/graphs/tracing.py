@@ -28,7 +28,7 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
         The float network; it runs in eval mode and is given back as it was.
     batches
         Example inputs, of which the first is traced. Its first dimension, and the length of sequences of tokens, stay
-        free.
+        free. A network that is an ONNX file has its graph already, and needs none.
 
     Returns
     -------
@@ -39,8 +39,13 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
     Raises
     ------
     InvalidInput
-        When there is no example input, or torch cannot trace the network.
+        When there is no example input, or torch cannot trace the network; when a file's graph cannot be brought to the
+        opset.
     """
+    from ...onnx_models.network import OnnxNetwork
+
+    if isinstance(model, OnnxNetwork):
+        return model.float_graph(OPSET)
     require("onnxscript", EXTRA)
     torch = require("torch", EXTRA)
     from ...network.batches import as_batches, evaluating

@@ -1,19 +1,20 @@
-"""Reads quantised ONNX graphs: DequantizeLinear behind an initializer, and MatMulNBits."""
+"""Reads quantised ONNX graphs: DequantizeLinear behind an initializer, MatMulNBits, and operators on integers."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...common.files import check_regular, readable
 from ...common.packages import require
-from ...errors import InvalidInput
 from ...formats.format import Format
+from ...onnx_models.lifting import lifted, nodes_in
+from ...onnx_models.weights import layer_name
 from ..contract import Stored
 from ..graphs.graph import EXTRA, Graph, unpack
 from ..naming import integer_format
+from .onnx_integers import integer_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from ...rounding.encoded import EncodedWeight
 
 _FLOAT = Format.named("float")
-_COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+_COMPUTE = ("Conv", "Gemm", "MatMul", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul")
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_TURNS = ("Transpose", "Identity")
+_MOVES = (*_TURNS, "Concat", "Slice", "Split", "Squeeze", "Unsqueeze", "Reshape")
 _LOOK_UPS = ("Gather", "GatherND")
-_SUFFIX = re.compile(r"(\.weight)?(_quantized|_Q\d+(G\d+)?)?$")
 _DIMENSIONS = 2
 
 
@@ -34,7 +37,7 @@ def load(path: Path) -> Graph:
     onnx = require("onnx", EXTRA)
     check_regular(path, "ONNX graph")
     with readable(f"the ONNX graph {str(path)!r}"):
-        return Graph(onnx.load(path))
+        return Graph(lifted(onnx.load(path)))
 
 
 def stored_layers(graph: Graph) -> dict[str, Stored]:
@@ -51,28 +54,25 @@ def stored_layers(graph: Graph) -> dict[str, Stored]:
         By the names of the layers: those of the weights, without ``.weight`` and what quantisers append.
     """
     found: dict[str, Stored] = {}
-    for node in graph.proto.graph.node:
-        if node.op_type == "MatMulNBits":
-            stored = _nbits(graph, node)
-        elif node.op_type in _COMPUTE:
-            made = _computed(graph, node)
-            if made is None:
-                continue
-            stored = made
-        elif node.op_type in _LOOK_UPS:
-            made = _looked_up(graph, node.input[0])
-            if made is None:
-                continue
-            stored = made
-        else:
-            continue
-        found.setdefault(layer_name(stored.place), stored)
+    for node in nodes_in(graph.proto.graph):
+        for stored in _stored_by(graph, node):
+            found.setdefault(layer_name(stored.place), stored)
     return found
 
 
-def layer_name(place: str) -> str:
-    """The layer that a weight belongs to, from the weight's name."""
-    return _SUFFIX.sub("", place, count=1)
+def _stored_by(graph: Graph, node: Any) -> list[Stored]:
+    """The weights that a node computes with."""
+    if node.op_type == "MatMulNBits":
+        return [_nbits(graph, node)]
+    if node.op_type in _COMPUTE:
+        made = [_computed(graph, node, at) for at in ((1, 0) if node.op_type == "MatMul" else (1,))]
+    elif node.op_type in _RECURRENT:
+        made = [_computed(graph, node, at, _MOVES) for at in (1, 2)]
+    elif node.op_type in _LOOK_UPS:
+        made = [_looked_up(graph, node.input[0])]
+    else:
+        return integer_weights(graph, node)
+    return [each for each in made if each is not None]
 
 
 def _looked_up(graph: Graph, name: str) -> Stored | None:
@@ -85,31 +85,23 @@ def _looked_up(graph: Graph, name: str) -> Stored | None:
     return Stored(_FLOAT, graph.size(name), name, _tensor(graph.array(name)))
 
 
-def _computed(graph: Graph, node: Any) -> Stored | None:
+def _computed(graph: Graph, node: Any, at: int, moves: tuple[str, ...] = _TURNS) -> Stored | None:
     """The weight of a node, stored float or behind DequantizeLinear; None where it multiplies two activations."""
-    inputs = _activations(graph, node.input[0])
-    weight = _source(graph, node.input[1])
+    inputs = _activations(graph, node.input[0]) if at else ""
+    weight = graph.source(node.input[at], moves)
     if weight in graph.initializers:
         array = graph.array(weight)
-        if array.ndim < _DIMENSIONS:
+        if array.ndim < _DIMENSIONS or array.dtype.kind != "f":
             return None
         entry = Format.named(inputs) if inputs else _FLOAT
         return Stored(entry, graph.size(weight), weight, _tensor(array))
-    made = graph.maker(node.input[1])
+    made = graph.maker(weight)
     if made is not None and made.op_type == "Mul":
         return _multiplied(graph, made, inputs)
     if made is None or made.op_type != "DequantizeLinear":
         return None
     place = _before_cast(graph, made.input[0])
     return None if place is None else _dequantized(graph, made, place, inputs)
-
-
-def _source(graph: Graph, tensor: str) -> str:
-    """Where a tensor comes from, past nodes that only transpose it."""
-    for node in graph.proto.graph.node:
-        if tensor in node.output and node.op_type in ("Transpose", "Identity"):
-            return _source(graph, node.input[0])
-    return tensor
 
 
 def _multiplied(graph: Graph, node: Any, inputs: str, rows_of: int = 1) -> Stored | None:
@@ -137,10 +129,31 @@ def _before_cast(graph: Graph, tensor: str) -> str | None:
 def _dequantized(graph: Graph, node: Any, place: str, inputs: str) -> Stored:
     helper = require("onnx", EXTRA).helper
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    if attributes.get("block_size"):
-        raise InvalidInput(f"weight {place!r} has blocks of {attributes['block_size']} along an axis: not supported")
     zeros = node.input[2] if len(node.input) > 2 and node.input[2] else None
-    return _stored(graph, place, node.input[1], zeros, int(attributes.get("axis", 1)), inputs)
+    axis = int(attributes.get("axis", 1))
+    if attributes.get("block_size"):
+        return _blocked(graph, [place, node.input[1], zeros or ""], axis, int(attributes["block_size"]), inputs)
+    return _stored(graph, place, node.input[1], zeros, axis, inputs)
+
+
+def _blocked(graph: Graph, names: list[str], axis: int, size: int, inputs: str) -> Stored:
+    """A weight in blocks along an axis, each with a scale; raises InvalidInput where no format has such groups."""
+    place, scale, zero = names
+    integers, scales = graph.array(place), graph.array(scale).astype(np.float32)
+    bits = 4 if graph.has_four_bits(place) else integers.dtype.itemsize * 8
+    zeros = graph.array(zero).astype(np.float32) if zero else np.zeros_like(scales)
+    spread = [np.repeat(each, size, axis=axis).take(range(integers.shape[axis]), axis=axis) for each in (scales, zeros)]
+    signed = graph.initializers[place].data_type in _signed_kinds()
+    entry = integer_format(
+        bits, group=size, zero_point=bool((zeros != (0 if signed else 2 ** (bits - 1))).any()), activations=inputs
+    )
+    stored = sum(graph.size(name) for name in names if name)
+    return Stored(entry, stored, place, _tensor((integers.astype(np.float32) - spread[1]) * spread[0]))
+
+
+def _signed_kinds() -> tuple[int, ...]:
+    kinds = require("onnx", EXTRA).TensorProto
+    return (kinds.INT4, kinds.INT8, kinds.INT16)
 
 
 def _stored(
@@ -149,9 +162,8 @@ def _stored(
     """What integers, scales and perhaps zero points say; the names are those of initializers."""
     integers, scales = graph.array(place), graph.array(scale)
     zeros = np.zeros(1, integers.dtype) if zero is None else graph.array(zero)
-    kinds = require("onnx", EXTRA).TensorProto
     bits = 4 if graph.has_four_bits(place) else integers.dtype.itemsize * 8
-    signed = graph.initializers[place].data_type in (kinds.INT4, kinds.INT8)
+    signed = graph.initializers[place].data_type in _signed_kinds()
     shape = list(scales.shape) if scales.ndim == integers.ndim else [1] * integers.ndim
     if scales.size > 1 and scales.ndim != integers.ndim:
         shape[axis] = -1

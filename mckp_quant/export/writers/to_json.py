@@ -45,7 +45,8 @@ class Json:
             return Job(policy, (), None, _no_weight, by_tool=policy.layer_names)
         from ..sources import module_job
 
-        return replace(module_job(without_caches(policy), model, batches), policy=policy, by_tool=policy.layer_names)
+        job = module_job(without_caches(policy), model, batches, file_too=True)
+        return replace(job, policy=policy, by_tool=policy.layer_names)
 
     def check(self, job: Job) -> None:
         """Nothing is refused."""

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.packages import require
-from ...errors import InvalidInput
 from ..graphs.graph import EXTRA, MODEL, Graph
 from ..graphs.placing import quantize_inputs, quantize_weight
-from ..graphs.preparing import prepared
+from ..graphs.preparing import beside_the_file, check_example, graph_job
 from ..graphs.sums import PRECISE, distance, round_outputs
 from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """Writes ``model.onnx``, opset 21, from a network and one example batch.
+    """Writes ``model.onnx``, opset 21, from a network and one example batch, or from an ONNX file.
 
     Weights are stored in the integers that were measured, batch norms in the layers before them. Static formats of
     inputs take the ranges of the policy, or those of `calibrate_ranges` on the batches.
@@ -59,9 +58,7 @@ class OnnxRuntime:
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
         """The policy's layers in a network, and ranges that it lacks; raises InvalidInput where one is not there."""
-        from ..sources import module_job
-
-        job = replace(module_job(policy, model, batches), form=prepared)
+        job = graph_job(self.name, policy, model, batches)
         wanted = [
             entry
             for _, entry in job.chosen
@@ -77,8 +74,7 @@ class OnnxRuntime:
 
     def check(self, job: Job) -> None:
         """Refuse a job without an example input; raises InvalidInput."""
-        if not job.batches:
-            raise InvalidInput("onnxruntime traces the network: give batches=[...], of which the first is enough")
+        check_example(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Export the float graph and put the policy into it."""
@@ -89,7 +85,7 @@ class OnnxRuntime:
         if rounded:
             plain, _ = self._quantized(traced, job, sums=False)
             notes = (*notes, _beyond(rounded, distance(plain, proto, _read(job))))
-        return (*job.notes, *notes)
+        return (*job.notes, *notes, *beside_the_file(job, proto))
 
     def _quantized(self, traced: Any, job: Job, *, sums: bool) -> tuple[Any, tuple[str, ...]]:
         """A copy of the float graph with the policy in it, and the tensors that are rounded beyond the policy."""

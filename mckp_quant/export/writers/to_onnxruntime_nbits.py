@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ...common.packages import require
 from ...errors import InvalidInput
 from ..graphs.graph import EXTRA, MODEL, Graph, pack
-from ..graphs.preparing import prepared
+from ..graphs.preparing import beside_the_file, check_example, graph_job
 from ..graphs.tracing import float_graph
 from ..readers.from_onnx import load, stored_layers
 
@@ -44,26 +44,23 @@ class OnnxRuntimeNBits:
 
     def prepare(self, policy: Policy, model: Any, batches: Sequence[object]) -> Job:
         """The policy's layers in a network; raises InvalidInput where one is not there."""
-        from ..sources import module_job
-
-        return replace(module_job(policy, model, batches), form=prepared)
+        return graph_job(self.name, policy, model, batches)
 
     def check(self, job: Job) -> None:
         """Refuse a job without an example input; raises InvalidInput."""
-        if not job.batches:
-            raise InvalidInput("onnxruntime_nbits traces the network: give batches=[...], of which the first is enough")
+        check_example(self.name, job)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Export the float graph and replace the policy's layers."""
         graph = Graph(float_graph(job.model, job.batches))
         for layer, entry in job.chosen:
             name = graph.weight_of(layer)
-            _replace(graph, job.encoded(layer), job.model.get_parameter(name).dtype, name, entry, layer)
+            _replace(graph, job.encoded(layer), job.weight(layer.name).dtype, name, entry, layer)
         graph.prune()
         if not any(each.domain == "com.microsoft" for each in graph.proto.opset_import):
             graph.proto.opset_import.append(require("onnx", EXTRA).helper.make_opsetid("com.microsoft", 1))
         require("onnx", EXTRA).save(graph.proto, folder / MODEL)
-        return job.notes
+        return (*job.notes, *beside_the_file(job, graph.proto))
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
@@ -76,9 +73,16 @@ class OnnxRuntimeNBits:
 
 
 def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str, entry: Format, layer: Layer) -> None:
-    """Every MatMul or Gemm with the weight becomes a MatMulNBits."""
+    """Every MatMul or Gemm with the weight becomes a MatMulNBits; raises InvalidInput where other nodes have it."""
     from ..codes import codes_of
 
+    users = graph.users(name)
+    odd = next((node for node in users if not _is_product(graph, node, name)), None)
+    if odd is not None:
+        raise InvalidInput(
+            f"onnxruntime_nbits cannot take layer {layer.name!r}: its weight is used by the node {odd.name!r}, a "
+            f"{odd.op_type}, which no MatMulNBits can stand for; pin the layer to 'float', or export to onnxruntime"
+        )
     codes = codes_of(encoded, entry, layer)
     rows, columns = layer.shape
     size = entry.group_size or columns
@@ -93,9 +97,7 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
     if not entry.symmetric:
         zeros = codes.zero_points.cpu().numpy().astype(np.int16) + middle
         inputs.append(graph.add(f"{name}_zero_point", pack(zeros, codes.bits)))
-    for node in graph.users(name):
-        if node.op_type not in ("MatMul", "Gemm"):
-            continue
+    for node in users:
         bias = [node.input[2]] if node.op_type == "Gemm" and len(node.input) > 2 else []
         taken = [node.input[0], *inputs, *[""] * (5 - 1 - len(inputs)), *bias] if bias else [node.input[0], *inputs]
         graph.insert(
@@ -110,3 +112,11 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
             block_size=size,
         )
         graph.proto.graph.node.remove(node)
+
+
+def _is_product(graph: Graph, node: Any, weight: str) -> bool:
+    """Whether a node gives nothing but the products of its first input with the rows of a weight, and a bias."""
+    said = {each.name: each for each in node.attribute}
+    plain = not ("transA" in said and said["transA"].i) and all(name not in said or said[name].f == 1 for name in ("alpha", "beta"))
+    right = graph.source(node.input[0]) != weight
+    return node.op_type in ("MatMul", "Gemm") and plain and right and not graph.in_body(node)
