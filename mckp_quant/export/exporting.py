@@ -17,9 +17,9 @@ from ..common.documents import write_document
 from ..common.files import temporary_folder
 from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
+from ..formats.blocks import GGUF_BLOCKS
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT
-from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
 from .configurations.writing import WRITTEN, ConfigurationOnly

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
+from .blocks import GGUF_BLOCKS
 from .schemes import FLOAT
 from .storage import (
-    GGUF_BLOCKS,
     compressed_tensors_bytes,
     gguf_bytes,
     matmul_nbits_bytes,

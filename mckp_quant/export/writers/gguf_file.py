@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...common.packages import require
+from ...formats.blocks import GGML
 from ..contract import ExportMismatch
-from ..gguf_blocks import ROUNDED_BY_GGML, ggml_type, to_blocks
+from ..gguf_blocks import HALVES, ggml_type, to_blocks
 from ..readers.from_gguf import EXTRA, open_file
 
 if TYPE_CHECKING:
@@ -111,9 +112,13 @@ def arrays_of(job: Job, name_of: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
-    from ..codes import codes_of
+    from ..codes import blocks_of, codes_of
 
-    if entry.name in ROUNDED_BY_GGML:
+    if entry.family == GGML:
+        shape = job.weight(layer.name).shape[:-1]  # of experts, matrices of rows
+        data = blocks_of(job.encoded(layer), entry, layer).data.cpu().numpy()
+        return data.reshape(*shape, data.shape[-1]), ggml_type(entry.name)
+    if entry.name in HALVES:
         gguf = require("gguf", EXTRA)
         array = job.weight(layer.name).float().cpu().numpy()
         return gguf.quantize(array, gguf.GGMLQuantizationType[entry.name]), entry.name

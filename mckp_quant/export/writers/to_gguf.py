@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
+from ...formats.blocks import GGML_FORMATS
+from ...formats.gguf_names import tensor_names
 from ...layers import Layer
 from ..contract import Job, Stored
-from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, ggml_type
+from ..gguf_blocks import FORMATS, HALVES, TYPES, WANT_IMPORTANCE, ggml_type
 from ..readers.from_gguf import (
     EXTRA,
     MODEL,
     PLAIN,
     TYPES_FILE,
     GgufModel,
+    as_blocks,
     block_format,
     open_file,
     read_types,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from ...policy.policy import Policy
 
 _NAME_LIMIT = 63  # bytes of a tensor's name that ggml keeps
-_BLOCKS = 512  # more layers than any network has: names of blocks are listed beforehand
 _EMBEDDING = "token_embd.weight"
 
 
@@ -95,7 +96,7 @@ class Gguf:
             job = module_job(policy, model, batches)
         kinds = {layer.name: ggml_type(entry.name) for layer, entry in job.chosen}
         # One type that only llama-quantize makes is enough for it to round everything: no file is written here.
-        own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in ROUNDED_BY_GGML]
+        own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in HALVES]
         return replace(job, by_tool=tuple(own))
 
     def check(self, job: Job) -> None:
@@ -126,12 +127,13 @@ class Gguf:
         lines = [f"^{re.escape(place)}$={kind.lower()}" for place, kind in {**self._plain(job), **kinds}.items()]
         write_text(folder / TYPES_FILE, "\n".join(lines) + "\n")
         source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
-        command = f"llama-quantize --tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
+        imatrix = "--imatrix imatrix.gguf " if set(kinds.values()) & set(WANT_IMPORTANCE) else ""
+        command = f"llama-quantize {imatrix}--tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
         write_text(folder / "llama-quantize.txt", command + "\n")
         others = _only_ggml_makes(kinds.values())
         if others:
             return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
-        write_file(job, places, folder / MODEL, self.architecture, _name_map(self.architecture))
+        write_file(job, places, folder / MODEL, self.architecture, tensor_names(self.architecture))
         if job.rounder in ("", "nearest"):
             return ()
         return (
@@ -144,8 +146,9 @@ class Gguf:
         places = self._places(job)
         types = types_of(read_types(folder / TYPES_FILE), places.values())
         if (folder / MODEL).exists():
-            exact = stored_tensors(folder / MODEL, halves=True)
-            check_others(job, places, folder / MODEL, _name_map(self.architecture))
+            formats = {places[layer.name]: entry for layer, entry in job.chosen}
+            exact = as_blocks(folder / MODEL, stored_tensors(folder / MODEL, halves=True), formats)
+            check_others(job, places, folder / MODEL, tensor_names(self.architecture))
             # What nobody chose stays as it was, be that F32 or F16.
             asked = {layer.name for layer, _ in job.chosen}
             found = {
@@ -169,14 +172,14 @@ class Gguf:
         if isinstance(job.model, (str, Path)):
             tensors = open_file(Path(job.model)).tensors
             return {tensor.name: tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}
-        arrays = arrays_of(job, _name_map(self.architecture))
+        arrays = arrays_of(job, tensor_names(self.architecture))
         return {name: "F32" for name, array in arrays.items() if array.ndim > 1}
 
     def _places(self, job: Job) -> dict[str, str]:
         """The tensors of the layers."""
         if isinstance(job.model, (str, Path)):
             return tensors_of(job.policy.layer_names, Path(job.model))
-        names, parameters = _name_map(self.architecture), list(job.model.state_dict())
+        names, parameters = tensor_names(self.architecture), list(job.model.state_dict())
         places = {}
         for layer in job.layers:  # a shared weight is written once, under the name that comes first
             own = {f"{name}.weight" for name in (layer.name, *layer.ties)}
@@ -185,7 +188,8 @@ class Gguf:
 
 
 def _agrees(kind: str | None, stored: Stored) -> bool:
-    return stored.format.name in {block_format(kind or "F32", halves=halves).name for halves in (True, False)}
+    own = {block_format(kind or "F32", halves=halves).name for halves in (True, False)}
+    return stored.format.name in own or stored.format.name.upper() == kind
 
 
 def _as_float(stored: Stored) -> Stored:
@@ -195,31 +199,15 @@ def _as_float(stored: Stored) -> Stored:
 def _meant(entry: Format) -> Format:
     """The format that a name of ggml's means, with its rounding where that can be done here."""
     kind = entry.name.upper()
-    if entry.built_in or kind not in (*FORMATS, *ROUNDED_BY_GGML, "F32"):
+    if entry.built_in or (kind not in (*FORMATS, *HALVES, "F32") and kind.lower() not in GGML_FORMATS):
         return entry
     return block_format(kind, halves=True)
 
 
 def _only_ggml_makes(kinds: Iterable[str]) -> list[str]:
     """The types that only llama-quantize makes."""
-    return sorted({kind for kind in kinds if kind not in (*TYPES.values(), *ROUNDED_BY_GGML)})
-
-
-@functools.cache
-def _name_map(architecture: str | None) -> Any:
-    """From the names of parameters to those of tensors; raises InvalidInput for an unknown architecture."""
-    if architecture is None:
-        return str
-    gguf = require("gguf", EXTRA)
-    known = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-    if architecture not in known:
-        raise unknown("architecture of llama.cpp", architecture, known)
-    table = gguf.get_tensor_name_map(known[architecture], _BLOCKS)
-
-    def name(parameter: str) -> str:
-        return table.get_name(parameter, try_suffixes=(".weight", ".bias")) or parameter
-
-    return name
+    own = (*TYPES.values(), *HALVES, *map(str.upper, GGML_FORMATS))
+    return sorted({kind for kind in kinds if kind not in own})
 
 
 def _architecture(reader: GgufModel) -> str | None:
@@ -230,7 +218,7 @@ def _architecture(reader: GgufModel) -> str | None:
 
 def _tensor_names(layers: Sequence[str], tensors: Sequence[str], architecture: str | None) -> dict[str, str]:
     """The tensor of every layer; layers may have the file's names or the network's."""
-    mapped = _name_map(architecture)
+    mapped = tensor_names(architecture)
     found = {}
     for layer in layers:
         candidates = (layer, f"{layer}.weight", mapped(f"{layer}.weight"))

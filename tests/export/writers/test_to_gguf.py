@@ -11,7 +11,7 @@ from mckp_quant import Format, InvalidInput, Policy, allocate
 from mckp_quant.export import Gguf, audit, export, read_policy
 from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
 from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
-from mckp_quant.formats.storage import GGUF_BLOCKS
+from mckp_quant.formats.blocks import GGUF_BLOCKS
 from mckp_quant.tables import read_table
 
 from ..networks import llama, mixed
