@@ -141,14 +141,14 @@ def _of_experts(name: str) -> str:
 def _of_gguf(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float32]]:
     gguf: Any = require("gguf", "gguf")
     tensors = {tensor.name: np.asarray(tensor.data, np.float32) for tensor in gguf.GGUFReader(Path(path)).tensors}
-    found = {}
+    found: dict[str, NDArray[np.float32]] = {}
     for name, sums in tensors.items():
         if name.endswith(_SUMS):
             counts = tensors.get(name.removesuffix(_SUMS) + _COUNTS)
             if counts is None:
                 raise InvalidInput(f"it has {name!r}, and not how many inputs that is over: get it again")
             rows = sums.reshape(counts.size, -1)
-            found[name.removesuffix(_SUMS)] = rows / np.maximum(counts.reshape(-1, 1), 1)
+            found[name.removesuffix(_SUMS)] = (rows / np.maximum(counts.reshape(-1, 1), 1)).astype(np.float32)
     return found
 
 
@@ -169,9 +169,9 @@ def _of_dat(content: bytes) -> dict[str, NDArray[np.float32]]:
         (value,) = struct.unpack("<i", take(4))
         return int(value)
 
-    found = {}
+    found: dict[str, NDArray[np.float32]] = {}
     for _ in range(number()):
         name = take(number()).decode()
         calls, count = number(), number()
-        found[name] = np.frombuffer(take(4 * count), "<f4").reshape(1, -1) / np.float32(max(calls, 1))
+        found[name] = (np.frombuffer(take(4 * count), "<f4") / max(calls, 1)).astype(np.float32).reshape(1, -1)
     return found

@@ -143,7 +143,8 @@ def _packed(codes: Tensor, bits: int, stride: int) -> Tensor:
     """Codes of few bits in bytes: a byte holds those that are `stride` apart, the first in its lowest bits."""
     apart = codes.int().reshape(len(codes), -1, 8 // bits, stride)
     shifts = torch.arange(0, 8, bits, dtype=torch.int32, device=codes.device)[:, None]
-    return (apart << shifts).sum(dim=2).to(torch.uint8).reshape(len(codes), -1)
+    made: Tensor = (apart << shifts).sum(dim=2).to(torch.uint8)
+    return made.reshape(len(codes), -1)
 
 
 def _unpacked(data: Tensor, bits: int, stride: int) -> Tensor:
