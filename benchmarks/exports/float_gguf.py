@@ -44,7 +44,7 @@ def write_float_file(model: nn.Module, path: Path) -> None:
 
 
 def _tensors(name: str, tensor: Tensor, config: Any, table: Any) -> list[tuple[str, Tensor]]:
-    """The tensors of a parameter: experts' gates and ups apart, queries and keys in the order of llama.cpp's rotation."""
+    """The tensors of a parameter: gates and ups of experts apart, queries and keys in the order of llama.cpp."""
     if name.endswith("experts.gate_up_proj"):
         block = name.split(".")[2]
         gate, up = tensor.chunk(2, dim=1)

@@ -64,7 +64,7 @@ class LlamaLibrary:
             getattr(self._llama, name).restype = result
 
     def logits(self, path: Path, tokens: Sequence[int], vocabulary: int) -> NDArray[np.float32] | None:
-        """Decode tokens one after another; ``(tokens, vocabulary)``, or None where the library does not load the file."""
+        """Decode tokens one after another; ``(tokens, vocabulary)``, or None where it does not load the file."""
         library: Any = self._llama
         model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
         if not model:

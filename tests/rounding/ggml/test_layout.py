@@ -32,5 +32,5 @@ def test_any_bytes_are_read_to_the_last_bit_and_written_again(name: str) -> None
 def test_every_format_is_a_type_and_another_is_refused() -> None:
     assert set(KINDS) == set(GGML_FORMATS)
     assert all(kind.bits == GGML_FORMATS[name] and kind.block % kind.sub == 0 for name, kind in KINDS.items())
-    with pytest.raises(InvalidInput, match="unknown type of ggml 'q4_l': did you mean 'q4_"):
+    with pytest.raises(InvalidInput, match="unknown type of ggml 'q4_l': did you mean '"):
         kind_of("q4_l")

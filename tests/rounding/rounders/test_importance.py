@@ -14,7 +14,8 @@ from mckp_quant.rounding.rounder import InputStatistics
 LAYER = Layer("up", "linear", (6, 256), 6, None)
 FORMATS = tuple(map(mq.Format.named, ("q4_k", "q4_0", "w4")))
 WEIGHT = torch.randn(LAYER.shape, generator=torch.Generator().manual_seed(0))
-INPUTS = torch.randn(400, 256, generator=torch.Generator().manual_seed(1)) * torch.logspace(-1, 1, 256)
+STRENGTHS = torch.logspace(-1, 1, 256)[torch.randperm(256, generator=torch.Generator().manual_seed(2))]
+INPUTS = torch.randn(400, 256, generator=torch.Generator().manual_seed(1)) * STRENGTHS
 
 
 def statistics(inputs: torch.Tensor) -> InputStatistics:
