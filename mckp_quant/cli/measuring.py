@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..rounding.bank import WeightBank
+    from ..rounding.rounder import Rounder
 
 ActivationRangeOption = Annotated[
     str,
@@ -74,6 +75,15 @@ def round(  # the command's name; the function of Python has no use here
     ] = None,
     activation_range: ActivationRangeOption = "mse",
     layers: LayersOption = None,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            "--imatrix", metavar="FILE", help="A file of llama-imatrix, by which q4_k and its like weigh their errors."
+        ),
+    ] = None,
+    architecture: Annotated[
+        str, typer.Option(help="llama.cpp's name for the network, after which layers are found in --imatrix.")
+    ] = "llama",
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -91,9 +101,16 @@ def round(  # the command's name; the function of Python has no use here
 
     from ..rounding.banking import round_weights
     from ..rounding.banks.folder import clear_folder, size_of
-    from ..rounding.rounders import rounder_named
+    from ..rounding.ggml.imatrix import ImportanceMatrix
+    from ..rounding.rounders import Importance, rounder_named
 
-    chosen = rounder if rounder == "auto" else rounder_named(rounder)
+    chosen: str | Rounder = rounder if rounder == "auto" else rounder_named(rounder)
+    if imatrix is not None:
+        if rounder not in ("auto", Importance.name):
+            raise InvalidInput(
+                f"--rounder {rounder} and --imatrix: only importance looks at such a file, leave one out"
+            )
+        chosen = Importance(ImportanceMatrix.read(imatrix, architecture))
     if force:
         clear_folder(output)
     begun = time.perf_counter()

@@ -88,10 +88,13 @@ def saved_pieces(model: nn.Module, layer: Layer) -> tuple[Piece, ...]:
 
 
 def experts_pattern(pieces: Sequence[Piece]) -> str:
-    """The target of a config group that matches the matrices of a layer of experts, and nothing else."""
+    """The target of a config group that matches the matrices of all experts beside these, and nothing else.
+
+    The runtimes give all of them one format, and look for it under names that checkpoints need not have, such as
+    ``gate_proj`` where these have ``w1``.
+    """
     module = pieces[0].name.rpartition(".experts.")[0]
-    kinds = sorted({piece.name.rpartition(".")[2] for piece in pieces})
-    return rf"re:^{re.escape(module)}\.experts\.\d+\.({'|'.join(map(re.escape, kinds))})$"
+    return rf"re:^{re.escape(module)}\.experts\.\d+\.\w+$"
 
 
 def halves(layer: Layer, names: Sequence[str]) -> tuple[Piece, ...]:

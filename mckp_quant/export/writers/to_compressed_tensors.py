@@ -174,10 +174,11 @@ def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
     for layer, entry in job.chosen:
         if entry.weight_scheme is not None:
             group = groups.setdefault(entry.name, _group(entry, entry.weight_scheme))
+            target = layer_name(job.model, layer.name) if original else layer.name
             if layer.kind == EXPERTS:
-                group["targets"].append(experts_pattern(saved_pieces(job.model, layer)))
-            else:
-                group["targets"].append(layer_name(job.model, layer.name) if original else layer.name)
+                target = experts_pattern(saved_pieces(job.model, layer))
+            if target not in group["targets"]:
+                group["targets"].append(target)
     ways = {group["format"] for group in groups.values()}
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
