@@ -82,7 +82,8 @@ class Cell:
         """The cell of the table."""
         if self.outcome in (REFUSED, FAILED):
             return self.outcome
-        return f"{self.outcome}, {self.layers}" + (f", {self.decibels} dB" if self.decibels else "")
+        ratio = "the same" if self.decibels == "inf" else f"{self.decibels} dB"
+        return f"{self.outcome}, {self.layers}" + (f", {ratio}" if self.decibels else "")
 
 
 def policy_for(model: nn.Module, batch: dict[str, Any], target: str) -> mq.Policy:

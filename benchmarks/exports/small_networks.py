@@ -69,6 +69,7 @@ def small_network(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """The network of an architecture, and an input for it by the names of its arguments."""
     transformers: Any = __import__("transformers")
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     configuration, kind, options = _MADE[name]
     torch.manual_seed(0)
     model: Any = getattr(transformers, kind)(getattr(transformers, configuration)(**options)).eval()

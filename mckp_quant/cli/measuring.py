@@ -107,9 +107,7 @@ def round(  # the command's name; the function of Python has no use here
     chosen: str | Rounder = rounder if rounder == "auto" else rounder_named(rounder)
     if imatrix is not None:
         if rounder not in ("auto", Importance.name):
-            raise InvalidInput(
-                f"--rounder {rounder} and --imatrix: only importance looks at such a file, leave one out"
-            )
+            raise InvalidInput(f"--rounder {rounder} and --imatrix: only importance reads such a file, leave one out")
         chosen = Importance(ImportanceMatrix.read(imatrix, architecture))
     if force:
         clear_folder(output)
