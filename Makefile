@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test slow pure sanitize check bench docs fuzz prove
+.PHONY: install demo test slow pure sanitize check bench docs fuzz prove architectures
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -45,6 +45,10 @@ sanitize: install
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz
+
+# Twenty architectures of transformers against six export targets; goes on where it was stopped.
+architectures: install
+	nice -n 10 $(BIN)/python -W ignore -m benchmarks.exports.architectures --output build/architectures.csv --page docs/export.md
 
 prove: install
 	$(BIN)/python -m benchmarks.solvers.best_known check

@@ -105,7 +105,7 @@ NEEDS_TORCH = {
     "demo",
     "pipeline",
 }
-TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
+TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.experts", "export.sources"}  # of other rooms
 PLAIN_DATA = {  # of such rooms, read without torch
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
     *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),

@@ -41,9 +41,9 @@ pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings 
 network.likelihoods: Bernoulli Categorical Gaussian Head LIKELIHOODS Several
 policy: Policy Prediction predict
 refinement: Confirmation Refinement Rounds confirm_table refine
-rounding: EncodedWeight Gptq Learned Nearest ROUNDERS WeightBank Weights calibrate_ranges decode_weight
-    encode_weight quantize round_weights
-rounding.rounders: Gptq Learned Nearest ROUNDERS rounder_named
+rounding: EncodedWeight Gptq Importance ImportanceMatrix Learned Nearest ROUNDERS WeightBank Weights
+    calibrate_ranges decode_weight encode_weight quantize round_weights
+rounding.rounders: Gptq Importance Learned Nearest ROUNDERS rounder_named
 rounding.transforms: fold_batch_norms scale_inputs
 search: Differentiable EMQ EvoQ FITNESS Found LevelSwitch METHODS Method MethodResult Progressive RandomPolicies
     SEARCHES Task run_method search

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..rounding.bank import WeightBank
+    from ..rounding.rounder import Rounder
     from ..tables.table import SensitivityTable
 
 ActivationRangeOption = Annotated[
@@ -77,6 +78,15 @@ def round(  # the command's name; the function of Python has no use here
     ] = None,
     activation_range: ActivationRangeOption = "mse",
     layers: LayersOption = None,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            "--imatrix", metavar="FILE", help="A file of llama-imatrix, by which q4_k and its like weigh their errors."
+        ),
+    ] = None,
+    architecture: Annotated[
+        str, typer.Option(help="llama.cpp's name for the network, after which layers are found in --imatrix.")
+    ] = "llama",
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -94,9 +104,14 @@ def round(  # the command's name; the function of Python has no use here
 
     from ..rounding.banking import round_weights
     from ..rounding.banks.folder import clear_folder, size_of
-    from ..rounding.rounders import rounder_named
+    from ..rounding.ggml.imatrix import ImportanceMatrix
+    from ..rounding.rounders import Importance, rounder_named
 
-    chosen = rounder if rounder == "auto" else rounder_named(rounder)
+    chosen: str | Rounder = rounder if rounder == "auto" else rounder_named(rounder)
+    if imatrix is not None:
+        if rounder not in ("auto", Importance.name):
+            raise InvalidInput(f"--rounder {rounder} and --imatrix: only importance reads such a file, leave one out")
+        chosen = Importance(ImportanceMatrix.read(imatrix, architecture))
     if force:
         clear_folder(output)
     begun = time.perf_counter()
@@ -134,7 +149,9 @@ def measure(
     ] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[
         str | None,
-        typer.Option(help="The estimator; by default gauss_newton, and of onnx:FILE measured_kl, which needs no gradients."),
+        typer.Option(
+            help="The estimator; by default gauss_newton, and of onnx:FILE measured_kl, which needs no gradients."
+        ),
     ] = None,
     activation_range: ActivationRangeOption = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,

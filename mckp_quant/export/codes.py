@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..rounding.encoded import EncodedWeight
+from ..rounding.encoded import BlockWeight, EncodedWeight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,6 +98,16 @@ def with_codes(encoded: StoredWeight, entry: Format, layer: Layer) -> EncodedWei
     return encoded
 
 
+def blocks_of(encoded: StoredWeight, entry: Format, layer: Layer) -> BlockWeight:
+    """The weight itself where it is blocks of ggml; raises InvalidInput where it is values, which cannot be packed."""
+    if not isinstance(encoded, BlockWeight):
+        raise InvalidInput(
+            f"layer {layer.name!r} has values in {entry.name!r}, and no blocks that could be written: its rounder "
+            "gives none; round the network with one that does, such as gptq"
+        )
+    return encoded
+
+
 def scaled(encoded: StoredWeight, factor: Tensor) -> StoredWeight:
     """The same codes for a weight whose channels were multiplied by a factor; values, without scales, as they are.
 
@@ -143,9 +153,12 @@ def as_encoded(integers: Tensor, scales: Tensor, zero_points: Tensor | None, bit
     return EncodedWeight(integers.to(torch.int16) + middle, scales, zero_points.to(torch.int16) + middle)
 
 
-def difference_of_codes(asked: StoredWeight, found: EncodedWeight) -> str:
+def difference_of_codes(asked: StoredWeight, found: StoredWeight) -> str:
     """Say how the codes of an artefact differ from those that were to be written, in words; empty where in no bit."""
-    if not isinstance(asked, EncodedWeight):
+    if isinstance(asked, BlockWeight) and isinstance(found, BlockWeight):
+        same = asked.data.shape == found.data.shape and bool((asked.data.cpu() == found.data.cpu()).all())
+        return "" if same else "has other blocks in the artefact"
+    if not isinstance(asked, EncodedWeight) or not isinstance(found, EncodedWeight):
         return ""
     for what in ("elements", "scales", "zero_points"):
         own, read = getattr(asked, what), getattr(found, what)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..policy.policy import Policy
     from ..rounding.bank import WeightBank
-    from ..rounding.encoded import EncodedWeight, StoredWeight
+    from ..rounding.encoded import StoredWeight
 
 
 class ExportMismatch(RuntimeError):
@@ -162,14 +162,15 @@ class Stored:
     weight
         The weight as the target computes with it, in the layer's shape; None where the artefact holds none.
     codes
-        The codes, scales and zero points that the artefact holds; None where it holds none, or the reader gives none.
+        The codes, scales and zero points, or the blocks, that the artefact holds; None where it holds none, or the
+        reader gives none.
     """
 
     format: Format
     nbytes: int
     place: str
     weight: Tensor | None = None
-    codes: EncodedWeight | None = None
+    codes: StoredWeight | None = None
 
 
 class Exporter(Protocol):

@@ -17,10 +17,10 @@ from ..common.documents import write_document
 from ..common.files import temporary_folder
 from ..common.packages import missing, require
 from ..errors import InvalidInput, unknown
+from ..formats.blocks import GGUF_BLOCKS
 from ..formats.cache_formats import cache_scheme
 from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT
-from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from .comparing import compare
 from .configurations.writing import WRITTEN, ConfigurationOnly

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..formats.blocks import GGML_FORMATS
 from ..formats.schemes import FLOAT
 
 if TYPE_CHECKING:
@@ -16,13 +17,14 @@ BLOCK = 32
 TYPES = {"w4g32": "Q4_0", "w5g32": "Q5_0", "w8g32": "Q8_0"}
 FORMATS = {kind: name for name, kind in TYPES.items()}
 HALVES = ("F16", "BF16")
-# Types that the Python package rounds to in ggml's own way; what it cannot make, only llama-quantize can.
-ROUNDED_BY_GGML = ("Q4_1", "Q5_1", *HALVES)
+# Types that only llama-quantize can make want the importance of inputs.
+WANT_IMPORTANCE = ("IQ2_XXS", "IQ2_XS", "IQ1_S")
 
 
 def own_name(name: str) -> str:
     """Our name of a format that may have ggml's: ``"Q8_0"`` is ``"w8g32"``, and ``"F32"`` is ``"float"``."""
-    return {**FORMATS, "F32": FLOAT}.get(name.upper(), name)
+    own = name.lower() if name.lower() in GGML_FORMATS else name
+    return {**FORMATS, "F32": FLOAT}.get(name.upper(), own)
 
 
 def ggml_type(name: str) -> str:

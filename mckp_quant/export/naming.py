@@ -1,8 +1,13 @@
-"""Finds the built-in format of what a toolchain says: bits, what shares a scale, zero points, activations."""
+"""Finds the built-in format of what a toolchain says, and the names of parameters."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..formats.format import Format
+
+if TYPE_CHECKING:
+    from ..layers import Layer
 
 
 def integer_format(
@@ -35,3 +40,8 @@ def integer_format(
     """
     shared = "t" if tensor else "" if group is None else f"g{group}"
     return Format.named(f"w{bits}{shared}{'z' if zero_point else ''}{activations}")
+
+
+def parameter_of(name: str, layer: Layer) -> str:
+    """The name of a layer's weight among a network's parameters: of experts its own, as they are no module."""
+    return name if layer.kind == "experts" else f"{name}.weight"

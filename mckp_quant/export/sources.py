@@ -21,6 +21,7 @@ from ..rounding.encoded import decode_weight
 from ..rounding.rounders.nearest import nearest_bank
 from .codes import difference_of_codes
 from .contract import ExportMismatch, Job, Stored
+from .naming import parameter_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,8 +157,7 @@ def check_others(
     ExportMismatch
         When one is missing, other than under another name of the same tensor, or differs in an entry or its shape.
     """
-    uses = uses_in(job.model)
-    taken = {f"{name}.{uses[name].attribute}" for layer, _ in job.chosen for name in (layer.name, *layer.ties)}
+    taken = {parameter_of(name, layer) for layer, _ in job.chosen for name in (layer.name, *layer.ties)}
     own: Mapping[str, Tensor] = {name: tensor for name, tensor in job.model.state_dict().items() if name not in taken}
     own = own if saved is None else saved(own)
     held = {tensor.data_ptr() for name, tensor in own.items() if name in state}

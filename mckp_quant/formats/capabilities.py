@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import unknown
+from .blocks import GGUF_BLOCKS
 from .schemes import FLOAT
 from .storage import (
-    GGUF_BLOCKS,
     compressed_tensors_bytes,
     gguf_bytes,
     matmul_nbits_bytes,
@@ -68,6 +68,8 @@ class Capability:
         Whether it takes weights that several modules share.
     ties
         Rules of `find_ties` for layers that the target fuses: each set must have one format.
+    expert_formats
+        The names of the formats that experts may have, beside what the rest of the row says; None for all.
     holds_scales
         Whether the runtime holds the scales of integers in the network's own type, where inputs stay float: float16
         and bfloat16 networks then compute with scales that are rounded to it.
@@ -94,6 +96,7 @@ class Capability:
     blocks: bool = False
     shared: bool = True
     ties: tuple[str, ...] = ()
+    expert_formats: tuple[str, ...] | None = None
     holds_scales: bool = False
     stored_bytes: Callable[[Layer, Format], int] = packed_bytes
 
@@ -133,6 +136,8 @@ class Capability:
             return f"{layer.kind} layers stay in floating point"
         if layer.ties and not self.shared:
             return f"it shares its weight with {', '.join(layer.ties)}, which would be stored twice"
+        if layer.kind == "experts" and self.expert_formats is not None and entry.name not in self.expert_formats:
+            return f"experts only as {', '.join(self.expert_formats)}"
         if self.blocks and entry.name.upper() in GGUF_BLOCKS:
             return self._refuses_blocks(layer, entry)
         return self._refuses_weights(layer, entry) or self._refuses_activations(layer, entry)
@@ -208,6 +213,9 @@ _COMPRESSED_TENSORS = Capability(
 # are loaded as if their inputs stayed float.
 _MARLIN = replace(
     _COMPRESSED_TENSORS,
+    kinds=("linear", "experts"),
+    # The kernels for experts take four and eight bits without zero points.
+    expert_formats=tuple(f"w{bits}{size}" for bits in (4, 8) for size in ("", "g32", "g64", "g128")),
     group_sizes=(32, 64, 128),
     activation_formats=("w8a8d", "w8a8sd", "fp8_e4m3a8d"),
     holds_scales=True,
@@ -257,7 +265,7 @@ TARGETS: dict[str, Capability] = {
         stored_bytes=matmul_nbits_bytes,
     ),
     "gguf": Capability(
-        ("linear", "embedding"),
+        ("linear", "embedding", "experts"),
         (4, 5, 8),
         granularities=("group",),
         group_sizes=(32,),

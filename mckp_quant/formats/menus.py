@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
+from .blocks import GGML, GGML_FORMATS
 from .capabilities import capability
 from .format import Format, as_formats
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 AUTO = "auto"
 BITS = (2, 3, 4, 5, 6, 8)
 GROUPS = (None, 32, 64)  # weights that share a scale; None for all of an output channel
+# The types of ggml, for targets that take them; ``w4g32`` and its like lie in blocks of ``q4_0`` and its like.
+BLOCKS = tuple(name for name in GGML_FORMATS if name not in ("q4_0", "q5_0", "q8_0"))
 
 
 def menu(layers: Sequence[Layer], target: str | None = None) -> tuple[Format, ...]:
     """Formats of weights that are worth measuring.
 
     Integers of 2, 3, 4, 5, 6 and 8 bits, with a scale for a channel, 32 or 64 weights, with and without zero points. At
-    equal bytes more choices are worth as much as more careful ones, and cost a wider table.
+    equal bytes more choices are worth as much as more careful ones, and cost a wider table. For ``gguf`` the types of
+    llama.cpp too.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ def menu(layers: Sequence[Layer], target: str | None = None) -> tuple[Format, ..
         for zero in ("", "z")
     ]
     takes = None if target is None else capability(target)
+    every += map(Format.named, BLOCKS if takes is not None and takes.blocks else ())
     found = tuple(
         entry
         for entry in every
@@ -71,4 +76,7 @@ def formats_for(
 
 def _fits(layer: Layer, entry: Format) -> bool:
     size = entry.group_size
-    return size is None or (layer.channels is not None and layer.row > size and layer.row % size == 0)
+    if size is None:
+        return True
+    short = layer.channels is None or layer.row < size or (layer.row == size and entry.family != GGML)
+    return not short and layer.row % size == 0

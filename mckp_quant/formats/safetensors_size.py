@@ -11,10 +11,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..layers import Layer
+from .storage import matrices
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..layers import Layer
     from .format import Format
     from .schemes import WeightScheme
 
@@ -149,6 +151,12 @@ def compressed_layer_bytes(name: str, layer: Layer, entry: Format, digits: int) 
     scheme = entry.weight_scheme
     if scheme is None:
         return 0
+    if layer.kind == "experts":
+        count = matrices(layer)
+        rows = layer.known_channels // count
+        one = Layer(layer.name, "linear", (rows, layer.row), rows, None)
+        # Checkpoints have the number of the expert, and may have longer names, in their tensors.
+        return count * compressed_layer_bytes(f"{name}.{count}{_LONGER}.weight", one, entry, digits)
     channels, groups = layer.known_channels, scheme.scales(layer) // layer.known_channels
     scales = StateTensor(f"{name}_scale", _SCALES[scheme.scale], (channels, groups))
     if scheme.family == "float":
@@ -166,6 +174,7 @@ def compressed_layer_bytes(name: str, layer: Layer, entry: Format, digits: int) 
 
 
 _PLAIN = {"_type": "Tensor"}
+_LONGER = " " * 24
 
 
 def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput
+from .blocks import GGML, GGML_FORMATS, block_of
 
 if TYPE_CHECKING:
     from ..layers import Layer
@@ -21,13 +22,16 @@ FLOAT = "float"  # the format that leaves everything as it is
 EXAMPLES = (
     *(f"w{bits}" for bits in range(1, 9)),
     *(FLOAT, "w4g128", "w4z", "w8t", "w4a8", "w4g128a8sd", "a8", "fp8_e4m3", "fp8_e5m2a8", "mxfp4", "nvfp4"),
+    *("q4_k", "q8_0", "iq4_nl"),
 )
 
 _SCALE_BITS = {"float32": 32, "float16": 16, "e8m0": 8, "e4m3": 8}
 _INTEGER = re.compile(r"w([1-8])(t|g(\d+))?(z)?")
 _FP8 = re.compile(r"fp8_(e4m3|e5m2)(t)?")
 _ACTIVATION = re.compile(r"a([1-9]\d*)(s)?(d)?")
-_SPLIT = re.compile(r"(w\d+(?:t|g\d+)?z?|fp8_e4m3t?|fp8_e5m2t?|mxfp4|nvfp4)?(a(?:b?f16|\d+s?d?))?")
+_SPLIT = re.compile(
+    rf"(w\d+(?:t|g\d+)?z?|fp8_e4m3t?|fp8_e5m2t?|mxfp4|nvfp4|{'|'.join(GGML_FORMATS)})?(a(?:b?f16|\d+s?d?))?"
+)
 _ELSEWHERE = re.compile(r"(?:u?int|i|q|b)?_?(\d+)(?:[-_ ]?bits?)?")  # such as int4 and 4bit
 
 
@@ -45,9 +49,10 @@ class WeightScheme:
         Bits per weight, without scales.
     family
         ``"integer"``; ``"float"`` for small floating-point numbers with a scale per channel or tensor; ``"block"`` for
-        small floating-point numbers whose short groups have scales of a few bits.
+        small floating-point numbers whose short groups have scales of a few bits; ``"ggml"`` for the blocks of GGUF
+        files, whose scales, and scales of scales, lie among the codes.
     element
-        What a weight is stored as: ``"int"``, ``"e4m3"``, ``"e5m2"`` or ``"e2m1"``.
+        What a weight is stored as: ``"int"``, ``"e4m3"``, ``"e5m2"``, ``"e2m1"``, or the name of a type of ggml.
     granularity
         What shares a scale: ``"tensor"``, ``"channel"`` or ``"group"``.
     group_size
@@ -75,7 +80,7 @@ class WeightScheme:
     held: str = ""
 
     def scales(self, layer: Layer) -> int:
-        """How many scales the layer's weight has, not counting that of the whole tensor above them."""
+        """How many scales the layer's weight has, not counting that of the whole tensor above them; of ggml, blocks."""
         if self.granularity == "tensor":
             return 1
         if self.group_size is None:
@@ -84,7 +89,9 @@ class WeightScheme:
         return layer.known_channels * -(-row // self.group_size)
 
     def storage_bits(self, layer: Layer) -> int:
-        """Bits that the layer's weight takes, scales and zero points counted."""
+        """Bits that the layer's weight takes, scales and zero points counted; blocks of ggml are whole ones."""
+        if self.family == GGML:
+            return 8 * self.scales(layer) * block_of(self.element)[1]
         zero_point = 0 if self.symmetric else self.bits
         scales = self.scales(layer) * (_SCALE_BITS[self.scale] + zero_point)
         return self.bits * layer.elements + scales + FLOAT_BITS * self.tensor_scale
@@ -140,6 +147,10 @@ class Scheme:
 _BLOCKS = {
     "mxfp4": WeightScheme(4, "block", "e2m1", "group", 32, scale="e8m0"),
     "nvfp4": WeightScheme(4, "block", "e2m1", "group", 16, scale="e4m3", tensor_scale=True),
+    **{
+        name: WeightScheme(bits, GGML, name, "group", block_of(name)[0], scale="float16")
+        for name, bits in GGML_FORMATS.items()
+    },
 }
 
 
@@ -153,8 +164,9 @@ def scheme_of(name: str) -> Scheme:
 
     A name is a weight part, an activation part, or both. Weights: ``w<bits>`` for 1 to 8 bits, then ``t`` for one scale
     a tensor or ``g<size>`` for one a group instead of one a channel, then ``z`` for zero points; or ``fp8_e4m3``,
-    ``fp8_e5m2`` (then ``t``), ``mxfp4``, ``nvfp4``. Activations: ``a<bits>`` for 2 to 8 or 16 bits, then ``s`` for a
-    symmetric range, then ``d`` for a dynamic one; or ``af16``, ``abf16``. ``float`` leaves both as they are.
+    ``fp8_e5m2`` (then ``t``), ``mxfp4``, ``nvfp4``; or a type of llama.cpp: ``q2_k`` to ``q6_k``, ``q4_0``, ``q4_1``,
+    ``q5_0``, ``q5_1``, ``q8_0``, ``iq4_nl``, ``iq4_xs``. Activations: ``a<bits>`` for 2 to 8 or 16 bits, then ``s`` for
+    a symmetric range, then ``d`` for a dynamic one; or ``af16``, ``abf16``. ``float`` leaves both as they are.
 
     Parameters
     ----------
@@ -238,7 +250,7 @@ def _activations(part: str, weights: WeightScheme | None) -> ActivationScheme | 
     bits, symmetric, dynamic = int(match[1]), match[2] is not None, match[3] is not None
     if weights is None or weights.family == "integer":
         return ActivationScheme(bits, symmetric=symmetric, dynamic=dynamic)
-    if weights.family == "block":
+    if weights.family in ("block", GGML):
         return "beside block formats, activations stay float or are af16 or abf16; "
     if bits != 8 or symmetric:
         return "beside fp8 weights, activations are a8 or a8d, in the same fp8; "

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .blocks import GGUF_BLOCKS
+
 if TYPE_CHECKING:
     from ..layers import Layer
     from .format import Format
-
-# From a type of GGUF files to the weights in one of its blocks, and the bytes of a block with its scales.
-GGUF_BLOCKS: dict[str, tuple[int, int]] = {
-    **{"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34)},
-    **{"IQ4_NL": (32, 18), "MXFP4": (32, 17), "NVFP4": (64, 36), "Q1_0": (128, 18)},
-    **{"Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210)},
-    **{"IQ1_S": (256, 50), "IQ1_M": (256, 56), "IQ2_XXS": (256, 66), "IQ2_XS": (256, 74), "IQ2_S": (256, 82)},
-    **{"IQ3_XXS": (256, 98), "IQ3_S": (256, 110), "IQ4_XS": (256, 136), "TQ1_0": (256, 54), "TQ2_0": (256, 66)},
-    **{"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2)},
-}
 
 
 def packed_bytes(layer: Layer, entry: Format) -> int:
@@ -41,9 +33,16 @@ def compressed_tensors_bytes(layer: Layer, entry: Format) -> int:
     if scheme is None or scheme.family == "block" or plain:
         return entry.storage_bytes(layer)
     words = layer.known_channels * -(-layer.row * scheme.bits // 32)
+    if layer.kind == "experts":
+        return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16 * matrices(layer)
     if not scheme.symmetric:
         words += scheme.scales(layer) // layer.known_channels * -(-layer.known_channels * scheme.bits // 32)
     return 4 * words + scheme.scales(layer) * (4 if scheme.scale == "float32" else 2) + 16
+
+
+def matrices(layer: Layer) -> int:
+    """In how many matrices checkpoints hold the experts of a layer: gates and ups apart."""
+    return layer.shape[0] * (2 if layer.name.endswith("gate_up_proj") else 1)
 
 
 def matmul_nbits_bytes(layer: Layer, entry: Format) -> int:

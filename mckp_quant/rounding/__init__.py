@@ -10,13 +10,16 @@ from .banking import round_weights
 from .calibration import calibrate_ranges
 from .chosen_weights import Weights
 from .encoded import EncodedWeight, decode_weight
-from .rounders import ROUNDERS, Gptq, Learned, Nearest
+from .ggml.imatrix import ImportanceMatrix
+from .rounders import ROUNDERS, Gptq, Importance, Learned, Nearest
 from .weights import encode_weight, quantize
 
 __all__ = [
     "ROUNDERS",
     "EncodedWeight",
     "Gptq",
+    "Importance",
+    "ImportanceMatrix",
     "Learned",
     "Nearest",
     "WeightBank",

@@ -1,4 +1,4 @@
-"""A weight as a format stores it: codes with scales and zero points, or the values that a user's own format made."""
+"""A weight as a format stores it: codes with scales and zero points, blocks of ggml, or values of a user's own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..formats.blocks import GGML
+from .ggml.encoding import decode_rows
 from .rows import from_channel_rows, per_element
 
 if TYPE_CHECKING:
@@ -103,7 +105,29 @@ class OpaqueWeight:
         return self
 
 
-StoredWeight: TypeAlias = EncodedWeight | OpaqueWeight
+@dataclass(frozen=True, eq=False)
+class BlockWeight:
+    """A weight in a format whose codes and scales lie together: blocks as they are in GGUF files.
+
+    Attributes
+    ----------
+    data
+        ``(channels, bytes)`` uint8; the last block of a row that is no multiple of it is filled up with zeros.
+    """
+
+    data: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the blocks take in memory."""
+        return self.data.numel()
+
+    def compact(self, entry: Format) -> BlockWeight:
+        """Itself: there is nothing smaller."""
+        return self
+
+
+StoredWeight: TypeAlias = EncodedWeight | OpaqueWeight | BlockWeight
 
 
 def decode_weight(encoded: StoredWeight, entry: Format, layer: Layer, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -130,6 +154,10 @@ def decode_weight(encoded: StoredWeight, entry: Format, layer: Layer, dtype: tor
     """
     scheme = entry.weight_scheme
     row = layer.elements // layer.known_channels
+    if isinstance(encoded, BlockWeight):
+        return _decoded_blocks(encoded, scheme, entry, layer).to(dtype)
+    if scheme is not None and scheme.family == GGML and not isinstance(encoded, OpaqueWeight):
+        raise InvalidInput(f"layer {layer.name!r} has codes, but {entry.name!r} has blocks: they are another format's")
     numbers = encoded.values if isinstance(encoded, OpaqueWeight) else encoded.elements
     if tuple(numbers.shape) != (layer.known_channels, row):
         raise InvalidInput(
@@ -152,6 +180,19 @@ def decode_weight(encoded: StoredWeight, entry: Format, layer: Layer, dtype: tor
         scales = scales * encoded.tensor_scale
     limit = torch.finfo(wide).max
     return from_channel_rows((elements * scales).clamp_(-limit, limit), layer).to(dtype)
+
+
+def _decoded_blocks(encoded: BlockWeight, scheme: WeightScheme | None, entry: Format, layer: Layer) -> Tensor:
+    channels, row = layer.known_channels, layer.elements // layer.known_channels
+    wanted = None
+    if scheme is not None and scheme.family == GGML:
+        wanted = (channels, scheme.storage_bits(layer) // 8 // channels)
+    if scheme is None or tuple(encoded.data.shape) != wanted:
+        raise InvalidInput(
+            f"layer {layer.name!r} has blocks of the shape {tuple(encoded.data.shape)}, but in {entry.name!r} it has "
+            f"{'none' if wanted is None else wanted}: they are another format's, or another layer's"
+        )
+    return from_channel_rows(decode_rows(encoded.data, scheme.element, row), layer)
 
 
 def _check_scales(encoded: EncodedWeight, scheme: WeightScheme, entry: Format, layer: Layer) -> None:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInput
+from ..formats.blocks import GGML
 from .arithmetic import encode, tensor_scale_of
-from .encoded import EncodedWeight
-from .rows import chunks, computed_in, from_channel_rows, joined, scale_rows
+from .encoded import BlockWeight, EncodedWeight, decode_weight
+from .ggml.encoding import encode_rows
+from .rows import channel_rows, chunks, computed_in, from_channel_rows, joined, scale_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +30,9 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
     the least-squares scale (Rastegari et al., 2016, *XNOR-Net: ImageNet Classification Using Binary Convolutional
     Neural Networks*). Small floating-point numbers are rounded to nearest, ties to even, with the largest magnitude
     brought to the largest number; the blocks of ``mxfp4`` have the power of two that the OCP MX specification
-    prescribes. Zeros stay zero. Scales are rounded to what they are stored as before anything is divided by them.
+    prescribes. Blocks of ggml are what its own quantiser makes where that is one formula (``q4_0`` and its like), else
+    scales and minima have the least squared error of many that are tried. Zeros stay zero but in blocks of ggml. Scales
+    are rounded to what they are stored as before anything is divided by them.
 
     Parameters
     ----------
@@ -60,6 +64,8 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
         )
     if format.weight_scheme is None:
         return weight.detach().clone()
+    if format.weight_scheme.family == GGML:
+        return decode_weight(encode_blocks(weight, format, layer), format, layer, weight.dtype)
     rows, units = scale_rows(weight, format.weight_scheme, layer)
     tensor_scale = tensor_scale_of(rows) if format.weight_scheme.tensor_scale else None
     values = [
@@ -85,10 +91,16 @@ def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight
     Raises
     ------
     InvalidInput
-        When the weight does not fit, as for `quantize`, or the format is not built in or leaves weights float.
+        When the weight does not fit, as for `quantize`, or the format is not built in, leaves weights float, or has
+        blocks of ggml.
     """
     check_weight(weight, layer)
     scheme = format.weight_scheme
+    if scheme is not None and scheme.family == GGML:
+        raise InvalidInput(
+            f"format {format.name!r} has blocks, whose codes and scales lie together, and no separate codes: take the "
+            "weight from quantize, or its blocks from round_weights"
+        )
     if scheme is None:
         raise InvalidInput(f"format {format.name!r} has no codes: it leaves weights float, or is a user's own")
     rows, units = scale_rows(weight, scheme, layer)
@@ -106,6 +118,34 @@ def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight
         zero_points=joined(zeros, rows, count) if zeros else None,
         tensor_scale=1.0 if above is None else float(above),
     )
+
+
+def encode_blocks(weight: Tensor, format: Format, layer: Layer, importance: Tensor | None = None) -> BlockWeight:
+    """Give a weight in blocks of ggml.
+
+    Parameters
+    ----------
+    weight, format, layer
+        As for `quantize`; the format is one of `blocks.GGML_FORMATS`.
+    importance
+        ``(groups, row)``, how much the square of an error of each weight of a row counts, for as many groups of
+        channels one after another; None for the same everywhere.
+
+    Returns
+    -------
+    encoded
+        The blocks.
+
+    Raises
+    ------
+    InvalidInput
+        When the weight does not fit, as for `quantize`.
+    """
+    check_weight(weight, layer)
+    rows = channel_rows(weight.detach(), layer)
+    of_rows = None if importance is None else importance.repeat_interleave(len(rows) // len(importance), dim=0)
+    assert format.weight_scheme is not None
+    return BlockWeight(encode_rows(rows, format.weight_scheme.element, of_rows))
 
 
 def perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..common.renamed import OUTPUTS, renamed_fields, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
+from ..formats.blocks import GGML
 from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
 from ..network.batches import call, evaluating, forward
@@ -244,6 +245,9 @@ def _codes(layer: Layer, formats: Iterable[Format], dtype: torch.dtype) -> int:
         scheme = entry.weight_scheme
         if scheme is None:
             found += layer.elements * dtype.itemsize
+            continue
+        if scheme.family == GGML:
+            found += entry.weights_only.storage_bytes(layer)
             continue
         found += layer.elements * (1 if scheme.family == "integer" else 2)
         found += scheme.scales(layer) * ((2 if scheme.scale == "float16" else 4) + (0 if scheme.symmetric else 1))

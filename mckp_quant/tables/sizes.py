@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.files import opened, read_json, read_text
 from ..errors import InvalidInput, unknown
+from ..formats.blocks import GGUF_BLOCKS
 from ..formats.schemes import is_built_in
-from ..formats.storage import GGUF_BLOCKS
 from ..layers import Layer
 from . import cells
 from .findings import Place

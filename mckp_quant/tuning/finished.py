@@ -21,7 +21,7 @@ from ..policy.document import policy_arguments
 from ..policy.policy import Policy
 from ..rounding.bank import WeightBank
 from ..rounding.banks.memory import Memory
-from ..rounding.encoded import EncodedWeight, OpaqueWeight
+from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight
 from .decided import Decided
 
 if TYPE_CHECKING:
@@ -202,6 +202,8 @@ def _named(policy: Policy, layer: Layer) -> str:
 def _parts(stored: StoredWeight) -> dict[str, Tensor]:
     if isinstance(stored, OpaqueWeight):
         return {"values": stored.values.cpu().contiguous()}
+    if isinstance(stored, BlockWeight):
+        return {"blocks": stored.data.cpu().contiguous()}
     parts = {"elements": stored.elements, "scales": stored.scales}
     if stored.zero_points is not None:
         parts["zero_points"] = stored.zero_points
@@ -212,6 +214,8 @@ def _parts(stored: StoredWeight) -> dict[str, Tensor]:
 def _stored(parts: Mapping[str, Tensor]) -> StoredWeight:
     if "values" in parts:
         return OpaqueWeight(parts["values"])
+    if "blocks" in parts:
+        return BlockWeight(parts["blocks"])
     above = float(parts["tensor_scale"])
     return EncodedWeight(parts["elements"], parts["scales"], parts.get("zero_points"), above)
 

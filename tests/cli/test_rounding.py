@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from mckp_quant import WeightBank
+from mckp_quant import Format, WeightBank
 from mckp_quant.cli import main
 from mckp_quant.cli.load import load_model
+from mckp_quant.rounding import quantize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,6 +97,26 @@ def test_the_same_command_goes_on_and_another_bank_is_replaced_only_by_force(
     assert "--force" in said
     assert main([*COMMAND, "--formats", "w3", "--force"]) == 0
     assert [entry.name for entry in WeightBank.load("bank").formats] == ["w3"]
+
+
+def test_a_file_of_llama_imatrix_weighs_errors(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gguf")
+    content = struct.pack("<i", 2)
+    for name, squares in (("first.weight", [1, 1, 1, 1, 1, 90]), ("last.weight", [1] * 8)):
+        content += struct.pack("<i", len(name)) + name.encode() + struct.pack("<ii", 1, len(squares))
+        content += np.array(squares, "<f4").tobytes()
+    (here / "imatrix.dat").write_bytes(content)
+    command = ["round", "net.py:model", "--data", "data.npz", "--formats", "q4_0", "--imatrix", "imatrix.dat"]
+    assert main([*command, "--rounder", "gptq", "-o", "bank"]) == 2
+    assert "--rounder gptq and --imatrix: only importance reads such a file" in capsys.readouterr().err
+    assert main([*command, "--architecture", "lama", "-o", "bank"]) == 2
+    assert "unknown architecture of llama.cpp 'lama'" in capsys.readouterr().err
+    assert main([*command, "-o", "bank"]) == 0
+    bank, weight = WeightBank.load("bank"), load_model("net.py:model").first.weight.detach()
+    assert bank.rounder.startswith("importance(matrix=<2 tensors, ")
+    plain = quantize(weight, Format.named("q4_0"), bank.layer("first"))
+    off, before = ((each - weight).abs().sum(dim=0) for each in (bank.weight("first", Format.named("q4_0")), plain))
+    assert float(off[5]) < 0.5 * float(before[5])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from mckp_quant import Format, Layer, Request, SensitivityTable, allocate, build
 from mckp_quant.costs.costs import cost_matrix
+from mckp_quant.formats.blocks import GGUF_BLOCKS
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.formats.format import as_formats
-from mckp_quant.formats.storage import GGUF_BLOCKS
 
 LINEAR = Layer("fc", "linear", (8, 256), 8, 2048)
 CONV = Layer("conv", "conv2d", (8, 4, 3, 3), 8, 2048)

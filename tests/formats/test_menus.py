@@ -4,6 +4,7 @@ import pytest
 
 from mckp_quant import InvalidInput, Layer
 from mckp_quant.formats import TARGETS, menu
+from mckp_quant.formats.blocks import GGML_FORMATS
 from mckp_quant.formats.format import as_formats
 from mckp_quant.formats.menus import formats_for
 
@@ -54,6 +55,13 @@ def test_only_the_layers_there_are_count(target: str) -> None:
         else:
             with pytest.raises(InvalidInput, match=rf"target '{target}' takes none of the {len(layers)} layers in w2"):
                 menu(layers, target)
+
+
+def test_gguf_has_the_types_of_llama_cpp_too() -> None:
+    deep, words = names(BY_KIND["linear"], "gguf"), names(BY_KIND["embedding"], "gguf")
+    assert {"q2_k", "q6_k", "iq4_xs", "iq4_nl", "w4g32"} <= deep
+    assert words == {"w4g32", "w5g32", "w8g32", "q4_1", "q5_1", "iq4_nl"}  # rows of 64 are no whole blocks of 256
+    assert not names(LAYERS) & set(GGML_FORMATS)
 
 
 def test_groups_that_leave_a_rest_or_are_as_long_as_the_row_are_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ...formats.storage import GGUF_BLOCKS
+from ...formats.blocks import GGUF_BLOCKS
 from ..readers.from_gguf import block_format, types_of
 from .contract import Configuration, literal_of, need_names, on_network
 

@@ -6,24 +6,26 @@ import functools
 import os
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...common.files import check_regular, opened, read_text, readable
 from ...common.packages import require
 from ...errors import InvalidInput
+from ...formats.blocks import GGML_FORMATS, GGUF_BLOCKS
 from ...formats.format import Format
-from ...formats.storage import GGUF_BLOCKS
 from ..contract import Stored
-from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, from_blocks
+from ..gguf_blocks import FORMATS, HALVES, from_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
+    from torch import Tensor
+
     from ...layers import Layer
-    from ...rounding.encoded import EncodedWeight
+    from ...rounding.encoded import BlockWeight, EncodedWeight
 
 EXTRA = "gguf"
 MODEL = "model.gguf"
@@ -41,7 +43,9 @@ _CURE = "the file was cut off or is damaged, get it again"
 
 
 def block_format(kind: str, *, halves: bool = False) -> Format:
-    """The format of a GGUF type: float, one of ours where it is the same, else the type under its own name.
+    """The format of a GGUF type: float, one of ours where there is one, else the type under its own name.
+
+    ``"Q4_0"``, ``"Q5_0"`` and ``"Q8_0"`` are ``"w4g32"`` and its like: a file does not say how a weight was rounded.
 
     Parameters
     ----------
@@ -64,6 +68,8 @@ def block_format(kind: str, *, halves: bool = False) -> Format:
         return _FLOAT
     if kind in FORMATS:
         return Format.named(FORMATS[kind])
+    if kind.lower() in GGML_FORMATS:
+        return Format.named(kind.lower())
     if kind not in GGUF_BLOCKS:
         raise InvalidInput(f"the GGUF type {kind!r} is not known: it is none of {', '.join(GGUF_BLOCKS)}")
     size, stored = GGUF_BLOCKS[kind]
@@ -71,7 +77,7 @@ def block_format(kind: str, *, halves: bool = False) -> Format:
     def bits(layer: Layer) -> int:
         return layer.known_channels * -(-layer.row // size) * stored * 8
 
-    rounded = functools.partial(_rounded, kind) if kind in ROUNDED_BY_GGML else None
+    rounded = functools.partial(_rounded, kind) if kind in HALVES else None
     return Format(kind, max(1, 8 * stored // size), quantize=rounded, stored_bits=bits)
 
 
@@ -252,17 +258,53 @@ def stored_tensors(path: Path, *, weights: bool = True, halves: bool = False) ->
     return found
 
 
-def _codes(tensor: Any) -> EncodedWeight | None:
-    """The integers and scales of a tensor whose type is a format of ours; None for other types."""
+def _codes(tensor: Any) -> EncodedWeight | BlockWeight | None:
+    """The integers and scales, or the blocks, of a tensor whose type is a format of ours; None for other types."""
     kind = tensor.tensor_type.name
-    if kind not in FORMATS:
-        return None
     torch = require("torch", EXTRA)
+    if kind not in FORMATS:
+        from ...rounding.encoded import BlockWeight
+
+        return BlockWeight(_data_of(tensor)) if kind.lower() in GGML_FORMATS else None
     from ..codes import as_encoded
 
     bits = Format.named(FORMATS[kind]).weight_bits
     integers, scales = from_blocks(tensor.data.reshape(-1, tensor.data.shape[-1]), bits)
     return as_encoded(torch.from_numpy(integers), torch.from_numpy(scales.copy()), None, bits)
+
+
+def as_blocks(path: Path, stored: Mapping[str, Stored], formats: Mapping[str, Format]) -> dict[str, Stored]:
+    """What a file says of tensors, for whoever knows the names under which a policy has their types.
+
+    Parameters
+    ----------
+    path
+        The file.
+    stored
+        What `stored_tensors` gives.
+    formats
+        By the names of tensors, the formats that were asked.
+
+    Returns
+    -------
+    stored
+        Those of the type of ``"q8_0"`` and its like have this format and blocks, where it was asked.
+    """
+    from ...rounding.encoded import BlockWeight
+
+    found = dict(stored)
+    for tensor in open_file(path).tensors:
+        entry = formats.get(tensor.name)
+        if entry is not None and entry.name in GGML_FORMATS and tensor.tensor_type.name == entry.name.upper():
+            found[tensor.name] = replace(found[tensor.name], format=entry, codes=BlockWeight(_data_of(tensor)))
+    return found
+
+
+def _data_of(tensor: Any) -> Tensor:
+    """The bytes of a tensor, ``(rows, bytes)``."""
+    torch = require("torch", EXTRA)
+    made: Tensor = torch.from_numpy(tensor.data.reshape(-1, tensor.data.shape[-1]).copy())
+    return made
 
 
 def read_types(path: Path) -> list[tuple[str, str]]:

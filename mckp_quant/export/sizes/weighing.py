@@ -92,10 +92,12 @@ def _of_gguf(table: SensitivityTable, path: Path) -> FileFacts:
     model = open_file(path)
     places = tensors_of(table.layer_names, path)
     sizes = {tensor.name: aligned(int(tensor.n_bytes)) for tensor in model.tensors}
-    floats = tuple(sizes[places[name]] for name in table.layer_names)
+    floats = tuple(sum(sizes[place] for place in places[name]) for name in table.layer_names)
+    # Each tensor is filled up, and those of a layer beyond the first are not in the table.
+    apart = sum(len(own) - 1 for own in places.values()) * GGUF_ALIGNMENT
     entry = 0 if FILE_TYPE in model.fields else _ENTRY + GGUF_ALIGNMENT
     whole = sum(part.stat().st_size for part in _parts(path)) + entry + GGUF_ALIGNMENT
-    return FileFacts(GGUF, whole - sum(floats), tuple(places[name] for name in table.layer_names), floats)
+    return FileFacts(GGUF, whole - sum(floats) + apart, tuple(places[name][0] for name in table.layer_names), floats)
 
 
 def _parts(path: Path) -> list[Path]:

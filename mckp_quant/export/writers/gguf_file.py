@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...common.packages import require
+from ...formats.blocks import GGML
 from ..contract import ExportMismatch
-from ..gguf_blocks import ROUNDED_BY_GGML, ggml_type, to_blocks
+from ..gguf_blocks import HALVES, ggml_type, to_blocks
 from ..readers.from_gguf import EXTRA, open_file
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _MATRIX = 2  # dimensions from which on a tensor counts for what the file mostly
 
 
 def write_file(
-    job: Job, places: Mapping[str, str], path: Path, architecture: str | None, name_of: Callable[[str], str]
+    job: Job, places: Mapping[str, tuple[str, ...]], path: Path, architecture: str | None, name_of: Callable[[str], str]
 ) -> None:
     """Write the file of a job.
 
@@ -32,7 +33,7 @@ def write_file(
     job
         What is exported.
     places
-        From the layers' names to those of their tensors.
+        From the layers' names to those of their tensors; the gates and ups of experts have one each.
     path
         The file.
     architecture
@@ -41,7 +42,10 @@ def write_file(
         From the names of a network's parameters to those of tensors.
     """
     gguf = require("gguf", EXTRA)
-    made = {places[layer.name]: _blocks(job, layer, entry) for layer, entry in job.chosen}
+    made = {}
+    for layer, entry in job.chosen:
+        for name, data in zip(places[layer.name], _blocks(job, layer, entry, len(places[layer.name])), strict=True):
+            made[name] = data, ggml_type(entry.name)
     if isinstance(job.model, (str, Path)):
         reader = open_file(Path(job.model))
         writer = gguf.GGUFWriter(path, "")
@@ -80,7 +84,7 @@ def _file_type(kinds: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]) -
     return int(getattr(known, f"MOSTLY_{most}", known.ALL_F32))
 
 
-def check_others(job: Job, places: Mapping[str, str], path: Path, name_of: Callable[[str], str]) -> None:
+def check_others(job: Job, places: Mapping[str, tuple[str, ...]], path: Path, name_of: Callable[[str], str]) -> None:
     """Every tensor that is no weight of the policy's layers is as it was given; raises ExportMismatch."""
     import numpy as np
 
@@ -89,7 +93,7 @@ def check_others(job: Job, places: Mapping[str, str], path: Path, name_of: Calla
     else:
         asked = arrays_of(job, name_of)
     found = {tensor.name: tensor.data for tensor in open_file(path).tensors}
-    written = {places[layer.name] for layer, _ in job.chosen}
+    written = {name for layer, _ in job.chosen for name in places[layer.name]}
     for name, data in asked.items():
         if name not in written and not (
             name in found and np.array_equal(np.ravel(data), np.ravel(found[name]), equal_nan=True)
@@ -110,12 +114,20 @@ def arrays_of(job: Job, name_of: Callable[[str], str]) -> dict[str, Any]:
     return found
 
 
-def _blocks(job: Job, layer: Layer, entry: Format) -> tuple[Any, str]:
-    from ..codes import codes_of
+def _blocks(job: Job, layer: Layer, entry: Format, count: int) -> list[Any]:
+    """The data of a layer's tensors, ``(..., bytes)``; `count` is 2 where gates and ups of experts lie apart."""
+    from ..codes import blocks_of, codes_of
 
-    if entry.name in ROUNDED_BY_GGML:
+    if entry.name in HALVES:
         gguf = require("gguf", EXTRA)
         array = job.weight(layer.name).float().cpu().numpy()
-        return gguf.quantize(array, gguf.GGMLQuantizationType[entry.name]), entry.name
-    codes = codes_of(job.encoded(layer), entry, layer)
-    return to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits), ggml_type(entry.name)
+        data = gguf.quantize(array, gguf.GGMLQuantizationType[entry.name])
+    elif entry.family == GGML:
+        data = blocks_of(job.encoded(layer), entry, layer).data.cpu().numpy()
+    else:
+        codes = codes_of(job.encoded(layer), entry, layer)
+        data = to_blocks(codes.integers.cpu().numpy(), codes.scales.cpu().numpy(), codes.bits)
+    if count == 1:
+        return [data.reshape(*layer.shape[:-1], -1)]
+    apart = data.reshape(layer.shape[0], count, layer.shape[1] // count, -1)
+    return [apart[:, at].copy() for at in range(count)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...common.files import write_text
 from ...common.packages import require
 from ...formats.capabilities import held_scales
+from ..naming import parameter_of
 from ..readers.from_compressed_tensors import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 
 if TYPE_CHECKING:
@@ -51,10 +52,15 @@ class CompressedTensors:
         return module_job(policy, model, batches)
 
     def check(self, job: Job) -> None:
-        """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
+        """Refuse biases that a model has no place for, and experts in one tensor; raises InvalidInput."""
+        from ...network.weight_uses import EXPERTS
+        from ..experts import saved_pieces
         from ..sources import check_places
 
         check_places(self.name, job)
+        for layer, _ in job.chosen:
+            if layer.kind == EXPERTS:
+                saved_pieces(job.model, layer)
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the checkpoint."""
@@ -74,6 +80,8 @@ class CompressedTensors:
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the checkpoint again."""
         from ...network.checkpoints.saved_names import as_saved, layer_name
+        from ...network.weight_uses import EXPERTS
+        from ..experts import joined, saved_pieces
         from ..sources import check_others, with_float_layers
 
         state: dict[str, Tensor] = {}
@@ -85,7 +93,13 @@ class CompressedTensors:
         check_others(self.name, state, job, lambda own: as_saved(job.model, own))
         found = stored_layers(state, read_config(folder / CONFIG))
         saved = {layer.name: layer_name(job.model, layer.name) for layer in job.layers}
-        return with_float_layers(job, {name: found[place] for name, place in saved.items() if place in found})
+        own = {name: found[place] for name, place in saved.items() if place in found}
+        own |= {
+            layer.name: joined(layer, saved_pieces(job.model, layer), found)
+            for layer, _ in job.chosen
+            if layer.kind == EXPERTS
+        }
+        return with_float_layers(job, own)
 
     @property
     def _original(self) -> bool:
@@ -153,12 +167,18 @@ def quantization_config(job: Job, *, original: bool = False) -> dict[str, Any]:
         What ``config.json`` holds under ``quantization_config``.
     """
     from ...network.checkpoints.saved_names import layer_name
+    from ...network.weight_uses import EXPERTS
+    from ..experts import experts_pattern, saved_pieces
 
     groups: dict[str, dict[str, Any]] = {}
     for layer, entry in job.chosen:
         if entry.weight_scheme is not None:
             group = groups.setdefault(entry.name, _group(entry, entry.weight_scheme))
-            group["targets"].append(layer_name(job.model, layer.name) if original else layer.name)
+            target = layer_name(job.model, layer.name) if original else layer.name
+            if layer.kind == EXPERTS:
+                target = experts_pattern(saved_pieces(job.model, layer))
+            if target not in group["targets"]:
+                group["targets"].append(target)
     ways = {group["format"] for group in groups.values()}
     quantised = {layer.name for layer, _ in job.chosen}
     require("torch", EXTRA)
@@ -215,19 +235,27 @@ def compressed_state(job: Job, config: Mapping[str, Any], *, original: bool = Fa
     """
     from ...network.checkpoints.saved_names import as_saved
     from ...network.checkpoints.state import state_of
+    from ...network.weight_uses import EXPERTS
+    from ..experts import saved_pieces
 
     quantization = require("compressed_tensors.quantization", EXTRA)
     registry = require("compressed_tensors.compressors", EXTRA).BaseCompressor
     state, made = state_of(job.model), list[str]()
+    experts: dict[str, Tensor] = {}
     for layer, entry in job.chosen:
         group = config["config_groups"][entry.name]
         compressor = registry.get_value_from_registry(group["format"])
-        del state[f"{layer.name}.weight"]
-        parts = _uncompressed(job.encoded(layer), entry, layer)
-        for part, tensor in compressor.compress(parts, quantization.QuantizationScheme(**group)).items():
+        del state[parameter_of(layer.name, layer)]
+        encoded, scheme = job.encoded(layer), quantization.QuantizationScheme(**group)
+        if layer.kind == EXPERTS:
+            for piece in saved_pieces(job.model, layer):
+                parts = compressor.compress(_uncompressed(piece.of(encoded), entry, piece.layer(layer)), scheme)
+                experts |= {f"{piece.name}.{part}": tensor for part, tensor in parts.items()}
+            continue
+        for part, tensor in compressor.compress(_uncompressed(encoded, entry, layer), scheme).items():
             made.append(f"{layer.name}.{part}")
             state[made[-1]] = tensor
-    return as_saved(job.model, state, made) if original else state
+    return {**(as_saved(job.model, state, made) if original else state), **experts}
 
 
 def _uncompressed(encoded: StoredWeight, entry: Format, layer: Layer) -> dict[str, Tensor]:

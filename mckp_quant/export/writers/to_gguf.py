@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ...common.files import write_text
 from ...common.packages import require
 from ...errors import InvalidInput, unknown
+from ...formats.blocks import GGML_FORMATS
+from ...formats.gguf_names import tensor_names
 from ...layers import Layer
 from ..contract import Job, Stored
-from ..gguf_blocks import FORMATS, HALVES, ROUNDED_BY_GGML, TYPES, ggml_type
+from ..gguf_blocks import FORMATS, HALVES, TYPES, WANT_IMPORTANCE, ggml_type
+from ..naming import parameter_of
 from ..readers.from_gguf import (
     EXTRA,
     MODEL,
     PLAIN,
     TYPES_FILE,
     GgufModel,
+    as_blocks,
     block_format,
     open_file,
     read_types,
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from ...policy.policy import Policy
 
 _NAME_LIMIT = 63  # bytes of a tensor's name that ggml keeps
-_BLOCKS = 512  # more layers than any network has: names of blocks are listed beforehand
 _EMBEDDING = "token_embd.weight"
+_EXPERTS = re.compile(r"\.(\d+)\..*\bexperts\.(gate_up_proj|down_proj)$")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Gguf:
             job = module_job(policy, model, batches)
         kinds = {layer.name: ggml_type(entry.name) for layer, entry in job.chosen}
         # One type that only llama-quantize makes is enough for it to round everything: no file is written here.
-        own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in ROUNDED_BY_GGML]
+        own = kinds if _only_ggml_makes(kinds.values()) else [name for name in kinds if kinds[name] in HALVES]
         return replace(job, by_tool=tuple(own))
 
     def check(self, job: Job) -> None:
@@ -107,7 +110,7 @@ class Gguf:
                 "bank=finished.bank and the float network"
             )
         places = self._places(job)
-        for layer, place in places.items():
+        for layer, place in ((layer, place) for layer, own in places.items() for place in own):
             if len(place.encode()) > _NAME_LIMIT:
                 raise InvalidInput(
                     f"gguf: the tensor {place!r} of layer {layer!r} has a name of more than {_NAME_LIMIT} bytes, which "
@@ -122,16 +125,17 @@ class Gguf:
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the tensor types, the arguments, and the file."""
         places = self._places(job)
-        kinds = {places[layer.name]: ggml_type(entry.name) for layer, entry in job.chosen}
+        kinds = {place: ggml_type(entry.name) for layer, entry in job.chosen for place in places[layer.name]}
         lines = [f"^{re.escape(place)}$={kind.lower()}" for place, kind in {**self._plain(job), **kinds}.items()]
         write_text(folder / TYPES_FILE, "\n".join(lines) + "\n")
         source = job.model if isinstance(job.model, (str, Path)) else "float.gguf"
-        command = f"llama-quantize --tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
+        imatrix = "--imatrix imatrix.gguf " if set(kinds.values()) & set(WANT_IMPORTANCE) else ""
+        command = f"llama-quantize {imatrix}--tensor-type-file {TYPES_FILE} {Path(source).name} quantized.gguf q8_0"
         write_text(folder / "llama-quantize.txt", command + "\n")
         others = _only_ggml_makes(kinds.values())
         if others:
             return (f"{', '.join(others)} can only be made by llama-quantize, in its own way: no {MODEL} is written",)
-        write_file(job, places, folder / MODEL, self.architecture, _name_map(self.architecture))
+        write_file(job, places, folder / MODEL, self.architecture, tensor_names(self.architecture))
         if job.rounder in ("", "nearest"):
             return ()
         return (
@@ -141,26 +145,31 @@ class Gguf:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the types again and, where there is one, the file; both must agree."""
+        from ..experts import halves, joined
+
         places = self._places(job)
-        types = types_of(read_types(folder / TYPES_FILE), places.values())
+        types = types_of(read_types(folder / TYPES_FILE), [place for own in places.values() for place in own])
         if (folder / MODEL).exists():
-            exact = stored_tensors(folder / MODEL, halves=True)
-            check_others(job, places, folder / MODEL, _name_map(self.architecture))
+            formats = {place: entry for layer, entry in job.chosen for place in places[layer.name]}
+            exact = as_blocks(folder / MODEL, stored_tensors(folder / MODEL, halves=True), formats)
+            check_others(job, places, folder / MODEL, tensor_names(self.architecture))
             # What nobody chose stays as it was, be that F32 or F16.
             asked = {layer.name for layer, _ in job.chosen}
-            found = {
-                layer: exact[place] if layer in asked else _as_float(exact[place])
-                for layer, place in places.items()
-                if place in exact
-            }
-            return {layer: each for layer, each in found.items() if _agrees(types[each.place], each)}
+            found = {}
+            for layer in job.layers:
+                own = {place: exact[place] for place in places[layer.name] if place in exact}
+                agree = all(_agrees(types[name], each) for name, each in own.items())
+                if agree and len(own) == len(places[layer.name]):
+                    whole = joined(layer, halves(layer, tuple(own)), own) if len(own) > 1 else next(iter(own.values()))
+                    found[layer.name] = whole if layer.name in asked else _as_float(whole)
+            return found
         asked = {layer.name for layer, _ in job.chosen}
         sizes = {
-            layer.name: block_format(types[places[layer.name]] or "F32", halves=layer.name in asked)
+            layer.name: block_format(types[places[layer.name][0]] or "F32", halves=layer.name in asked)
             for layer in job.layers
         }
         return {
-            layer.name: Stored(sizes[layer.name], sizes[layer.name].storage_bytes(layer), places[layer.name])
+            layer.name: Stored(sizes[layer.name], sizes[layer.name].storage_bytes(layer), places[layer.name][0])
             for layer in job.layers
         }
 
@@ -169,23 +178,24 @@ class Gguf:
         if isinstance(job.model, (str, Path)):
             tensors = open_file(Path(job.model)).tensors
             return {tensor.name: tensor.tensor_type.name for tensor in tensors if len(tensor.shape) > 1}
-        arrays = arrays_of(job, _name_map(self.architecture))
+        arrays = arrays_of(job, tensor_names(self.architecture))
         return {name: "F32" for name, array in arrays.items() if array.ndim > 1}
 
-    def _places(self, job: Job) -> dict[str, str]:
+    def _places(self, job: Job) -> dict[str, tuple[str, ...]]:
         """The tensors of the layers."""
         if isinstance(job.model, (str, Path)):
             return tensors_of(job.policy.layer_names, Path(job.model))
-        names, parameters = _name_map(self.architecture), list(job.model.state_dict())
-        places = {}
+        names, parameters = tensor_names(self.architecture), list(job.model.state_dict())
+        places: dict[str, tuple[str, ...]] = {}
         for layer in job.layers:  # a shared weight is written once, under the name that comes first
-            own = {f"{name}.weight" for name in (layer.name, *layer.ties)}
-            places[layer.name] = names(next((name for name in parameters if name in own), f"{layer.name}.weight"))
+            own = [parameter_of(name, layer) for name in (layer.name, *layer.ties)]
+            places[layer.name] = (names(next((name for name in parameters if name in own), own[0])),)
         return places
 
 
 def _agrees(kind: str | None, stored: Stored) -> bool:
-    return stored.format.name in {block_format(kind or "F32", halves=halves).name for halves in (True, False)}
+    own = {block_format(kind or "F32", halves=halves).name for halves in (True, False)}
+    return stored.format.name in own or stored.format.name.upper() == kind
 
 
 def _as_float(stored: Stored) -> Stored:
@@ -195,31 +205,15 @@ def _as_float(stored: Stored) -> Stored:
 def _meant(entry: Format) -> Format:
     """The format that a name of ggml's means, with its rounding where that can be done here."""
     kind = entry.name.upper()
-    if entry.built_in or kind not in (*FORMATS, *ROUNDED_BY_GGML, "F32"):
+    if entry.built_in or (kind not in (*FORMATS, *HALVES, "F32") and kind.lower() not in GGML_FORMATS):
         return entry
     return block_format(kind, halves=True)
 
 
 def _only_ggml_makes(kinds: Iterable[str]) -> list[str]:
     """The types that only llama-quantize makes."""
-    return sorted({kind for kind in kinds if kind not in (*TYPES.values(), *ROUNDED_BY_GGML)})
-
-
-@functools.cache
-def _name_map(architecture: str | None) -> Any:
-    """From the names of parameters to those of tensors; raises InvalidInput for an unknown architecture."""
-    if architecture is None:
-        return str
-    gguf = require("gguf", EXTRA)
-    known = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
-    if architecture not in known:
-        raise unknown("architecture of llama.cpp", architecture, known)
-    table = gguf.get_tensor_name_map(known[architecture], _BLOCKS)
-
-    def name(parameter: str) -> str:
-        return table.get_name(parameter, try_suffixes=(".weight", ".bias")) or parameter
-
-    return name
+    own = (*TYPES.values(), *HALVES, *map(str.upper, GGML_FORMATS))
+    return sorted({kind for kind in kinds if kind not in own})
 
 
 def _architecture(reader: GgufModel) -> str | None:
@@ -228,21 +222,33 @@ def _architecture(reader: GgufModel) -> str | None:
     return field.contents() if field is not None and field.contents() in known else None
 
 
-def _tensor_names(layers: Sequence[str], tensors: Sequence[str], architecture: str | None) -> dict[str, str]:
-    """The tensor of every layer; layers may have the file's names or the network's."""
-    mapped = _name_map(architecture)
+def _tensor_names(
+    layers: Sequence[str], tensors: Sequence[str], architecture: str | None
+) -> dict[str, tuple[str, ...]]:
+    """The tensors of every layer; layers may have the file's names or the network's."""
+    mapped = tensor_names(architecture)
     found = {}
     for layer in layers:
         candidates = (layer, f"{layer}.weight", mapped(f"{layer}.weight"))
-        place = next((name for name in candidates if name in tensors), None)
+        place = next(((name,) for name in candidates if name in tensors), None) or _of_experts(layer, tensors)
         if place is None:
             raise unknown("layer", layer, [name.removesuffix(".weight") for name in tensors])
         found[layer] = place
     return found
 
 
-def tensors_of(layers: Sequence[str], path: Path) -> dict[str, str]:
-    """The tensor of a file for each layer; raises InvalidInput, with the nearest name, where there is none."""
+def _of_experts(layer: str, tensors: Sequence[str]) -> tuple[str, ...] | None:
+    """The tensors of the experts of a layer, as a network of transformers calls them; None where there are none."""
+    block = _EXPERTS.search(layer)
+    if block is None:
+        return None
+    kinds = ("gate", "up") if block[2] == "gate_up_proj" else ("down",)
+    names = tuple(f"blk.{block[1]}.ffn_{kind}_exps.weight" for kind in kinds)
+    return names if all(name in tensors for name in names) else None
+
+
+def tensors_of(layers: Sequence[str], path: Path) -> dict[str, tuple[str, ...]]:
+    """The tensors of a file for each layer; raises InvalidInput, with the nearest name, where there is none."""
     reader = open_file(path)
     return _tensor_names(layers, [tensor.name for tensor in reader.tensors], _architecture(reader))
 
@@ -252,19 +258,23 @@ def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
     places = tensors_of(policy.layer_names, path)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     layers = []
-    for name, place in places.items():
-        tensor = tensors[place]
-        if tensor.tensor_type.name not in PLAIN:
-            raise InvalidInput(f"{str(path)!r} has {place!r} in {tensor.tensor_type.name}: give the float file")
-        shape = tuple(int(size) for size in reversed(tensor.shape.tolist()))
-        kind = "embedding" if place == _EMBEDDING else "linear"
+    for name, own in places.items():
+        for place in own:
+            if tensors[place].tensor_type.name not in PLAIN:
+                kind = tensors[place].tensor_type.name
+                raise InvalidInput(f"{str(path)!r} has {place!r} in {kind}: give the float file")
+        shape = tuple(int(size) for size in reversed(tensors[own[0]].shape.tolist()))
+        if len(own) > 1:
+            shape = (shape[0], len(own) * shape[1], *shape[2:])
+        kind = "embedding" if own[0] == _EMBEDDING else "experts" if "_exps." in own[0] else "linear"
         channels = 1
         for size in shape[:-1]:
             channels *= size
         layers.append(Layer(name, kind, shape, channels, 0))
 
     def weight(name: str) -> Any:
-        return weight_of(tensors[places[name]])
+        own = [weight_of(tensors[place]) for place in places[name]]
+        return own[0] if len(own) == 1 else require("torch", EXTRA).cat(own, dim=1)
 
     from ...rounding.rounders.nearest import nearest_bank
 

@@ -19,7 +19,7 @@ from ...common.packages import require
 from ...common.tensor_files import read_safetensors
 from ...errors import InvalidInput
 from ...network.fingerprint import tensor_digest
-from ..encoded import EncodedWeight, OpaqueWeight
+from ..encoded import BlockWeight, EncodedWeight, OpaqueWeight
 from .document import DOCUMENT, KIND, VERSION, bank_arguments, difference, identity
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ _CURE = "delete it and round the network again with the same output=, which make
 _METADATA = "mckp-quant"
 _NONE = "\0"  # what no tensor's name begins with
 _WITHOUT = "keep the bank in memory by leaving output= out"
-_VALUES, _CODES, _SCALES, _ZERO_POINTS, _ABOVE = "values", "codes", "scales", "zero_points", "tensor_scale"
+_VALUES, _BLOCKS = "values", "blocks"
+_CODES, _SCALES, _ZERO_POINTS, _ABOVE = "codes", "scales", "zero_points", "tensor_scale"
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,8 @@ def clear_folder(path: str | os.PathLike[str]) -> None:
 def _tensors(encoded: StoredWeight) -> dict[str, Tensor]:
     if isinstance(encoded, OpaqueWeight):
         return {_VALUES: _plain(encoded.values)}
+    if isinstance(encoded, BlockWeight):
+        return {_BLOCKS: _plain(encoded.data)}
     found = {_CODES: _plain(encoded.elements), _SCALES: _plain(encoded.scales)}
     if encoded.zero_points is not None:
         found[_ZERO_POINTS] = _plain(encoded.zero_points)
@@ -270,6 +273,8 @@ def _said(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 def _stored(found: Mapping[str, Tensor]) -> StoredWeight:
     if _VALUES in found:
         return OpaqueWeight(found[_VALUES])
+    if _BLOCKS in found:
+        return BlockWeight(found[_BLOCKS])
     above = float(found[_ABOVE]) if _ABOVE in found else 1.0
     return EncodedWeight(found[_CODES], found[_SCALES], found.get(_ZERO_POINTS), above)
 

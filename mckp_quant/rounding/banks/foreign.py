@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from ...errors import InvalidInput, unknown
+from ...formats.blocks import GGML
 from ...formats.format import as_formats
 from ...layers import Layer
 from ...network.weight_uses import uses_in
 from ..arithmetic import SMALL_FLOATS
 from ..encoded import EncodedWeight, OpaqueWeight, decode_weight
 from ..rows import channel_rows, joined, scale_rows
-from ..weights import check_weight, encode_weight
+from ..weights import check_weight, encode_blocks, encode_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,7 +107,8 @@ def stored_weight(given: EncodedWeight | Tensor, entry: Format, layer: Layer) ->
     check_weight(weight, layer)
     scheme = entry.weight_scheme
     if scheme is not None:
-        tries = [encode_weight(weight, entry, layer)]
+        of_blocks = scheme.family == GGML
+        tries: list[StoredWeight] = [(encode_blocks if of_blocks else encode_weight)(weight, entry, layer)]
         if scheme.family == "integer":
             tries.append(_found(weight, scheme, layer))
         for encoded in tries:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from ...errors import unknown
 from .gptq import Gptq
+from .importance import Importance
 from .learned import Learned
 from .nearest import Nearest
 
 if TYPE_CHECKING:
     from ..rounder import Rounder
 
-ROUNDERS: dict[str, type[Rounder]] = {each.name: each for each in (Nearest, Gptq, Learned)}
+ROUNDERS: dict[str, type[Rounder]] = {each.name: each for each in (Nearest, Gptq, Learned, Importance)}
 
-__all__ = ["ROUNDERS", "Gptq", "Learned", "Nearest", "rounder_named"]
+__all__ = ["ROUNDERS", "Gptq", "Importance", "Learned", "Nearest", "rounder_named"]
 
 
 def rounder_named(name: str) -> Rounder:

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ...common.checks import check_count, check_positive
 from ...errors import InvalidInput
+from ...formats.blocks import GGML
 from ..rounder import INPUTS
 from ..rows import channel_rows, computed_in, from_channel_rows
 from ..weights import check_weight, encode_weight
 from .columns import descend, inverse_factor, output_error, retargeted, round_columns
+from .importance import weighed_blocks
 from .nearest import nearest
 from .starts import Start, candidates, joined_grid, picked_scales, spread
 
@@ -83,7 +85,8 @@ class Gptq:
     ) -> list[StoredWeight]:
         """Round a weight to formats, see `Rounder.encode`.
 
-        Without inputs, and for formats that have no codes, this is round-to-nearest.
+        Without inputs, and for formats that have no codes, this is round-to-nearest; blocks of ggml are rounded as
+        `Importance` does.
 
         Raises
         ------
@@ -92,15 +95,19 @@ class Gptq:
         """
         check_weight(weight, layer)
         made: list[StoredWeight | None] = [None] * len(formats)
-        coded = [at for at, entry in enumerate(formats) if entry.weight_scheme is not None]
+        coded = [at for at, entry in enumerate(formats) if entry.family not in (None, GGML)]
         seen = inputs is not None and bool((inputs.rows > 0).any())
         if inputs is None or not seen:
             return [nearest(weight, entry, layer) for entry in formats]
-        work = _Work.of(self, weight, layer, inputs)
+        work = _Work.of(self, weight, layer, inputs) if coded else None
         for kind in dict.fromkeys(map(_kind, (formats[at] for at in coded))):
             places = [at for at in coded if _kind(formats[at]) == kind]
+            assert work is not None  # there are formats of a kind
             for at, encoded in zip(places, work.encode([formats[at] for at in places]), strict=True):
                 made[at] = encoded
+        for at, entry in enumerate(formats):
+            if entry.family == GGML:
+                made[at] = weighed_blocks(weight, entry, layer, inputs)
         return [
             nearest(weight, entry, layer) if found is None else found
             for entry, found in zip(formats, made, strict=True)

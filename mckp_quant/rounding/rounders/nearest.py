@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ...formats.blocks import GGML
 from ...formats.schemes import FLOAT
 from ...network.fingerprint import tensor_digest
 from ..bank import WeightBank
 from ..encoded import OpaqueWeight
 from ..rounder import NOTHING
 from ..rows import channel_rows
-from ..weights import encode_weight, quantize
+from ..weights import encode_blocks, encode_weight, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,6 +42,8 @@ class Nearest:
 
 def nearest(weight: Tensor, entry: Format, layer: Layer) -> StoredWeight:
     """The codes of `quantize`; its values where the format has no codes."""
+    if entry.family == GGML:
+        return encode_blocks(weight, entry, layer)
     if entry.weight_scheme is not None:
         return encode_weight(weight, entry, layer)
     return OpaqueWeight(channel_rows(quantize(weight, entry, layer), layer))

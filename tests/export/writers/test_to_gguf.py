@@ -11,7 +11,8 @@ from mckp_quant import Format, InvalidInput, Policy, allocate
 from mckp_quant.export import Gguf, audit, export, read_policy
 from mckp_quant.export.gguf_blocks import FORMATS, to_blocks
 from mckp_quant.export.readers.from_gguf import block_format, read_types, types_of
-from mckp_quant.formats.storage import GGUF_BLOCKS
+from mckp_quant.formats.blocks import GGML_FORMATS, GGUF_BLOCKS
+from mckp_quant.rounding import WeightBank, round_weights
 from mckp_quant.tables import read_table
 
 from ..networks import llama, mixed
@@ -70,13 +71,34 @@ def test_types_that_only_llama_quantize_makes_are_arguments_and_sizes(
     needs("gguf")
     model = __import__("torch").nn.Sequential()
     model.add_module("up", __import__("torch").nn.Linear(512, 8))
-    report = export(Policy(("up",), (block_format("Q4_K"),)), "gguf_tensors", model=model, output=tmp_path / "made")
+    report = export(Policy(("up",), (block_format("IQ2_XXS"),)), "gguf_tensors", model=model, output=tmp_path / "made")
     assert report.files == ("llama-quantize.txt", "tensor_types.txt")
-    assert report.stored_bytes == report.asked_bytes == 8 * 512 // 256 * 144
-    assert "Q4_K can only be made by llama-quantize" in report.notes[0]
-    assert read_types(tmp_path / "made" / "tensor_types.txt") == [(r"^up\.weight$", "Q4_K")]
+    assert report.stored_bytes == report.asked_bytes == 8 * 512 // 256 * 66
+    assert "IQ2_XXS can only be made by llama-quantize" in report.notes[0]
+    assert read_types(tmp_path / "made" / "tensor_types.txt") == [(r"^up\.weight$", "IQ2_XXS")]
     command = (tmp_path / "made" / "llama-quantize.txt").read_text()
-    assert command == "llama-quantize --tensor-type-file tensor_types.txt float.gguf quantized.gguf q8_0\n"
+    assert command == (
+        "llama-quantize --imatrix imatrix.gguf --tensor-type-file tensor_types.txt float.gguf quantized.gguf q8_0\n"
+    )
+
+
+@pytest.mark.parametrize("name", GGML_FORMATS)
+def test_blocks_are_written_as_they_are_in_the_bank(name: str, tmp_path: Path, needs: Callable[[str], None]) -> None:
+    needs("gguf")
+    gguf, torch = __import__("gguf"), __import__("torch")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(256, 8))
+    bank = round_weights(model, [torch.randn(40, 256)], name)
+    policy = Policy(("0",), (Format.named(name),))
+    report = export(policy, "gguf_tensors", model=model, output=tmp_path / "made", bank=bank)
+    size, stored = GGUF_BLOCKS[name.upper()]
+    assert report.stored_bytes == report.asked_bytes == 8 * 256 // size * stored
+    tensor = next(each for each in gguf.GGUFReader(tmp_path / "made" / "model.gguf").tensors if each.name == "0.weight")
+    assert tensor.tensor_type.name == name.upper()
+    assert (gguf.dequantize(tensor.data, tensor.tensor_type) == bank.weight("0", policy.formats[0]).numpy()).all()
+    values = WeightBank.of_weights(model, {"0": {name: torch.randn(8, 256)}}, rounder="other")
+    with pytest.raises(InvalidInput, match=r"has values in 'i?q\w+', and no blocks that could be written"):
+        export(policy, "gguf_tensors", model=model, output=tmp_path / "values", bank=values, other_rounder=True)
 
 
 def test_patterns_catch_their_own_tensor_and_no_other(tmp_path: Path, needs: Callable[[str], None]) -> None:
@@ -120,9 +142,9 @@ def test_files_of_others_are_read_with_types_of_their_own(tmp_path: Path, needs:
     writer.close()
     found = read_policy(tmp_path / "a.gguf")
     assert {layer: found[layer].name for layer in found.layer_names} == {
-        "a": "Q5_1",
+        "a": "q5_1",
         "b": "w8g32",
-        "k": "Q4_K",
+        "k": "q4_k",
         "f": "float",
     }
 

@@ -17,7 +17,7 @@ from mckp_quant import Format
 from mckp_quant.network.weight_uses import uses_in
 from mckp_quant.rounding import ROUNDERS, EncodedWeight, decode_weight
 from mckp_quant.rounding.banking import encode_layer
-from mckp_quant.rounding.encoded import OpaqueWeight
+from mckp_quant.rounding.encoded import BlockWeight, OpaqueWeight
 from mckp_quant.rounding.rounders import rounder_named
 from mckp_quant.rounding.rounders.nearest import nearest
 from mckp_quant.rounding.rows import channel_rows, per_element
@@ -41,7 +41,7 @@ HALVED = Format(
 NAMED = (
     *(f"w{bits}" for bits in range(1, 9)),
     *("w1g16", "w3t", "w4tz", "w2z", "w4g32", "w3g16z", "w8z", "fp8_e4m3", "fp8_e4m3t", "fp8_e5m2", "mxfp4", "nvfp4"),
-    *("w4a8", "w4a8d", "w2z" + "a8s", "fp8_e4m3a8"),
+    *("w4a8", "w4a8d", "w2z" + "a8s", "fp8_e4m3a8", "q4_k", "iq4_nl"),
 )
 FORMATS = (*(Format.named(name) for name in NAMED), HALVED)
 
@@ -108,6 +108,10 @@ def check(found: StoredWeight, entry: Format, layer: Layer) -> None:
         return
     scheme = entry.weight_scheme
     assert scheme is not None
+    if isinstance(found, BlockWeight):
+        assert scheme.family == "ggml"
+        assert found.nbytes == entry.storage_bytes(layer)
+        return
     assert found.scales.numel() == scheme.scales(layer)
     codes, scales = found.elements.double(), found.scales.double()
     assert bool((scales > 0).all()) or scheme.bits == 1  # whose rows of zeros have the scale zero
@@ -142,6 +146,8 @@ def check(found: StoredWeight, entry: Format, layer: Layer) -> None:
 
 
 def parts(found: StoredWeight) -> list[object]:
+    if isinstance(found, BlockWeight):
+        return [found.data.tolist()]
     held = [found.values] if isinstance(found, OpaqueWeight) else [found.elements, found.scales, found.zero_points]
     return [None if each is None else (str(each.dtype), each.tolist()) for each in held]
 
