@@ -41,9 +41,9 @@ from .arguments import (
 from .cache import layer_weights
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
+from .errors import HELD, limit_of
 from .estimator import DataFreeEstimator
 from .reading import Stop, read_all
-from .streaming import limit_of, temporary_disk
 from .task import Task
 
 if TYPE_CHECKING:
@@ -199,10 +199,10 @@ def measure(
         read = not isinstance(estimator, DataFreeEstimator)
         found, others = bank_for(source, columns, ranges, model, rows, held, read=read)
         whole, total = iter(others), len(others)
-    with evaluating(model), temporary_disk(limit) as disk:
+    with evaluating(model):
         stored = menu.weights if menu.schemes else columns
         cache = None if run.cache is None else Path(run.cache)
-        weights = layer_weights(model, rows, stored, cache, limit, disk, found)
+        weights = layer_weights(model, rows, stored, cache, HELD if limit is None else limit, found)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
         counted = _Counted(outputs.logits)

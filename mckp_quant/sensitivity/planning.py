@@ -27,7 +27,7 @@ from ..rounding.rounder import INPUTS
 from .arguments import check_formats, facts_of, rounder_asked
 from .columns import Menu, stores_weights
 from .engine.rates import Rates, measured_rates
-from .streaming import check_limit, errors_bytes, limit_of
+from .errors import check_limit, errors_bytes, limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -206,7 +206,7 @@ def plan(
     menu = Menu.of(columns, banked=banked)
     stored = menu.weights
     sizes = [errors_bytes(layer, len(stored), dtypes[layer.name]) for layer in rows]
-    check_limit(limit, sizes, len(stored))
+    check_limit(limit, max(sizes))
     with evaluating(model):
         with (counter := FlopCounterMode(display=False)), torch.no_grad():
             call(model, entry)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..network.likelihood import Likelihood
     from ..network.logits import Logits
     from .columns import Menu
-    from .streaming import Streamed
+    from .errors import Errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,33 +36,32 @@ class LayerWeight:
     parameters
         The distinct parameters that hold the weight: one, unless ties share only their memory.
     errors
-        What each format adds to the weight, in memory or on disk: see `perturbations`.
+        What each format adds to the weight, in memory or computed when it is needed.
     """
 
     layer: Layer
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
-    errors: Tensor | Streamed
+    errors: Errors
 
     @property
     def perturbations(self) -> Tensor:
         """``(n_formats, *layer.shape)``, quantised minus float weight; float32 or float64.
 
-        It may be read from disk: use it and let it go, for one layer at a time.
+        It may be computed for this call: use it and let it go, for one layer at a time.
         """
-        return self.errors if isinstance(self.errors, Tensor) else self.errors.read()
+        return self.errors.whole()
 
     @property
     def columns(self) -> int:
         """How many formats there are."""
-        return len(self.errors) if isinstance(self.errors, Tensor) else self.errors.columns
+        return len(self.errors)
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """Equal for two layers exactly if name, shape and perturbations are."""
+        """Equal for two layers of one network exactly if name, shape and what they are rounded to are."""
         content = hashlib.sha256(repr((self.layer.name, self.layer.shape)).encode())
-        for each in self.perturbations:
-            content.update(each.double().cpu().numpy().tobytes())
+        content.update(self.errors.text())
         return content.digest()
 
 

@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from ...network.weight_uses import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..errors import Errors
 
 # Per-sample gradients are formed for so many samples at a time that they hold about this many elements: few enough to
 # stay in cache and to add little to the memory of a gradient.
@@ -64,6 +66,34 @@ def per_sample_products(
         products = _convolution(module, inputs, gradient, directions)
         return products.reshape(samples, -1, len(directions)).sum(dim=1)
     return _linear(inputs, gradient, directions, samples)
+
+
+def piecewise(
+    module: nn.Module, inputs: Tensor, gradient: Tensor, errors: Errors
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut a layer's rounding errors into pieces, so that products with them add up to those with all of them.
+
+    Parameters
+    ----------
+    module, inputs, gradient
+        As for `per_sample_products`.
+    errors
+        Those of the module's weight.
+
+    Yields
+    ------
+    inputs, gradient, directions
+        As for `per_sample_products`. Directions are overwritten by the next ones.
+    """
+    if isinstance(module, nn.Embedding):
+        if errors.held is None and errors.by_rows:  # a batch looks up few of them
+            index, inputs = inputs.unique(return_inverse=True)
+            yield inputs, gradient, errors.rows(index)
+        else:
+            yield inputs, gradient, errors.whole()
+        return
+    for rows, directions in errors.pieces():
+        yield inputs, gradient if len(directions[0]) == errors.layer.shape[0] else gradient[..., rows], directions
 
 
 def mean_outputs(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:

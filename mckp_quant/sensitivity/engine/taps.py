@@ -14,7 +14,7 @@ from ...network.batches import forward
 from ...network.likelihood import rademacher
 from ...network.logits import heads_of, mapped
 from ...rounding.inputs import input_of, with_input
-from .contract import has_own_forward, has_sample_rows, per_sample_products
+from .contract import has_own_forward, has_sample_rows, per_sample_products, piecewise
 from .joint import input_products, rounded_inputs, weight_products
 from .means import MeanChanges
 from .whole_gradients import agree, summed_product
@@ -287,15 +287,17 @@ class Taps:
     def _contract(self, row: int, module: nn.Module, held: list[Tensor], gradient: Tensor) -> None:
         # Inputs go as soon as they have served, as those that autograd saves do, or they would add to the peak.
         inputs = held[0] if self._again else held.pop()
-        directions = self._weights[row].perturbations
-        if self._menu is None or self._checking:
-            self._add(row, per_sample_products(module, inputs, gradient, directions, self._samples))
-            if self._means is not None and not self._checking:
-                self._means.add(row, module, inputs, gradient, directions, self._samples)
-        else:
-            # The input of an embedding is stored as it is in every scheme.
-            given = [inputs] * (1 + len(self._menu.schemes))
-            self._add(row, weight_products(module, given, gradient, directions, self._menu, self._samples))
+        errors = self._weights[row].errors
+        plain = self._menu is None or self._checking
+        # The input of an embedding is stored as it is in every scheme.
+        for x, d, directions in piecewise(module, inputs, gradient, errors):
+            if plain:
+                self._add(row, per_sample_products(module, x, d, directions, self._samples))
+            elif self._menu is not None:
+                given = [x] * (1 + len(self._menu.schemes))
+                self._add(row, weight_products(module, given, d, directions, self._menu, self._samples))
+        if self._means is not None and not self._checking:
+            self._means.add(row, module, inputs, gradient, errors.whole(), self._samples)
 
     def _follow(
         self, row: int, menu: Menu, module: nn.Module, alias: Tensor, output: Tensor, roundings: Sequence[InputRounding]
@@ -306,13 +308,14 @@ class Taps:
         samples = 1 if whole else self._samples
 
         def at_output(gradient: Tensor) -> None:
-            directions = self._weights[row].perturbations
-            inputs = alias.detach().to(directions.dtype)
+            errors = self._weights[row].errors
+            inputs = alias.detach().to(errors.dtype)
             rounded = rounded_inputs(module, inputs, roundings)
             held.extend(each - inputs for each in rounded)
             # Of a whole batch autograd gives the products of unrounded inputs: only what rounding adds is missing.
             given = [None, *held] if whole else [inputs, *rounded]
-            self._add(row, weight_products(module, given, gradient, directions, menu, samples))
+            for _, own, directions in piecewise(module, inputs, gradient, errors):
+                self._add(row, weight_products(module, given, own, directions, menu, samples))
 
         def at_input(gradient: Tensor) -> None:
             self._add(row, input_products(gradient, held, menu, samples))
