@@ -106,6 +106,8 @@ class Task:
     menu
         How the table's columns combine formats of weights, for which the layers' perturbations are, and of inputs;
         None where every column is a format of weights.
+    blocks
+        Blocks of the network of which nothing is to be kept but their inputs; none to keep the whole graph.
     state
         What is carried from batch to batch; the estimator changes it.
     """
@@ -116,6 +118,7 @@ class Task:
     output: Callable[..., object] | None
     seed: int
     menu: Menu | None = None
+    blocks: tuple[nn.Module, ...] = ()
     state: State = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from mckp_quant.network.discovery import discover
 from mckp_quant.rounding.weights import perturbations
 from mckp_quant.sensitivity import ESTIMATORS
 from mckp_quant.sensitivity.cache import layer_weights
-from mckp_quant.sensitivity.streaming import Disk, Streamed, errors_bytes, temporary_disk
+from mckp_quant.sensitivity.errors import Disk, Streamed, errors_bytes, temporary_disk
 
 from .tiny import conv_net, transformer
 

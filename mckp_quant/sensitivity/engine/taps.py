@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from ...errors import InvalidInput
 from ...network.batches import forward
+from ...network.blocks.finding import without_cache
+from ...network.blocks.recomputing import Recomputing
 from ...network.likelihood import rademacher
 from ...network.logits import heads_of, mapped
 from ...rounding.inputs import input_of, with_input
@@ -51,6 +54,9 @@ class Taps:
     for weight gradients. A subclass with a ``forward`` of its own may fit at one shape and not at another, so it is
     compared again at every new one. A hook that fails, whatever it raises, gives its layer up in the same way.
 
+    Where the task names blocks, nothing of them is kept but their inputs, and each is computed again, hooks included,
+    when its gradient arrives (see `Recomputing`): the numbers are the same.
+
     Parameters
     ----------
     task
@@ -67,7 +73,7 @@ class Taps:
         self._state = task.state
         self._weights = task.weights
         self._samples = 0
-        self._roots: list[Tensor] = []
+        self._blocks = Recomputing(task.blocks)
         self._products: list[Tensor | None] = [None] * len(task.weights)
         self._again = False  # whether another backward pass through the same graph follows
         self._under_no_grad: set[int] = set()
@@ -77,6 +83,9 @@ class Taps:
         self._shapes: set[str] = set()
         self._batch: Batch | None = None
         self._logits: Logits | None = None
+        # Of layers whose weight gradients autograd gives: their products, and the sums of their norms.
+        self._summed: dict[int, Tensor] = {}
+        self._norms: dict[int, float] = {}
 
     @property
     def per_batch(self) -> set[int]:
@@ -87,6 +96,9 @@ class Taps:
     def attached(self) -> Iterator[None]:
         """Hold the hooks in the modules."""
         with contextlib.ExitStack() as hooks:
+            if self._task.blocks:
+                hooks.enter_context(without_cache(self._task.model))
+            hooks.enter_context(self._blocks.attached())
             for row, weight in enumerate(self._weights):
                 for module in weight.modules:
                     if self._menu is not None and self._menu.schemes:
@@ -142,11 +154,11 @@ class Taps:
         """
         assert self._batch is not None
         assert self._logits is not None
-        gradients = self._from(self._logits, vectors, keep_graph)
+        self._differentiate(self._logits, self.per_batch, vectors, keep_graph)
         if not self._unfit <= self.per_batch:
             self._read_per_batch(self._unfit)
             self._logits = self._run(self._batch, self.per_batch)
-            gradients = self._from(self._logits, vectors, keep_graph)
+            self._differentiate(self._logits, self.per_batch, vectors, keep_graph)
         if self._failure is not None:
             row, error = self._failure
             raise InvalidInput(
@@ -154,10 +166,8 @@ class Taps:
                 f"its input changes cannot be followed ({type(error).__name__}: {error}): use method='measured_kl', or "
                 "measure formats of weights only"
             ) from error
-        parameters = self._per_batch_parameters()
         if not keep_graph:
             self._batch = self._logits = None
-        by_parameter = dict(zip(parameters, gradients[len(self._roots) :], strict=True))
         products = []
         for row, weight in enumerate(self._weights):
             product = self._products[row]
@@ -165,7 +175,7 @@ class Taps:
                 samples = 1 if row in self.per_batch else self._samples
                 product = torch.zeros(samples, self._task.shape[1], dtype=torch.float64)
             if row in self.per_batch:
-                summed = summed_product(weight, by_parameter)
+                summed = self._summed[row]
                 product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
             products.append(product)
         if self._means is None:
@@ -173,12 +183,6 @@ class Taps:
         split = {row: product for row, product in enumerate(products) if row not in self.per_batch}
         split = self._means.without(split)
         return [split.get(row, product) for row, product in enumerate(products)]
-
-    def _per_batch_parameters(self) -> list[nn.Parameter]:
-        return [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
-
-    def _from(self, logits: Logits, vectors: Logits, keep_graph: bool) -> tuple[Tensor | None, ...]:
-        return self._differentiate(logits, [*self._roots, *self._per_batch_parameters()], vectors, keep_graph)
 
     def _run(self, batch: Batch, differentiated: Collection[int]) -> Logits:
         """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
@@ -188,16 +192,10 @@ class Taps:
             for parameter in self._weights[row].parameters:
                 parameter.requires_grad_(True)
         self._samples = batch.size
-        self._roots = []
         self._under_no_grad.clear()
-        with torch.enable_grad():
+        with torch.enable_grad(), self._blocks.running():
             logits = forward(self._task.model, batch, self._task.output)
-        if self._under_no_grad:
-            name = self._weights[min(self._under_no_grad)].layer.name
-            raise InvalidInput(
-                f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
-                "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
-            )
+        self._refuse_no_grad(f" on batch {batch.index}")
         heads = heads_of(logits)
         if (
             not any(own.requires_grad for own in heads) and self._unfit <= self.per_batch
@@ -210,22 +208,44 @@ class Taps:
             raise InvalidInput(f"the logits of batch {batch.index} hold nan or infinite entries: check the inputs")
         return logits
 
-    def _differentiate(
-        self, logits: Logits, inputs: Sequence[Tensor], vectors: Logits, keep_graph: bool
-    ) -> tuple[Tensor | None, ...]:
+    def _refuse_no_grad(self, where: str) -> None:
+        if self._under_no_grad:
+            name = self._weights[min(self._under_no_grad)].layer.name
+            raise InvalidInput(
+                f"layer {name!r} runs under torch.no_grad(){where}: no gradient reaches it, and its loss would read 0; "
+                "take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
+            )
+
+    def _differentiate(self, logits: Logits, rows: Collection[int], vectors: Logits, keep_graph: bool) -> None:
+        """Send vectors back; weight gradients of some rows are contracted one by one as they arrive, and dropped."""
         self._products = [None] * len(self._weights)
+        self._summed = {row: torch.zeros(len(self._weights[row].errors), dtype=torch.float64) for row in rows}
+        self._norms = dict.fromkeys(rows, 0.0)
         if self._means is not None:
             self._means.found.clear()
         self._again = keep_graph
         # A head that depends on no layer has no gradient to give.
         pairs = [each for each in zip(heads_of(logits), heads_of(vectors), strict=True) if each[0].requires_grad]
+        starts, along = zip(*pairs, strict=True) if pairs else ((logits,), (vectors,))
         try:
-            starts, along = zip(*pairs, strict=True) if pairs else ((logits,), (vectors,))
-            return torch.autograd.grad(starts, inputs, along, retain_graph=keep_graph, allow_unused=True)
-        except torch.OutOfMemoryError:
+            with contextlib.ExitStack() as hooks:
+                inputs = list(self._blocks.roots)
+                for row in sorted(rows):
+                    for parameter in self._weights[row].parameters:
+                        hooks.callback(parameter.register_hook(functools.partial(self._arrived, row)).remove)
+                        inputs.append(parameter)
+                torch.autograd.grad(starts, inputs, along, retain_graph=keep_graph, allow_unused=True)
+        except (InvalidInput, torch.OutOfMemoryError):
             raise
         except RuntimeError as error:
             raise InvalidInput(f"the model cannot be differentiated: {error}") from error
+        self._refuse_no_grad("")
+
+    def _arrived(self, row: int, gradient: Tensor) -> Tensor:
+        """Contract a weight's gradient, and give back one that takes no memory."""
+        self._summed[row] += summed_product(self._weights[row], gradient)
+        self._norms[row] += float(gradient.norm())
+        return gradient if gradient.is_sparse else gradient.new_zeros(()).expand_as(gradient)
 
     def _alias(self, row: int, menu: Menu) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
         name = self._weights[row].layer.name
@@ -239,7 +259,7 @@ class Taps:
             menu.roundings_at(module, name)
             if not inputs.requires_grad:
                 inputs = inputs.detach().requires_grad_()
-                self._roots.append(inputs)
+                self._blocks.roots.append(inputs)
             return with_input(inputs.view_as(inputs), args, kwargs)
 
         return alias
@@ -248,6 +268,8 @@ class Taps:
         name = self._weights[row].layer.name
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
+            if self._blocks.first:
+                return None
             if not torch.is_grad_enabled():
                 self._under_no_grad.add(row)
                 return None
@@ -273,7 +295,7 @@ class Taps:
                 # Nothing before this layer is differentiated: the graph starts here. The clone lets the model change
                 # the output in place, which autograd forbids for a leaf.
                 root = output.detach().requires_grad_()
-                self._roots.append(root)
+                self._blocks.roots.append(root)
                 output = root.clone()
             if menu is not None and roundings is not None:
                 self._follow(row, menu, module, alias, output, roundings)
@@ -350,19 +372,18 @@ class Taps:
         self._state.checked_samples = batch.size
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
-        parameters = [parameter for weight in self._weights for parameter in weight.parameters]
         generator = torch.Generator().manual_seed(self._task.seed)
         vectors = mapped(lambda own: _from_the_first(own.detach(), generator), logits)
-        gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
+        self._differentiate(logits, range(len(self._weights)), vectors, False)
         self._checking = False
         for row, weight in enumerate(self._weights):
             if row in self.per_batch:
                 continue
-            expected = summed_product(weight, gradients)
+            expected, norm = self._summed[row], self._norms[row]
             product = self._products[row]
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
-            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
+            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, weight, norm):
                 self._read_per_batch({row})
 
     def _read_per_batch(self, rows: set[int]) -> None:

@@ -7,29 +7,41 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ..task import LayerWeight
 
 _TOLERANCE = 1e-2  # relative: what a use of the weight that hooks do not see may hide in
 
 
-def summed_product(weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]) -> Tensor:
-    """``(n_formats,)`` float64 on the CPU: the weight's whole gradient times each perturbation."""
+def summed_product(weight: LayerWeight, gradient: Tensor) -> Tensor:
+    """``(n_formats,)`` float64 on the CPU: the gradient of one of the weight's parameters times each perturbation."""
     total = torch.zeros(len(weight.errors), dtype=torch.float64)
-    found = [gradients[parameter] for parameter in weight.parameters]
-    dense = [each.to_dense() if each.is_sparse else each for each in found if each is not None]
-    for rows, directions in weight.errors.pieces() if dense else ():
-        for gradient in dense:
-            own = gradient[rows].flatten().to(directions.dtype)
-            total += (directions.flatten(1) @ own).to(device="cpu", dtype=torch.float64)
+    dense = gradient.to_dense() if gradient.is_sparse else gradient
+    for rows, directions in weight.errors.pieces():
+        own = dense[rows].flatten().to(directions.dtype)
+        total += (directions.flatten(1) @ own).to(device="cpu", dtype=torch.float64)
     return total
 
 
-def agree(product: Tensor, expected: Tensor, weight: LayerWeight, gradients: dict[nn.Parameter, Tensor | None]) -> bool:
-    """Whether a product agrees with the one from autograd's gradients, within `_TOLERANCE` and rounding errors."""
-    norms = [float(gradient.norm()) for each in weight.parameters if (gradient := gradients[each]) is not None]
+def agree(product: Tensor, expected: Tensor, weight: LayerWeight, norm: float) -> bool:
+    """Whether a product agrees with that of autograd's gradients, within `_TOLERANCE` and rounding errors.
+
+    Parameters
+    ----------
+    product, expected
+        ``(n_formats,)``.
+    weight
+        The layer.
+    norm
+        The sum of the norms of the gradients.
+
+    Returns
+    -------
+    agree
+        Whether they do.
+    """
     size = float(weight.errors.squares().max()) ** 0.5
-    rounding = 10 * torch.finfo(weight.parameters[0].dtype).eps * sum(norms) * size
+    rounding = 10 * torch.finfo(weight.parameters[0].dtype).eps * norm * size
     allowed = _TOLERANCE * max(float(product.norm()), float(expected.norm())) + rounding
     return float((product - expected).norm()) <= allowed
