@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from ..formats.format import Format
     from ..layers import Layer
+
+_AT_ONCE = 2**24  # weights of a layer that are searched at a time, which bounds the memory of copies
 
 
 def quantize(weight: Tensor, format: Format, layer: Layer, steps: Tensor | None = None) -> Tensor:
@@ -94,8 +97,14 @@ def clip_steps(weight: Tensor, format: Format, layer: Layer) -> Tensor | None:
     InvalidInput
         As for `quantize`.
     """
-    check_weight(weight, layer)
     scheme, shape = format.weight_scheme, steps_shape(format, layer)
+    if layer.elements > _AT_ONCE and shape is not None and shape[0] == layer.shape[0] == weight.shape[0]:
+        parts = []
+        for own in weight.split(max(1, _AT_ONCE // layer.row)):  # every row for itself
+            part = dataclasses.replace(layer, shape=tuple(own.shape), channels=len(own))
+            parts.append(clip_steps(own, format, part))
+        return torch.cat([each for each in parts if each is not None])
+    check_weight(weight, layer)
     if scheme is None or shape is None:
         return None
     rows, units = scale_rows(weight, scheme, layer)

@@ -21,7 +21,7 @@ from ..network.fingerprint import tensor_digest
 from ..rounding.arithmetic import CLIP_STEPS
 from ..rounding.weights import clip_steps, perturbations, steps_shape
 from .columns import stores_weights
-from .errors import HELD, Coded, Errors, Kept, Scratch, Searched, errors_bytes
+from .errors import HELD, Coded, Errors, Kept, Scratch, Searched, errors_bytes, fitting
 from .task import LayerWeight
 
 if TYPE_CHECKING:
@@ -69,15 +69,14 @@ def layer_weights(
     """
     found = uses_of(model, layers)
     places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
+    parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
+    sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
     scratch, made = Scratch(), []
-    for layer, uses in zip(layers, places, strict=True):
-        parameters = tuple(dict.fromkeys(use.weight for use in uses))
-        errors = Errors(parameters[0], layer, _sources(parameters[0], layer, formats, cache, bank), scratch)
-        size = errors_bytes(layer, len(formats), errors.dtype)
-        if size <= held:
-            held -= size
+    for layer, uses, own, stays in zip(layers, places, parameters, fitting(sizes, held), strict=True):
+        errors = Errors(own[0], layer, _sources(own[0], layer, formats, cache, bank), scratch)
+        if stays:
             errors.held = errors.whole()
-        made.append(LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), parameters, errors))
+        made.append(LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, errors))
     return tuple(made)
 
 

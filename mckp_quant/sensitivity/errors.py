@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ..common.amounts import bytes_of
-from ..errors import InvalidInput
 from ..network.weight_uses import EXPERTS
 from ..rounding.encoded import EncodedWeight, OpaqueWeight, decode_weight
 from ..rounding.rows import computed_in
 from ..rounding.weights import rounding_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ..common.run_options import RunOptions
     from ..formats.format import Format
@@ -245,6 +244,15 @@ class Errors:
         return out
 
 
+def fitting(sizes: Iterable[int], room: int) -> list[bool]:
+    """Which of these many bytes are held in so much memory: each, in order, that still fits."""
+    found = []
+    for size in sizes:
+        found.append(size <= room)
+        room -= size if found[-1] else 0
+    return found
+
+
 def held_errors(weight: Tensor, layer: Layer, values: Tensor) -> Errors:
     """The errors of a layer that are known already: ``(n_formats, *layer.shape)``."""
     return Errors(weight, layer, tuple(map(Kept, values)), held=values)
@@ -266,15 +274,6 @@ def errors_bytes(layer: Layer, formats: int, dtype: torch.dtype) -> int:
 def limit_of(run: RunOptions) -> int | None:
     """The limit in bytes; None where there is none."""
     return None if run.memory_limit is None else bytes_of("memory_limit", run.memory_limit)
-
-
-def check_limit(limit: int | None, least: int) -> None:
-    """Refuse a limit in bytes below the least with which measuring works."""
-    if limit is not None and limit < least:
-        raise InvalidInput(
-            f"memory_limit is {limit:,} bytes, but measuring takes at least {least:,} beside Python and its packages: "
-            "give at least that much, fewer or shorter samples in a batch, or fewer formats"
-        )
 
 
 def _rows_of(encoded: StoredWeight, rows: slice | Tensor) -> StoredWeight:

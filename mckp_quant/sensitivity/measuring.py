@@ -41,8 +41,9 @@ from .arguments import (
 from .cache import layer_weights
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
-from .errors import HELD, limit_of
+from .errors import limit_of
 from .estimator import DataFreeEstimator
+from .memory.fitting import fitted
 from .reading import Stop, read_all
 from .task import Task
 
@@ -139,11 +140,12 @@ def measure(
           meet other samples, and the table differs within its standard errors.
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
-        - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
-          not with ``bank=``, because it keeps no others than those of rounding to nearest.
-        - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
-          temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
-          largest layer in all formats has to fit.
+        - ``cache``: a folder in which the clipping thresholds that were searched are kept, for measuring the same
+          network again; not with ``bank=``, because it keeps no others than those of rounding to nearest.
+        - ``memory_limit``: how many bytes measuring may take beside Python and its packages, weights in mapped files not
+          counted, see `Plan`. Rounding errors that do not fit are computed again for every batch, and where the whole
+          graph does not fit, the network is measured block by block; the numbers are the same to the last bit. A limit
+          below what works is refused, with the least that does.
         - ``max_batches``: stop after so many batches.
         - ``progress``: called after each batch with the number done and the total: ``max_batches`` where the batches do
           not tell, None where that is not given either.
@@ -202,11 +204,12 @@ def measure(
     with evaluating(model):
         stored = menu.weights if menu.schemes else columns
         cache = None if run.cache is None else Path(run.cache)
-        weights = layer_weights(model, rows, stored, cache, HELD if limit is None else limit, found)
+        held, blocks = fitted(model, first, estimator, outputs, rows, stored, limit, found)
+        weights = layer_weights(model, rows, stored, cache, held, found)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
         counted = _Counted(outputs.logits)
-        task = Task(model, weights, outputs.distribution, counted, run.seed, joint)
+        task = Task(model, weights, outputs.distribution, counted, run.seed, joint, blocks)
         if isinstance(estimator, DataFreeEstimator):
             loss = estimator.losses(task).numpy()
             return SensitivityTable(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from ..network.blocks.finding import Blocks
 from ..network.weight_uses import EXPERTS
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Task:
     output: Callable[..., object] | None
     seed: int
     menu: Menu | None = None
-    blocks: tuple[nn.Module, ...] = ()
+    blocks: Blocks = Blocks({})
     state: State = field(init=False)
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ class Taps:
         self._state = task.state
         self._weights = task.weights
         self._samples = 0
-        self._blocks = Recomputing(task.blocks)
+        self._blocks = Recomputing(tuple(task.blocks.modules.values()))
         self._products: list[Tensor | None] = [None] * len(task.weights)
         self._again = False  # whether another backward pass through the same graph follows
         self._under_no_grad: set[int] = set()
@@ -96,7 +96,7 @@ class Taps:
     def attached(self) -> Iterator[None]:
         """Hold the hooks in the modules."""
         with contextlib.ExitStack() as hooks:
-            if self._task.blocks:
+            if self._task.blocks.modules:
                 hooks.enter_context(without_cache(self._task.model))
             hooks.enter_context(self._blocks.attached())
             for row, weight in enumerate(self._weights):
