@@ -126,8 +126,8 @@ class RunningOptions:
         typer.Option(
             "--memory-limit",
             rich_help_panel=RUNNING,
-            help="Bytes in memory, such as 4GB: kept by measuring block by block, or refused with the least that works; "
-            "for round, of sums of inputs.",
+            help="Bytes in memory, such as 4GB: kept by measuring block by block, or refused with the least that "
+            "works; for round, of sums of inputs.",
         ),
     ] = None
     max_batches: Annotated[

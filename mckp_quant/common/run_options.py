@@ -31,8 +31,8 @@ class RunOptions:
     cache
         A folder in which what was searched to round weights is kept, for measuring the same network again.
     memory_limit
-        How many bytes may be in memory, beside Python and its packages, as a number or such as ``"500MB"``: what is more
-        is computed again when it is needed, and what needs more in any case is refused before it begins.
+        How many bytes may be in memory, beside Python and its packages, as a number or such as ``"500MB"``: what is
+        more is computed again when it is needed, and what needs more in any case is refused before it begins.
     max_batches
         How many batches are read at most; None for all.
     seconds

@@ -28,8 +28,8 @@ from ..network.batches import evaluating
 from ..network.logits import mapped, spread
 from ..network.weight_uses import uses_in
 from ..sensitivity.engine.taps import Taps
-from ..sensitivity.reach import Reach
 from ..sensitivity.errors import held_errors
+from ..sensitivity.reach import Reach
 from ..sensitivity.task import LayerWeight, Task
 
 if TYPE_CHECKING:

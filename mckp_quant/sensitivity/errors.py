@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..rounding.encoded import StoredWeight
 
 HELD = 2**30  # bytes of rounding errors that are in memory where no limit is given
-PIECE = 2**28  # bytes of rounding errors that are computed at a time, where a layer's rows can be taken one by one
+PIECE = 2**26  # bytes of rounding errors that are computed at a time, where a layer's rows can be taken one by one
 _BY_ROWS = {"linear", "embedding", EXPERTS}
 _ALL = slice(None)
 

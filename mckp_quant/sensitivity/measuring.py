@@ -142,8 +142,8 @@ def measure(
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit.
         - ``cache``: a folder in which the clipping thresholds that were searched are kept, for measuring the same
           network again; not with ``bank=``, because it keeps no others than those of rounding to nearest.
-        - ``memory_limit``: how many bytes measuring may take beside Python and its packages, weights in mapped files not
-          counted, see `Plan`. Rounding errors that do not fit are computed again for every batch, and where the whole
+        - ``memory_limit``: how many bytes measuring may take beside Python and its packages, and weights in mapped
+          files, see `Plan`. Rounding errors that do not fit are computed again for every batch, and where the whole
           graph does not fit, the network is measured block by block; the numbers are the same to the last bit. A limit
           below what works is refused, with the least that does.
         - ``max_batches``: stop after so many batches.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
-from ..network.blocks.finding import Blocks
+from ..network.blocks.finding import WHOLE, Blocks
 from ..network.weight_uses import EXPERTS
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Task:
     output: Callable[..., object] | None
     seed: int
     menu: Menu | None = None
-    blocks: Blocks = Blocks({})
+    blocks: Blocks = WHOLE
     state: State = field(init=False)
 
     def __post_init__(self) -> None:

@@ -34,6 +34,9 @@ class Blocks:
     why: str = ""
 
 
+WHOLE = Blocks({})  # of a network that is not run in blocks
+
+
 @dataclass(eq=False)
 class _Seen:
     """What one run showed of a module that may be a block."""
@@ -53,9 +56,10 @@ class _Trial:
 def find_blocks(model: nn.Module, batch: Batch) -> Blocks:
     """Find modules that run one after another, and whose outputs follow from their inputs alone.
 
-    Candidates are the members of every ``nn.ModuleList`` and ``nn.Sequential`` that hold modules with parameters. The network is run once
-    on the first sample, and every candidate a second time on what it was given. The outermost lists are taken whose
-    members are called once each, in their order, change nothing that they are given, and give the same again.
+    Candidates are the members of every ``nn.ModuleList`` and ``nn.Sequential`` that hold modules with parameters. The
+    network is run once on the first sample, and every candidate a second time on what it was given. The outermost lists
+    are taken whose members are called once each, in their order, change nothing that they are given, and give the same
+    again.
 
     Parameters
     ----------
@@ -116,9 +120,7 @@ def _is_list(module: nn.Module) -> bool:
 def _holders(model: nn.Module) -> set[nn.Module]:
     """The modules that hold others with parameters."""
     return {
-        each
-        for each in model.modules()
-        if any(next(inner.parameters(), None) is not None for inner in each.children())
+        each for each in model.modules() if any(next(inner.parameters(), None) is not None for inner in each.children())
     }
 
 

@@ -83,7 +83,8 @@ class Taps:
         self._shapes: set[str] = set()
         self._batch: Batch | None = None
         self._logits: Logits | None = None
-        # Of layers whose weight gradients autograd gives: their products, and the sums of their norms.
+        # Of layers whose weight gradients autograd gives: their products, and the sums of their norms times those
+        # of the largest perturbation.
         self._summed: dict[int, Tensor] = {}
         self._norms: dict[int, float] = {}
 
@@ -169,7 +170,7 @@ class Taps:
         if not keep_graph:
             self._batch = self._logits = None
         products = []
-        for row, weight in enumerate(self._weights):
+        for row in range(len(self._weights)):
             product = self._products[row]
             if product is None:  # the layer was not called, or does not reach the logits
                 samples = 1 if row in self.per_batch else self._samples
@@ -243,8 +244,9 @@ class Taps:
 
     def _arrived(self, row: int, gradient: Tensor) -> Tensor:
         """Contract a weight's gradient, and give back one that takes no memory."""
-        self._summed[row] += summed_product(self._weights[row], gradient)
-        self._norms[row] += float(gradient.norm())
+        products, squares = summed_product(self._weights[row], gradient)
+        self._summed[row] += products
+        self._norms[row] += float(gradient.norm()) * float(squares.max()) ** 0.5
         return gradient if gradient.is_sparse else gradient.new_zeros(()).expand_as(gradient)
 
     def _alias(self, row: int, menu: Menu) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
@@ -379,11 +381,11 @@ class Taps:
         for row, weight in enumerate(self._weights):
             if row in self.per_batch:
                 continue
-            expected, norm = self._summed[row], self._norms[row]
+            expected, norm, dtype = self._summed[row], self._norms[row], weight.parameters[0].dtype
             product = self._products[row]
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
-            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, weight, norm):
+            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, dtype, norm):
                 self._read_per_batch({row})
 
     def _read_per_batch(self, rows: set[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ...network.blocks.finding import Blocks, find_blocks
+from ...network.blocks.finding import WHOLE, Blocks, find_blocks
 from ...network.discovery import uses_of
 from ..errors import HELD
 from .graph import graph_of
@@ -61,7 +61,7 @@ def fitted(
         When nothing fits.
     """
     if limit is None:
-        return HELD, Blocks({})
+        return HELD, WHOLE
     blocks = blocks_of(model, batch, estimator)
     graph = graph_of(model, batch, outputs.logits, blocks.modules)
     dtypes = {name: use.weight.dtype for name, use in uses_of(model, layers).items()}
