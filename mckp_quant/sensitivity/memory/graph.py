@@ -134,7 +134,7 @@ def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None,
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(model))
-        stack.enter_context(without_cache(model) if blocks else contextlib.nullcontext())
+        stack.enter_context(without_cache(model))
         with (counter := FlopCounterMode(display=False)), torch.no_grad():
             call(model, batch)
         for module in blocks:
