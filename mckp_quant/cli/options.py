@@ -118,7 +118,7 @@ class RunningOptions:
             "--cache",
             metavar="FOLDER",
             rich_help_panel=RUNNING,
-            help="Where to keep the rounding errors of weights.",
+            help="Where to keep what was searched to round weights.",
         ),
     ] = None
     memory_limit: Annotated[
@@ -126,8 +126,8 @@ class RunningOptions:
         typer.Option(
             "--memory-limit",
             rich_help_panel=RUNNING,
-            help="Bytes in memory, such as 500MB, of rounding errors (the rest goes to disk) or, for round, of sums of "
-            "inputs.",
+            help="Bytes in memory, such as 4GB: kept by measuring block by block, or refused with the least that "
+            "works; for round, of sums of inputs.",
         ),
     ] = None
     max_batches: Annotated[

@@ -83,10 +83,10 @@ class RunOptions:
     checkpoint
         A file that is written as the run goes on. Where it exists, what it holds is not computed again.
     cache
-        A folder in which the rounding errors of weights are kept, for measuring the same network again.
+        A folder in which what was searched to round weights is kept, for measuring the same network again.
     memory_limit
-        How many bytes of rounding errors may be in memory, as a number or such as ``"500MB"``; what is more goes to a
-        temporary folder.
+        How many bytes may be in memory, beside Python and its packages, as a number or such as ``"500MB"``: what is
+        more is computed again when it is needed, and what needs more in any case is refused before it begins.
     max_batches
         How many batches are read at most; None for all.
     seconds

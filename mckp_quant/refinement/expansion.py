@@ -28,6 +28,7 @@ from ..network.batches import evaluating
 from ..network.logits import mapped, spread
 from ..network.weight_uses import uses_in
 from ..sensitivity.engine.taps import Taps
+from ..sensitivity.errors import held_errors
 from ..sensitivity.reach import Reach
 from ..sensitivity.task import LayerWeight, Task
 
@@ -206,7 +207,9 @@ class Expander:
                     layer=layer,
                     modules=tuple(dict.fromkeys(use.module for use in found)),
                     parameters=tuple(dict.fromkeys(use.weight for use in found)),
-                    errors=torch.stack(moves).to(torch.promote_types(here.dtype, torch.float32)),
+                    errors=held_errors(
+                        here, layer, torch.stack(moves).to(torch.promote_types(here.dtype, torch.float32))
+                    ),
                 )
             )
         return tuple(made)

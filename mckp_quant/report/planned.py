@@ -30,17 +30,23 @@ def plan_report(plan: Plan) -> Group:
         for layer in plan.layers
     ]
     measured = sum(layer.elements for layer in plan.layers)
+    kept = "activations and logits"
+    if plan.blocks:
+        kept = f"inputs of {plan.blocks} blocks, activations of one, and logits,"
     memory = [
-        ("weights of the network", plan.weight_bytes),
-        ("weight gradients, once, to check the hooks", plan.gradients),
-        (f"activations and logits of a batch of {plan.samples}", plan.activations),
+        ("weights of the network", plan.weight_bytes - plan.mapped),
+        ("the largest weight gradient, once, to check the hooks", plan.gradients),
+        (f"{kept} of a batch of {plan.samples}", plan.activations),
         (f"rounding errors in {len(plan.formats)} formats, held in memory", plan.held),
+        ("rounding errors that are computed at a time", plan.largest),
+        ("thresholds from which they are computed", plan.thresholds),
         *([("codes of the bank, and sums over inputs", plan.banked)] if plan.banked else []),
         ("together", plan.peak),
-        ("rounding errors on disk", plan.errors - plan.held),
-        ("smallest --memory-limit, for the largest layer", plan.largest),
+        ("read from the checkpoint's files as they are needed", plan.mapped),
+        ("least --memory-limit that works", plan.least),
     ]
     rounding = sum(plan.rates.rounded) / len(plan.rates.rounded)
+    again = sum(plan.rates.again) / max(1, len(plan.rates.again))
     time = [("round all weights", duration(plan.seconds_to_round)), ("a batch", duration(plan.seconds_per_batch))]
     if plan.batches is not None:
         time.append((f"everything, with {plan.batches} batches", duration(plan.seconds)))
@@ -49,7 +55,7 @@ def plan_report(plan: Plan) -> Group:
         f"time by: {number(plan.flops / 1e9, 3)} GFLOP for a gradient evaluation of one batch (three times its forward "
         f"pass), {number(plan.evaluations, 3)} of them for {plan.method};\n"
         f"this machine: {number(plan.rates.flops / 1e9, 3)} GFLOP/s in a matrix product, {nanoseconds} ns "
-        "to round a weight to a format. Disk is not counted."
+        f"to round a weight to a format, {number(again * 1e9, 3)} ns to compute its error again."
     )
     head = f"{plan.parameters:,} parameters, {measured:,} of them in {len(plan.layers)} layers to measure"
     return Group(

@@ -60,12 +60,16 @@ class Encoded:
         ``(n_rows, 1)`` whole numbers, or None where zero is stored as zero.
     tensor_scale
         A scale above the others, or None.
+    steps
+        ``(n_rows, 1)`` uint8: the clipping thresholds that were chosen, in fortieths of each row's range; None where
+        nothing was searched. With them `encode` gives the same to the last bit, and searches nothing.
     """
 
     elements: Tensor
     scale: Tensor
     zero_point: Tensor | None = None
     tensor_scale: Tensor | None = None
+    steps: Tensor | None = None
 
     @property
     def values(self) -> Tensor:
@@ -76,7 +80,14 @@ class Encoded:
         return (shifted * scale).clamp_(-limit, limit)
 
 
-def encode(rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None = None) -> Encoded:
+def searches(scheme: WeightScheme) -> bool:
+    """Whether the clipping thresholds of a scheme are searched; of the others `encode` computes all from the rows."""
+    return scheme.family == "integer" and scheme.bits > 1
+
+
+def encode(
+    rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None = None, steps: Tensor | None = None
+) -> Encoded:
     """Round rows, each with a scale of its own.
 
     Parameters
@@ -87,6 +98,8 @@ def encode(rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None = Non
         How they are stored.
     tensor_scale
         For ``scheme.tensor_scale``: the scale that stands above those of the rows.
+    steps
+        The `Encoded.steps` of the same rows, where they are known.
 
     Returns
     -------
@@ -104,7 +117,7 @@ def encode(rows: Tensor, scheme: WeightScheme, tensor_scale: Tensor | None = Non
         mean = near_one.abs().mean(dim=1, keepdim=True)
         scale = torch.where(mean > 0, _stored(mean, scheme, power), 0)
         return Encoded(torch.where(rows < 0, -1, 1).to(rows), times_power_of_two(scale, power))
-    return _symmetric(near_one, scheme, power) if scheme.symmetric else _asymmetric(near_one, scheme, power)
+    return (_symmetric if scheme.symmetric else _asymmetric)(near_one, scheme, power, steps)
 
 
 def tensor_scale_of(weight: Tensor) -> Tensor:
@@ -162,42 +175,58 @@ def stored_scale(scale: Tensor, scheme: WeightScheme) -> Tensor:
     return scale.clamp(max=torch.finfo(torch.float32).max).float().to(scale.dtype)
 
 
-def _symmetric(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:
+def _symmetric(rows: Tensor, scheme: WeightScheme, power: Tensor, steps: Tensor | None) -> Encoded:
     top = 2 ** (scheme.bits - 1) - 1
     peak = rows.abs().amax(dim=1, keepdim=True)
-    best_scale = torch.ones_like(peak)
-    best_error = torch.full_like(peak, torch.inf)
-    # From wide to narrow, so that equal errors keep the wider threshold and a quantised weight keeps its own scale.
-    for step in range(CLIP_STEPS, 0, -1):
-        scale = _stored(peak * (step / (CLIP_STEPS * top)), scheme, power)
-        error = _codes(rows, scale, top).mul_(scale).sub_(rows).square_().sum(dim=1, keepdim=True)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, scale, best_scale)
-    return Encoded(_codes(rows, best_scale, top), times_power_of_two(best_scale, power))
+
+    def scale_at(step: int | Tensor) -> Tensor:
+        return _stored(peak * _ratio(step, CLIP_STEPS * top, rows.dtype), scheme, power)
+
+    if steps is None:
+        best_error = torch.full_like(peak, torch.inf)
+        steps = torch.full_like(peak, CLIP_STEPS, dtype=torch.uint8)
+        # From wide to narrow, so that equal errors keep the wider threshold and a quantised weight keeps its own scale.
+        for step in range(CLIP_STEPS, 0, -1):
+            scale = scale_at(step)
+            error = _codes(rows, scale, top).mul_(scale).sub_(rows).square_().sum(dim=1, keepdim=True)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            steps.masked_fill_(better, step)
+    scale = scale_at(steps)
+    return Encoded(_codes(rows, scale, top), times_power_of_two(scale, power), steps=steps)
+
+
+def _ratio(step: int | Tensor, of: int, dtype: torch.dtype) -> float | Tensor:
+    """``step / of``; of many steps each in the dtype, as the product with a number rounds it."""
+    return step / of if isinstance(step, int) else (step.double() / of).to(dtype)
 
 
 def _codes(rows: Tensor, scale: Tensor, top: int) -> Tensor:
     return (rows / scale).round_().clamp_(-top, top)
 
 
-def _asymmetric(rows: Tensor, scheme: WeightScheme, power: Tensor) -> Encoded:
+def _asymmetric(rows: Tensor, scheme: WeightScheme, power: Tensor, steps: Tensor | None) -> Encoded:
     """The range reaches from the least to the largest number, zero included, and is clipped at both ends alike."""
     top = 2**scheme.bits - 1
     low = rows.amin(dim=1, keepdim=True).clamp(max=0)
     high = rows.amax(dim=1, keepdim=True).clamp(min=0)
-    best_scale, best_zero = torch.ones_like(low), torch.zeros_like(low)
-    best_error = torch.full_like(low, torch.inf)
-    for step in range(CLIP_STEPS, 0, -1):
-        scale = _stored((high - low) * (step / (CLIP_STEPS * top)), scheme, power)
-        zero = (low * (-step / CLIP_STEPS) / scale).round_().clamp_(0, top)
-        error = _shifted_codes(rows, scale, zero, top).sub_(zero).mul_(scale).sub_(rows)
-        error = error.square_().sum(dim=1, keepdim=True)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scale, best_zero = torch.where(better, scale, best_scale), torch.where(better, zero, best_zero)
-    codes = _shifted_codes(rows, best_scale, best_zero, top)
-    return Encoded(codes, times_power_of_two(best_scale, power), best_zero)
+
+    def range_at(step: int | Tensor) -> tuple[Tensor, Tensor]:
+        scale = _stored((high - low) * _ratio(step, CLIP_STEPS * top, rows.dtype), scheme, power)
+        return scale, (low * -_ratio(step, CLIP_STEPS, rows.dtype) / scale).round_().clamp_(0, top)
+
+    if steps is None:
+        best_error = torch.full_like(low, torch.inf)
+        steps = torch.full_like(low, CLIP_STEPS, dtype=torch.uint8)
+        for step in range(CLIP_STEPS, 0, -1):
+            scale, zero = range_at(step)
+            error = _shifted_codes(rows, scale, zero, top).sub_(zero).mul_(scale).sub_(rows)
+            error = error.square_().sum(dim=1, keepdim=True)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            steps.masked_fill_(better, step)
+    scale, zero = range_at(steps)
+    return Encoded(_shifted_codes(rows, scale, zero, top), times_power_of_two(scale, power), zero, steps=steps)
 
 
 def _shifted_codes(rows: Tensor, scale: Tensor, zero: Tensor, top: int) -> Tensor:

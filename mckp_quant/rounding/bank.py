@@ -82,6 +82,11 @@ class WeightBank:
         names = [entry.name for entry in self.formats]
         return hashlib.sha256(repr((parts, names)).encode()).hexdigest()[:40]
 
+    @property
+    def in_memory(self) -> int:
+        """Bytes that the codes take in memory; 0 where they are read from a folder."""
+        return sum(each.nbytes for each in self.store.codes.values()) if isinstance(self.store, Memory) else 0
+
     def layer(self, name: str) -> Layer:
         """The layer of this name, or whose weight the module of this name shares; raises InvalidInput for another."""
         found = next((layer for layer in self.layers if name in (layer.name, *layer.ties)), None)

@@ -68,7 +68,9 @@ def chunks(unit: Tensor) -> Sequence[Tensor]:
 
 
 def joined(parts: Sequence[Tensor], rows: Tensor, count: int | None = None) -> Tensor:
-    """Bring matrices with a row for each scale back to a row for each channel."""
+    """Bring matrices with a row for each scale back to a row for each channel; a single one is not copied."""
+    if len(parts) == 1:
+        return parts[0].reshape(count or len(rows), -1)
     return torch.cat([part.reshape(count or len(rows), -1) for part in parts], dim=1).reshape(count or len(rows), -1)
 
 

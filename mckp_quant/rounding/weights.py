@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,19 +10,21 @@ from torch import Tensor
 
 from ..errors import InvalidInput
 from ..formats.blocks import GGML
-from .arithmetic import encode, tensor_scale_of
+from .arithmetic import encode, searches, tensor_scale_of
 from .encoded import BlockWeight, EncodedWeight, decode_weight
 from .ggml.encoding import encode_rows
 from .rows import channel_rows, chunks, computed_in, from_channel_rows, joined, scale_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..formats.format import Format
     from ..layers import Layer
 
+_AT_ONCE = 2**24  # weights of a layer that are searched at a time, which bounds the memory of copies
 
-def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
+
+def quantize(weight: Tensor, format: Format, layer: Layer, steps: Tensor | None = None) -> Tensor:
     """Round a weight to what a format can store.
 
     Integers of two bits and more: codes from -(2^(b-1) - 1) to 2^(b-1) - 1, or with a zero point from 0 to 2^b - 1 on a
@@ -42,6 +45,9 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
         A built-in format, or one with its own `Format.quantize`, which is called with a copy of the weight.
     layer
         The facts about the weight: its name (for errors), kind and channels.
+    steps
+        What `clip_steps` found for this weight and format: then nothing is searched, and the result is the same to the
+        last bit.
 
     Returns
     -------
@@ -68,11 +74,73 @@ def quantize(weight: Tensor, format: Format, layer: Layer) -> Tensor:
         return decode_weight(encode_blocks(weight, format, layer), format, layer, weight.dtype)
     rows, units = scale_rows(weight, format.weight_scheme, layer)
     tensor_scale = tensor_scale_of(rows) if format.weight_scheme.tensor_scale else None
+    known = _of_units(units, steps)
     values = [
-        torch.cat([encode(chunk, format.weight_scheme, tensor_scale).values for chunk in chunks(unit)])
-        for unit in units
+        torch.cat(
+            [encode(chunk, format.weight_scheme, tensor_scale, at).values for chunk, at in _with_steps(unit, own)]
+        )
+        for unit, own in zip(units, known, strict=True)
     ]
     return from_channel_rows(joined(values, rows), layer).to(weight.dtype)
+
+
+def clip_steps(weight: Tensor, format: Format, layer: Layer) -> Tensor | None:
+    """Search the clipping thresholds of a weight, which are all that `quantize` has to search.
+
+    Parameters
+    ----------
+    weight, format, layer
+        As for `quantize`.
+
+    Returns
+    -------
+    steps
+        uint8, in fortieths of the range: ``(channels, groups)``, or ``(1, 1)`` for one scale of the whole tensor; None
+        where the format has none, such as those of small floats, and for a user's own format.
+
+    Raises
+    ------
+    InvalidInput
+        As for `quantize`.
+    """
+    scheme, shape = format.weight_scheme, steps_shape(format, layer)
+    if layer.elements > _AT_ONCE and shape is not None and shape[0] == layer.shape[0] == weight.shape[0]:
+        parts = []
+        for own in weight.split(max(1, _AT_ONCE // layer.row)):  # every row for itself
+            part = dataclasses.replace(layer, shape=tuple(own.shape), channels=len(own))
+            parts.append(clip_steps(own, format, part))
+        return torch.cat([each for each in parts if each is not None])
+    check_weight(weight, layer)
+    if scheme is None or shape is None:
+        return None
+    rows, units = scale_rows(weight, scheme, layer)
+    found = [[encode(chunk, scheme).steps for chunk in chunks(unit)] for unit in units]
+    return joined([torch.cat([each for each in own if each is not None]) for own in found], rows, shape[0])
+
+
+def steps_shape(format: Format, layer: Layer) -> tuple[int, int] | None:
+    """The shape of what `clip_steps` gives: ``(channels, groups)``, or ``(1, 1)``; None where it gives nothing."""
+    scheme = format.weight_scheme
+    if not format.built_in or scheme is None or not searches(scheme):
+        return None
+    rows = 1 if scheme.granularity == "tensor" else layer.known_channels
+    return rows, scheme.scales(layer) // rows
+
+
+def _of_units(units: Sequence[Tensor], steps: Tensor | None) -> list[Tensor | None]:
+    """The steps of each matrix of `scale_rows`, ``(n_rows, 1)``."""
+    if steps is None:
+        return [None] * len(units)
+    counts = [len(unit) // len(steps) for unit in units]
+    return [own.reshape(-1, 1) for own in steps.split(counts, dim=1)]
+
+
+def _with_steps(unit: Tensor, steps: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    pieces = chunks(unit)
+    if steps is None:
+        yield from ((piece, None) for piece in pieces)
+    else:
+        yield from zip(pieces, steps.split(len(pieces[0])), strict=True)
 
 
 def encode_weight(weight: Tensor, format: Format, layer: Layer) -> EncodedWeight:
@@ -174,6 +242,41 @@ def perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Te
     weight = weight.detach()
     dtype = computed_in(weight.dtype) if weight.is_floating_point() else weight.dtype
     return torch.stack([quantize(weight, entry, layer).to(dtype) - weight.to(dtype) for entry in formats])
+
+
+def rounding_error(
+    weight: Tensor, format: Format, layer: Layer, steps: Tensor | None, out: Tensor | None = None
+) -> Tensor:
+    """Compute what a format adds to a weight, as `perturbations` does, from the thresholds that were searched before.
+
+    Parameters
+    ----------
+    weight, format, layer
+        As for `quantize`. A weight in a built-in format is not checked again.
+    steps
+        What `clip_steps` gave; of some of a weight's channels the rows of these.
+    out
+        Where to put it, contiguous; None to make a new tensor, whose memory takes longer to get than to fill.
+
+    Returns
+    -------
+    error
+        ``layer.shape``, as `perturbations` gives it, to the last bit.
+    """
+    plain = weight.detach()
+    dtype, scheme = computed_in(plain.dtype), format.weight_scheme
+    made = torch.empty_like(plain, dtype=dtype, memory_format=torch.contiguous_format) if out is None else out
+    if scheme is None or not format.built_in:
+        return torch.sub(quantize(plain, format, layer).to(dtype), plain, out=made)
+    rows, units = scale_rows(plain, scheme, layer)
+    above = tensor_scale_of(rows) if scheme.tensor_scale else None
+    in_place = len(units) == 1 and not layer.kind.startswith("conv_transpose")
+    places = [made.view_as(units[0])] if in_place else [torch.empty_like(unit) for unit in units]
+    for unit, place, own in zip(units, places, _of_units(units, steps), strict=True):
+        parts = iter(chunks(place))
+        for chunk, at in _with_steps(unit, own):
+            torch.sub(encode(chunk, scheme, above, at).values.to(plain.dtype), chunk, out=next(parts))
+    return made if in_place else made.copy_(from_channel_rows(joined(places, rows), layer))
 
 
 def check_weight(weight: Tensor, layer: Layer) -> None:

@@ -1,11 +1,10 @@
-"""Where rounding errors of weights come from: a bank, a folder that holds those of before, or rounding to nearest.
+"""Where rounding errors of weights come from: a bank, thresholds that were searched before, or a search.
 
-They are kept on disk for later measurements, since searching their scales can take longer.
+What was searched is kept on disk for later measurements, since that can take longer than they do.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,17 @@ from .._version import __version__
 from ..common.files import writing
 from ..common.npz import read_npy_array
 from ..errors import InvalidInput
+from ..formats.format import FLOAT
 from ..network.discovery import uses_of
 from ..network.fingerprint import tensor_digest
-from ..rounding.rows import computed_in
-from ..rounding.weights import perturbations
+from ..rounding.arithmetic import CLIP_STEPS
+from ..rounding.weights import clip_steps, perturbations, steps_shape
 from .columns import stores_weights
-from .streaming import Rounding, errors_bytes
+from .errors import HELD, Coded, Errors, Kept, Scratch, Searched, errors_bytes, fitting
 from .task import LayerWeight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..formats.format import Format
     from ..layers import Layer
     from ..rounding.bank import WeightBank
-    from .streaming import Compute, Disk
+    from .errors import Source
 
 
 def layer_weights(
@@ -41,8 +41,7 @@ def layer_weights(
     layers: Sequence[Layer],
     formats: Sequence[Format],
     cache: Path | None = None,
-    limit: int | None = None,
-    disk: Disk | None = None,
+    held: int = HELD,
     bank: WeightBank | None = None,
 ) -> tuple[LayerWeight, ...]:
     """Find the modules and parameters of each layer in the model, and what each format adds to its weight.
@@ -56,9 +55,10 @@ def layer_weights(
     formats
         What is stored of weights; with a bank under the names that it has there.
     cache
-        A folder for what rounding to nearest adds; None for none.
-    limit, disk
-        As for `Rounding`.
+        A folder for the thresholds that are searched when weights are rounded to nearest; None for none.
+    held
+        How many bytes of rounding errors are in memory. Those of the first layers that fit are, in the order of the
+        layers; the others are computed whenever they are needed.
     bank
         The weights; None to round to nearest.
 
@@ -69,117 +69,68 @@ def layer_weights(
     """
     found = uses_of(model, layers)
     places = [tuple(dict.fromkeys(found[name] for name in (layer.name, *layer.ties))) for layer in layers]
-    compute: Compute = uncached_perturbations
-    if bank is not None:
-        compute = functools.partial(banked_perturbations, bank)
-    elif cache is not None:
-        compute = functools.partial(cached_perturbations, cache)
     parameters = [tuple(dict.fromkeys(use.weight for use in uses)) for uses in places]
     sizes = [errors_bytes(layer, len(formats), own[0].dtype) for layer, own in zip(layers, parameters, strict=True)]
-    rounding = Rounding(compute, formats, sizes, limit, disk)
-    return tuple(
-        LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, rounding(own[0], layer))
-        for layer, uses, own in zip(layers, places, parameters, strict=True)
-    )
+    scratch, made = Scratch(), []
+    for layer, uses, own, stays in zip(layers, places, parameters, fitting(sizes, held), strict=True):
+        errors = Errors(own[0], layer, _sources(own[0], layer, formats, cache, bank), scratch)
+        if stays:
+            errors.held = errors.whole()
+        made.append(LayerWeight(layer, tuple(dict.fromkeys(use.module for use in uses)), own, errors))
+    return tuple(made)
 
 
-def cached_perturbations(folder: Path, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
-    """Give what `perturbations` gives, computing only what the folder does not hold.
+def _sources(
+    weight: Tensor, layer: Layer, formats: Sequence[Format], cache: Path | None, bank: WeightBank | None
+) -> tuple[Source, ...]:
+    """What the errors of a layer follow from, in each format; raises InvalidInput where a bank lacks one."""
+    if bank is not None:
+        return tuple(_of_bank(bank, entry, layer) for entry in formats)
+    content = "" if cache is None else _content(weight, layer)
 
-    A file is named by the weight's content, the format and this version of the package, so that none is taken for
-    another; one that cannot be read is made again. A user's own formats are always computed, because what their
-    quantizer does has no name.
+    def of_nearest(entry: Format) -> Source:
+        if not entry.built_in:
+            return Kept(perturbations(weight, [entry], layer)[0])
+        shape = steps_shape(entry, layer)
+        if cache is None or shape is None:
+            return Searched(entry, clip_steps(weight, entry, layer))
+        path = cache / f"{content}-{entry.name}.npy"
+        steps = _read(path, shape)
+        if steps is None:
+            steps = clip_steps(weight, entry, layer)
+            assert steps is not None
+            _write(path, steps)
+        return Searched(entry, steps.to(weight.device))
 
-    Parameters
-    ----------
-    folder
-        Where the files are; made if missing.
-    weight, formats, layer
-        As for `perturbations`.
+    return tuple(map(of_nearest, formats))
 
-    Returns
-    -------
-    perturbations
-        ``(n_formats, *layer.shape)``, on the weight's device.
-    """
+
+def _of_bank(bank: WeightBank, entry: Format, layer: Layer) -> Source:
+    if not stores_weights(entry):
+        return Searched(FLOAT, None)
+    if not bank.holds(layer.name, entry):
+        bank.encoded(layer.name, entry)  # refuses it, in words
+    return Coded(bank, entry)
+
+
+def _content(weight: Tensor, layer: Layer) -> str:
+    """Names a weight by its numbers and this version of the package, so that none is taken for another."""
     content = hashlib.sha256(tensor_digest(weight).encode())
     content.update(repr((__version__, str(weight.dtype), layer.kind, layer.shape, layer.channels)).encode())
-
-    def error(entry: Format) -> Tensor:
-        if not entry.built_in:
-            return perturbations(weight, [entry], layer)[0]
-        path = folder / f"{content.hexdigest()[:40]}-{entry.name}.npy"
-        found = _read(path, layer)
-        if found is None:
-            found = perturbations(weight, [entry], layer)[0]
-            _write(path, found)
-        return found.to(weight.device)
-
-    return format_by_format(error, formats)
+    return content.hexdigest()[:40]
 
 
-def uncached_perturbations(weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
-    """Give what `perturbations` gives, format by format to spare memory."""
-    return format_by_format(lambda entry: perturbations(weight, [entry], layer)[0], formats)
-
-
-def banked_perturbations(bank: WeightBank, weight: Tensor, formats: Sequence[Format], layer: Layer) -> Tensor:
-    """Give what `perturbations` gives for the codes of a bank, of which one format at a time is decoded.
-
-    Parameters
-    ----------
-    bank
-        The bank.
-    weight
-        The float weight.
-    formats
-        Formats, under the names that the bank has them; those that leave weights float need no codes.
-    layer
-        The layer.
-
-    Returns
-    -------
-    perturbations
-        ``(n_formats, *layer.shape)``, on the weight's device.
-
-    Raises
-    ------
-    InvalidInput
-        When the bank lacks the layer or a format.
-    """
-    plain = weight.detach()
-    dtype = computed_in(plain.dtype)
-
-    def error(entry: Format) -> Tensor:
-        if not stores_weights(entry):
-            return torch.zeros_like(plain, dtype=dtype)
-        return bank.weight(layer.name, entry, plain.dtype).to(plain.device, dtype) - plain.to(dtype)
-
-    return format_by_format(error, formats)
-
-
-def format_by_format(error: Callable[[Format], Tensor], formats: Sequence[Format]) -> Tensor:
-    """Put what `error` gives for each format into one tensor, with no more than one of them beside it at a time."""
-    first = error(formats[0])
-    errors = first.new_empty((len(formats), *first.shape))
-    errors[0] = first
-    del first
-    for row, entry in enumerate(formats[1:], start=1):
-        errors[row] = error(entry)
-    return errors
-
-
-def _read(path: Path, layer: Layer) -> Tensor | None:
+def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
+    """What a file holds; None where it is missing or cannot be read, and is to be made again."""
     try:
-        array = read_npy_array(path, "rounding error")
+        array = read_npy_array(path, "thresholds")
     except InvalidInput:
         return None
-    if array.shape != layer.shape or array.dtype not in {np.dtype(np.float32), np.dtype(np.float64)}:
-        return None
-    return torch.from_numpy(array)
+    fits = array.dtype == np.uint8 and array.shape == shape and 1 <= array.min() <= array.max() <= CLIP_STEPS
+    return torch.from_numpy(array) if fits else None
 
 
-def _write(path: Path, perturbation: Tensor) -> None:
+def _write(path: Path, steps: Tensor) -> None:
     """Write whole or not at all, since several processes may share the folder."""
     with writing(path) as file:
-        np.save(file, perturbation.cpu().numpy(), allow_pickle=False)
+        np.save(file, steps.cpu().numpy(), allow_pickle=False)

@@ -40,12 +40,13 @@ from .arguments import (
 from .cache import layer_weights
 from .checkpoint import Checkpoint, options_of
 from .columns import Menu
+from .errors import limit_of
 from .estimator import DataFreeEstimator
+from .memory.fitting import fitted
 from .parts.merging import unknown_cells
 from .parts.parting import part_of, share_of
 from .parts.ranks import of_all_ranks
 from .reading import Stop, read_all
-from .streaming import limit_of, temporary_disk
 from .task import Task
 
 if TYPE_CHECKING:
@@ -141,11 +142,12 @@ def measure(
         - ``checkpoint``: a file that is written after every batch. If it exists, its batches are skipped and the
           measurement goes on: with the same arguments and batches, to the same numbers to the last bit. Of ranks each
           has one of its own, with its number behind the name.
-        - ``cache``: a folder in which the rounding errors of weights are kept, for measuring the same network again;
-          not with ``bank=``, because it keeps no others than those of rounding to nearest.
-        - ``memory_limit``: how many bytes the rounding errors of all layers may hold in memory; what is more goes to a
-          temporary folder and is read layer by layer, when it is needed. The numbers are the same to the last bit. The
-          largest layer in all formats has to fit.
+        - ``cache``: a folder in which the clipping thresholds that were searched are kept, for measuring the same
+          network again; not with ``bank=``, because it keeps no others than those of rounding to nearest.
+        - ``memory_limit``: how many bytes measuring may take beside Python and its packages, and weights in mapped
+          files, see `Plan`. Rounding errors that do not fit are computed again for every batch, and where the whole
+          graph does not fit, the network is measured block by block; the numbers are the same to the last bit. A limit
+          below what works is refused, with the least that does.
         - ``max_batches``: stop after so many batches.
         - ``part``: which of the batches are read, see `RunOptions`; the table is then one for `merge`. With
           ``"ranks"`` every process gets the whole table. Neither goes with ``precision``.
@@ -204,14 +206,15 @@ def measure(
         read = not isinstance(estimator, DataFreeEstimator)
         found, others = bank_for(source, columns, ranges, model, rows, held, read=read)
         whole, total = iter(others), len(others)
-    with evaluating(model), temporary_disk(limit) as disk:
+    with evaluating(model):
         stored = menu.weights if menu.schemes else columns
         cache = None if run.cache is None else Path(run.cache)
-        weights = layer_weights(model, rows, stored, cache, limit, disk, found)
+        held, blocks = fitted(model, first, estimator, outputs, rows, stored, limit, found)
+        weights = layer_weights(model, rows, stored, cache, held, found)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
         counted = _Counted(outputs.logits)
-        task = Task(model, weights, outputs.distribution, counted, run.seed, joint)
+        task = Task(model, weights, outputs.distribution, counted, run.seed, joint, blocks)
         if isinstance(estimator, DataFreeEstimator):
             loss = estimator.losses(task).numpy()
             return SensitivityTable(

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..common.renamed import OUTPUTS, renamed_fields, renamed_keywords, run_keywords
 from ..common.run_options import RunOptions
 from ..formats.blocks import GGML
 from ..formats.format import as_formats
 from ..formats.menus import AUTO, formats_for
-from ..network.batches import call, evaluating, forward
 from ..network.checkpoints.plain_names import unwrapped
 from ..network.discovery import discover, uses_of
-from ..network.logits import heads_of
 from ..network.outputs import Outputs
 from ..network.weight_uses import MIXTURES
 from ..rounding.bank import WeightBank
@@ -28,14 +21,19 @@ from ..rounding.rounder import INPUTS
 from .arguments import check_formats, facts_of, rounder_asked
 from .columns import Menu, stores_weights
 from .engine.rates import Rates, measured_rates
-from .streaming import check_limit, errors_bytes, limit_of
+from .errors import limit_of
+from .memory.fitting import blocks_of
+from .memory.graph import graph_of
+from .memory.needs import needs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    import torch
+    from torch import nn
 
     from ..formats.format import Format
     from ..layers import Layer
-    from ..network.logits import Logits
     from ..rounding.rounder import Rounder
     from .estimator import AnyEstimator
 
@@ -63,19 +61,28 @@ class Plan:
         Numbers in the whole network.
     weight_bytes
         What the network's parameters and buffers take.
+    mapped
+        How much of the weights lies in mapped files and need not be in memory; weights on the meta device are taken to
+        be loaded so.
     gradients
-        What the weight gradients take that are computed once, on the first batch, to check the hooks.
+        What the largest weight gradient takes, on the first batch, to check the hooks.
     activations
         What one batch leaves for its backward pass, with four copies of the logits for the probes.
+    blocks
+        How many blocks there are of which only inputs are kept; 0 where the whole graph fits under the limit.
     errors
-        What the rounding errors of all layers take.
+        What the rounding errors of all layers would take.
     banked
         What the codes of a bank take, and of a rounder that makes them the sums over its inputs; 0 where weights are
         rounded to nearest.
+    thresholds
+        What the rounding errors follow from: a byte for every scale.
     held
-        How much of it is in memory at any time under the limit; the rest is read from disk.
+        How much of the rounding errors is in memory at any time; the rest is computed again for every batch.
     largest
-        What the rounding errors of the largest layer take: the smallest limit there can be.
+        What is computed of them at a time takes; 0 where all are held.
+    least
+        The smallest limit there can be.
     flops
         Floating-point operations of one gradient evaluation of one batch, counted operation by operation: three
         times those of its forward pass.
@@ -92,12 +99,16 @@ class Plan:
     batches: int | None
     parameters: int
     weight_bytes: int
+    mapped: int
     gradients: int
     activations: int
+    blocks: int
     errors: int
     banked: int
+    thresholds: int
     held: int
     largest: int
+    least: int
     flops: int
     evaluations: float
     rates: Rates
@@ -105,7 +116,8 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes at the peak, without what Python and its packages take."""
-        return self.weight_bytes + self.banked + self.held + self.gradients + self.activations
+        fixed = self.weight_bytes - self.mapped + self.banked + self.thresholds + self.gradients
+        return fixed + self.activations + self.held + self.largest
 
     @property
     def seconds_to_round(self) -> float:
@@ -117,7 +129,11 @@ class Plan:
     @property
     def seconds_per_batch(self) -> float:
         """Seconds for one batch, if all of the network ran as fast as a matrix product."""
-        return self.evaluations * self.flops / self.rates.flops
+        again = (self.errors - self.held) / self.errors if self.errors else 0.0
+        weights = sum(layer.elements for layer in self.layers)
+        forward = 1 / _PASSES if self.blocks else 0.0  # blocks run forward once more
+        computing = (self.evaluations + forward) * self.flops / self.rates.flops
+        return computing + again * weights * sum(self.rates.again)
 
     def document(self) -> dict[str, Any]:
         """The plan in plain types, for JSON."""
@@ -127,13 +143,16 @@ class Plan:
             "batches",
             "parameters",
             "weight_bytes",
+            "mapped",
             "gradients",
             "activations",
+            "blocks",
             "errors",
             "banked",
+            "thresholds",
             "held",
         )
-        more = ("largest", "peak", "flops", "evaluations", "seconds_to_round", "seconds_per_batch", "seconds")
+        more = ("largest", "least", "peak", "flops", "evaluations", "seconds_to_round", "seconds_per_batch", "seconds")
         return {
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "formats": [entry.name for entry in self.formats],
@@ -196,7 +215,6 @@ def plan(
         asked = bank.formats
     facts = facts_of(method)
     check_formats(() if isinstance(asked, str) else asked, facts, "mse")
-    limit = limit_of(run)
     entry = next(outputs.batches([batch], model))
     rows = discover(model, entry)
     columns = formats_for(asked, rows)
@@ -206,13 +224,16 @@ def plan(
     banked = rounder is not None or isinstance(bank, WeightBank)
     menu = Menu.of(columns, banked=banked)
     stored = menu.weights
-    sizes = [errors_bytes(layer, len(stored), dtypes[layer.name]) for layer in rows]
-    check_limit(limit, sizes, len(stored))
-    with evaluating(model):
-        with (counter := FlopCounterMode(display=False)), torch.no_grad():
-            call(model, entry)
-        activations, heads = _activations(model, lambda: forward(model, entry, outputs.logits))
-    tensors = [*model.parameters(), *model.buffers()]
+    blocks = blocks_of(model, entry, facts)
+    graph = graph_of(model, entry, outputs.logits, blocks.modules)
+    codes = 0
+    if banked:
+        codes = sum(
+            _codes(layer, stored, dtypes[layer.name]) + _sums(layer, uses[layer.name].module, rounder, menu)
+            for layer in rows
+        )
+    free = needs_of(model, rows, stored, dtypes, graph, blocks, codes)
+    needs = free.under(limit_of(run), blocks)
     return Plan(
         layers=rows,
         formats=columns,
@@ -220,19 +241,18 @@ def plan(
         samples=entry.size,
         batches=batches,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        gradients=sum(layer.elements * dtypes[layer.name].itemsize for layer in rows),
-        activations=activations + 4 * sum(own.numel() * max(4, own.element_size()) for own in heads),
-        errors=sum(sizes),
-        banked=sum(
-            _codes(layer, stored, dtypes[layer.name]) + _sums(layer, uses[layer.name].module, rounder, menu)
-            for layer in rows
-        )
-        if banked
-        else 0,
-        held=sum(sizes) if limit is None else min(limit, sum(sizes)),
-        largest=max(sizes),
-        flops=_PASSES * counter.get_total_flops(),
+        weight_bytes=needs.weight_bytes,
+        mapped=needs.mapped,
+        gradients=needs.gradient,
+        activations=needs.activations,
+        blocks=len(blocks.modules) if needs.streamed else 0,
+        errors=sum(needs.errors),
+        banked=needs.banked,
+        thresholds=needs.thresholds,
+        held=needs.held,
+        largest=needs.piece if needs.unheld else 0,
+        least=free.least(blocks),
+        flops=_PASSES * graph.flops,
         evaluations=facts.passes.of(len(rows), len(columns), len(menu.schemes)),
         rates=rates or measured_rates(next(model.parameters()), rows[0], stored, bank if rounder is None else rounder),
     )
@@ -260,29 +280,3 @@ def _sums(layer: Layer, module: nn.Module, rounder: Rounder | None, menu: Menu) 
         return 0
     groups = layer.shape[0] if layer.kind in MIXTURES else int(getattr(module, "groups", 1))
     return 8 * groups * layer.row**2 * (1 + len(menu.schemes))
-
-
-def _activations(model: nn.Module, run: Callable[[], Logits]) -> tuple[int, tuple[Tensor, ...]]:
-    """Bytes of the tensors that a forward pass keeps for the backward pass, and the logits of every head."""
-    own = {_place(tensor) for tensor in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, tuple[int, Any]] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        place = _place(tensor)
-        if place not in own:
-            kept[place] = (tensor.untyped_storage().nbytes(), tensor)  # held, so that no other gets its place
-        return tensor
-
-    parameters = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor))
-        heads = tuple(own.detach() for own in heads_of(run()))
-    return sum(size for size, _ in kept.values()), heads
-
-
-def _place(tensor: Tensor) -> int:
-    place: int = tensor.untyped_storage()._cdata
-    return place

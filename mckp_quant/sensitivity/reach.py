@@ -183,7 +183,7 @@ class Reach:
         weight = self._task.weights[row]
         menu = self._task.menu
         rounds_inputs = menu is not None and bool(menu.schemes) and weight.layer.kind != "embedding"
-        return rounds_inputs or bool(weight.perturbations.any())
+        return rounds_inputs or bool(weight.errors.squares().any())
 
     def _that_matter(self, batch: Batch, rows: Sequence[int]) -> list[int]:
         """Those rows whose weights change the outputs; first tried all together, since mostly none does."""
@@ -204,10 +204,11 @@ class Reach:
                 parameter.zero_()
             if not _same(self._logits(batch), reference):
                 return True
+            for (_, parameter), before in zip(held, kept, strict=True):
+                parameter.copy_(before)
+            coarsest = {row: self._task.weights[row].errors.coarsest() for row, _ in held}
             for (row, parameter), before in zip(held, kept, strict=True):
-                errors = self._task.weights[row].perturbations
-                coarsest = errors[int(errors.flatten(1).norm(dim=1).argmax())]
-                parameter.copy_(before.to(coarsest.dtype) + coarsest)
+                parameter.copy_(before.to(coarsest[row].dtype) + coarsest[row])
             return not _same(self._logits(batch), reference)
         finally:
             for (_, parameter), before in zip(held, kept, strict=True):

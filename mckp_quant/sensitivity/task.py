@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput
+from ..network.blocks.finding import WHOLE, Blocks
 from ..network.likelihood import SampleDraws, sample_seed
 from ..network.weight_uses import MIXTURES
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..network.likelihood import Draws, Likelihood
     from ..network.logits import Logits
     from .columns import Menu
-    from .streaming import Streamed
+    from .errors import Errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,33 +38,32 @@ class LayerWeight:
     parameters
         The distinct parameters that hold the weight: one, unless ties share only their memory.
     errors
-        What each format adds to the weight, in memory or on disk: see `perturbations`.
+        What each format adds to the weight, in memory or computed when it is needed.
     """
 
     layer: Layer
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
-    errors: Tensor | Streamed
+    errors: Errors
 
     @property
     def perturbations(self) -> Tensor:
         """``(n_formats, *layer.shape)``, quantised minus float weight; float32 or float64.
 
-        It may be read from disk: use it and let it go, for one layer at a time.
+        It may be computed for this call: use it and let it go, for one layer at a time.
         """
-        return self.errors if isinstance(self.errors, Tensor) else self.errors.read()
+        return self.errors.whole()
 
     @property
     def columns(self) -> int:
         """How many formats there are."""
-        return len(self.errors) if isinstance(self.errors, Tensor) else self.errors.columns
+        return len(self.errors)
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """Equal for two layers exactly if name, shape and perturbations are."""
+        """Equal for two layers of one network exactly if name, shape and what they are rounded to are."""
         content = hashlib.sha256(repr((self.layer.name, self.layer.shape)).encode())
-        for each in self.perturbations:
-            content.update(each.double().cpu().numpy().tobytes())
+        content.update(self.errors.text())
         return content.digest()
 
 
@@ -125,6 +125,8 @@ class Task:
     menu
         How the table's columns combine formats of weights, for which the layers' perturbations are, and of inputs;
         None where every column is a format of weights.
+    blocks
+        Blocks of the network of which nothing is to be kept but their inputs; none to keep the whole graph.
     state
         What is carried from batch to batch; the estimator changes it.
     """
@@ -135,6 +137,7 @@ class Task:
     output: Callable[..., object] | None
     seed: int
     menu: Menu | None = None
+    blocks: Blocks = WHOLE
     state: State = field(init=False)
 
     def __post_init__(self) -> None:

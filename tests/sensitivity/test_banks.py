@@ -21,7 +21,7 @@ from mckp_quant.rounding import Gptq, Nearest, WeightBank
 from mckp_quant.sensitivity import ESTIMATORS
 from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.streaming import Disk, Streamed, errors_bytes
+from mckp_quant.sensitivity.errors import Disk, Streamed, errors_bytes
 
 from .estimators.conformance import example, pairs
 from .tiny import conv_net, perceptron, transformer

@@ -16,7 +16,7 @@ from mckp_quant.network.batches import as_batch, evaluating, forward
 from mckp_quant.network.discovery import discover, uses_of
 from mckp_quant.network.likelihoods import LIKELIHOODS
 from mckp_quant.rounding.weights import perturbations
-from mckp_quant.sensitivity.streaming import errors_bytes
+from mckp_quant.sensitivity.errors import errors_bytes
 
 from .tiny import conv_net, perceptron, transformer
 

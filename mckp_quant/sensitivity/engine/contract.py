@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from ...network.weight_uses import KINDS, is_transposed_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ..errors import Errors
 
 # Per-sample gradients are formed for so many samples at a time that they hold about this many elements: few enough to
 # stay in cache and to add little to the memory of a gradient.
@@ -28,6 +30,8 @@ _CHUNK_ELEMENTS = 2**19
 # Forming and contracting the gradient of a sample is bound by memory, applying the layer by arithmetic: the former
 # takes as long as the latter at so many positions of the output.
 _CONTRACTION_IN_POSITIONS = 48
+# What says whether a processor multiplies matrices of these types by instructions of its own.
+_SUPPORTED = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 # A convolution with more weights than this for each position of its output is faster as a batched matrix product
 # than as a grouped convolution.
 _WEIGHTS_PER_POSITION = 1024
@@ -47,7 +51,9 @@ def per_sample_products(
     gradient
         The gradient of the objective with respect to the module's output.
     directions
-        ``(n_directions, *weight.shape)``; float32 or float64, and everything is computed in this dtype.
+        ``(n_directions, *weight.shape)``; float32 or float64. Everything is computed in this dtype, except that the
+        gradients of linear layers are formed in the network's own where that is faster, with sums in float32: their
+        rounding errors average out over the weights, to some 0.1 % of a product.
     samples
         How many samples there are.
 
@@ -56,6 +62,8 @@ def per_sample_products(
     products
         ``(samples, n_directions)``.
     """
+    if isinstance(module, nn.Linear) and inputs.dtype == gradient.dtype and in_own_type(inputs):
+        return _linear(inputs, gradient, directions, samples)
     gradient = gradient.to(directions.dtype)
     if isinstance(module, nn.Embedding):
         return _embedding(inputs, gradient, directions, samples)
@@ -66,6 +74,34 @@ def per_sample_products(
     if is_transposed_linear(module):
         directions = directions.transpose(1, 2)
     return _linear(inputs, gradient, directions, samples)
+
+
+def piecewise(
+    module: nn.Module, inputs: Tensor, gradient: Tensor, errors: Errors
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut a layer's rounding errors into pieces, so that products with them add up to those with all of them.
+
+    Parameters
+    ----------
+    module, inputs, gradient
+        As for `per_sample_products`.
+    errors
+        Those of the module's weight.
+
+    Yields
+    ------
+    inputs, gradient, directions
+        As for `per_sample_products`. Directions are overwritten by the next ones.
+    """
+    if isinstance(module, nn.Embedding):
+        if errors.held is None and errors.by_rows:  # a batch looks up few of them
+            index, inputs = inputs.unique(return_inverse=True)
+            yield inputs, gradient, errors.rows(index)
+        else:
+            yield inputs, gradient, errors.whole()
+        return
+    for rows, directions in errors.pieces():
+        yield inputs, gradient if len(directions[0]) == errors.layer.shape[0] else gradient[..., rows], directions
 
 
 def mean_outputs(module: nn.Module, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:
@@ -116,6 +152,16 @@ def has_sample_rows(module: nn.Module, inputs: Tensor, samples: int) -> bool:
     return enough and inputs.shape[0] % samples == 0
 
 
+def in_own_type(tensor: Tensor) -> bool:
+    """Whether matrices of a half-precision type are multiplied faster than in float32, with sums in float32."""
+    if tensor.dtype not in _SUPPORTED:
+        return False
+    if tensor.device.type != "cpu":
+        return True
+    supported = getattr(torch.ops.mkldnn, _SUPPORTED[tensor.dtype], None)
+    return supported is not None and bool(supported())
+
+
 def has_own_forward(module: nn.Module) -> bool:
     """Whether a module of a kind that can be quantised computes its output in a way of its own."""
     base = next((kind for kind in KINDS if isinstance(module, kind)), None)
@@ -135,11 +181,13 @@ def _linear(inputs: Tensor, gradient: Tensor, directions: Tensor, samples: int) 
     x = inputs.reshape(samples, -1, inputs.shape[-1])
     d = gradient.reshape(samples, -1, gradient.shape[-1])
     if x.shape[1] * (len(directions) - 1) < _CONTRACTION_IN_POSITIONS:
+        x, d = x.to(directions.dtype), d.to(directions.dtype)
         return torch.stack([(F.linear(x, each) * d).sum(dim=(1, 2)) for each in directions], dim=1)
     flat = directions.flatten(1)
     step = max(1, _CHUNK_ELEMENTS // flat.shape[1])
     pieces = zip(torch.split(d, step), torch.split(x, step), strict=True)
-    return torch.cat([torch.bmm(dn.transpose(1, 2), xn).flatten(1) @ flat.T for dn, xn in pieces])
+    formed = (torch.bmm(dn.transpose(1, 2), xn).flatten(1) for dn, xn in pieces)
+    return torch.cat([each.to(flat.dtype) @ flat.T for each in formed])
 
 
 def _convolution(module: nn.modules.conv._ConvNd, inputs: Tensor, gradient: Tensor, directions: Tensor) -> Tensor:

@@ -109,9 +109,10 @@ def perturbed(weight: LayerWeight, column: int) -> Iterator[None]:
     """Hold one layer in one of the formats; its memory and its parameters stay the same objects."""
     with torch.no_grad():
         kept = [parameter.detach().clone() for parameter in weight.parameters]
+        error = weight.errors.column(column)  # before the weight, from which it is computed, is changed
         try:
             for parameter, before in zip(weight.parameters, kept, strict=True):
-                parameter.copy_(before.to(weight.perturbations.dtype) + weight.perturbations[column])
+                parameter.copy_(before.to(error.dtype) + error)
             yield
         finally:
             for parameter, before in zip(weight.parameters, kept, strict=True):
@@ -137,7 +138,7 @@ def _misread(task: Task, replay: Replay, batch: Batch) -> set[int]:
     rows = set()
     for row, weight in enumerate(task.weights):
         start = replay.starts(weight.modules)
-        with perturbed(weight, int(weight.perturbations.flatten(1).norm(dim=1).argmax())):
+        with perturbed(weight, int(weight.errors.squares().argmax())):
             expected = run()
             found = _run_from(replay, start, run)
         if not all(map(_alike, heads_of(found), heads_of(expected))):

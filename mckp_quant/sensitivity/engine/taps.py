@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 
 from ...errors import InvalidInput
 from ...network.batches import forward
+from ...network.blocks.finding import without_cache
+from ...network.blocks.recomputing import Recomputing
 from ...network.likelihood import rademacher
 from ...network.logits import heads_of, mapped
 from ...rounding.inputs import input_of, with_input
-from .contract import has_own_forward, has_sample_rows, per_sample_products
+from .contract import has_own_forward, has_sample_rows, per_sample_products, piecewise
 from .joint import input_products, rounded_inputs, weight_products
 from .means import MeanChanges
 from .whole_gradients import agree, summed_product
@@ -51,6 +54,9 @@ class Taps:
     for weight gradients. A subclass with a ``forward`` of its own may fit at one shape and not at another, so it is
     compared again at every new one. A hook that fails, whatever it raises, gives its layer up in the same way.
 
+    Where the task names blocks, nothing of them is kept but their inputs, and each is computed again, hooks included,
+    when its gradient arrives (see `Recomputing`): the numbers are the same.
+
     Parameters
     ----------
     task
@@ -67,7 +73,7 @@ class Taps:
         self._state = task.state
         self._weights = task.weights
         self._samples = 0
-        self._roots: list[Tensor] = []
+        self._blocks = Recomputing(tuple(task.blocks.modules.values()))
         self._products: list[Tensor | None] = [None] * len(task.weights)
         self._again = False  # whether another backward pass through the same graph follows
         self._under_no_grad: set[int] = set()
@@ -77,6 +83,10 @@ class Taps:
         self._shapes: set[str] = set()
         self._batch: Batch | None = None
         self._logits: Logits | None = None
+        # Of layers whose weight gradients autograd gives: their products, and the sums of their norms times those
+        # of the largest perturbation.
+        self._summed: dict[int, Tensor] = {}
+        self._norms: dict[int, float] = {}
 
     @property
     def per_batch(self) -> set[int]:
@@ -87,6 +97,9 @@ class Taps:
     def attached(self) -> Iterator[None]:
         """Hold the hooks in the modules."""
         with contextlib.ExitStack() as hooks:
+            if self._task.blocks.modules:
+                hooks.enter_context(without_cache(self._task.model))
+            hooks.enter_context(self._blocks.attached())
             for row, weight in enumerate(self._weights):
                 for module in weight.modules:
                     if self._menu is not None and self._menu.schemes:
@@ -142,11 +155,11 @@ class Taps:
         """
         assert self._batch is not None
         assert self._logits is not None
-        gradients = self._from(self._logits, vectors, keep_graph)
+        self._differentiate(self._logits, self.per_batch, vectors, keep_graph)
         if not self._unfit <= self.per_batch:
             self._read_per_batch(self._unfit)
             self._logits = self._run(self._batch, self.per_batch)
-            gradients = self._from(self._logits, vectors, keep_graph)
+            self._differentiate(self._logits, self.per_batch, vectors, keep_graph)
         if self._failure is not None:
             row, error = self._failure
             raise InvalidInput(
@@ -154,18 +167,16 @@ class Taps:
                 f"its input changes cannot be followed ({type(error).__name__}: {error}): use method='measured_kl', or "
                 "measure formats of weights only"
             ) from error
-        parameters = self._per_batch_parameters()
         if not keep_graph:
             self._batch = self._logits = None
-        by_parameter = dict(zip(parameters, gradients[len(self._roots) :], strict=True))
         products = []
-        for row, weight in enumerate(self._weights):
+        for row in range(len(self._weights)):
             product = self._products[row]
             if product is None:  # the layer was not called, or does not reach the logits
                 samples = 1 if row in self.per_batch else self._samples
                 product = torch.zeros(samples, self._task.shape[1], dtype=torch.float64)
             if row in self.per_batch:
-                summed = summed_product(weight, by_parameter)
+                summed = self._summed[row]
                 product = product + (summed if self._menu is None else summed[[at for at, _ in self._menu.columns]])
             products.append(product)
         if self._means is None:
@@ -173,12 +184,6 @@ class Taps:
         split = {row: product for row, product in enumerate(products) if row not in self.per_batch}
         split = self._means.without(split)
         return [split.get(row, product) for row, product in enumerate(products)]
-
-    def _per_batch_parameters(self) -> list[nn.Parameter]:
-        return [parameter for row in self.per_batch for parameter in self._weights[row].parameters]
-
-    def _from(self, logits: Logits, vectors: Logits, keep_graph: bool) -> tuple[Tensor | None, ...]:
-        return self._differentiate(logits, [*self._roots, *self._per_batch_parameters()], vectors, keep_graph)
 
     def _run(self, batch: Batch, differentiated: Collection[int]) -> Logits:
         """Run the model so that autograd can give the weight gradients of some rows, and the hooks see all others."""
@@ -188,16 +193,10 @@ class Taps:
             for parameter in self._weights[row].parameters:
                 parameter.requires_grad_(True)
         self._samples = batch.size
-        self._roots = []
         self._under_no_grad.clear()
-        with torch.enable_grad():
+        with torch.enable_grad(), self._blocks.running():
             logits = forward(self._task.model, batch, self._task.output)
-        if self._under_no_grad:
-            name = self._weights[min(self._under_no_grad)].layer.name
-            raise InvalidInput(
-                f"layer {name!r} runs under torch.no_grad() on batch {batch.index}: no gradient reaches it, and its "
-                "loss would read 0; take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
-            )
+        self._refuse_no_grad(f" on batch {batch.index}")
         heads = heads_of(logits)
         if (
             not any(own.requires_grad for own in heads) and self._unfit <= self.per_batch
@@ -210,22 +209,45 @@ class Taps:
             raise InvalidInput(f"the logits of batch {batch.index} hold nan or infinite entries: check the inputs")
         return logits
 
-    def _differentiate(
-        self, logits: Logits, inputs: Sequence[Tensor], vectors: Logits, keep_graph: bool
-    ) -> tuple[Tensor | None, ...]:
+    def _refuse_no_grad(self, where: str) -> None:
+        if self._under_no_grad:
+            name = self._weights[min(self._under_no_grad)].layer.name
+            raise InvalidInput(
+                f"layer {name!r} runs under torch.no_grad(){where}: no gradient reaches it, and its loss would read 0; "
+                "take the no_grad (or the reentrant checkpointing) out, or use method='measured_kl'"
+            )
+
+    def _differentiate(self, logits: Logits, rows: Collection[int], vectors: Logits, keep_graph: bool) -> None:
+        """Send vectors back; weight gradients of some rows are contracted one by one as they arrive, and dropped."""
         self._products = [None] * len(self._weights)
+        self._summed = {row: torch.zeros(len(self._weights[row].errors), dtype=torch.float64) for row in rows}
+        self._norms = dict.fromkeys(rows, 0.0)
         if self._means is not None:
             self._means.found.clear()
         self._again = keep_graph
         # A head that depends on no layer has no gradient to give.
         pairs = [each for each in zip(heads_of(logits), heads_of(vectors), strict=True) if each[0].requires_grad]
+        starts, along = zip(*pairs, strict=True) if pairs else ((logits,), (vectors,))
         try:
-            starts, along = zip(*pairs, strict=True) if pairs else ((logits,), (vectors,))
-            return torch.autograd.grad(starts, inputs, along, retain_graph=keep_graph, allow_unused=True)
-        except torch.OutOfMemoryError:
+            with contextlib.ExitStack() as hooks:
+                inputs = list(self._blocks.roots)
+                for row in sorted(rows):
+                    for parameter in self._weights[row].parameters:
+                        hooks.callback(parameter.register_hook(functools.partial(self._arrived, row)).remove)
+                        inputs.append(parameter)
+                torch.autograd.grad(starts, inputs, along, retain_graph=keep_graph, allow_unused=True)
+        except (InvalidInput, torch.OutOfMemoryError):
             raise
         except RuntimeError as error:
             raise InvalidInput(f"the model cannot be differentiated: {error}") from error
+        self._refuse_no_grad("")
+
+    def _arrived(self, row: int, gradient: Tensor) -> Tensor:
+        """Contract a weight's gradient, and give back one that takes no memory."""
+        products, squares = summed_product(self._weights[row], gradient)
+        self._summed[row] += products
+        self._norms[row] += float(gradient.norm()) * float(squares.max()) ** 0.5
+        return gradient if gradient.is_sparse else gradient.new_zeros(()).expand_as(gradient)
 
     def _alias(self, row: int, menu: Menu) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]] | None]:
         name = self._weights[row].layer.name
@@ -239,7 +261,7 @@ class Taps:
             menu.roundings_at(module, name)
             if not inputs.requires_grad:
                 inputs = inputs.detach().requires_grad_()
-                self._roots.append(inputs)
+                self._blocks.roots.append(inputs)
             return with_input(inputs.view_as(inputs), args, kwargs)
 
         return alias
@@ -248,6 +270,8 @@ class Taps:
         name = self._weights[row].layer.name
 
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> Tensor | None:
+            if self._blocks.first:
+                return None
             if not torch.is_grad_enabled():
                 self._under_no_grad.add(row)
                 return None
@@ -273,7 +297,7 @@ class Taps:
                 # Nothing before this layer is differentiated: the graph starts here. The clone lets the model change
                 # the output in place, which autograd forbids for a leaf.
                 root = output.detach().requires_grad_()
-                self._roots.append(root)
+                self._blocks.roots.append(root)
                 output = root.clone()
             if menu is not None and roundings is not None:
                 self._follow(row, menu, module, alias, output, roundings)
@@ -287,15 +311,17 @@ class Taps:
     def _contract(self, row: int, module: nn.Module, held: list[Tensor], gradient: Tensor) -> None:
         # Inputs go as soon as they have served, as those that autograd saves do, or they would add to the peak.
         inputs = held[0] if self._again else held.pop()
-        directions = self._weights[row].perturbations
-        if self._menu is None or self._checking:
-            self._add(row, per_sample_products(module, inputs, gradient, directions, self._samples))
-            if self._means is not None and not self._checking:
-                self._means.add(row, module, inputs, gradient, directions, self._samples)
-        else:
-            # The input of an embedding is stored as it is in every scheme.
-            given = [inputs] * (1 + len(self._menu.schemes))
-            self._add(row, weight_products(module, given, gradient, directions, self._menu, self._samples))
+        errors = self._weights[row].errors
+        plain = self._menu is None or self._checking
+        # The input of an embedding is stored as it is in every scheme.
+        for x, d, directions in piecewise(module, inputs, gradient, errors):
+            if plain:
+                self._add(row, per_sample_products(module, x, d, directions, self._samples))
+            elif self._menu is not None:
+                given = [x] * (1 + len(self._menu.schemes))
+                self._add(row, weight_products(module, given, d, directions, self._menu, self._samples))
+        if self._means is not None and not self._checking:
+            self._means.add(row, module, inputs, gradient, errors.whole(), self._samples)
 
     def _follow(
         self, row: int, menu: Menu, module: nn.Module, alias: Tensor, output: Tensor, roundings: Sequence[InputRounding]
@@ -306,13 +332,14 @@ class Taps:
         samples = 1 if whole else self._samples
 
         def at_output(gradient: Tensor) -> None:
-            directions = self._weights[row].perturbations
-            inputs = alias.detach().to(directions.dtype)
+            errors = self._weights[row].errors
+            inputs = alias.detach().to(errors.dtype)
             rounded = rounded_inputs(module, inputs, roundings)
             held.extend(each - inputs for each in rounded)
             # Of a whole batch autograd gives the products of unrounded inputs: only what rounding adds is missing.
             given = [None, *held] if whole else [inputs, *rounded]
-            self._add(row, weight_products(module, given, gradient, directions, menu, samples))
+            for _, own, directions in piecewise(module, inputs, gradient, errors):
+                self._add(row, weight_products(module, given, own, directions, menu, samples))
 
         def at_input(gradient: Tensor) -> None:
             self._add(row, input_products(gradient, held, menu, samples))
@@ -347,19 +374,18 @@ class Taps:
         self._state.checked_samples = batch.size
         self._checking = True
         logits = self._run(batch, range(len(self._weights)))
-        parameters = [parameter for weight in self._weights for parameter in weight.parameters]
         generator = torch.Generator().manual_seed(self._task.seed)
         vectors = mapped(lambda own: _from_the_first(own.detach(), generator), logits)
-        gradients = dict(zip(parameters, self._differentiate(logits, parameters, vectors, False), strict=True))
+        self._differentiate(logits, range(len(self._weights)), vectors, False)
         self._checking = False
         for row, weight in enumerate(self._weights):
             if row in self.per_batch:
                 continue
-            expected = summed_product(weight, gradients)
+            expected, norm, dtype = self._summed[row], self._norms[row], weight.parameters[0].dtype
             product = self._products[row]
             if product is None:
                 product = torch.zeros(batch.size, len(expected), dtype=torch.float64)
-            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, weight, gradients):
+            if row in self._unfit or bool(product[1:].any()) or not agree(product[0], expected, dtype, norm):
                 self._read_per_batch({row})
 
     def _read_per_batch(self, rows: set[int]) -> None:

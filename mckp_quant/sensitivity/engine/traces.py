@@ -43,9 +43,7 @@ def trace_reader(task: Task, method: str, draw: Draw) -> Reader:
         for a single probe. It raises InvalidInput when the batch has no targets, they do not fit, or the model fails on
         the batch or cannot be differentiated twice.
     """
-    half_squares = torch.stack(
-        [weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() / 2 for weight in task.weights]
-    )
+    half_squares = torch.stack([weight.errors.squares() / 2 for weight in task.weights])
     elements = torch.tensor([weight.layer.elements for weight in task.weights], dtype=torch.float64)
 
     def read(batch: Batch) -> Reading:

@@ -61,6 +61,7 @@ class EmpiricalFisher:
     reads_inputs: ClassVar[bool] = True
     passes: ClassVar[Passes] = Passes(batch=1.3)
     unit: ClassVar[str] = "nats"
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse numbers of probes that estimate nothing."""

@@ -35,6 +35,7 @@ class FirstOrder:
     reads_inputs: ClassVar[bool] = True
     passes: ClassVar[Passes] = Passes(batch=1.4)
     unit: ClassVar[str] = "nats"
+    streams: ClassVar[bool] = True
 
     @contextlib.contextmanager
     def reading(self, task: Task) -> Iterator[Reader]:

@@ -73,6 +73,7 @@ class GaussNewton:
     reads_inputs: ClassVar[bool] = True
     passes: ClassVar[Passes] = Passes(batch=1.3)
     unit: ClassVar[str] = "nats"
+    streams: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse numbers of probes that estimate nothing."""

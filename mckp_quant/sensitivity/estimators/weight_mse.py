@@ -31,6 +31,4 @@ class WeightMSE:
 
     def losses(self, task: Task) -> Tensor:
         """``(n_layers, n_formats)`` float64."""
-        return torch.stack(
-            [weight.perturbations.flatten(1).double().square().sum(dim=1).cpu() for weight in task.weights]
-        )
+        return torch.stack([weight.errors.squares() for weight in task.weights])
