@@ -4,7 +4,8 @@
 
 Two processes, one of which is forced to NumPy, are asked in turns for the same problem, and solve it some times in a
 row, made anew for each solve. A time is CPU time through `solve()`, certificate included; the least one counts, as
-other work on the machine only adds. Both must make the same selection.
+other work on the machine only adds. Both must make the same selection. A second table is of work done at once: a whole
+front, and the selections of 1,000 draws.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mckp_quant.solvers import Problem, instances, is_compiled, solve
+from mckp_quant.solvers import Problem, best_choices, front, instances, is_compiled, solve
 
 from ..command_line import Command, WrongInput
 from ..pages import fill, table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
 SHARES = (0.2, 0.5, 0.8)
 BITS = {4: (2, 3, 4, 8), 7: (2, 3, 4, 5, 6, 7, 8)}
@@ -36,8 +39,15 @@ FAMILIES = {
     "LLM 224x7": ("llm", 224, 7, 1),
     "lognormal 500x7": ("lognormal", 500, 7, 1),
     "ResNet-50 54x4, 2 budgets": ("resnet50", 54, 4, 2),
+    "ResNet-50 54x4, 3 budgets": ("resnet50", 54, 4, 3),
+    "ResNet-50 54x7, 2 budgets": ("resnet50", 54, 7, 2),
+    "ResNet-50 54x7, 3 budgets": ("resnet50", 54, 7, 3),
+    "LLM 224x4, 2 budgets": ("llm", 224, 4, 2),
+    "LLM 224x4, 3 budgets": ("llm", 224, 4, 3),
 }
 IN_A_ROW = 6  # solves in a turn, so that they find the processor as one of thousands of solves finds it
+AT_ONCE = ("whole front of 54x7", "1,000 draws of 54x7")
+DRAWS = 1000
 HEADINGS = ("problems", "compiled, ms", "NumPy, ms", "ratio, median", "ratio of the sums")
 
 
@@ -51,6 +61,20 @@ def make(family: str, seed: int, share: float) -> Problem:
     return instances.quantisation(layers, BITS[columns], share=share, seed=seed, n_budgets=n_budgets)
 
 
+def work_of(family: str, seed: int, share: float) -> Callable[[], NDArray[np.int64]]:
+    """What is timed: a problem is made, and the call is to be timed that gives whole numbers to compare."""
+    if family == AT_ONCE[0]:
+        problem = make("ResNet-50 54x7", seed, 1.0)
+        return lambda: front(problem).cost
+    if family == AT_ONCE[1]:
+        problem = make("ResNet-50 54x7", seed, share)
+        noise = np.random.default_rng(seed).normal(size=(DRAWS, problem.n_choices))
+        values, warm = problem.value * np.exp(0.1 * noise), solve(problem).choice
+        return lambda: best_choices(problem, values, warm=warm).ravel()
+    problem = make(family, seed, share)
+    return lambda: np.asarray(solve(problem, "exact").require().choice)
+
+
 def serve() -> None:
     """Answer each line ``family;seed;share`` with the seconds of a solve and a digest of its selection."""
     solve(make("ResNet-50 54x4", 0, 0.5))  # imports and first calls are not part of what is timed
@@ -58,13 +82,12 @@ def serve() -> None:
     for line in sys.stdin:
         family, seed, share = line.strip().split(";")
         took = math.inf
-        for _ in range(IN_A_ROW):
-            problem = make(family, int(seed), float(share))
+        for _ in range(1 if family in AT_ONCE else IN_A_ROW):
+            work = work_of(family, int(seed), float(share))
             began = time.process_time()
-            choice = solve(problem, "exact").choice
+            numbers = work()
             took = min(took, time.process_time() - began)
-        assert choice is not None
-        print(took, int(np.arange(1, len(choice) + 1) @ choice), flush=True)
+        print(took, int(np.arange(1, len(numbers) + 1) @ numbers), flush=True)
 
 
 class Worker:
@@ -97,7 +120,7 @@ def compare(workers: tuple[Worker, Worker], family: str, seeds: range, rounds: i
     """The row of a family; the first worker is the compiled one."""
     compiled, pure = [], []
     for seed in seeds:
-        for share in SHARES:
+        for share in SHARES[1:2] if family in AT_ONCE else SHARES:
             times: tuple[list[float], list[float]] = ([], [])
             digests = set()
             for _ in range(rounds):
@@ -133,16 +156,17 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if not workers[0].compiled:
             raise WrongInput("there are no compiled kernels here: install the package with a C compiler at hand")
-        rows = []
+        rows = {}
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        for family in FAMILIES:
-            rows.append(compare(workers, family, seeds, options.rounds))
-            print(*rows[-1], sep="  ", flush=True)
+        for family in (*FAMILIES, *AT_ONCE):
+            rows[family] = compare(workers, family, seeds, options.rounds)
+            print(*rows[family], sep="  ", flush=True)
     finally:
         for worker in workers:
             worker.close()
     if options.page is not None:
-        fill(options.page, {"kernels": table(HEADINGS, rows)})
+        parts = {"kernels": FAMILIES, "at once": AT_ONCE}
+        fill(options.page, {name: table(HEADINGS, [rows[each] for each in own]) for name, own in parts.items()})
     return 0
 
 

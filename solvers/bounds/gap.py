@@ -87,7 +87,7 @@ def dual_gap(
     if problem.pairs is not None:
         value = math.fsum(problem.terms(choice))
         terms = math.fsum(map(abs, problem.pairs.among(choice)))
-        rounding = TOLERANCE * (terms + math.fsum(_spread(problem).tolist()))
+        rounding = TOLERANCE * (terms + math.fsum(spread_of(problem).tolist()))
         bound = lagrangian_bound(problem, price, split)
         return Gap(value - bound, rounding, bound)
     if cheapest is None:
@@ -145,7 +145,7 @@ def same_to_rounding(problem: Problem) -> float:
         `TOLERANCE` of the sum over groups of how far their values lie apart, and of the pairwise terms; less than the
         unit where all values are whole multiples of one that add up exactly: a gap below the unit then hides nothing.
     """
-    spread = _spread(problem)
+    spread = spread_of(problem)
     if problem.pairs is not None:
         return TOLERANCE * math.fsum([*spread.tolist(), *np.abs(problem.pairs.value).tolist()])
     return _told_apart(problem, TOLERANCE * float(spread.sum()))
@@ -230,7 +230,7 @@ def _told_apart(problem: Problem, tolerance: float, unit: float | None = None) -
     return min(tolerance, unit * (1 - 4 * EPS)) if unit else tolerance
 
 
-def _spread(problem: Problem) -> NDArray[np.float64]:
+def spread_of(problem: Problem) -> NDArray[np.float64]:
     """``(n_groups,)`` how far the values lie apart that a feasible selection can have in each group."""
     fits, begin = problem.fits, problem.start[:-1]
     least = np.minimum.reduceat(np.where(fits, problem.value, np.inf), begin)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.bound import farkas_price
-from ..bounds.gap import whole_unit
+from ..bounds.gap import spread_of, whole_unit
 from ..bounds.lagrangian import EPS
 from ..core.reduction import reduce
 from ..core_search.dynamic import CoreResult
@@ -140,8 +140,9 @@ class Enumerate:
         resolution = 4 * problem.n_groups * EPS * float(np.abs(problem.value).max())
         if pairs is not None:
             resolution += 4 * problem.n_groups**2 * EPS * float(np.abs(pairs).max(initial=0))
-        # Sums of whole multiples of a unit are not rounded.
-        unproved = resolution if pairs is not None or not whole_unit(problem) else 0.0
+        # Sums of whole multiples of a unit are not rounded; where values differ in nothing, nor do their sums.
+        exact = pairs is None and bool(whole_unit(problem) or not spread_of(problem).any())
+        unproved = 0.0 if exact else resolution
         best, best_value = None, math.inf
         for head in _selections(problem, 0, tail_first):
             if time.perf_counter() > deadline:

@@ -195,3 +195,12 @@ def test_cbc_that_ran_out_of_time_in_preprocessing_proves_nothing() -> None:
     for seconds in (0.001, 0.005):
         found = solve(problem, "pulp", seconds=seconds)
         assert found.status is Status.FEASIBLE or found.value <= 20.7294801962834 + 1e-9
+
+
+def test_what_is_left_and_cannot_fit_does_not_hide_a_proof() -> None:
+    # What is nearly as good does not fit beside the only choice of the other group: the values left differ in nothing.
+    first = ("-0x1.6e4fab5d87050p-21", "-0x1.17ba82dc5dcbfp-20", "-0x1.2bb58c353fecdp-20")
+    second = ("-0x1.74f8ae7b27baap-24", "-0x1.8f9cbaf1aa911p-23", "-0x1.ecdae690747fcp-21")
+    values = [[float.fromhex(each) for each in group] for group in (first, second)]
+    problem = Problem.from_table(values, [[[35, 83, 89], [32, 88, 98]], [[45, 75, 18], [5, 9, 45]]], [127, 90])
+    assert solve(problem).status is Status.OPTIMAL

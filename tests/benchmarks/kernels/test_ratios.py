@@ -6,7 +6,8 @@ from typing import cast
 
 import pytest
 
-from benchmarks.kernels.ratios import FAMILIES, SHARES, Worker, compare, main, make
+from benchmarks.kernels import ratios
+from benchmarks.kernels.ratios import AT_ONCE, FAMILIES, SHARES, Worker, compare, main, make, work_of
 
 
 class Fake:
@@ -61,3 +62,12 @@ def test_problems_have_the_shape_of_their_family(family: str) -> None:
         FAMILIES[family][1] * FAMILIES[family][2],
         FAMILIES[family][3],
     )
+
+
+def test_work_done_at_once_gives_a_front_and_a_selection_for_each_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratios, "DRAWS", 3)
+    whole, draws = AT_ONCE
+    assert (work_of(whole, 0, 0.5)()[1:] > work_of(whole, 0, 0.5)()[:-1]).all()
+    assert len(work_of(draws, 0, 0.5)()) == 3 * 54
+    row = compare(pair(Fake([0.001]), Fake([0.004])), whole, range(1), 1)
+    assert row == (f"{whole} (1)", "1.00", "4.00", "4.0x", "4.0x")

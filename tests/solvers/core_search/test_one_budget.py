@@ -21,7 +21,7 @@ def test_both_ways_to_search_find_the_optimum(problem: Problem) -> None:
     best = oracle.optimum(problem)
     for first, lists in ((10**7, 0), (-(10**6), 10**7)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(one_budget, "_FIRST_STATES", first)
+            patch.setattr(one_budget, "FIRST_STATES", first)
             patch.setattr(one_budget, "_STATES_OF_LISTS", lists)
             agrees(problem, solved(problem, "exact"), best)
 
@@ -31,7 +31,7 @@ def test_second_search_takes_over_where_the_first_one_grows(seed: int) -> None:
     problem = quantisation(54, (2, 3, 4, 5, 6, 7, 8), share=0.5, seed=seed)
     first = solved(problem, "exact")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_budget, "_FIRST_STATES", -(10**6))
+        patch.setattr(one_budget, "FIRST_STATES", -(10**6))
         patch.setattr(one_budget, "_STATES_OF_LISTS", 10**7)
         second = solved(problem, "exact")
     assert first.status is second.status is Status.OPTIMAL

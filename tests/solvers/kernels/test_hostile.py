@@ -147,7 +147,14 @@ def test_merges_take_any_values(problem: Any, unit: int, cells: int, room: int) 
 )
 def test_wrong_merges_are_refused_in_words(changed: dict[str, Any], text: str) -> None:
     value, made = np.array([2.0, 1.0]), np.zeros(5, dtype=np.int64)
-    good = {"cost": ints(0, 4), "value": value, "own": ints(0, 3), "extra": value, "made": made, "worth": np.zeros(5)}
+    good: dict[str, Any] = {
+        "cost": ints(0, 4),
+        "value": value,
+        "own": ints(0, 3),
+        "extra": value,
+        "made": made,
+        "worth": np.zeros(5),
+    }
     good |= {"room": 9, "cells": 8, "unit": 1}
     assert KERNELS.merge(*good.values()) == 3
     with pytest.raises(ValueError, match=text):
