@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._version import __version__
-from ..common.documents import field, read_document, write_document
+from ..common.documents import check_seal, field, read_document, sealed, write_document
 from ..common.files import readable
 from ..errors import InvalidInput
 from ..network.fingerprint import Fingerprint, batch_digest
@@ -102,22 +102,24 @@ class Checkpoint:
             self.path,
             KIND,
             VERSION,
-            {
-                "fingerprint": self.fingerprint.document(),
-                "layers": self._layers(task),
-                "batches": self.batches,
-                "moments": totals.moments.state(),
-                "contributions": torch.stack(totals.contributions),
-                "sizes": totals.sizes,
-                "samples": totals.samples,
-                "alone": totals.single_stderr,
-                "surprises": totals.surprises,
-                "unit": totals.unit,
-                "generator": bytes(task.state.generator.get_state().tolist()).hex(),
-                "per_batch": sorted(task.state.per_batch),
-                "checked_samples": task.state.checked_samples,
-                "reach": reach.document(),
-            },
+            sealed(
+                {
+                    "fingerprint": self.fingerprint.document(),
+                    "layers": self._layers(task),
+                    "batches": self.batches,
+                    "moments": totals.moments.state(),
+                    "contributions": torch.stack(totals.contributions),
+                    "sizes": totals.sizes,
+                    "samples": totals.samples,
+                    "alone": totals.single_stderr,
+                    "surprises": totals.surprises,
+                    "unit": totals.unit,
+                    "generator": bytes(task.state.generator.get_state().tolist()).hex(),
+                    "per_batch": sorted(task.state.per_batch),
+                    "checked_samples": task.state.checked_samples,
+                    "reach": reach.document(),
+                }
+            ),
         )
 
     def load(self, task: Task, reach: Reach) -> Totals:
@@ -153,6 +155,8 @@ class Checkpoint:
             )
         with readable(source):
             differs = self.fingerprint.difference(known)
+            if not differs:
+                check_seal(document, source)
             if not differs and document["layers"] != self._layers(task):
                 differs = "the layers, or how they are rounded, differ"
             self.batches[:] = [str(each) for each in document["batches"]]
