@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test slow pure sanitize check bench docs fuzz prove
+.PHONY: install demo test slow pure sanitize lowest newest check bench bench-check docs fuzz hunt prove
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -42,6 +42,10 @@ pure: install
 # The kernels under a build that watches every address and every undefined operation.
 sanitize: install
 	.ci/sanitize
+
+# What needs no PyTorch, with the lowest versions that setup.cfg allows, and with the newest Python and versions at hand.
+lowest newest:
+	.ci/versions $@
 
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz
