@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-
-import pytest
+from typing import TYPE_CHECKING
 
 import mckp_quant
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(mckp_quant.__file__).parents[1]
 

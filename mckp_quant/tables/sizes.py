@@ -231,7 +231,9 @@ def with_sizes(raw: RawTable, sizes: Sizes) -> tuple[RawTable, tuple[Layer, ...]
         The layers that the sizes know and of which the file says no size.
     """
     model = raw.about.get("model", "")
-    known = {name: sizes.layer(name, model) for name in raw.layers} if sizes.models else {}
+    if not sizes.models and not sizes.bits:
+        return raw, ()
+    known = {name: sizes.layer(name, model) for name in raw.layers}
     layers = {name: layer for name, layer in known.items() if layer is not None}
     found = tuple(_with_bits(cell, layers.get(cell.layer), sizes) for cell in raw.cells)
     unsaid = {name for name, facts in raw.layers.items() if not {"shape", "elements"} & set(facts.facts)}
