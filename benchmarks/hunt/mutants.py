@@ -134,7 +134,7 @@ def make_map(room: Path, tests: Sequence[str], target: Path) -> None:
     write_text(target, json.dumps({"tests": [(name, contexts.seconds[name]) for name in names], "lines": kept}))
 
 
-def tests_of(known: dict[str, Any], change: Change) -> list[str]:
+def running(known: dict[str, Any], change: Change) -> list[str]:
     """The tests that run the line of a change, the quickest first."""
     found = known["lines"].get(change.file, {}).get(str(change.line), [])
     return [name for name, _ in sorted((known["tests"][at] for at in found), key=lambda each: each[1])]
@@ -237,7 +237,7 @@ def _run(options: argparse.Namespace) -> int:
         importlib.import_module(package)
 
     def one(change: Change) -> dict[str, object]:
-        tests = tests_of(known, change)
+        tests = running(known, change)
         began = time.monotonic()
         outcome = verdict(change, tests)
         took = round(time.monotonic() - began, 1)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.hunt.readers [--files 100000] [--seed 0] [--processes 2] [--only NAME,NAME] [--output FILE]
 
-Every file is a valid one after one to three changes, of bytes or of what the bytes say (`hunt.damage`). File n of a
+Every file is a valid one after one to three changes, of bytes or of what the bytes say (`files.damage`). File n of a
 reader is drawn from (seed, reader, n), so that a fault, which is printed with n, can be made again: --only NAME. With
 --output a run that was stopped goes on where it was, and a longer one adds to it.
 """
@@ -24,17 +24,17 @@ from typing import TYPE_CHECKING
 from ..command_line import Command, WrongInput, say
 from ..environment import environment
 from ..pages import append_rows, read_rows
-from .artefacts import artefacts, missing
-from .damage import damaged
-from .documents import documents
-from .tools import foreign_files
+from .files.artefacts import artefacts, missing
+from .files.damage import damaged
+from .files.documents import documents
+from .files.tools import foreign_files
 from .watched import REFUSED, TAKEN, outcome, watching
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from .kind import Kind
+    from .files.kind import Kind
 
 BLOCK = 1000
 COLUMNS = ("reader", "block", "files", "taken", "refused", "faults", "seed", "cpu_seconds", *environment())
@@ -62,7 +62,7 @@ def all_kinds(folder: Path, *, networks: bool = True) -> list[tuple[Path, Kind]]
     if not missing():
         makers["artefacts"] = artefacts
     if networks:
-        from .runs import runs
+        from .files.runs import runs
 
         makers["runs"] = runs
     found = []

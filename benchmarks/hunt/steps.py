@@ -12,7 +12,7 @@ from mckp_quant.refinement import refine
 from mckp_quant.search.searching import search
 from mckp_quant.tuning import finish
 
-from .runs import BUDGET, FORMATS, batches, network
+from .files.runs import BUDGET, FORMATS, batches, network
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .kind import Kind
+    from .files.kind import Kind
 
 SECONDS = 5.0  # of CPU, which what else runs on a machine does not change
 BYTES = 500 * 2**20

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.hunt.artefacts import artefacts, missing
-from benchmarks.hunt.documents import documents
+from benchmarks.hunt.files.artefacts import artefacts, missing
+from benchmarks.hunt.files.documents import documents
+from benchmarks.hunt.files.tools import foreign_files
 from benchmarks.hunt.readers import hunt
-from benchmarks.hunt.tools import foreign_files
 from benchmarks.hunt.watched import TAKEN, watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from benchmarks.hunt.kind import Kind
+    from benchmarks.hunt.files.kind import Kind
 
 
 def hunted(found: list[Kind], folder: Path, count: int, seed: int = 0) -> float:
@@ -53,7 +53,7 @@ def test_damaged_artefacts_are_refused_by_name(tmp_path: Path) -> None:
 def test_damaged_files_of_runs_are_refused_by_name(tmp_path: Path) -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("safetensors") is None:
         pytest.skip("torch or safetensors is not installed")
-    from benchmarks.hunt.runs import runs
+    from benchmarks.hunt.files.runs import runs
 
     hunted(runs(tmp_path), tmp_path, 30)
 

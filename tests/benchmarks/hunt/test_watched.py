@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from benchmarks.hunt import watched
-from benchmarks.hunt.damage import damaged
-from benchmarks.hunt.kind import Kind
+from benchmarks.hunt.files.damage import damaged
+from benchmarks.hunt.files.kind import Kind
 from benchmarks.hunt.readers import hunt, main
 from mckp_quant import InvalidInput
 
