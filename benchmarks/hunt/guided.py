@@ -3,8 +3,8 @@
     python -m benchmarks.hunt.guided [--seconds 60] [--seed 1] [--corpus build/hunt/corpus] [--only NAME,NAME]
 
 Each reader has a process of its own and a folder of files that reached new code, from which the next run goes on. A
-file is changed by atheris in its bytes, or by `files.damage` in what the bytes say. What is a fault, and the bounds, are
-those of `benchmarks.hunt.readers`; the file that made it is kept beside the corpus. Install atheris first.
+file is changed by atheris in its bytes, or by `files.damage` in what the bytes say. Faults and bounds are those of
+`benchmarks.hunt.readers`; the file that made one is kept beside the corpus. Install atheris first.
 """
 
 from __future__ import annotations
