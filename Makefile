@@ -52,18 +52,17 @@ fuzz: install
 
 # Hours: damaged files against every reader, faults against every step that writes, changed code against the tests.
 # What was begun goes on where it was stopped; atheris has no wheels for every Python, and the rest runs without it.
-HUNT := nice $(BIN)/python -m benchmarks.hunt
 hunt: install
 	$(PIP) coverage
 	-$(PIP) atheris
-	$(HUNT).readers --files 1000000 --output build/hunt/readers.csv
-	$(HUNT).guided --seconds 60 --skip-missing
-	$(HUNT).faults --trials 50
-	$(HUNT).growth
-	$(HUNT).sameness
-	$(HUNT).mutants map
-	$(HUNT).mutants run --mutants 600 --output build/hunt/mutants.csv
-	$(HUNT).mutants list --output build/hunt/mutants.csv
+	nice $(BIN)/python -m benchmarks.hunt.readers --files 1000000 --output build/hunt/readers.csv
+	nice $(BIN)/python -m benchmarks.hunt.guided --seconds 60 --skip-missing
+	nice $(BIN)/python -m benchmarks.hunt.faults --trials 50
+	nice $(BIN)/python -m benchmarks.hunt.growth
+	nice $(BIN)/python -m benchmarks.hunt.sameness
+	nice $(BIN)/python -m benchmarks.hunt.mutants map
+	nice $(BIN)/python -m benchmarks.hunt.mutants run --mutants 600 --output build/hunt/mutants.csv
+	nice $(BIN)/python -m benchmarks.hunt.mutants list --output build/hunt/mutants.csv
 
 # Ratios within one run against the committed ones; fails where something is a quarter slower.
 bench-check: install

@@ -165,14 +165,14 @@ def _set_list(field: str, at: int, value: object) -> Callable[[ast.AST], None]:
 
 
 def _nothing(node: ast.AST) -> None:
-    node.__class__ = ast.Pass  # type: ignore[assignment]
+    node.__class__ = ast.Pass
 
 
 def _negated(test: ast.expr) -> Callable[[ast.AST], None]:
     inner = copy.deepcopy(test)
 
     def make(node: ast.AST) -> None:
-        node.__class__ = ast.UnaryOp  # type: ignore[assignment]
+        node.__class__ = ast.UnaryOp
         node.__dict__.update(op=ast.Not(), operand=inner)
 
     return make

@@ -74,7 +74,7 @@ def _odd_bytes(content: bytearray, draw: random.Random) -> bytearray:
         return content[:end] + content[at:]
     if way == 4:  # a number as headers hold them
         size = draw.choice((1, 2, 4, 8))
-        number = (draw.choice(NUMBERS) % 2 ** (8 * size)).to_bytes(size, "little")
+        number: bytes = (draw.choice(NUMBERS) % 2 ** (8 * size)).to_bytes(size, "little")
         return content[:at] + number + content[at + size :]
     return content[:at] + bytes(draw.randrange(256) for _ in range(end - at)) + content[end:]
 
