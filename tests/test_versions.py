@@ -33,7 +33,9 @@ def test_the_lowest_versions_are_those_of_setup_cfg() -> None:
 def test_shuffled_tests_are_the_same_tests_in_another_order_of_files_and_within_them(
     pytestconfig: pytest.Config,
 ) -> None:
-    shuffle = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py")).pytest_collection_modifyitems
+    plugin = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert plugin is not None
+    shuffle = plugin.pytest_collection_modifyitems
 
     def order(seed: int | None) -> list[str]:
         names = [(f"tests/{file}.py", test) for file in "abcd" for test in range(6)]

@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
 from benchmarks.hunt import faults
+from benchmarks.hunt.steps import STEPS
 from mckp_quant.common.files import write_text
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def broken(folder: Path) -> str:
 
 
 def found(step: Callable[[Path], str], fault: str, monkeypatch: pytest.MonkeyPatch, files: set[str]) -> set[str]:
-    monkeypatch.setitem(faults.STEPS, "step", step)
+    monkeypatch.setitem(STEPS, "step", step)
     return faults.trial("step", fault, random.Random(0), (step.__name__, files, 0.0))
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS)
 def test_what_writes_whole_or_not_at_all_passes(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(faults.STEPS, "step", good)
+    monkeypatch.setitem(STEPS, "step", good)
     whole = faults.undisturbed("step")
     assert whole[:2] == ("whole", {"a.txt"})
     assert faults.trial("step", fault, random.Random(1), whole) <= {"hit"}
