@@ -46,6 +46,7 @@ COLUMNS = (*Change._fields, "outcome", "tests", "cpu_seconds", "seed", *environm
 LEFT_OUT = "not slow and not fuzz"
 ONE_TEST, ALL_TESTS = 30.0, 90.0  # seconds of CPU
 KILLED, SURVIVED, NOT_RUN, CUT_OFF = "killed", "survived", "no test runs it", "survived, cut off"
+_ANEW = ("mckp_quant", "benchmarks", "tests")  # what may hold code that is to be changed
 _CODES = {10: SURVIVED, 11: KILLED, 12: CUT_OFF}
 _PACKAGES = ("numpy", "scipy.optimize", "hypothesis", "ortools.sat.python.cp_model", "pulp")  # loaded before the fork
 
@@ -163,7 +164,7 @@ def _run_changed(change: Change, source: bytes, tests: Sequence[str]) -> None:
         path = ROOT / change.file
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts if parts[0] == "mckp_quant" else ("mckp_quant", *parts)).removesuffix(".__init__")
-        for each in [each for each in sys.modules if each.partition(".")[0] == "mckp_quant"]:
+        for each in [each for each in sys.modules if each.partition(".")[0] in _ANEW]:
             del sys.modules[each]
         sys.meta_path.insert(0, _Changed(name, path, source))
         files = sorted({each.partition("::")[0] for each in tests})
