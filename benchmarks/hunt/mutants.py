@@ -136,8 +136,12 @@ def make_map(room: Path, tests: Sequence[str], target: Path) -> None:
 
 
 def running(known: dict[str, Any], change: Change) -> list[str]:
-    """The tests that run the line of a change, the quickest first."""
-    found = known["lines"].get(change.file, {}).get(str(change.line), [])
+    """The tests that run the line of a change, or its file where only the import runs the line; the quickest first."""
+    lines = known["lines"].get(change.file, {})
+    found = lines.get(str(change.line))
+    if found == []:
+        found = sorted({at for own in lines.values() for at in own})
+    found = found or []
     return [name for name, _ in sorted((known["tests"][at] for at in found), key=lambda each: each[1])]
 
 

@@ -76,6 +76,8 @@ def test_tests_are_found_by_line_and_shown_by_outcome(tmp_path: Path) -> None:
     known = {"tests": [["slow", 2.0], ["quick", 1.0]], "lines": {"a.py": {"1": [0, 1]}}}
     assert running(known, change) == ["quick", "slow"]
     assert running({"tests": [], "lines": {}}, change) == []
+    imported = {"tests": known["tests"], "lines": {"a.py": {"1": [], "2": [1]}}}  # by the import alone
+    assert running(imported, change) == ["quick"]
     rows = [
         {**{name: str(each) for name, each in change._asdict().items()}, "outcome": outcome}
         for outcome in (KILLED, SURVIVED, NOT_RUN)
