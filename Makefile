@@ -9,7 +9,7 @@ ALL := -c constraints.txt -e .[all,dev$(EXTRAS)]
 # What tests are held against: asks for torchvision, which it does not use and which fails beside the CPU build of torch.
 ORACLES := curvlinops-for-pytorch backpack-for-pytorch einconv einops linear_operator opt_einsum tqdm unfoldNd
 
-.PHONY: install demo test slow pure sanitize check bench docs fuzz prove architectures
+.PHONY: install demo test slow pure sanitize lowest newest check bench bench-check docs fuzz hunt prove architectures
 install: .venv/installed
 
 # torch comes first and through pip: pip also sees wheels that the machine keeps locally, uv does not.
@@ -43,12 +43,34 @@ pure: install
 sanitize: install
 	.ci/sanitize
 
+# What needs no PyTorch, with the lowest versions that setup.cfg allows, and with the newest Python and versions at hand.
+lowest newest:
+	.ci/versions $@
+
 fuzz: install
 	$(BIN)/python -m pytest -n 2 -m fuzz
 
 # Twenty architectures of transformers against six export targets; goes on where it was stopped.
 architectures: install
 	nice -n 10 $(BIN)/python -W ignore -m benchmarks.exports.architectures --output build/architectures.csv --page docs/export.md
+
+# Hours: damaged files against every reader, faults against every step that writes, changed code against the tests.
+# What was begun goes on where it was stopped; atheris has no wheels for every Python, and the rest runs without it.
+hunt: install
+	$(PIP) coverage
+	-$(PIP) atheris
+	nice $(BIN)/python -m benchmarks.hunt.readers --files 1000000 --output build/hunt/readers.csv
+	nice $(BIN)/python -m benchmarks.hunt.guided --seconds 60 --skip-missing
+	nice $(BIN)/python -m benchmarks.hunt.faults --trials 50
+	nice $(BIN)/python -m benchmarks.hunt.growth
+	nice $(BIN)/python -m benchmarks.hunt.sameness
+	nice $(BIN)/python -m benchmarks.hunt.mutants map
+	nice $(BIN)/python -m benchmarks.hunt.mutants run --mutants 600 --output build/hunt/mutants.csv
+	nice $(BIN)/python -m benchmarks.hunt.mutants list --output build/hunt/mutants.csv
+
+# Ratios within one run against the committed ones; fails where something is a quarter slower.
+bench-check: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.kernels.kept check
 
 prove: install
 	$(BIN)/python -m benchmarks.solvers.best_known check

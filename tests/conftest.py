@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,19 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--instances", metavar="DIR", help="folder of published problems (default: ../shared/instances)")
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in an order drawn from this seed")
     parser.addoption("--data", metavar="DIR", help="folder of pretrained networks and data (default: ../shared/data)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files, and the tests of each, in another order; those of a file stay together for the sake of its fixtures."""
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        draw = random.Random(seed)
+        places = {item.path: draw.random() for item in sorted(items, key=lambda each: str(each.path))}
+        items.sort(key=lambda item: item.nodeid)
+        draw.shuffle(items)
+        items.sort(key=lambda item: places[item.path])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from ..errors import InvalidInput
 from .files import read_json, write_text
 
 PREFIX = "mckp-quant"
+_SEAL = "digest"
 _HALF = re.compile(r"\\ud[89ab]")
 # What makes a document of a kind, as a person types it.
 _MAKERS = {
@@ -66,6 +68,48 @@ def read_document(path: str | os.PathLike[str], kind: str, version: int) -> dict
     """
     document = read_json(path, kind)
     return check_schema(document, os.fspath(path), kind, version)
+
+
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """The content of a document in plain types with its digest, so that damage is seen when it is read.
+
+    Parameters
+    ----------
+    document
+        The content.
+
+    Returns
+    -------
+    sealed
+        The same, with ``"digest"`` behind.
+    """
+    whole: dict[str, Any] = plain(document)
+    return {**whole, _SEAL: _digest(whole)}
+
+
+def check_seal(document: dict[str, Any], source: str) -> None:
+    """Refuse what is not as `sealed` made it.
+
+    Parameters
+    ----------
+    document
+        What was read.
+    source
+        Which file it is, for the error.
+
+    Raises
+    ------
+    InvalidInput
+        When its digest is another one, or missing.
+    """
+    if document.get(_SEAL) != _digest({name: entry for name, entry in document.items() if name != _SEAL}):
+        raise InvalidInput(
+            f"{source} is not as it was written: it is damaged or was edited by hand; delete it, or name another file"
+        )
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
 def check_schema(document: object, source: str, kind: str, version: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..formats.capabilities import capability
 from ..formats.schemes import FLOAT_BITS
 from ..tables.cost_table import NOT_MEASURED
 from .files import file_costs, float_file
+from .remembering import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -258,6 +259,8 @@ def cost_matrix(
             f"{name} cannot be counted: the table says of no layer how many multiply-accumulates it takes; give a "
             "column 'macs', or measure the network"
         )
+    if name in RESOURCES | VARIANTS and target is None:
+        price = remembered(price)
     rows = [[price(layer, entry) for entry in table.formats] for layer in table.layers]
     for at, (layer, row) in enumerate(zip(table.layers, rows, strict=True)):
         for column, (entry, cost) in enumerate(zip(table.formats, row, strict=True)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..costs.costs import RESOURCES, resource
+from ..costs.remembering import remembered
 from ..errors import InvalidInput
 from ..formats.schemes import FLOAT
 
@@ -59,7 +60,8 @@ def totals(layers: Sequence[Layer], formats: Sequence[Format], *, target: str | 
     counted = not layers or any(layer.macs for layer in layers)
     counted = counted and all(layer.macs is not None for layer in layers)
     kinds = [kind for kind in (resource(name, target=target) for name in RESOURCES) if counted or not kind.per_mac]
-    return {kind.counts: sum(kind.cost(layer, entry) for layer, entry in pairs) for kind in kinds}
+    costs = {kind.counts: remembered(kind.cost) if target is None else kind.cost for kind in kinds}
+    return {counts: sum(cost(layer, entry) for layer, entry in pairs) for counts, cost in costs.items()}
 
 
 def predict(table: SensitivityTable, formats: Sequence[Format], layer_names: Sequence[str] | None = None) -> Prediction:

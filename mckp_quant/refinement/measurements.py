@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..common.documents import read_document, write_document
+from ..common.documents import check_seal, read_document, sealed, write_document
 from ..common.files import readable
 from ..errors import InvalidInput
 from ..policy.policy import Policy
@@ -176,7 +176,7 @@ class Measurements:
             for (key, last), change in self._changes.items()
         ]
         document = {"settings": self._settings, "counts": counts, "measured": measured, "expanded": changes}
-        write_document(self._path, KIND, VERSION, document)
+        write_document(self._path, KIND, VERSION, sealed(document))
         self._fresh = 0
 
     def _model(self, choice: NDArray[np.int64]) -> nn.Module:
@@ -194,6 +194,7 @@ class Measurements:
                 f"the checkpoint {str(path)!r} was written with other arguments, another table or other batches: "
                 "resume with the same ones, or remove it"
             )
+        check_seal(document, f"the checkpoint {str(path)!r}")
         with readable(f"the checkpoint {str(path)!r}"):
             counts = {int(batch): np.array(own, dtype=np.float64) for batch, own in document["counts"].items()}
             for entry in document["measured"]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.checks import check_least
-from ..common.documents import entries, field, read_document, write_document
+from ..common.documents import check_seal, entries, field, read_document, sealed, write_document
 from ..common.files import readable
 from ..common.run_options import RunOptions
 from ..errors import InvalidInput
@@ -149,7 +149,7 @@ class Objective:
             [which, list(genome), "inf" if math.isinf(fitness) else fitness]
             for (which, genome), fitness in self._known.items()
         ]
-        write_document(self._checkpoint, KIND, VERSION, {"fingerprint": self._fingerprint, "fitness": rows})
+        write_document(self._checkpoint, KIND, VERSION, sealed({"fingerprint": self._fingerprint, "fitness": rows}))
         self._saved = time.monotonic()
 
     def _pay(self, key: tuple[int, Genome]) -> None:
@@ -202,6 +202,7 @@ class Objective:
                 f"{source} is of another search: its method, seed, budgets, table or settings differ; delete it, or "
                 "name another file"
             )
+        check_seal(document, source)
         with readable(source):
             for which, genome, fitness in entries(document, "fitness", source):
                 self._known[int(which), tuple(int(rank) for rank in genome)] = float(fitness)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
-from ..common.documents import field, read_document, write_document
+from ..common.documents import check_seal, field, read_document, sealed, write_document
 from ..common.files import readable
 from ..errors import InvalidInput
 from ..network.fingerprint import Fingerprint, batch_digest
@@ -100,15 +100,17 @@ class Checkpoint:
             self.path,
             KIND,
             VERSION,
-            {
-                "fingerprint": self.fingerprint.document(),
-                "layers": self._layers(task),
-                "batches": self.batches,
-                **totals.state(),
-                "per_batch": sorted(task.state.per_batch),
-                "checked_samples": task.state.checked_samples,
-                "reach": reach.document(),
-            },
+            sealed(
+                {
+                    "fingerprint": self.fingerprint.document(),
+                    "layers": self._layers(task),
+                    "batches": self.batches,
+                    **totals.state(),
+                    "per_batch": sorted(task.state.per_batch),
+                    "checked_samples": task.state.checked_samples,
+                    "reach": reach.document(),
+                }
+            ),
         )
 
     def load(self, task: Task, reach: Reach) -> Totals:
@@ -149,6 +151,8 @@ class Checkpoint:
                     "another file or without this one"
                 )
             differs = self.fingerprint.difference(known)
+            if not differs:
+                check_seal(document, source)
             if not differs and document["layers"] != self._layers(task):
                 differs = "the layers, or how they are rounded, differ"
             self.batches[:] = [str(each) for each in document["batches"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import re
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 NOT_ALLOWED = "not allowed"  # what stands in a text file for a format that a layer must not have
 _NO_NUMBER = {"", "nan", "na", "n/a", "null", "none", "inf", "+inf", "-inf", "infinity", "-infinity"}
+_SIZE = re.compile(r"[1-9][0-9]{0,17}")
 _QUOTE = "'"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins to compute at
 _WHOLE = re.compile(r"[+-]?\d{1,19}(\.0*)?")
@@ -193,10 +195,23 @@ def shape(raw: object, place: Place) -> tuple[int, ...]:
     InvalidInput
         When it is none.
     """
-    parts = re.split(r"[x,\s]+", raw.strip().strip("()[]").strip(" ,")) if isinstance(raw, str) else raw
+    if isinstance(raw, str) and (found := _known_shape(raw)) is not None:
+        return found
+    parts = _parts(raw) if isinstance(raw, str) else raw
     if not isinstance(parts, (list, tuple)) or not parts:
         raise InvalidInput(f"{place}: {raw!r} is no shape: write one such as 64x3x7x7")
     return tuple(whole(part, place, least=1) for part in parts)
+
+
+def _parts(text: str) -> list[str]:
+    return re.split(r"[x,\s]+", text.strip().strip("()[]").strip(" ,"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _known_shape(text: str) -> tuple[int, ...] | None:
+    """The shape that a text says, remembered because layers share theirs; None where it has to be looked at closely."""
+    parts = _parts(text)
+    return tuple(map(int, parts)) if all(map(_SIZE.fullmatch, parts)) else None
 
 
 def names(raw: object, place: Place) -> tuple[str, ...]:
@@ -260,6 +275,8 @@ def unquoted(raw: object) -> object:
     if not isinstance(raw, str):
         return raw
     text = raw.strip()
+    if not text.startswith(_QUOTE):
+        return text
     if len(text) <= 2 or not text[0] == text[-1] == _QUOTE:
         return text
     if text[1] == text[-2] == '"' and "\\" in text:

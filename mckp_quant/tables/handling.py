@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -126,6 +127,11 @@ def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
 
 
 def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[float, float]:
+    if type(cell.loss) is str and cell.stderr is None and not handling.marks:  # as nearly all cells of large files
+        with contextlib.suppress(ValueError):
+            plain = float(cell.loss)
+            if math.isfinite(plain) and "_" not in cell.loss:
+                return plain, math.nan
     if cells.is_not_allowed(cell.loss):
         return math.nan, math.nan
     number, percent = cells.without_percent(cell.loss)
@@ -173,7 +179,8 @@ def _handle_rises(
 ) -> None:
     """Chains of equal activation bits, one by one: more stored bits should not lose more."""
     answer = handling.non_monotone
-    for at, layer in enumerate(rows):
+    for at in _may_rise(loss, rows, columns):
+        layer = rows[at]
         for activation in dict.fromkeys(entry.activation_bits for entry in columns):
             chain = [
                 column
@@ -191,6 +198,26 @@ def _handle_rises(
                 loss[at, chain] = pooled
             elif answer == "drop":
                 loss[at, odd] = stderr[at, odd] = math.nan
+
+
+def _may_rise(loss: np.ndarray[Any, Any], rows: tuple[Layer, ...], columns: tuple[Format, ...]) -> list[int]:
+    """The rows that have to be looked at one by one: all but those whose losses fall with their bits, none missing."""
+    if any(entry.stored_bits is not None for entry in columns):
+        return list(range(len(rows)))
+    found = []
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for at, layer in enumerate(rows):
+        if layer.channels is None:
+            found.append(at)
+        else:
+            alike.setdefault((layer.kind, layer.shape, layer.channels), []).append(at)
+    for members in alike.values():
+        bits = np.array([entry.storage_bits(rows[members[0]]) for entry in columns])
+        order = np.argsort(bits, kind="stable")
+        own = loss[np.array(members)][:, order]
+        falls = (own[:, 1:] <= own[:, :-1]).all(axis=1) & ~np.isnan(own).any(axis=1)
+        found += [at for at, good in zip(members, falls.tolist(), strict=True) if not good]
+    return sorted(found)
 
 
 def _about(raw: RawTable) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class _Wide(_Reader):
         layer = self.layer(record)
         for name in self.found:
             beside = self.beside.get(name, {})
-            bits, where = self._stored(record, beside)
+            bits, where = self._stored(record, beside) if beside else (None, None)
             stderr = record.entries.get(beside["stderr"]) if "stderr" in beside else None
             self.cells.append(
                 Cell(layer, name, record.entries.get(name), self.place(record, name), stderr, bits, where)

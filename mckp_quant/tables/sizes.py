@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..common.files import opened, read_json, read_text
+from ..common.files import opened, parse_json, read_json, read_text, readable
 from ..errors import InvalidInput, unknown
 from ..formats.blocks import GGUF_BLOCKS
 from ..formats.schemes import is_built_in
@@ -29,6 +28,7 @@ _MAP = re.compile(
     r"elements=(?P<elements>\d+):bytes=(?P<bytes>\d+)"
 )
 _WEIGHT = ".weight"
+_LAYERS = 1_000_000  # that blocks may stand for
 _HEADER = 100_000_000  # bytes that the header of a safetensors file may have
 
 
@@ -90,12 +90,15 @@ def read_sizes(path: str | os.PathLike[str]) -> Sizes:
         When the file cannot be read, or says nothing of sizes.
     """
     place = Path(path)
-    if place.is_dir():
-        files = sorted([*place.glob("*.map"), *place.glob("*.safetensors")])
-        if not files:
-            raise InvalidInput(f"the folder {str(place)!r} has neither .map nor .safetensors files to take shapes from")
-        return _joined([_of_file(file) for file in files])
-    return _of_file(place)
+    with readable(str(place)):
+        if place.is_dir():
+            files = sorted([*place.glob("*.map"), *place.glob("*.safetensors")])
+            if not files:
+                raise InvalidInput(
+                    f"the folder {str(place)!r} has neither .map nor .safetensors files to take shapes from"
+                )
+            return _joined([_of_file(file) for file in files])
+        return _of_file(place)
 
 
 def _of_file(place: Path) -> Sizes:
@@ -146,11 +149,11 @@ def _of_header(place: Path) -> dict[str, Layer]:
         count = int.from_bytes(file.read(8), "little")
         text = file.read(count) if count <= _HEADER else b""
     try:
-        header = json.loads(text)
-        shapes = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (ValueError, TypeError, KeyError) as error:
+        header = parse_json(text.decode("utf-8"), repr(str(place)), "checkpoint")
+        shapes = {name: list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"{str(place)!r} is no safetensors file ({type(error).__name__}: {error})") from error
-    return {name: _of_torch(name, shape) for name, shape in shapes.items() if shape and math.prod(shape)}
+    return {name: _of_torch(name, _shape(place, name, each)) for name, each in shapes.items() if each and 0 not in each}
 
 
 def _of_torch(name: str, shape: tuple[int, ...]) -> Layer:
@@ -195,7 +198,10 @@ def _of_json(place: Path) -> Sizes:
 def _of_blocks(place: Path, model: str, entry: Mapping[str, Any]) -> dict[str, Layer]:
     """The layers of a model whose blocks are alike, named as AMQ does: ``0.self_attn.q_proj``."""
     shapes, blocks = entry.get("linear_shape", {}), entry.get("n_block", 0)
-    count = cells.whole(blocks, Place(str(place), model, "n_block"))
+    where = Place(str(place), model, "n_block")
+    count = cells.whole(blocks, where)
+    if count * len(shapes) > _LAYERS:
+        raise InvalidInput(f"{where}: {count:,} blocks of {len(shapes)} layers are more than {_LAYERS:,}: correct it")
     return {
         f"{block}.{name}": _of_torch(f"{block}.{name}", _shape(place, f"{model}.{name}", shape))
         for block in range(count)
@@ -225,7 +231,9 @@ def with_sizes(raw: RawTable, sizes: Sizes) -> tuple[RawTable, tuple[Layer, ...]
         The layers that the sizes know and of which the file says no size.
     """
     model = raw.about.get("model", "")
-    known = {name: sizes.layer(name, model) for name in raw.layers} if sizes.models else {}
+    if not sizes.models and not sizes.bits:
+        return raw, ()
+    known = {name: sizes.layer(name, model) for name in raw.layers}
     layers = {name: layer for name, layer in known.items() if layer is not None}
     found = tuple(_with_bits(cell, layers.get(cell.layer), sizes) for cell in raw.cells)
     unsaid = {name for name, facts in raw.layers.items() if not {"shape", "elements"} & set(facts.facts)}

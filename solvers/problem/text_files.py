@@ -118,7 +118,7 @@ def _uneven(numbers: list[Number], n_groups: int, n_resources: int, source: str)
     at = 0
     for group in range(n_groups):
         size = numbers[at] if at < len(numbers) else 0
-        end = at + 1 + int(size) * (1 + n_resources)
+        end = at + 1 + size * (1 + n_resources) if isinstance(size, int) else 0
         if not isinstance(size, int) or size < 1 or end > len(numbers):
             raise InvalidProblem(
                 f"{source} ends within group {group + 1} of {n_groups}, or does not say there how many choices follow"

@@ -98,7 +98,7 @@ def test_every_command_says_how_it_is_used(name: str, capsys: pytest.CaptureFixt
 
 
 def test_commands_and_files_that_are_named_exist() -> None:
-    assert len(COMMANDS) == 22
+    assert len(COMMANDS) == 29
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *DOCS.rglob("*.md")]
     for path in [*pages, *(ROOT / "benchmarks").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")

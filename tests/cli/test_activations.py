@@ -35,6 +35,7 @@ MEASURE = ["measure", "net.py:model", "--data", "data.npz", "--formats", "w4a4,w
 
 
 def test_a_joint_policy_goes_from_the_table_to_its_validation(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     assert main([*MEASURE, "--activation-range", "minmax"]) == 0
     table = SensitivityTable.load("t.json")
     assert table.ranges is not None
@@ -49,6 +50,7 @@ def test_a_joint_policy_goes_from_the_table_to_its_validation(here: Path, capsys
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     assert main([*MEASURE, "--activation-range", "percentiles"]) == 2
     assert "unknown activation_range 'percentiles': did you mean 'percentile'" in capsys.readouterr().err.replace(
         "\n", " "

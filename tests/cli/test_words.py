@@ -50,6 +50,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> 
 
 
 def test_a_class_is_no_network_and_arguments_are_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     measure = ("--data", "net.py:data", "--max-batches", "2", "--formats", "w4", "-o", "t.json")
     assert "model 'net.py:Network' is a class, which would be made with random weights: name a function" in said(
         capsys, "measure", "net.py:Network", *measure
@@ -76,12 +77,14 @@ def test_a_class_is_no_network_and_arguments_are_told(here: Path, capsys: pytest
 def test_devices_that_are_none_are_refused_in_words(
     device: str, words: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     err = said(capsys, "measure", "net.py:model", "--data", "net.py:data", "-o", "t.json", "--device", device)
     assert words in err
     assert err.count("\n") == 1
 
 
 def test_no_more_batches_are_read_than_asked_for(here: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     source = Source("net.py:model", data="net.py:data")
     assert len(source.some_batches(source.network(), 2)) == 2
     with pytest.raises(Exception, match="one batch too many"):
@@ -91,6 +94,7 @@ def test_no_more_batches_are_read_than_asked_for(here: Path) -> None:
 
 
 def test_validate_reads_no_more_and_says_its_verdict_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     data = ("--data", "net.py:data", "--max-batches", "2")
     assert main(["measure", "net.py:model", *data, "--formats", "w1,w8", "-o", "t.json"]) == 0
     assert main(["solve", "t.json", "--budget", "weight_bytes=60%", "-o", "p.json"]) == 0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mckp_quant import InvalidInput
-from mckp_quant.common.documents import entries, field, plain, read_document, write_document
+from mckp_quant.common.documents import check_seal, entries, field, plain, read_document, sealed, write_document
 from mckp_quant.common.files import write_text
 
 DOCUMENTS = st.recursive(
@@ -28,6 +28,18 @@ DOCUMENTS = st.recursive(
 def test_document_comes_back_as_it_was(document: dict[str, Any]) -> None:
     assert plain(document) == document
     assert json.loads(json.dumps(plain(document), allow_nan=False)) == document
+
+
+@settings(max_examples=20)
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), st.floats() | st.integers()))
+def test_a_sealed_document_holds_and_any_change_breaks_the_seal(document: dict[str, Any]) -> None:
+    document.pop("digest", None)
+    read = json.loads(json.dumps(sealed(document)))
+    check_seal(read, "'a.json'")
+    assert {name: read[name] for name in document} == plain(document)
+    for changed in ({**read, "more": 1}, {**read, "digest": ""}, {name: read[name] for name in document}):
+        with pytest.raises(InvalidInput, match=r"'a\.json' is not as it was written: it is damaged or was edited"):
+            check_seal(changed, "'a.json'")
 
 
 def test_schema_names_kind_and_version(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_checkpoint_takes_an_interrupted_search_to_the_same_end(tmp_path: Path) 
     with pytest.raises(InvalidInput, match="was written with other arguments"):
         refine(model, table, others, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
     path.write_text(path.read_text().replace('"kl"', '"lk"'))
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(InvalidInput, match="is not as it was written"):
         refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
 
 

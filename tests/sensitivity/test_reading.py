@@ -223,8 +223,8 @@ def test_other_batches_than_before_are_refused(tmp_path: Path) -> None:
 def damages(path: Path) -> Iterator[tuple[str, str]]:
     document = json.loads(path.read_text(encoding="utf-8"))
     yield "is not whole JSON", path.read_text(encoding="utf-8")[:-40]
-    yield "cannot be read", json.dumps({**document, "generator": "zz"})
-    yield "cannot be read", json.dumps({**document, "sizes": ["many"]})
+    yield "is not as it was written", json.dumps({**document, "generator": "zz"})
+    yield "is not as it was written", json.dumps({**document, "sizes": [2.0]})
     yield "lacks the field 'fingerprint'", json.dumps({"schema": document["schema"]})
 
 

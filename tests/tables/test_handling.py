@@ -114,3 +114,23 @@ def test_answers_that_do_not_exist_are_refused(kind: str, answer: str) -> None:
         Handling.of({kind: answer})
     with pytest.raises(InvalidInput, match="unknown kind of cell 'mising': did you mean 'missing'"):
         Handling.of({"mising": "drop"})
+
+
+@pytest.mark.parametrize("non_monotone", ["keep", "isotonic", "drop"])
+def test_rows_that_are_passed_over_have_nothing_to_find(
+    non_monotone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(0)
+    lines = ["layer,shape,channels,w2,w4,w4a8,w8a8"]
+    for at in range(60):
+        losses = np.sort(draw.integers(0, 6, 4))[::-1] if at % 2 else draw.integers(0, 6, 4)
+        cells = ["" if draw.random() < 0.05 else f"{loss}" for loss in losses]
+        lines.append(f"l{at},{(4, 8)[at % 3 == 0]}x4,{(4, 2)[at % 5 == 0]},{','.join(cells)}")
+    (tmp_path / "t.csv").write_text("\n".join(lines), encoding="utf-8")
+    handling = Handling(missing="drop", non_monotone=non_monotone)
+    quick = read_table(tmp_path / "t.csv", handling=handling)
+    monkeypatch.setattr("mckp_quant.tables.handling._may_rise", lambda loss, rows, columns: range(len(rows)))
+    whole = read_table(tmp_path / "t.csv", handling=handling)
+    assert quick.findings == whole.findings
+    assert any(each.kind == "non_monotone" for each in quick.findings)
+    assert np.array_equal(quick.table.loss, whole.table.loss, equal_nan=True)

@@ -83,3 +83,21 @@ def test_sizes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"a": [2, 8]}')
     with pytest.raises(InvalidInput, match="says itself how large its layers are: leave the shapes away"):
         read_table(tmp_path / "own.json", shapes=tmp_path / "c.json")
+
+
+def test_odd_shapes_are_refused_with_their_file(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [{}, 2], "data_offsets": [0, 8]}})
+    nested = "[" * 3000 + "]" * 3000
+    files = {
+        "a.safetensors": (len(header).to_bytes(8, "little") + header.encode(), "{} is no whole number"),
+        "b.safetensors": (len(nested).to_bytes(8, "little") + nested.encode(), "nested more than 64 deep"),
+        "a.json": (b'{"tiny": {"n_block": 2, "linear_shape": 1.5}}', "cannot be read"),
+        "b.json": (
+            b'{"tiny": {"n_block": 1000000000, "linear_shape": {"q": [2, 2]}}}',
+            "1,000,000,000 blocks of 1 layers are more than 1,000,000",
+        ),
+    }
+    for name, (content, words) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InvalidInput, match=rf"{name}.*{words}"):
+            read_sizes(tmp_path / name)

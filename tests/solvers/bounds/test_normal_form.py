@@ -12,7 +12,7 @@ from mckp_quant.solvers.bounds.lagrangian import lagrangian_bound
 from mckp_quant.solvers.bounds.normal_form import normalise
 
 from .. import oracle
-from ..checks import COMPLETE
+from ..checks import COMPLETE, here
 from ..drawn import FEASIBLE, problems
 
 
@@ -27,6 +27,7 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
 @pytest.mark.parametrize("solver", COMPLETE)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_cost_common_to_all_choices_of_a_group_is_irrelevant(solver: str, seed: int) -> None:
+    here(solver)
     value, cost, budget = drawn(seed)
     common = 2**55
     plain = solve(Problem.from_table(value, cost, budget), solver)
@@ -38,6 +39,7 @@ def test_a_cost_common_to_all_choices_of_a_group_is_irrelevant(solver: str, seed
 @pytest.mark.parametrize("solver", COMPLETE)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_choice_that_can_never_fit_is_irrelevant(solver: str, seed: int) -> None:
+    here(solver)
     value, cost, budget = drawn(seed)
     tempting = np.full((6, 1), np.nan)
     tempting[0] = -1e13

@@ -69,6 +69,8 @@ def test_groups_of_different_sizes_are_read(tmp_path: Path) -> None:
         ("2 1\n5\n1\n2 3\n3\n4 1\n5 2\n", "ends within group 2 of 2, or does not say there how many choices follow"),
         ("2 1\n5\n1\n2 3\n", "ends within group 2 of 2"),
         ("2 1\n5\n1\n2 3\n1.5\n4 1\n", "ends within group 2 of 2, or does not say there how many choices"),
+        ("2 1\n5\nnan\n2 3\n1\n4 1\n", "ends within group 1 of 2, or does not say there how many choices"),
+        ("2 1\n5\n1\n2 3\ninf\n4 1\n", "ends within group 2 of 2, or does not say there how many choices"),
         ("1 1\n5\n1\n2 3\n3\n", "has 1 more numbers behind its 1 groups"),
         (lines().replace("\t4 4", "\t4.5 4"), "p.txt': cost"),
     ],
