@@ -194,7 +194,7 @@ def row(name: str, model: Model, file: Path, samples: int, folder: Path) -> Row:
     written = _written(folder / "out" / "model.onnx")
     applied = mq.apply(network, policy)
     judging = list(as_batches(halves[1], network))
-    found = mq.evaluate(applied, halves[1], reference=network, outputs=outputs)
+    found = mq.evaluate(applied, network, halves[1], outputs=outputs)
     return Row(
         name,
         len(sensitivities.layers),
