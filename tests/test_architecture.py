@@ -32,6 +32,7 @@ tables: common errors formats layers
 rounding: common errors formats layers network
 costs: common errors formats layers tables
 sensitivity: _version common errors formats layers network rounding tables
+onnx_models: common errors formats layers network tables
 policy: _version common costs errors formats layers tables
 allocation: common costs errors formats layers policy tables solvers
 evaluation: common errors formats layers network policy rounding tables
@@ -43,10 +44,10 @@ bench: ALLOCATING
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
-export: costs evaluation rounding network layers formats ALLOCATING
+export: onnx_models costs evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network costs formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
-cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
+cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network onnx_models demo MORE
 solvers.errors: system
 solvers.system:
 solvers.display:
@@ -94,6 +95,7 @@ ROOMS = read(TABLE)
 TOP = {"__init__", "__main__", "_version", "errors", "layers"}  # modules that stand beside the rooms
 NEEDS_TORCH = {
     "network",
+    "onnx_models",
     "rounding",
     "sensitivity",
     "evaluation",
@@ -107,6 +109,7 @@ NEEDS_TORCH = {
 }
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.sources"}  # of other rooms
 PLAIN_DATA = {  # of such rooms, read without torch
+    *("onnx_models.lifting", "onnx_models.weights"),
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
     *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
     *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),

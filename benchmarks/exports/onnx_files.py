@@ -103,7 +103,9 @@ def _vad(count: int) -> dict[str, NDArray[Any]]:
 def _sources(count: int) -> dict[str, NDArray[Any]]:
     """The first and the last bytes of files of Python's own library and of this project."""
     root = Path(__file__).parents[2]
-    files = [each for kind in ("*.py", "*.md", "*.c", "*.cfg", "*.toml", "*.ipynb") for each in sorted(root.rglob(kind))]
+    files = [
+        each for kind in ("*.py", "*.md", "*.c", "*.cfg", "*.toml", "*.ipynb") for each in sorted(root.rglob(kind))
+    ]
     chosen = [files[at] for at in np.linspace(0, len(files) - 1, count).astype(int)]
     rows = []
     for each in chosen:
@@ -137,7 +139,9 @@ MODELS = {
         lambda count: {"x": _coloured(_lines(count, 48, 240), 0.5, 0.5)},
         "categorical",
     ),
-    "OCR finding": Model("rapidocr_onnxruntime", "v4_det_infer.onnx", lambda count: {"x": _page(count, 192)}, "bernoulli"),
+    "OCR finding": Model(
+        "rapidocr_onnxruntime", "v4_det_infer.onnx", lambda count: {"x": _page(count, 192)}, "bernoulli"
+    ),
     "captcha": Model(
         "ddddocr",
         "common.onnx",
@@ -177,7 +181,17 @@ class Row:
         )
 
 
-HEADS = ("file", "layers", "float", "written", "predicted", "measured", "agree", "dB from float", "dB file from network")
+HEADS = (
+    "file",
+    "layers",
+    "float",
+    "written",
+    "predicted",
+    "measured",
+    "agree",
+    "dB from float",
+    "dB file from network",
+)
 
 
 def row(name: str, model: Model, file: Path, samples: int, folder: Path) -> Row:

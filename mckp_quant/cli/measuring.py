@@ -132,7 +132,9 @@ def measure(
     ] = "w2,w3,w4,w5,w6,w7,w8",
     method: Annotated[
         str | None,
-        typer.Option(help="The estimator; by default gauss_newton, and of onnx:FILE measured_kl, which needs no gradients."),
+        typer.Option(
+            help="The estimator; by default gauss_newton, and of onnx:FILE measured_kl, which needs no gradients."
+        ),
     ] = None,
     activation_range: ActivationRangeOption = "mse",
     probes: Annotated[int | None, typer.Option(help="Random probes for each batch; 1 by default.")] = None,

@@ -253,9 +253,7 @@ class OnnxNetwork(nn.Module):
         changed = self._changed()
         outputs = self.output_names
         made = [self._run(self._session, outputs, {**run, **changed}) for run in runs.feeds]
-        joined = {
-            name: torch.from_numpy(runs.joined([each[at] for each in made])) for at, name in enumerate(outputs)
-        }
+        joined = {name: torch.from_numpy(runs.joined([each[at] for each in made])) for at, name in enumerate(outputs)}
         self._announce(runs)
         return joined[outputs[0]] if len(outputs) == 1 else joined
 

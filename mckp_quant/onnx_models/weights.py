@@ -186,7 +186,9 @@ def _source(
     place, order = _source(node.input[0], makers, floats)
     if node.op_type == "Identity":
         return place, order
-    said = next((tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(order)))))
+    said = next(
+        (tuple(each.ints) for each in node.attribute if each.name == "perm"), tuple(reversed(range(len(order))))
+    )
     return place, tuple(order[axis] for axis in said) if len(said) == len(order) else order
 
 

@@ -23,7 +23,9 @@ def constant(name: str, array: np.ndarray[Any, Any]) -> Any:
     return helper.make_node("Constant", [], [name], value=held("", array))
 
 
-def model(nodes: list[Any], inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], held_: list[Any], opset: int = 13) -> Any:
+def model(
+    nodes: list[Any], inputs: dict[str, list[Any]], outputs: dict[str, list[Any]], held_: list[Any], opset: int = 13
+) -> Any:
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
         nodes,

@@ -117,6 +117,8 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
 def _is_product(graph: Graph, node: Any, weight: str) -> bool:
     """Whether a node gives nothing but the products of its first input with the rows of a weight, and a bias."""
     said = {each.name: each for each in node.attribute}
-    plain = not ("transA" in said and said["transA"].i) and all(name not in said or said[name].f == 1 for name in ("alpha", "beta"))
+    plain = not ("transA" in said and said["transA"].i) and all(
+        name not in said or said[name].f == 1 for name in ("alpha", "beta")
+    )
     right = graph.source(node.input[0]) != weight
     return node.op_type in ("MatMul", "Gemm") and plain and right and not graph.in_body(node)
