@@ -47,7 +47,7 @@ search: tuning evaluation refinement rounding network sensitivity layers formats
 export: onnx_models costs evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network costs formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
-cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network onnx_models demo MORE
+cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
 solvers.errors: system
 solvers.system:
 solvers.display:
@@ -75,7 +75,7 @@ solvers.questions: answer bounds certify core display errors front_door problem 
 ALLOCATING = "allocation common errors policy tables solvers"
 SHOWN = f"_version layers formats {ALLOCATING}"
 FRONT = "assembling watching witness"
-MORE = f"_version rounding costs sensitivity layers formats {ALLOCATING}"
+MORE = f"_version onnx_models rounding costs sensitivity layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:

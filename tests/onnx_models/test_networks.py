@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,10 @@ from mckp_quant.onnx_models.lifting import graphs_in, lifted
 from mckp_quant.onnx_models.weights import layer_name, orient, weights_in
 
 pytest.importorskip("onnxruntime")
-from . import graphs  # noqa: E402
+from . import graphs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHAPES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "classifier": (graphs.classifier, (3, 2, 4, 4)),

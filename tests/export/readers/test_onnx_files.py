@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,9 @@ onnx = pytest.importorskip("onnx")
 
 from ...onnx_models import graphs  # noqa: E402
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def saved(proto: Any, path: Path) -> Path:
     onnx.save(proto, path)
@@ -29,7 +31,8 @@ def test_weights_quantised_while_the_graph_runs_are_read_with_their_scales(tmp_p
     found = stored_layers(load(saved(graphs.dynamic(), tmp_path / "d.onnx")))
     assert {name: each.format.name for name, each in found.items()} == {"w": "w8a8d", "k": "w8tza8d"}
     product, kernel = found["w"].weight, found["k"].weight
-    assert product is not None and kernel is not None
+    assert product is not None
+    assert kernel is not None
     assert product.tolist() == [[1.5, -0.5], [50, 1.75], [-64, 31.75]]
     np.testing.assert_allclose(kernel.flatten(), (np.arange(8) * 30 - 100) * np.float32(0.1), rtol=1e-6)
     assert [found["w"].nbytes, found["k"].nbytes] == [6 + 8, 8 + 4 + 1]
@@ -58,7 +61,8 @@ def test_codes_are_written_into_the_files_own_graph(make: Any, tmp_path: Path) -
     written = onnx.load(tmp_path / "out" / "model.onnx")
     assert applied.decibels(written, [mq.network.Batch(x, None, len(x))]) > 30 > 0 * report.stored_bytes
     found = contents(tmp_path / "out", saved(make(), tmp_path / "float.onnx"))
-    assert found.unmatched == () and all(each.relative_error and each.relative_error < 0.1 for each in found.layers)
+    assert found.unmatched == ()
+    assert all(each.relative_error and each.relative_error < 0.1 for each in found.layers)
     for each, entry in zip(found.layers, policy.formats, strict=True):
         own = network.get_parameter(f"{each.layer}.weight").double()
         rounded = applied.get_parameter(f"{each.layer}.weight").double()
