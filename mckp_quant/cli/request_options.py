@@ -101,7 +101,9 @@ class RequestOptions:
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", rich_help_panel=PANEL, help=f"Only formats that this target takes: {', '.join(TARGETS)}."
+            "--target",
+            rich_help_panel=PANEL,
+            help=f"Only formats that this target takes: {', '.join(TARGETS)}; vllm:tp8 for eight devices.",
         ),
     ] = None
     costs: Annotated[
