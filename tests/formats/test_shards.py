@@ -55,7 +55,7 @@ def test_allocating_for_devices_leaves_out_what_they_cannot_hold() -> None:
     assert spread[NAMES[1]].name == "w4g64"
     with pytest.raises(NoSolution, match="groups of 64 do not divide the 32 inputs that each of 16 devices holds"):
         mq.allocate(table, {"bits_per_weight": 4.21}, target="vllm:tp16")
-    with pytest.raises(mq.InvalidInput, match="512 inputs cannot be spread over 3 devices"):
+    with pytest.raises(mq.InvalidInput, match="256 outputs cannot be spread over 3 devices"):
         mq.allocate(table, {"bits_per_weight": 4.21}, target="sglang:tp3")
 
 
