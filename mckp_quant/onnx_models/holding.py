@@ -30,7 +30,7 @@ def layer_module(layer: Layer, weight: Tensor) -> nn.Module:
     channels = layer.known_channels
     with torch.device("meta"):  # nothing is drawn
         if layer.kind == "embedding":
-            made: nn.Module = nn.Embedding(*shape)
+            made: nn.Module = nn.Embedding(shape[0], shape[1])
         elif layer.kind == "linear":
             made = nn.Linear(shape[1], shape[0], bias=False)
         elif layer.kind.startswith("conv_transpose"):

@@ -243,8 +243,9 @@ class OnnxNetwork(nn.Module):
         found = {}
         for each in self.weights:
             weight: Any = self._layers[each.place].weight
-            last, version, differs = self._seen.get(each.place, (None, 0, False))
-            if last is not weight or weight._version != version:
+            seen = self._seen.get(each.place)
+            differs = seen is not None and seen[2]
+            if seen is None or seen[0] is not weight or weight._version != seen[1]:
                 differs = not torch.equal(weight.detach().cpu(), self._held.originals[each.place])
                 self._seen[each.place] = (weight, weight._version, differs)
             if differs:
