@@ -51,7 +51,8 @@ class _Forward:
     name: str
 
     def __call__(self, sent: Tensor) -> Tensor:
-        if sent is not self.module.__dict__.get(SENT):
+        expected: object = self.module.__dict__.get(SENT)
+        if sent is not expected:
             raise InvalidInput(
                 f"the input of layer {self.name!r} cannot be rounded: of a network that is only an ONNX file, formats "
                 "of weights are measured and run, such as w4 or w8"
