@@ -32,6 +32,7 @@ tables: common errors formats layers
 rounding: common errors formats layers network
 costs: common errors formats layers tables
 sensitivity: _version common errors formats layers network rounding tables
+onnx_models: common errors formats layers network tables
 policy: _version common costs errors formats layers tables
 allocation: common costs errors formats layers policy tables solvers
 evaluation: common errors formats layers network policy rounding tables
@@ -43,7 +44,7 @@ bench: ALLOCATING
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
-export: costs evaluation rounding network layers formats ALLOCATING
+export: onnx_models costs evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network costs formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
 cli: bench pipeline report export trade_off search refinement tuning evaluation interactions stability network demo MORE
@@ -74,7 +75,7 @@ solvers.questions: answer bounds certify core core_search display errors front_d
 ALLOCATING = "allocation common errors policy tables solvers"
 SHOWN = f"_version layers formats {ALLOCATING}"
 FRONT = "assembling watching witness"
-MORE = f"_version rounding costs sensitivity layers formats {ALLOCATING}"
+MORE = f"_version onnx_models rounding costs sensitivity layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:
@@ -94,6 +95,7 @@ ROOMS = read(TABLE)
 TOP = {"__init__", "__main__", "_version", "errors", "layers"}  # modules that stand beside the rooms
 NEEDS_TORCH = {
     "network",
+    "onnx_models",
     "rounding",
     "sensitivity",
     "evaluation",
@@ -107,6 +109,7 @@ NEEDS_TORCH = {
 }
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.experts", "export.sources"}  # of other rooms
 PLAIN_DATA = {  # of such rooms, read without torch
+    *("onnx_models.lifting", "onnx_models.weights"),
     *("interactions.form", "interactions.shrinkage", "refinement.result"),
     *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
     *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),

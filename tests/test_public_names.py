@@ -29,14 +29,15 @@ common: Progress RunOptions
 costs: Budget RESOURCES Resource VARIANTS active_costs
 demo: calibration held_out model
 evaluation: Evaluation Evaluator Validation apply evaluate validate
-export: Audit CompressedTensors ConfigurationOnly ExportMismatch ExportReport Exporter FileSize FileTooLarge Gguf
-    HuggingFace Job Json LayerRecord OnnxRuntime OnnxRuntimeNBits Stored Torchao audit available configuration export
-    read_policy with_file_size
+export: Audit CompressedTensors ConfigurationOnly Contents ExportMismatch ExportReport Exporter FileSize FileTooLarge
+    Gguf HuggingFace Job Json LayerRecord OnnxRuntime OnnxRuntimeNBits Stored StoredLayer Torchao audit available
+    configuration contents export read_policy with_file_size
 formats: ActivationRanges ActivationScheme Capability Format Grid Scheme TARGETS WeightScheme as_formats grid_of
     menu scheme_of
 interactions: Interactions allocate_with_interactions measure_interactions
 network: Batch LIKELIHOODS Likelihood Outputs as_batches discover load_model load_tokenizer text_batches
     trace_activations
+onnx_models: OnnxNetwork judged load_onnx read_inputs without_guesses
 pipeline: CalibrationSet Candidate DataEntry Decision Quantized Recipe Settings quantize
 network.likelihoods: Bernoulli Categorical Gaussian Head LIKELIHOODS Several
 policy: Policy Prediction predict

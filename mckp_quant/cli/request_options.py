@@ -101,7 +101,9 @@ class RequestOptions:
     target: Annotated[
         str | None,
         typer.Option(
-            "--target", rich_help_panel=PANEL, help=f"Only formats that this target takes: {', '.join(TARGETS)}."
+            "--target",
+            rich_help_panel=PANEL,
+            help=f"Only formats that this target takes: {', '.join(TARGETS)}; vllm:tp8 for eight devices.",
         ),
     ] = None
     costs: Annotated[
@@ -110,7 +112,8 @@ class RequestOptions:
             "--costs",
             metavar="NAME=FILE",
             rich_help_panel=PANEL,
-            help="Measured costs, whole numbers per layer and format, as .csv or .json; NAME may then be a budget. "
+            help="Measured costs, whole numbers per layer and format, as .csv, .json or HAQ's .npy; NAME may then be a "
+            "budget. "
             "NAME:UNIT=FILE says what they count, by default as the file says, else ns. May be repeated.",
         ),
     ] = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from .auditing import Audit, audit
 from .configurations.writing import ConfigurationOnly, configuration
-from .contents import Contents, StoredLayer, contents
 from .contract import Exporter, ExportMismatch, Job, Stored
 from .exporting import available, export
 from .importing import read_policy
+from .inventory import Contents, StoredLayer, contents
 from .records import ExportReport, FileSize, LayerRecord
 from .sizes.checking import FileTooLarge
 from .sizes.weighing import with_file_size

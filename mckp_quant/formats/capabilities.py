@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import unknown
+from ..errors import InvalidInput, unknown
 from .blocks import GGUF_BLOCKS
 from .schemes import FLOAT
+from .shards import refuses_shards
 from .storage import (
     compressed_tensors_bytes,
     gguf_bytes,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .format import Format
 
 _MATRIX = 2  # dimensions of a weight that every target takes for one of a linear layer, where nothing says its kind
+_SPREADING = ("vllm", "sglang")
+_MOST_DEVICES = 1024
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 
 
@@ -75,6 +78,8 @@ class Capability:
         and bfloat16 networks then compute with scales that are rounded to it.
     stored_bytes
         From layer and format to the bytes that the target stores for the weight, scales and padding counted.
+    tensor_parallel
+        Over how many devices the runtime spreads layers, see `shards`.
     """
 
     kinds: tuple[str, ...]
@@ -99,6 +104,7 @@ class Capability:
     expert_formats: tuple[str, ...] | None = None
     holds_scales: bool = False
     stored_bytes: Callable[[Layer, Format], int] = packed_bytes
+    tensor_parallel: int = 1
 
     def takes(self, layer: Layer, entry: Format) -> bool:
         """Whether the target can run the layer in the format; every target can leave it in floating point."""
@@ -140,7 +146,8 @@ class Capability:
             return f"experts only as {', '.join(self.expert_formats)}"
         if self.blocks and entry.name.upper() in GGUF_BLOCKS:
             return self._refuses_blocks(layer, entry)
-        return self._refuses_weights(layer, entry) or self._refuses_activations(layer, entry)
+        refused = self._refuses_weights(layer, entry) or self._refuses_activations(layer, entry)
+        return refused or refuses_shards(layer, entry, self.tensor_parallel)
 
     def _refuses_blocks(self, layer: Layer, entry: Format) -> str:
         size, _ = GGUF_BLOCKS[entry.name.upper()]
@@ -327,7 +334,32 @@ def held_scales(target: str | None, entry: Format, dtype: str) -> str:
 
 
 def capability(target: str) -> Capability:
-    """What the target of this name takes; raises InvalidInput, with the nearest name, where there is none."""
-    if target not in TARGETS:
+    """What the target of this name takes.
+
+    Parameters
+    ----------
+    target
+        A name of `TARGETS`; of vLLM and SGLang also with the number of devices that share the network by tensor
+        parallelism, ``"vllm:tp8"``.
+
+    Returns
+    -------
+    capability
+        What it takes.
+
+    Raises
+    ------
+    InvalidInput
+        When there is no such target, with the nearest name, or it does not spread layers, or not over so many devices.
+    """
+    name, separator, devices = target.partition(":tp")
+    if name not in TARGETS:
         raise unknown("target", target, TARGETS)
-    return TARGETS[target]
+    if not separator:
+        return TARGETS[name]
+    if name not in _SPREADING or not devices.isdecimal() or not 1 <= int(devices) <= _MOST_DEVICES:
+        raise InvalidInput(
+            f"target {target!r}: {' and '.join(_SPREADING)} spread layers over 1 to {_MOST_DEVICES} devices, written "
+            "as vllm:tp8; other targets have no such part"
+        )
+    return replace(TARGETS[name], tensor_parallel=int(devices))

@@ -5,8 +5,25 @@ What runs a network runs this one too, as far as it changes weights alone and ne
 
 from __future__ import annotations
 
-from .inputs import read_inputs
-from .judging import judged, without_guesses
-from .network import OnnxNetwork, load_onnx
+from typing import TYPE_CHECKING
+
+from ..common.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .inputs import read_inputs
+    from .judging import judged, without_guesses
+    from .network import OnnxNetwork, load_onnx
 
 __all__ = ["OnnxNetwork", "judged", "load_onnx", "read_inputs", "without_guesses"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "OnnxNetwork": ".network",
+        "judged": ".judging",
+        "load_onnx": ".network",
+        "read_inputs": ".inputs",
+        "without_guesses": ".judging",
+    },
+    {},
+)

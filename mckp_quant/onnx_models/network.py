@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 from ..common.files import check_regular, readable
 from ..common.packages import require
 from ..errors import InvalidInput
+from .holding import SENT, layer_module, put
 from .lifting import EXTRA, lifted
+from .running import QUIET, Held, Runs, first_line
 from .weights import orient, weights_in
 
 if TYPE_CHECKING:
@@ -20,56 +21,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..layers import Layer
     from ..network.batch import Batch
     from .weights import OnnxWeight
 
-_QUIET = 3  # of ONNX Runtime: errors, and not that weights can be overridden, which is what is wanted
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _TYPES = {
     f"tensor({name})": name
     for name in ("float16", "double", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 }
-_SENT = "_sent_by_graph"
 _LARGEST = 2**31  # bytes that a message of protobuf may have
-
-
-@dataclass(eq=False)
-class _Held:
-    """What copies of a network share: the graph, and sessions of it whose weights are given with the inputs."""
-
-    proto: Any
-    weights: tuple[OnnxWeight, ...]
-    originals: dict[str, Tensor] = field(default_factory=dict)
-    shapes: dict[tuple[tuple[int, ...], ...], dict[str, int]] = field(default_factory=dict)
-    sessions: dict[tuple[str, ...], Any] = field(default_factory=dict)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Held:
-        """Itself: weights are in the layers."""
-        return self
-
-    def session(self, watched: Sequence[str] = ()) -> Any:
-        """A session that gives the graph's outputs, or other tensors of it."""
-        key = tuple(watched)
-        if key not in self.sessions:
-            self.sessions[key] = self._session(key)
-        return self.sessions[key]
-
-    def _session(self, watched: tuple[str, ...]) -> Any:
-        onnx, runtime = require("onnx", EXTRA), require("onnxruntime", EXTRA)
-        made = onnx.ModelProto()
-        made.CopyFrom(self.proto)
-        types = {each.name: each.data_type for each in made.graph.initializer}
-        made.graph.input.extend(
-            onnx.helper.make_tensor_value_info(each.place, types[each.place], each.stored) for each in self.weights
-        )
-        if watched:
-            del made.graph.output[:]
-            made.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in watched)
-        options = runtime.SessionOptions()
-        options.log_severity_level = _QUIET
-        options.intra_op_num_threads = torch.get_num_threads()
-        return runtime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 class OnnxNetwork(nn.Module):
@@ -105,7 +65,7 @@ class OnnxNetwork(nn.Module):
             )
         if made.ByteSize() >= _LARGEST:
             raise InvalidInput(f"{source} takes {made.ByteSize():,} bytes: ONNX Runtime runs graphs below 2 GiB here")
-        self._source, self._held = source, _Held(made, weights)
+        self._source, self._held = source, Held(made, weights)
         numbers = require("onnx", EXTRA).numpy_helper
         initializers = {each.name: each for each in made.graph.initializer}
         self._layers: dict[str, nn.Module] = {}
@@ -113,13 +73,13 @@ class OnnxNetwork(nn.Module):
         for each in weights:
             original = torch.from_numpy(each.as_layer(numbers.to_array(initializers[each.place])).copy())
             self._held.originals[each.place] = original
-            module = _module(each.layer, original.clone())
+            module = layer_module(each.layer, original.clone())
             self._layers[each.place] = module
-            _put(self, each.layer.name, module)
+            put(self, each.layer.name, module)
         try:
             self._held.session()
         except Exception as error:  # of the runtime's own kinds, which have no common one
-            raise InvalidInput(f"ONNX Runtime refuses {source}: {_first_line(error)}") from error
+            raise InvalidInput(f"ONNX Runtime refuses {source}: {first_line(error)}") from error
         self.eval()
 
     @property
@@ -171,7 +131,7 @@ class OnnxNetwork(nn.Module):
         except Exception as error:  # of its own kinds
             raise InvalidInput(
                 f"{self._source} has operators of version {version}, and codes need version {opset}, to which the onnx "
-                f"package cannot bring it ({_first_line(error)}): export the network again with opset_version={opset}"
+                f"package cannot bring it ({first_line(error)}): export the network again with opset_version={opset}"
             ) from error
 
     def decibels(self, proto: Any, batches: Iterable[Batch]) -> float:
@@ -192,7 +152,7 @@ class OnnxNetwork(nn.Module):
         import numpy as np
 
         options = require("onnxruntime", EXTRA).SessionOptions()
-        options.log_severity_level = _QUIET
+        options.log_severity_level = QUIET
         options.intra_op_num_threads = torch.get_num_threads()
         other = require("onnxruntime", EXTRA).InferenceSession(
             proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -260,10 +220,10 @@ class OnnxNetwork(nn.Module):
         try:
             found: list[NDArray[Any]] = session.run(list(names), dict(feed))
         except Exception as error:
-            raise InvalidInput(f"ONNX Runtime fails on {self._source}: {_first_line(error)}") from error
+            raise InvalidInput(f"ONNX Runtime fails on {self._source}: {first_line(error)}") from error
         return found
 
-    def _runs(self, arrays: dict[str, NDArray[Any]]) -> _Runs:
+    def _runs(self, arrays: dict[str, NDArray[Any]]) -> Runs:
         """The inputs of every run that a batch takes."""
         import numpy as np
 
@@ -271,27 +231,28 @@ class OnnxNetwork(nn.Module):
         beyond = {name: arrays[name].ndim - len(shape) for name, shape in shapes.items()}
         if set(beyond.values()) == {1}:
             count = len(next(iter(arrays.values())))
-            return _Runs([{name: np.asarray(each[at]) for name, each in arrays.items()} for at in range(count)], True)
+            return Runs([{name: np.asarray(each[at]) for name, each in arrays.items()} for at in range(count)], True)
         count = max((len(each) for each in arrays.values() if each.ndim), default=1)
         fixed = [name for name, shape in shapes.items() if shape and shape[0] == 1]
         if count > 1 and len(fixed) == len(shapes):
-            return _Runs([{name: each[at : at + 1] for name, each in arrays.items()} for at in range(count)], False)
-        return _Runs([arrays], False)
+            return Runs([{name: each[at : at + 1] for name, each in arrays.items()} for at in range(count)], False)
+        return Runs([arrays], False)
 
     def _changed(self) -> dict[str, NDArray[Any]]:
         """The weights that are not those of the file, in the graph's own form."""
         found = {}
         for each in self.weights:
             weight: Any = self._layers[each.place].weight
-            last, version, differs = self._seen.get(each.place, (None, 0, False))
-            if last is not weight or weight._version != version:
+            seen = self._seen.get(each.place)
+            differs = seen is not None and seen[2]
+            if seen is None or seen[0] is not weight or weight._version != seen[1]:
                 differs = not torch.equal(weight.detach().cpu(), self._held.originals[each.place])
                 self._seen[each.place] = (weight, weight._version, differs)
             if differs:
                 found[each.place] = each.as_stored(weight.detach().cpu().numpy())
         return found
 
-    def _announce(self, runs: _Runs) -> None:
+    def _announce(self, runs: Runs) -> None:
         """Call every layer with as many numbers as it computed, for whoever watches layers."""
         key = tuple(tuple(each.shape) for each in runs.feeds[0].values())
         if key not in self._held.shapes:
@@ -301,24 +262,8 @@ class OnnxNetwork(nn.Module):
         for each in self.weights:
             count = self._held.shapes[key].get(each.output, 0) * each.gates * len(runs.feeds)
             module = self._layers[each.place]
-            module.__dict__[_SENT] = sent = torch.zeros(()).expand(count)
+            module.__dict__[SENT] = sent = torch.zeros(()).expand(count)
             module(sent)
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """What a batch is to the graph: a run, or one for every sample."""
-
-    feeds: list[dict[str, NDArray[Any]]]
-    stacked: bool
-
-    def joined(self, made: list[NDArray[Any]]) -> NDArray[Any]:
-        """The outputs of all runs, the samples first."""
-        import numpy as np
-
-        if self.stacked:
-            return np.stack(made)
-        return made[0] if len(made) == 1 else np.concatenate(made)
 
 
 def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
@@ -347,65 +292,3 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxNetwork:
     with readable(source):
         proto = onnx.load(path)
     return OnnxNetwork(proto, source)
-
-
-_KINDS: dict[str, type[nn.Module]] = {
-    "conv1d": nn.Conv1d,
-    "conv2d": nn.Conv2d,
-    "conv3d": nn.Conv3d,
-    "conv_transpose1d": nn.ConvTranspose1d,
-    "conv_transpose2d": nn.ConvTranspose2d,
-    "conv_transpose3d": nn.ConvTranspose3d,
-}
-
-
-def _module(layer: Layer, weight: Tensor) -> nn.Module:
-    """A module of the layer's kind that holds its weight and gives back what it is called with."""
-    shape = layer.shape
-    channels = layer.known_channels
-    with torch.device("meta"):  # nothing is drawn
-        if layer.kind == "embedding":
-            made: nn.Module = nn.Embedding(*shape)
-        elif layer.kind == "linear":
-            made = nn.Linear(shape[1], shape[0], bias=False)
-        elif layer.kind.startswith("conv_transpose"):
-            groups = channels // shape[1]
-            made = _KINDS[layer.kind](shape[0], channels, shape[2:], groups=groups, bias=False)
-        else:
-            made = _KINDS[layer.kind](shape[1], shape[0], shape[2:], bias=False)
-    made.weight = nn.Parameter(weight, requires_grad=False)
-    made.__dict__["forward"] = _Forward(made, layer.name)
-    return made
-
-
-@dataclass(frozen=True, eq=False)
-class _Forward:
-    """What a layer does when it is called: nothing, with what it was to be called with."""
-
-    module: nn.Module
-    name: str
-
-    def __call__(self, sent: Tensor) -> Tensor:
-        if sent is not self.module.__dict__.get(_SENT):
-            raise InvalidInput(
-                f"the input of layer {self.name!r} cannot be rounded: of a network that is only an ONNX file, formats "
-                "of weights are measured and run, such as w4 or w8"
-            )
-        return sent
-
-
-def _put(network: nn.Module, name: str, module: nn.Module) -> None:
-    """Register a module under a name with dots, whatever attributes modules have."""
-    *parents, last = name.split(".")
-    for each in parents:
-        if network._modules.get(each) is None:
-            network._modules[each] = nn.Module()
-        network = network._modules[each]  # type: ignore[assignment]
-    held = network._modules.get(last)
-    if held is not None:  # the layer "a.b" came before "a"
-        module._modules.update(held._modules)
-    network._modules[last] = module
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

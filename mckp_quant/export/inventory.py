@@ -1,4 +1,4 @@
-"""What an ONNX file holds, without a table: formats, bytes, and how far its weights are from those of the float file."""
+"""What an ONNX file holds, without a table: formats, bytes, and how far its weights are from the float ones."""
 
 from __future__ import annotations
 
