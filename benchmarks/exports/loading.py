@@ -48,7 +48,7 @@ def with_compressed_tensors(folder: Path, model: nn.Module, batch: dict[str, Ten
     from compressed_tensors.quantization import QuantizationConfig
 
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert QuantizationConfig.model_validate(described["quantization_config"]).config_groups
+    QuantizationConfig.model_validate(described["quantization_config"])
 
 
 def with_onnxruntime(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> NDArray[Any]:
