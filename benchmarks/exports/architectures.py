@@ -5,9 +5,9 @@
 
 Networks are small, with random weights. Every layer has a format that the target takes, or stays in float where it
 takes none. The artefact is loaded by the runtime's own call, in `loading`, and runs on an input: its outputs are held
-against those of the simulated policy. vLLM is not run: its configuration is read by compressed-tensors, and the bytes
-are read back. Cells that are in FILE.csv are not made again. Exit code 1 where one is neither written and loaded nor
-refused.
+against those of the simulated policy. vLLM is not run: its configuration is read by compressed-tensors, and
+transformers loads its checkpoint. Cells that are in FILE.csv are not made again. Exit code 1 where one is neither
+written and loaded nor refused.
 """
 
 from __future__ import annotations

@@ -43,12 +43,24 @@ def with_transformers(folder: Path, model: nn.Module, batch: dict[str, Tensor]) 
     return _logits(kind.from_pretrained(folder, local_files_only=True).eval(), batch)
 
 
-def with_compressed_tensors(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> None:
-    """The configuration of a checkpoint for vLLM, by the package whose classes vLLM reads it with; nothing is run."""
+def with_compressed_tensors(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> NDArray[Any] | None:
+    """A checkpoint for vLLM: its configuration by the classes that vLLM reads it with, then ``from_pretrained``.
+
+    None for networks that read the weight of a layer, which transformers runs unpacked only, and for those whose layers
+    transformers calls otherwise than the checkpoints that vLLM knows.
+    """
     from compressed_tensors.quantization import QuantizationConfig
 
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert QuantizationConfig.model_validate(described["quantization_config"]).config_groups
+    QuantizationConfig.model_validate(described["quantization_config"])
+    kind: Any = type(model)
+    try:
+        made, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        return None if report["missing_keys"] else _logits(made.eval(), batch)
+    except AttributeError as error:
+        if "has no attribute 'weight'" not in str(error):
+            raise
+        return None
 
 
 def with_onnxruntime(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -112,7 +112,8 @@ def test_a_file_of_llama_imatrix_weighs_errors(here: Path, capsys: pytest.Captur
     assert main([*command, "--architecture", "lama", "-o", "bank"]) == 2
     assert "unknown architecture of llama.cpp 'lama'" in capsys.readouterr().err
     assert main([*command, "-o", "bank"]) == 0
-    bank, weight = WeightBank.load("bank"), load_model("net.py:model").first.weight.detach()
+    network: Any = load_model("net.py:model")
+    bank, weight = WeightBank.load("bank"), network.first.weight.detach()
     assert bank.rounder.startswith("importance(matrix=<2 tensors, ")
     plain = quantize(weight, Format.named("q4_0"), bank.layer("first"))
     off, before = ((each - weight).abs().sum(dim=0) for each in (bank.weight("first", Format.named("q4_0")), plain))

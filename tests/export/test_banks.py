@@ -64,7 +64,7 @@ def test_codes_that_are_read_back_are_the_banks_to_the_last_bit(
     others = 0
     for layer, entry in coded:
         codes, own = found[layer.name].codes, bank.encoded(layer.name, entry)
-        assert codes is not None
+        assert isinstance(codes, EncodedWeight)
         assert isinstance(own, EncodedWeight)
         assert torch.equal(codes.elements.double(), own.elements.double())
         assert torch.equal(codes.scales.double(), own.scales.double())

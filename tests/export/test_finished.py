@@ -67,7 +67,7 @@ def test_codes_and_outputs_are_those_of_the_last_pass(
     assert len(job.coded) == len(done.policy)
     for layer, entry in job.coded:
         codes, own = found[layer.name].codes, done.bank.encoded(layer.name, entry)
-        assert codes is not None
+        assert isinstance(codes, EncodedWeight)
         assert isinstance(own, EncodedWeight)
         assert torch.equal(codes.elements.double(), own.elements.double())
         scales = own.scales.double()

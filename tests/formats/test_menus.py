@@ -6,7 +6,7 @@ from mckp_quant import InvalidInput, Layer
 from mckp_quant.formats import TARGETS, menu
 from mckp_quant.formats.blocks import GGML_FORMATS
 from mckp_quant.formats.format import as_formats
-from mckp_quant.formats.menus import formats_for
+from mckp_quant.formats.menus import BLOCKS, formats_for
 
 LAYERS = (
     Layer("first", "conv2d", (16, 3, 3, 3), 16, None),
@@ -73,7 +73,7 @@ def test_groups_that_leave_a_rest_or_are_as_long_as_the_row_are_left_out() -> No
 
 def test_some_targets_by_hand() -> None:
     assert names(LAYERS, "onnxruntime") == {"w4", "w8"}
-    assert names(LAYERS, "gguf") == {"w4g32", "w5g32", "w8g32"}
+    assert names(LAYERS, "gguf") == {"w4g32", "w5g32", "w8g32", *BLOCKS}
     assert names(LAYERS, "onnxruntime_nbits") == {
         f"w{bits}g{size}{zero}" for bits in (2, 4, 8) for size in (32, 64) for zero in ("", "z")
     }

@@ -95,6 +95,13 @@ class HuggingFace:
                 f"hf: {type(job.model).__name__} reads the weight of a layer that transformers keeps packed, and can "
                 "only run unpacked, where inputs are not rounded: leave out formats of inputs"
             )
+        kinds = sorted({entry.name for _, entry in job.chosen})
+        if len(kinds) > 1:
+            raise InvalidInput(
+                f"hf: {type(job.model).__name__} reads the weight of a layer instead of calling it, and transformers, "
+                f"which then unpacks weights when it loads them, unpacks all by one format: these are in "
+                f"{', '.join(kinds)}; give all layers one format, or leave them in float"
+            )
         _load_dense(folder / CONFIG)
         return (*notes, _UNPACKED)
 

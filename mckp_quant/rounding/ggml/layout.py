@@ -151,7 +151,8 @@ def _unpacked(data: Tensor, bits: int, stride: int) -> Tensor:
     """Undo `_packed`; int32."""
     shifts = torch.arange(0, 8, bits, dtype=torch.int32, device=data.device)[:, None]
     apart = data.int().reshape(len(data), -1, 1, stride) >> shifts
-    return (apart & (2**bits - 1)).reshape(len(data), -1)
+    made: Tensor = apart & (2**bits - 1)
+    return made.reshape(len(data), -1)
 
 
 def _six_bits(scales: Tensor, minima: Tensor) -> Tensor:

@@ -196,8 +196,8 @@ def test_signed_weights_are_those_that_overflow_without_the_session_option(tmp_p
         assert run(graph, tmp_path)[1]["QLinearConv"] == 1
     # Both say the same weights, and the option makes both compute the same.
     ours, theirs = stored_layers(unsigned)["a"], stored_layers(signed)["a"]
-    assert ours.codes is not None
-    assert theirs.codes is not None
+    assert isinstance(ours.codes, EncodedWeight)
+    assert isinstance(theirs.codes, EncodedWeight)
     assert torch.equal(ours.codes.elements, theirs.codes.elements)
     assert ours.nbytes == theirs.nbytes == WIDTH * WIDTH * 9 + 4 * WIDTH
     assert off(run(unsigned, tmp_path, level=0)[0], outputs_of(signed.proto, [batch()])[0][0]) < 2e-3
@@ -262,7 +262,7 @@ def test_experts_that_are_looked_up_have_a_scale_for_each_row_of_each(name: str)
     found = stored_layers(graph)["m.up_proj"]
     assert found.format.name == name
     assert found.nbytes == entry.storage_bytes(row)
-    assert found.codes is not None
+    assert isinstance(found.codes, EncodedWeight)
     assert torch.equal(found.codes.elements.double(), encoded.elements.double())
     assert found.weight is not None
     assert torch.allclose(found.weight.double(), decode_weight(encoded, entry, row).double(), rtol=1e-6)

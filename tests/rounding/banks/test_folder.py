@@ -43,6 +43,7 @@ BATCHES = [draw(2, 16, 2, 5, 5), draw(3, 16, 2, 5, 5)]
 def same(first: StoredWeight, second: StoredWeight) -> bool:
     if isinstance(first, OpaqueWeight):
         return isinstance(second, OpaqueWeight) and torch.equal(first.values, second.values)
+    assert isinstance(first, EncodedWeight)
     assert isinstance(second, EncodedWeight)
     zeros = first.zero_points is second.zero_points is None or (
         first.zero_points is not None
