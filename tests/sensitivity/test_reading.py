@@ -223,7 +223,9 @@ def test_other_batches_than_before_are_refused(tmp_path: Path) -> None:
 def damages(path: Path) -> Iterator[tuple[str, str]]:
     document = json.loads(path.read_text(encoding="utf-8"))
     yield "is not whole JSON", path.read_text(encoding="utf-8")[:-40]
-    yield "cannot be read", json.dumps({**document, "generator": "zz"})
+    yield "cannot be read", json.dumps({**document, "moments": {**document["moments"], "low": "zz"}})
+    earlier = {**document, "moments": {"_units": [[1.0]]}}
+    yield "written by an earlier version, which drew its probes otherwise", json.dumps(earlier)
     yield "cannot be read", json.dumps({**document, "sizes": ["many"]})
     yield "lacks the field 'fingerprint'", json.dumps({"schema": document["schema"]})
 
