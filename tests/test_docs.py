@@ -38,7 +38,7 @@ def blocks(page: str) -> Iterator[str]:
 
 EXECUTED = (
     *("start.md", "tables.md", "budgets.md", "formats.md", "trade_offs.md", "report.md"),
-    *("optimisation.md", "benchmarking.md", "certificates.md", "choosing.md", "embed.md"),
+    *("many_machines.md", "optimisation.md", "benchmarking.md", "certificates.md", "choosing.md", "embed.md"),
 )
 
 

@@ -20,6 +20,7 @@ from ..report.plots.sensitivities_plot import draw_sensitivities
 from ..report.rounded import bank_report
 from ..tables.table import KIND, VERSION
 from .console import note, progress, show, show_json
+from .groups.caches import KvCacheOptions
 from .groups.floats import check_outside
 from .groups.outputs import OutputsOptions
 from .groups.pictures import PictureOptions
@@ -144,6 +145,7 @@ def measure(
     result: TableResultOptions,
     pictures: PictureOptions,
     inputs: Inputs,
+    kv: KvCacheOptions,
     formats: Annotated[
         str, typer.Option(help="The formats to measure; auto for the bank's, or some 36 of weights.")
     ] = "w2,w3,w4,w5,w6,w7,w8",
@@ -205,6 +207,7 @@ def measure(
         result.check(inputs)
         pictures.check()
     replace(running.run(), part=part)  # refuses what cannot be used, before the network is loaded
+    kv.check(part)
     if rounder is not None and bank is not None:
         raise InvalidInput(f"--rounder {rounder} and --bank {str(bank)!r}: the bank says what rounded it, give one")
     wanted = formats if formats == AUTO else as_formats(formats)
@@ -245,6 +248,8 @@ def measure(
         return
     if source.graph:
         table = _known(table, network)
+    asked = RunOptions(seed=running.seed, max_batches=running.max_batches)
+    table = kv.added(table, network, source.batches(network), declared, asked)
     if target:
         from .exporting import with_file_sizes
 

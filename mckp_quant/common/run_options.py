@@ -51,7 +51,7 @@ class Share:
     @classmethod
     def read(cls, text: str) -> Share:
         """The share that ``"2/8"`` names; raises InvalidInput where it names none."""
-        match = _SHARE.fullmatch(text) if isinstance(text, str) else None
+        match = _SHARE.fullmatch(str(text))
         if match is None:
             raise InvalidInput(f"part is {text!r}: write which part of how many, such as '2/8'")
         return cls(int(match[1]), int(match[2]))

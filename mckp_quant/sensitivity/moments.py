@@ -77,7 +77,8 @@ class Moments:
     def _products(self, row: int | slice) -> Tensor:
         """``(columns, columns)`` of a row, or ``(rows, columns, columns)``."""
         first = 3 + 2 * self._columns
-        return (self._high[row, first:] + self._low[row, first:]).unflatten(-1, (self._columns, self._columns))
+        flat = self._high[row, first:] + self._low[row, first:]
+        return flat.reshape(*flat.shape[:-1], self._columns, self._columns)
 
     @property
     def units(self) -> Tensor:

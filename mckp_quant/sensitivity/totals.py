@@ -55,7 +55,8 @@ class Totals:
     @classmethod
     def of_parts(cls, parts: Sequence[Totals]) -> Totals:
         """The sums over the batches of several processes, where every process has read each `len(parts)`-th batch."""
-        found = cls(tuple(parts[0].moments.mean.shape))
+        rows, columns = parts[0].moments.mean.shape
+        found = cls((rows, columns))
         for own in parts:
             found.moments.merge(own.moments)
         order = [divmod(at, len(parts)) for at in range(sum(len(own.sizes) for own in parts))]

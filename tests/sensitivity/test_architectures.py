@@ -98,9 +98,9 @@ def _with_linear(model: nn.Module) -> nn.Module:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__ == "Conv1D":
-                weight: Tensor = child.weight.data
+                weight, bias = child.get_parameter("weight").data, child.get_parameter("bias").data
                 linear = torch.nn.Linear(*weight.shape)
-                linear.weight.data, linear.bias.data = weight.T.contiguous(), child.bias.data
+                linear.weight.data, linear.bias.data = weight.T.contiguous(), bias
                 setattr(module, name, linear)
     uses_of(model, ())
     return model

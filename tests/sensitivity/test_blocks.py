@@ -121,7 +121,7 @@ def test_a_run_that_stops_between_blocks_goes_on_to_the_same_bits(
 
     monkeypatch.setattr(Residual, "forward", stopping)
     stops = 0
-    for stop in range(12, 60, 5):
+    for _ in range(12, 60, 5):
         runs.clear()
         try:
             found = mq.measure(model, batches, formats=FORMATS, run=run)

@@ -223,8 +223,11 @@ def test_other_batches_than_before_are_refused(tmp_path: Path) -> None:
 def damages(path: Path) -> Iterator[tuple[str, str]]:
     document = json.loads(path.read_text(encoding="utf-8"))
     yield "is not whole JSON", path.read_text(encoding="utf-8")[:-40]
-    yield "is not as it was written", json.dumps({**document, "generator": "zz"})
+    changed = {**document, "moments": {**document["moments"], "low": "zz"}}
+    yield "is not as it was written", json.dumps(changed)
     yield "is not as it was written", json.dumps({**document, "sizes": [2.0]})
+    earlier = {**document, "moments": {"_units": [[1.0]]}}
+    yield "written by an earlier version, which drew its probes otherwise", json.dumps(earlier)
     yield "lacks the field 'fingerprint'", json.dumps({"schema": document["schema"]})
 
 

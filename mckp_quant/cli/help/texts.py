@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mckp-quant measure net.py:model --data data.npz --formats w2,w3,w4,w8 -o table.json",
         "mckp-quant measure hf:FOLDER --calibration text.txt --bank bank -o table.json",
         "mckp-quant measure net.py:model --data data.npz --part 2/8 -o part2.json",
+        "mckp-quant measure hf:FOLDER --calibration text.txt --kv-cache kv8,kv4 --kv-tokens 8192 -o table.json",
         "mckp-quant measure net.py:model --data data.npz --dry-run",
     ),
     "merge": ("mckp-quant merge part*.json -o table.json",),

@@ -36,7 +36,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (each.unflatten(-1, (2, 4)).transpose(1, 2) for each in self.mix(x).chunk(3, dim=-1))
         found: Tensor = F.scaled_dot_product_attention(q, k, value=v, is_causal=True)
-        return x + self.out(found.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.out(found.transpose(1, 2).flatten(2))
+        return out
 
 
 class Tiny(nn.Module):
