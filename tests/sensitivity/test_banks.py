@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 import mckp_quant as mq
 from mckp_quant import InvalidInput
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
 FORMATS = "w2,w4"
 READING_INPUTS = [name for name, each in ESTIMATORS.items() if each.reads_inputs]
