@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 @pytest.mark.skipif(not mapped._MAPS.exists(), reason="only Linux says what is mapped")
 def test_tensors_of_a_mapped_file_are_told_from_others(tmp_path: Path) -> None:
     (tmp_path / "numbers").write_bytes(bytes(4 * 5000))
-    storage = torch.UntypedStorage.from_file(str(tmp_path / "numbers"), shared=False, nbytes=4 * 5000)
-    whole = torch.tensor([], dtype=torch.float32).set_(storage)  # type: ignore[call-overload]
+    whole = torch.from_file(str(tmp_path / "numbers"), shared=False, size=5000, dtype=torch.float32)
     tensors = [whole, whole[4000:], torch.zeros(5000), torch.zeros(0), torch.zeros(3, device="meta")]
     assert in_files(tensors) == [True, True, False, False, True]
 
