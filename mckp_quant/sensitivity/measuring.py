@@ -209,8 +209,8 @@ def measure(
     with evaluating(model):
         stored = menu.weights if menu.schemes else columns
         cache = None if run.cache is None else Path(run.cache)
-        held, blocks = fitted(model, first, estimator, outputs, rows, stored, limit, found)
-        weights = layer_weights(model, rows, stored, cache, held, found)
+        room, blocks = fitted(model, first, estimator, outputs, rows, stored, limit, found)
+        weights = layer_weights(model, rows, stored, cache, room, found)
         users = {name: use.module for name, use in uses_of(model, rows).items()}
         joint = menu.on(rows, users, ranges) if menu.schemes else None
         counted = _Counted(outputs.logits)

@@ -188,8 +188,8 @@ def plan(
     batch
         A batch as for `measure`, of the size that is planned.
     formats, method, outputs, bank
-        As for `measure`; the figures for a method are those of its default options. The codes of a bank count as if
-        they were in memory. Batches that only a rounder sees, which run forward, count like the others.
+        As for `measure`; the figures for a method are those of its default options. The codes of a bank in a folder
+        are read when they are needed. Batches that only a rounder sees, which run forward, count like the others.
     batches
         How many batches there will be, if that is known.
     rates
@@ -226,8 +226,8 @@ def plan(
     stored = menu.weights
     blocks = blocks_of(model, entry, facts)
     graph = graph_of(model, entry, outputs.logits, blocks.modules)
-    codes = 0
-    if banked:
+    codes = bank.in_memory if isinstance(bank, WeightBank) else 0
+    if rounder is not None:
         codes = sum(
             _codes(layer, stored, dtypes[layer.name]) + _sums(layer, uses[layer.name].module, rounder, menu)
             for layer in rows

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def test_a_local_checkpoint_is_measured_on_a_text_and_validated(
 ) -> None:
     text = str(folder / TEXT)
     hf = ["--context", "8", "--calibration", text, "--dtype", "float32"]
-    table = run(f"hf:{folder}", *hf, "--batch-size", "3", "--max-batches", "4", "--memory-limit", "100kB")
+    table = run(f"hf:{folder}", *hf, "--batch-size", "3", "--max-batches", "4", "--memory-limit", "200kB")
     assert table.samples == 12
     assert table.unit == "nats per token"
     assert "model.layers.0.self_attn.q_proj" in table.layer_names
@@ -94,7 +95,7 @@ def test_a_dry_run_of_a_billion_parameters_needs_no_weights_and_writes_nothing(
     text = capsys.readouterr().out
     assert "1,100,048,384 parameters" in text
     assert "model.layers.21.mlp.down_proj" in text
-    assert "2,000,000,000" in text
+    assert "least --memory-limit that works" in text
     assert sorted(here.iterdir()) == before
 
 
@@ -104,7 +105,9 @@ def test_a_plan_in_json_is_the_plan(folder: Path, capsys: pytest.CaptureFixture[
     assert document["schema"] == "mckp-quant/plan/1"
     assert len(document["layers"]) == 7 + 2
     assert (document["formats"], document["method"], document["batches"]) == (["w2"], "measured_kl", None)
-    assert document["errors"] == 2 * document["gradients"]  # float32 beside bfloat16
+    weights = sum(math.prod(layer["shape"]) for layer in document["layers"])
+    assert document["errors"] == 4 * weights  # float32
+    assert document["gradients"] == 2 * max(math.prod(layer["shape"]) for layer in document["layers"])  # bfloat16
     assert document["seconds"] is None
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 import mckp_quant as mq
 from mckp_quant import InvalidInput
@@ -21,7 +19,6 @@ from mckp_quant.rounding import Gptq, Nearest, WeightBank
 from mckp_quant.sensitivity import ESTIMATORS
 from mckp_quant.sensitivity.cache import layer_weights
 from mckp_quant.sensitivity.columns import Menu
-from mckp_quant.sensitivity.errors import Disk, Streamed, errors_bytes
 
 from .estimators.conformance import example, pairs
 from .tiny import conv_net, perceptron, transformer
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
 FORMATS = "w2,w4"
 READING_INPUTS = [name for name, each in ESTIMATORS.items() if each.reads_inputs]
@@ -181,15 +178,16 @@ def test_a_warning_says_where_the_rounder_has_seen_what_the_table_is_measured_on
             assert words not in caplog.text
 
 
-def test_under_a_limit_the_numbers_are_the_same_and_one_layer_is_decoded_at_a_time(tmp_path: Path) -> None:
+def test_under_a_limit_the_numbers_are_the_same_and_codes_are_decoded_again() -> None:
     model, inputs = conv_net()
     bank = mq.round_weights(model, [inputs], FORMATS, rounder="gptq")
-    sizes = [errors_bytes(layer, 2, torch.float64) for layer in bank.layers]
     free = mq.measure(model, [inputs[1:]], formats=FORMATS, bank=bank)
-    bound = mq.measure(model, [inputs[1:]], formats=FORMATS, bank=bank, run=mq.RunOptions(memory_limit=max(sizes)))
+    least = mq.plan(model, inputs[1:], formats=FORMATS, bank=bank).least
+    bound = mq.measure(model, [inputs[1:]], formats=FORMATS, bank=bank, run=mq.RunOptions(memory_limit=least))
     np.testing.assert_array_equal(bound.loss, free.loss)
-    weights = layer_weights(model, bank.layers, bank.formats, None, max(sizes), Disk(tmp_path), bank)
-    assert all(isinstance(entry.errors, Streamed) for entry in weights)
+    weights = layer_weights(model, bank.layers, bank.formats, held=0, bank=bank)
+    assert all(each.errors.held is None for each in weights)
+    assert bank.in_memory == sum(bank.encoded(row.name, entry).nbytes for row in bank.layers for entry in bank.formats)
 
 
 def test_a_checkpoint_of_another_bank_is_refused(tmp_path: Path) -> None:

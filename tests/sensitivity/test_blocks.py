@@ -110,18 +110,18 @@ def test_a_run_that_stops_between_blocks_goes_on_to_the_same_bits(
     limit = least(model, batches[0]).memory_limit
     whole = mq.measure(model, batches, formats=FORMATS)
     run = mq.RunOptions(memory_limit=limit, checkpoint=tmp_path / "run.json")
-    runs = []
+    runs, last = [], [0]
     forward = Residual.forward
 
     def stopping(self: Residual, x: Tensor) -> Tensor:
         runs.append(len(x))
-        if len(runs) == stop:
+        if len(runs) == last[0]:
             raise KeyboardInterrupt
         return forward(self, x)
 
     monkeypatch.setattr(Residual, "forward", stopping)
     stops = 0
-    for _ in range(12, 60, 5):
+    for last[0] in range(12, 60, 5):
         runs.clear()
         try:
             found = mq.measure(model, batches, formats=FORMATS, run=run)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -12,10 +13,10 @@ from mckp_quant.formats.format import as_formats
 from mckp_quant.report.planned import duration, plan_report
 from mckp_quant.report.text import as_text
 from mckp_quant.rounding import Gptq
-from mckp_quant.sensitivity import ESTIMATORS
+from mckp_quant.sensitivity import ESTIMATORS, Plan
 from mckp_quant.sensitivity.engine.rates import Rates, measured_rates
 
-RATES = Rates(flops=1e9, rounded=(2e-9, 3e-9))
+RATES = Rates(flops=1e9, rounded=(2e-9, 3e-9), again=(1e-9, 2e-9))
 
 
 def perceptron(device: str = "cpu") -> nn.Module:
@@ -27,39 +28,86 @@ def test_the_figures_are_those_counted_by_hand() -> None:
     weights, biases = 10 * 20 + 20 * 5, 25
     assert planned.parameters == weights + biases
     assert planned.weight_bytes == 4 * (weights + biases)
-    assert planned.gradients == 4 * weights
+    assert planned.gradients == 4 * 200  # of one layer at a time
     # Kept for the backward pass: the input, and what tanh gave (to tanh and to the next layer, once). Four logits.
     assert planned.activations == 4 * (4 * 10 + 4 * 20) + 4 * 4 * (4 * 5)
     assert planned.errors == planned.held == 2 * 4 * weights
-    assert planned.largest == 2 * 4 * 200
+    assert planned.largest == 0  # nothing is computed again
+    assert planned.thresholds == 2 * 25  # a byte for the scale of every channel and format
+    assert (planned.mapped, planned.blocks) == (0, 0)
     assert planned.flops == 3 * 2 * 4 * weights
-    assert planned.peak == planned.weight_bytes + planned.gradients + planned.activations + planned.held
+    fixed = planned.weight_bytes + planned.gradients + planned.activations + planned.thresholds
+    assert planned.peak == fixed + planned.held
+    # To compute those of one layer, with its weights and products, would take more than to hold all.
+    assert planned.least == planned.peak < fixed + 4 * (2 + 2) * 200
     assert planned.seconds_to_round == pytest.approx(weights * 5e-9)
     assert planned.seconds_per_batch == pytest.approx(1.3 * planned.flops / 1e9)
     assert planned.seconds == pytest.approx(planned.seconds_to_round + 3 * planned.seconds_per_batch)
 
 
-def test_a_network_without_weights_has_the_plan_of_the_real_one_and_stays_without() -> None:
+def test_a_network_without_weights_has_the_plan_of_the_real_one_but_for_its_files_and_stays_without() -> None:
     model = perceptron("meta")
     found = plan(model, torch.zeros(4, 10), formats="w2,w4", rates=RATES)
-    assert found == plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES)
+    real = plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES)
+    # Its weights are taken to be loaded from mapped files: all but the largest tensor need not be there.
+    assert found.mapped == 4 * (325 - 200)
+    assert dataclasses.replace(found, mapped=0, least=real.least) == real
+    assert found.peak == real.peak - found.mapped
     assert all(parameter.is_meta for parameter in model.parameters())
     assert math.isnan(found.seconds)
 
 
-def test_a_limit_bounds_what_is_held_and_must_take_the_largest_layer() -> None:
-    assert (
-        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES, run=RunOptions(memory_limit=2000)).held
-        == 2000
-    )
-    assert (
-        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", rates=RATES, run=RunOptions(memory_limit="1GB")).held
-        == 2400
-    )
-    with pytest.raises(
-        InvalidInput, match="memory_limit is 1,599 bytes, but the largest layer in 2 formats takes 1,600"
-    ):
-        plan(perceptron(), torch.zeros(4, 10), formats="w2,w4", run=RunOptions(memory_limit=1599))
+def test_a_limit_bounds_the_peak_and_what_does_not_fit_is_computed_again() -> None:
+    sizes = (10, 20, 10, 20, 5)
+    model = nn.Sequential(*(nn.Linear(*pair) for pair in itertools.pairwise(sizes)))
+
+    def under(limit: int | str | None) -> Plan:
+        run = RunOptions(memory_limit=limit)
+        return plan(model, torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES, run=run)
+
+    free = under(None)
+    for limit in (free.least, free.least + 799, free.least + 800, free.peak - 1, free.peak, "1GB"):
+        bound = under(limit)
+        assert bound.least == free.least
+        assert bound.peak <= (limit if isinstance(limit, int) else 10**9)
+        # The errors of three layers take 1,600 bytes each, and those of the last one 800.
+        assert bound.held in {0, 800, 1600, 5600}
+        assert bound.largest == (0 if bound.held == 5600 else 4 * (2 + 2) * 200)
+        assert bound.seconds_per_batch >= free.seconds_per_batch
+    assert under(free.least).held == 0
+    assert under(free.least + 800).held == 800
+    assert under(free.peak).held == 5600
+    again = (under(free.least).seconds_per_batch - free.seconds_per_batch) / 700
+    assert again == pytest.approx(sum(RATES.again))
+    with pytest.raises(InvalidInput, match=f"memory_limit is {free.least - 1:,} bytes, but measuring takes at least"):
+        under(free.least - 1)
+
+
+class Block(nn.Module):
+    """A layer and its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(10, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = torch.tanh(self.inner(x)) * torch.sigmoid(x) + x
+        return out
+
+
+def test_of_blocks_the_inputs_and_one_graph_are_counted() -> None:
+    model, inputs = nn.Sequential(*(Block() for _ in range(5)), nn.Linear(10, 2)), torch.zeros(64, 10)
+    free = plan(model, inputs, formats="w2,w4", batches=1, rates=RATES)
+    bound = plan(model, inputs, formats="w2,w4", batches=1, rates=RATES, run=RunOptions(memory_limit=free.least))
+    assert (free.blocks, bound.blocks) == (0, 5)
+    row = 4 * 64 * 10
+    logits = 4 * 4 * 64 * 2
+    # Of a block its input, tanh and sigmoid; of the head its input.
+    assert free.activations == 5 * 3 * row + row + logits
+    assert bound.activations == 5 * row + 2 * row + row + logits
+    more = bound.seconds_per_batch - free.seconds_per_batch
+    assert more == pytest.approx(free.flops / 3 / RATES.flops + 520 * sum(RATES.again))
+    assert "inputs of 5 blocks, activations of one" in as_text(plan_report(bound))
 
 
 def test_methods_that_run_the_network_for_every_entry_take_longer_with_every_format() -> None:
@@ -141,12 +189,13 @@ def test_the_model_is_given_back_as_it_was() -> None:
 
 def test_the_report_names_every_layer_and_what_the_time_is_reckoned_from() -> None:
     planned = plan(
-        perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES, run=RunOptions(memory_limit=2000)
+        perceptron(), torch.zeros(4, 10), formats="w2,w4", batches=3, rates=RATES, run=RunOptions(memory_limit=7000)
     )
     text = as_text(plan_report(planned))
     assert "325 parameters, 300 of them in 2 layers to measure" in text
     assert "20 x 10" in text
-    assert "rounding errors on disk" in text
+    assert "rounding errors that are computed at a time" in text
+    assert "least --memory-limit that works" in text
     assert "everything, with 3 batches" in text
     assert "1 GFLOP/s in a matrix product" in text
     assert "everything" not in as_text(plan_report(dataclasses.replace(planned, batches=None)))
@@ -177,7 +226,7 @@ def test_a_rounder_counts_its_codes_its_sums_and_longer_rows_as_slower() -> None
     assert planned.banked == codes + 8 * (10**2 + 20**2)
     plain = plan(model, torch.zeros(4, 10), formats="w2,w4z", rates=rates)
     assert plain.banked == 0
-    assert planned.peak == plain.peak + planned.banked
+    assert planned.peak == plain.peak + planned.banked - plain.thresholds
     assert planned.seconds_to_round == pytest.approx((200 * 10 / 5 + 100 * 20 / 5) * 5e-9)
     joint = plan(model, torch.zeros(4, 10), formats="w2,w2a8", bank="gptq", rates=rates)
     assert joint.banked == 2 * (300 + 4 * 25) + 2 * 8 * (10**2 + 20**2)

@@ -167,7 +167,7 @@ KEYS: tuple[Key, ...] = (
         "memory_limit",
         "string",
         None,
-        "Bytes in memory, such as '500MB', of sums of inputs while rounding, and of rounding errors while measuring.",
+        "Bytes in memory, such as '500MB', of sums of inputs while rounding, and of all that measuring takes.",
         _amount,
     ),
     Key(

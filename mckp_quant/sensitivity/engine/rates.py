@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MATMUL = 512  # rows and columns of the matrices that are multiplied to time the machine
 _SECONDS, _REPETITIONS = 0.2, 4  # that each timing takes at least; the first one warms up
+_LONG = 5  # times that, after which no more is timed
 _CHANNELS, _LENGTH = 64, 1024  # of the weight that is rounded to time a format
 _ROW = 256  # of the weight that is rounded to time a rounder that looks at inputs
 
@@ -110,10 +111,14 @@ def _computed_again(dtype: torch.dtype, entry: Format, layer: type[Layer], devic
 
 
 def _fastest(work: Callable[[], object]) -> float:
-    """Seconds of the fastest run, out of those that a short time allows and at least a few."""
+    """Seconds of the fastest run, out of those that a short time allows and a few, or two where they take long."""
     times: list[float] = []
     begun = time.perf_counter()
-    while len(times) <= _REPETITIONS or time.perf_counter() - begun <= _SECONDS:
+    while (
+        len(times) < 2
+        or (spent := time.perf_counter() - begun) <= _SECONDS
+        or (len(times) <= _REPETITIONS and spent <= _LONG * _SECONDS)
+    ):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)

@@ -83,7 +83,7 @@ def graph_of(
     if shapes is not None:
         with contextlib.suppress(Exception):  # a network may look at numbers, which its copy does not have
             return _counted(shapes, batch, take, {shapes.get_submodule(name) for name in blocks})
-    one = batch.head(1)
+    one = _apart(batch.head(1))
     found = _counted(model, one, take, set(blocks.values()))
     times = -(-batch.size // one.size)
     return replace(
@@ -108,6 +108,13 @@ def _without_numbers(model: nn.Module) -> nn.Module | None:
         return copy.deepcopy(model, memo)
     except Exception:  # noqa: BLE001  whatever a module of the user's own raises
         return None
+
+
+def _apart(batch: Batch) -> Batch:
+    """The batch in memory of its own, which is counted: that of a larger one it may be cut from is not."""
+    if isinstance(batch.inputs, Tensor):
+        return replace(batch, inputs=batch.inputs.clone())
+    return replace(batch, inputs={name: each.clone() for name, each in batch.inputs.items()})
 
 
 def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None, blocks: set[nn.Module]) -> Graph:
@@ -146,8 +153,8 @@ def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None,
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor))
         heads = heads_of(forward(model, batch, take))
     found: dict[nn.Module | None, int] = dict.fromkeys([None, *blocks], 0)
-    for place, (size, module, _) in kept.items():
-        found[module] += 0 if place in inputs else size
+    for place, (size, inside, _) in kept.items():
+        found[inside] += 0 if place in inputs else size
     return Graph(
         outside=found.pop(None),
         blocks=tuple(found.values()),

@@ -104,11 +104,11 @@ class Needs:
             return self.holding(HELD)
         ways = [self, *([replace(self, streamed=True)] if blocks.modules else [])]
         for way in ways:
-            if way.peak <= limit:
-                return way.holding(limit - way.peak)
             whole = way.holding(sum(self.errors))  # which needs no piece
             if whole.peak <= limit:
                 return whole
+            if way.peak <= limit:
+                return way.holding(limit - way.peak)
         least = self.least(blocks)
         why = "" if blocks.modules else f" (nothing is measured block by block: {blocks.why})"
         raise InvalidInput(

@@ -105,7 +105,7 @@ def test_the_cache_of_keys_and_values_is_off_meanwhile() -> None:
         use_cache = True
 
     model = Stack("", "")
-    model.config = Config()  # type: ignore[assignment]
+    config = model.config = Config()  # type: ignore[assignment]
     with without_cache(model):
-        assert model.config.use_cache is False
-    assert model.config.use_cache is True
+        assert config.use_cache is False
+    assert config.use_cache is True

@@ -48,7 +48,7 @@ def gradients(model: Net, inputs: Tensor, held: Recomputing, names: list[str]) -
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
         if name in names:
-            parameter.register_hook(lambda gradient, name=name: seen.__setitem__(name, gradient))  # type: ignore[misc]
+            parameter.register_hook(lambda gradient, name=name: seen.__setitem__(name, gradient))
     with held.running():
         loss = model(inputs)
     torch.autograd.grad(loss, [*held.roots, *(model.get_parameter(name) for name in names)], allow_unused=True)

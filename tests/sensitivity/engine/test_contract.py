@@ -134,3 +134,30 @@ def test_sample_rows_are_told_from_inputs_without_them(
     module: nn.Module, shape: tuple[int, ...], samples: int, expected: bool
 ) -> None:
     assert has_sample_rows(module, torch.zeros(shape), samples) is expected
+
+
+def test_gradients_formed_in_bfloat16_change_no_loss_by_a_hundredth(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module, samples = nn.Linear(64, 48, bias=False), 32
+    inputs, gradient = (torch.randn(samples, 24, size).bfloat16() for size in (64, 48))
+    directions = torch.randn(4, 48, 64) * 0.01
+    plain = per_sample_products(module, inputs.float(), gradient.float(), directions, samples)
+    monkeypatch.setattr(contract, "in_own_type", lambda tensor: tensor.dtype == torch.bfloat16)
+    found = per_sample_products(module, inputs, gradient, directions, samples)
+    assert found.dtype == torch.float32
+    assert not found.equal(plain)
+    losses = [each.double().square().mean(dim=0) for each in (found, plain)]
+    torch.testing.assert_close(*losses, rtol=0.01, atol=0)
+    # With few positions the layer is applied to the directions, which is left in float32.
+    few = per_sample_products(module, inputs[:, :2], gradient[:, :2], directions, samples)
+    torch.testing.assert_close(
+        few, per_sample_products(module, inputs[:, :2].float(), gradient[:, :2].float(), directions, samples)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_only_types_that_the_machine_multiplies_itself_are_their_own(dtype: torch.dtype) -> None:
+    tensor = torch.zeros(2, dtype=dtype)
+    half = dtype in (torch.float16, torch.bfloat16)
+    assert contract.in_own_type(tensor.to("meta")) == half
+    assert half or not contract.in_own_type(tensor)
