@@ -24,6 +24,7 @@ from mckp_quant.solvers.core_search import pairing as pairing_module
 from mckp_quant.solvers.core_search import several_budgets as several_module
 from mckp_quant.solvers.core_search.halves import search_halves
 from mckp_quant.solvers.core_search.pairing import Half, best_pair
+from mckp_quant.solvers.kernels import dispatch
 
 from .. import oracle
 from ..checks import tolerance
@@ -173,6 +174,7 @@ def test_interrupt_in_lists_leaves_the_best_selection_so_far(hook: str, monkeypa
         raise KeyboardInterrupt
 
     problem = generators.several_budgets(30, 10, 5, seed=1)
+    monkeypatch.setattr(dispatch, "_COMPILED", None)  # kernels have neither function to stop
     monkeypatch.setattr(lists_module, hook, stops)
     solution = solve(problem, "exact")
     assert solution.status is Status.FEASIBLE

@@ -24,6 +24,7 @@ SOLUTION = solvers.solve(PROBLEM)
 
 # What a function needs before it looks at its seed, seconds and counts.
 NEEDED: dict[str, tuple[Any, ...]] = {
+    "best_choices": (PROBLEM, PROBLEM.value[None]),
     "explain": (PROBLEM, SOLUTION),
     "front": (PROBLEM,),
     "k_best": (PROBLEM,),
@@ -106,7 +107,7 @@ def test_wrong_count(name: str, call: Callable[..., Any]) -> None:
 def test_all_functions_with_such_an_argument_are_found() -> None:
     found = {kind: {case.id for case in cases(kind)} for kind in ("seed", "seconds", "count")}
     assert found["seed"] >= {"solve seed", "resolve seed", "lognormal seed", "zigzag seed"}
-    timed = ("solve", "explain", "front", "k_best", "least_cost", "resolve", "solve_many")
+    timed = ("solve", "best_choices", "explain", "front", "k_best", "least_cost", "resolve", "solve_many")
     assert found["seconds"] == {f"{name} seconds" for name in timed}
     assert found["count"] >= {"k_best k", "front max_points", "Exact max_states", "CpSat threads", "llm n_groups"}
 
