@@ -94,9 +94,7 @@ def split(name: str, data: Path | None, seed: int) -> Split:
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed)) if seed else slice(None)
     inputs, targets = inputs[order], targets[order]
     held = zip(inputs[-judge:].split(size), targets[-judge:].split(size), strict=True)
-    return Split(
-        name, model, list(inputs[:calibrate].split(size)), list(held), list(targets[:calibrate].split(size))
-    )
+    return Split(name, model, list(inputs[:calibrate].split(size)), list(held), list(targets[:calibrate].split(size)))
 
 
 @dataclass(frozen=True, eq=False)

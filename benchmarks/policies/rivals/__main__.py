@@ -26,7 +26,7 @@ from ...command_line import Command, WrongInput, require_file, say
 from ...environment import environment
 from ...pages import DOCS, RESULTS, append_rows, read_rows
 from ..networks import FILES, require_data
-from ..rounding import SPLITS, split
+from ..rounding import split
 from .environments import answer_of, python_of
 from .judging import OWN, Court, Judged
 from .page import write_page
@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
         court: Court | None = None
         for tool in (TOOLS[name] for name in options.tool):
             court = court or Court(split(network, options.data, 0))
-            for row in rows(tool, court, options.data, options.environments, known_of(options.csv)):
+            for row in rows(tool, court, options.data, options.environments, options.csv):
                 append_rows(options.csv, FIELDS, [row])
     return 0
 
@@ -88,13 +88,11 @@ def known_of(path: Path) -> set[tuple[str, ...]]:
     return {tuple(row[key] for key in ("network", "average", "menu", "tool", "policy")) for row in read_rows(path)}
 
 
-def rows(
-    tool: Tool, court: Court, data: Path | None, environments: Path, known: set[tuple[str, ...]]
-) -> Iterator[dict[str, object]]:
-    """The lines of one tool and network that are not known yet, those of mckp-quant for the same sizes last."""
+def rows(tool: Tool, court: Court, data: Path | None, environments: Path, path: Path) -> Iterator[dict[str, object]]:
+    """The lines of one tool and network that the results lack, those of mckp-quant for the same sizes last."""
     network, where = court.case.name, environment(("torch", "numpy"))
     if network not in tool.networks:
-        if (network, "", tool.menu, tool.name, NOT_RUN) not in known:
+        if (network, "", tool.menu, tool.name, NOT_RUN) not in known_of(path):
             yield {
                 **{"network": network, "menu": tool.menu, "tool": tool.name, "policy": NOT_RUN},
                 **{"note": tool.not_run[network], "version": tool.packages[0].replace("==", " "), **where},
@@ -103,7 +101,7 @@ def rows(
     for average in tool.averages:
         shown = f"{float(average):g}"
         for method in tool.policies(average):
-            if (network, shown, tool.menu, tool.name, method) in known:
+            if (network, shown, tool.menu, tool.name, method) in known_of(path):
                 continue
             about = {"network": network, "average": shown, "menu": tool.menu, "tool": tool.name, "policy": method}
             try:
@@ -115,15 +113,13 @@ def rows(
                 continue
             say(f"{network}, {shown} bits: {tool.name}, {method}: KL {found.found.kl:.5f}, {found.seconds:.0f} s")
             yield {**about, **line(found), **where}
-        if (network, shown, tool.menu, OWN, "exact, gptq, finished") not in known:
+        if (network, shown, tool.menu, OWN, "exact, gptq, finished") not in known_of(path):
             for found in court.own(tool.menu, average):
                 about = {"network": network, "average": shown, "menu": tool.menu, "tool": OWN, "policy": found.policy}
                 yield {**about, **line(found), **where}
 
 
-def asked(
-    tool: Tool, court: Court, average: Fraction, method: str, data: Path | None, environments: Path
-) -> Answer:
+def asked(tool: Tool, court: Court, average: Fraction, method: str, data: Path | None, environments: Path) -> Answer:
     """Ask a tool in its environment for one policy."""
     case = court.case
     job = Job(

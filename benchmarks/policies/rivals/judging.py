@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 import mckp_quant as mq
-from mckp_quant.costs.costs import totals
 from mckp_quant.evaluation.evaluator import Evaluator
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.discovery import discover
+from mckp_quant.policy.prediction import totals
 from mckp_quant.tuning import finish
 
 from ...command_line import WrongInput, say
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 OWN = "mckp-quant"
 EXACT = "exact"
+MOST = 8  # bits of a weight that is stored as an integer
 ROUNDERS = ("nearest", "gptq")
 
 
@@ -73,8 +74,8 @@ class Court:
             if most > 2**bits:
                 raise WrongInput(f"{method}: a channel of {name} has {most} values, more than {bits} bits tell apart")
             model.get_submodule(name).weight.data.copy_(weight)
-        formats = tuple(f"w{answer.bits[name]}" for name in self.names)
-        size = totals(self.layers, as_formats(formats))["weight_bytes"]
+        formats = tuple(f"w{answer.bits[name]}" if answer.bits[name] <= MOST else "float" for name in self.names)
+        size = totals(self.layers, [as_formats([each])[0] for each in formats])["weight_bytes"]
         return Judged(method, formats, size, self._judge.evaluate_model(model), answer.seconds, answer.version)
 
     def own(self, menu: str, average: Fraction) -> Iterator[Judged]:
@@ -85,9 +86,7 @@ class Court:
         budget = {"weight_bytes": budget_bytes(self.layers, average)}
         for rounder in ROUNDERS:
             began = time.process_time()
-            bank = mq.round_weights(
-                self.case.model, self.case.calibration, menu, rounder=rounder, layers=self.names
-            )
+            bank = mq.round_weights(self.case.model, self.case.calibration, menu, rounder=rounder, layers=self.names)
             rounded = time.process_time() - began
             table = mq.measure(self.case.model, self.case.calibration, formats=menu, bank=bank, layers=self.names)
             policies = {EXACT: mq.allocate(table, budget).policy}

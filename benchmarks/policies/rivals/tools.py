@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ALL_BITS = (2, 3, 4, 5, 6, 8)
 UNIFORM = "uniform"
@@ -66,8 +69,8 @@ TOOLS = {
             "modelopt",
             ("nvidia-modelopt==0.47.0", *_TORCH),
             ALL_BITS,
-            (Fraction(3), Fraction(4)),
-            ("gradient", "kl_div", UNIFORM),
+            (Fraction(3),),
+            ("gradient", UNIFORM, "kl_div"),
             ("demo", "resnet20", "chargpt"),
             {},
         ),
@@ -90,8 +93,8 @@ TOOLS = {
             "auto-round",
             ("auto-round==0.16.1", "transformers", *_TORCH),
             ALL_BITS,
-            (Fraction(3), Fraction(4)),
-            ("AutoScheme, nearest", "AutoScheme, tuned", f"{UNIFORM}, nearest", f"{UNIFORM}, tuned"),
+            (Fraction(3),),
+            ("AutoScheme, nearest", f"{UNIFORM}, nearest", "AutoScheme, tuned", f"{UNIFORM}, tuned"),
             ("chargpt",),
             {"demo": _ONLY_TRANSFORMERS, "resnet20": _ONLY_TRANSFORMERS},
         ),

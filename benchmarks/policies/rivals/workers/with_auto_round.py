@@ -8,9 +8,11 @@ single characters and a file.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 PARTS = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj", "o": "self_attn.out_proj"}
 PARTS |= {"up": "fc1", "down": "fc2", "n1": "self_attn_layer_norm", "n2": "final_layer_norm"}
 OFFSET = 2  # rows of the positions of an OPT model that no position uses
+SCORED = 128  # inputs that its scores look at, the least that it recommends where 2 bits are a choice
+HEAD = 8  # bits of the last layer in its mixed policies: of its own accord it never gives it fewer than 6
 STEPS = 200  # of its rounding, as its documentation recommends
 
 
@@ -93,6 +97,7 @@ def choose(job: Job, model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> 
     elements = sum(network.get_submodule(each).weight.numel() for each in names.values())
     channels = sum(len(network.get_submodule(each).weight) for each in names.values())
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["AR_AUTO_SCHEME_CACHE"] = folder  # scores of an earlier run would hide what they take
         texts = Path(folder) / "texts.json"
         rows = ["".join(chr(0x4E00 + token) for token in row) for row in inputs.tolist()]
         texts.write_text(json.dumps(rows), encoding="utf-8")
@@ -101,15 +106,22 @@ def choose(job: Job, model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> 
             tokenizer=tokenizer_of(network.config.vocab_size),
             scheme=scheme(int(job.average))
             if method == "uniform"
-            # It counts 16 bits a scale in the average.
             else AutoScheme(
-                avg_bits=job.average + 16 * channels / elements, options=schemes, low_cpu_mem_usage=False
+                # It counts 16 bits a scale in the average.
+                avg_bits=job.average + 16 * channels / elements,
+                options=schemes,
+                dataset=str(texts),
+                seqlen=inputs.shape[1],
+                nsamples=min(SCORED, len(inputs)),
+                low_cpu_mem_usage=False,  # else it looks for the files of the model
             ),
             dataset=str(texts),
             seqlen=inputs.shape[1],
             nsamples=len(inputs),
             iters=STEPS if rounding == "tuned" else 0,
-            quant_lm_head=True,
+            # Its scheme leaves the head in floating point where nothing is said of it.
+            layer_config={"lm_head": asdict(scheme(int(job.average) if method == "uniform" else HEAD))},
+            enable_torch_compile=False,
             device_map="cpu",
             disable_opt_rtn=rounding == "nearest",
         )
