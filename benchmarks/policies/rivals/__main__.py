@@ -104,8 +104,9 @@ def rows(tool: Tool, court: Court, data: Path | None, environments: Path, path: 
             if (network, shown, tool.menu, tool.name, method) in known_of(path):
                 continue
             about = {"network": network, "average": shown, "menu": tool.menu, "tool": tool.name, "policy": method}
+            python = python_of(environments, tool)
             try:
-                found = court.judge(method, asked(tool, court, average, method, data, environments))
+                found = court.judge(method, asked(tool, court, average, method, data, python))
             except WrongInput as error:
                 # What a tool cannot do is a result too; a later run asks again where its line is taken out.
                 say(str(error))
@@ -115,12 +116,14 @@ def rows(tool: Tool, court: Court, data: Path | None, environments: Path, path: 
             yield {**about, **line(found), **where}
         if (network, shown, tool.menu, OWN, "exact, gptq, finished") not in known_of(path):
             for found in court.own(tool.menu, average):
+                if (network, shown, tool.menu, OWN, found.policy) in known_of(path):
+                    continue
                 about = {"network": network, "average": shown, "menu": tool.menu, "tool": OWN, "policy": found.policy}
                 yield {**about, **line(found), **where}
 
 
-def asked(tool: Tool, court: Court, average: Fraction, method: str, data: Path | None, environments: Path) -> Answer:
-    """Ask a tool in its environment for one policy."""
+def asked(tool: Tool, court: Court, average: Fraction, method: str, data: Path | None, python: Path) -> Answer:
+    """Ask a tool for one policy, with the Python of its environment."""
     case = court.case
     job = Job(
         case.name,
@@ -131,7 +134,6 @@ def asked(tool: Tool, court: Court, average: Fraction, method: str, data: Path |
         method,
         len(case.calibration[0]),
     )
-    python = python_of(environments, tool)
     with tempfile.TemporaryDirectory() as folder:
         write_job(Path(folder), job, torch.cat(case.calibration), torch.cat(case.targets))
         return answer_of(python, tool, Path(folder))

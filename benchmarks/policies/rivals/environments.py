@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .workers.job import Answer
 
 LOG = "worker.log"
-SHOWN = 3  # of the lines that a worker wrote before it failed
+SHOWN = 3  # of the lines that pip wrote before it failed
 
 
 def python_of(environments: Path, tool: Tool) -> Path:
@@ -49,8 +49,9 @@ def answer_of(python: Path, tool: Tool, folder: Path) -> Answer:
             check=False,
         )
     if done.returncode:
-        last = (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
-        raise WrongInput(f"{tool.name} failed (exit code {done.returncode}): {' | '.join(last)}")
+        # The last line is the error; those before it name folders of this machine, and the message goes into the results.
+        last = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise WrongInput(f"{tool.name} failed (exit code {done.returncode}): {''.join(last)}")
     return read_answer(folder)
 
 

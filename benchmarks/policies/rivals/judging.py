@@ -92,7 +92,7 @@ class Court:
             policies = {EXACT: mq.allocate(table, budget).policy}
             measured = time.process_time() - began
             if f"w{average}" in menu.split(","):
-                policies[UNIFORM] = mq.Policy.uniform(table, f"w{average}")
+                policies = {UNIFORM: mq.Policy.uniform(table, f"w{average}"), **policies}
             for name, policy in policies.items():
                 seconds = rounded if name == UNIFORM else measured
                 began = time.process_time()
