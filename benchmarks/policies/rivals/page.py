@@ -49,7 +49,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row['tool']}: {row['policy']}",
         f"{int(row['weight_bytes']):,}",
         f"{float(row['kl']):.3g} ± {float(row['kl_stderr']):.1g}",
-        f"{100 * float(row['accuracy']):.1f}",
+        f"{100 * float(row['accuracy']):.1f}" if row["accuracy"] else "",
         f"{float(row['seconds']):.0f}",
     )
 
