@@ -49,7 +49,7 @@ def answer_of(python: Path, tool: Tool, folder: Path) -> Answer:
             check=False,
         )
     if done.returncode:
-        # The last line is the error; those before it name folders of this machine, and the message goes into the results.
+        # The last line is the error; those before it name folders, and the message goes into the results.
         last = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise WrongInput(f"{tool.name} failed (exit code {done.returncode}): {''.join(last)}")
     return read_answer(folder)
