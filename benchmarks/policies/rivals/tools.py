@@ -69,7 +69,7 @@ TOOLS = {
             "modelopt",
             ("nvidia-modelopt==0.47.0", *_TORCH),
             ALL_BITS,
-            (Fraction(3),),
+            (Fraction(3), Fraction(4)),
             ("gradient", UNIFORM, "kl_div"),
             ("demo", "resnet20", "chargpt"),
             {},
