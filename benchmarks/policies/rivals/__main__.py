@@ -135,7 +135,7 @@ def asked(tool: Tool, court: Court, average: Fraction, method: str, data: Path |
         len(case.calibration[0]),
     )
     with tempfile.TemporaryDirectory() as folder:
-        write_job(Path(folder), job, torch.cat(case.calibration), torch.cat(case.targets))
+        write_job(Path(folder), job, torch.cat(case.calibration), torch.cat(list(case.targets)))
         return answer_of(python, tool, Path(folder))
 
 

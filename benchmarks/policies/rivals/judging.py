@@ -73,7 +73,7 @@ class Court:
             most = max(len(row.unique()) for row in weight.flatten(1))
             if most > 2**bits:
                 raise WrongInput(f"{method}: a channel of {name} has {most} values, more than {bits} bits tell apart")
-            model.get_submodule(name).weight.data.copy_(weight)
+            model.get_parameter(f"{name}.weight").data.copy_(weight)
         formats = tuple(f"w{answer.bits[name]}" if answer.bits[name] <= MOST else "float" for name in self.names)
         size = totals(self.layers, [as_formats([each])[0] for each in formats])["weight_bytes"]
         return Judged(method, formats, size, self._judge.evaluate_model(model), answer.seconds, answer.version)

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from auto_round import AutoRound, AutoScheme
@@ -43,7 +43,7 @@ def renamed(name: str) -> str:
     return {"head": "lm_head", "norm": "model.decoder.final_layer_norm"}[name]
 
 
-def as_opt(model: nn.Module) -> OPTForCausalLM:
+def as_opt(model: nn.Module) -> Any:
     """The same network as an OPT model."""
     held = model.state_dict()
     vocabulary, width = held["tok.weight"].shape
@@ -63,7 +63,8 @@ def as_opt(model: nn.Module) -> OPTForCausalLM:
         use_cache=False,
     )
     config.architectures = ["OPTForCausalLM"]
-    made = OPTForCausalLM(config).eval()
+    made: Any = OPTForCausalLM(config)
+    made.eval()
     own = {"model.decoder.embed_tokens.weight": held.pop("tok.weight")}
     positions = made.model.decoder.embed_positions.weight.detach().clone()
     positions[OFFSET:] = held.pop("pos.weight")
@@ -75,12 +76,13 @@ def as_opt(model: nn.Module) -> OPTForCausalLM:
     return made
 
 
-def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
+def tokenizer_of(vocabulary: int) -> Any:
     """One token for each of as many printable characters; which character stands for which token does not matter."""
     words = {chr(0x4E00 + at): at for at in range(vocabulary)}
     made = Tokenizer(models.WordLevel(words, unk_token=chr(0x4E00)))
     made.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=chr(0x4E00))
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=made, pad_token=chr(0x4E00))
 
 
 def choose(job: Job, model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Chosen:
