@@ -110,7 +110,7 @@ NEEDS_TORCH = {
 TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.experts", "export.sources"}  # of other rooms
 PLAIN_DATA = {  # of such rooms, read without torch
     *("onnx_models.lifting", "onnx_models.weights"),
-    *("interactions.form", "interactions.shrinkage", "refinement.result"),
+    *("interactions.face", "interactions.form", "interactions.shrinkage", "refinement.result"),
     *("pipeline.recipes", "pipeline.recipes.recipe", "pipeline.recipes.document", "pipeline.recipes.keys"),
     *("pipeline.recipes.text", "pipeline.recipes.toml_values", "pipeline.settings", "pipeline.state"),
     *(f"trade_off.{name}" for name in ("fronts", "limits", "line", "point", "questions", "result", "walking")),

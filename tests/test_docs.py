@@ -156,7 +156,9 @@ def test_files_and_commands_on_the_pages_exist() -> None:
         for path in re.findall(r"(?:\bpython |`)((?:benchmarks|solvers|tests|docs|mckp_quant)/[\w./]+)", text):
             assert (root / path).exists(), f"{page} names {path}, which does not exist"
         for module in re.findall(r"python -m (benchmarks[\w.]+)", text):
-            assert (root / f"{module.replace('.', '/')}.py").is_file(), f"{page} runs {module}, which does not exist"
+            path = root / module.replace(".", "/")
+            runs = path.with_name(f"{path.name}.py").is_file() or (path / "__main__.py").is_file()
+            assert runs, f"{page} runs {module}, which does not exist"
 
 
 def _found(path: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import importlib.util
 import io
 import math
 import platform
@@ -26,6 +25,7 @@ import mckp_quant as mq
 from mckp_quant.common.files import write_text
 
 from ..command_line import Command, WrongInput, say
+from ..loading import load_module
 from ..pages import fill, markers
 
 if TYPE_CHECKING:
@@ -239,12 +239,7 @@ def require_data(folder: Path | None, files: Iterable[str]) -> None:
 
 
 def load_networks(folder: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_networks", folder / "networks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(folder / "networks.py", "benchmark_networks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

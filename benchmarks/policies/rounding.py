@@ -74,6 +74,7 @@ class Split:
     model: nn.Module
     calibration: list[Tensor]
     held_out: list[tuple[Tensor, Tensor]]
+    targets: Sequence[Tensor] = ()  # of the calibration inputs
 
 
 def split(name: str, data: Path | None, seed: int) -> Split:
@@ -93,7 +94,7 @@ def split(name: str, data: Path | None, seed: int) -> Split:
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed)) if seed else slice(None)
     inputs, targets = inputs[order], targets[order]
     held = zip(inputs[-judge:].split(size), targets[-judge:].split(size), strict=True)
-    return Split(name, model, list(inputs[:calibrate].split(size)), list(held))
+    return Split(name, model, list(inputs[:calibrate].split(size)), list(held), list(targets[:calibrate].split(size)))
 
 
 def asked_for(names: Sequence[str] | None, data: Path | None) -> list[str]:

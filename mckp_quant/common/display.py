@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..solvers.display.axes import LETTER, Scale, cut, drawing, frame, letters, line, place_names, short
+from ..solvers.display.axes import LETTER, Scale, cut, drawing, frame, letters, levels, line, place_names, short
 from ..solvers.display.faces import Face, bar, grid, heat
 from ..solvers.display.figures import counted, log_share, number, percent, with_error
 from ..solvers.display.markup import Markup, element, joined, name_of
@@ -25,6 +25,7 @@ __all__ = [
     "heat",
     "joined",
     "letters",
+    "levels",
     "line",
     "log_share",
     "name_of",

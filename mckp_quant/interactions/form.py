@@ -17,6 +17,7 @@ from ..common.npz import read_arrays, write_arrays
 from ..common.renamed import renamed_fields
 from ..errors import InvalidInput
 from ..solvers import Pairs, solve
+from .face import interactions_face, terms_grid
 from .shrinkage import slope_on_others
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..allocation.index import Index
+    from ..common.display import Face
     from ..solvers import Problem, Solver
     from ..tables.table import SensitivityTable
 
@@ -85,6 +87,18 @@ class Interactions:
         for name, array in (("parts", parts), ("batch_sizes", batch_sizes)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def __repr__(self) -> str:
+        """Of what they are, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the largest terms between two layers."""
+        return self._face().html(terms_grid(self.layer_names, self.formats, self.matrix, self.unit))
+
+    def _face(self) -> Face:
+        counts = len(self.layer_names), self.formats, self.samples, len(self.parts)
+        return interactions_face(*counts, self.unit, self.seed, self.rounder)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write them as one npz file, whole or not at all."""

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.display import Face, counted, grid, number, with_error
 from ..common.documents import plain
 
 if TYPE_CHECKING:
@@ -103,6 +104,28 @@ class Refinement:
             f"batches of the search, in {self.evaluations:.0f} evaluations; on the batches held back it changes by "
             f"{self.confirmed:.2g} +- {self.confirmed_stderr:.1g}"
         )
+
+    def __repr__(self) -> str:
+        """What was tried and what came out, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with the layers that got another format."""
+        names, before, after = self.policy.layer_names, self.start.formats, self.policy.formats
+        changed = [
+            (name, old.name, new.name) for name, old, new in zip(names, before, after, strict=True) if old != new
+        ]
+        return self._face().html(*([grid(("layer", "before", "after"), changed, left=3)] if changed else []))
+
+    def _face(self) -> Face:
+        kept = sum(step.kept for step in self.steps)
+        facts = [
+            ("KL", f"{number(self.start_kl)} to {number(self.kl)} {self.unit}, on the batches of the search"),
+            ("held back", f"changes by {with_error(self.confirmed, self.confirmed_stderr)}"),
+            ("stopped", self.stopped),
+            ("verdict", self.verdict),
+        ]
+        return Face(f"Refinement: {counted(kept, 'change')} in {self.evaluations:.0f} evaluations", tuple(facts))
 
     def document(self) -> dict[str, Any]:
         """The same in plain types, for JSON; nan is None."""

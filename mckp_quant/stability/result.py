@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..common.display import Face, counted, grid, number, percent
 from ..common.documents import plain
 from ..common.renamed import renamed_fields
 
@@ -98,6 +99,29 @@ class Stability:
             return f"{sure}; {price}; every layer keeps its format in most draws"
         shown = ", ".join(unsure[:5]) + (" and others" if len(unsure) > 5 else "")
         return f"{sure}; {price}; in most draws another format is best for {shown}"
+
+    def __repr__(self) -> str:
+        """How sure the policy is, in a few lines."""
+        return self._face().text()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, with how often each layer keeps its format, the least sure first."""
+        held = [entry.name for entry in self.nominal.policy.formats]
+        order = sorted(range(len(held)), key=lambda at: (self.kept[at], at))
+        rows = [(self.layer_names[at], held[at], percent(float(self.kept[at]))) for at in order]
+        return self._face().html(grid(("layer", "format", "kept in draws"), rows, left=2))
+
+    def _face(self) -> Face:
+        low, high = self.band
+        regret = self.nominal.regret
+        facts = [
+            ("the best one", f"with a probability of {percent(low)} to {percent(high)}"),
+            ("regret", f"{number(regret.expected)} {self.unit} on average, {number(regret.worst)} at most"),
+            ("unsure", f"{int((self.kept < 0.5).sum())} of {counted(len(self.kept), 'layer')}"),
+            ("robust", "the same policy" if self.robust.policy == self.nominal.policy else "another policy"),
+        ]
+        drawn = counted(self.draws, "draw")
+        return Face(f"Stability: {drawn} of {self.resampled}, {self.distinct} best policies", tuple(facts))
 
     def document(self) -> dict[str, Any]:
         """The same in plain types, for JSON; nan is None."""

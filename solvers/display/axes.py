@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .markup import Markup, element, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LETTER = 7.4  # pixels that a letter takes at 12 pixels of height, in a wide font
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -99,7 +99,10 @@ def letters(
 ) -> Markup:
     """One line of text; `turned` is in degrees."""
     place = {"x": x, "y": y} if turned is None else {"transform": f"translate({x:.1f} {y:.1f}) rotate({turned:g})"}
-    return element("text", {**place, "text-anchor": None if anchor == "start" else anchor, "class": kind}, text)
+    # The names of marks have a halo, below their letters; as an attribute, since validators of CSS do not know it.
+    order = "stroke" if kind == "name" else None
+    given = {**place, "text-anchor": None if anchor == "start" else anchor, "class": kind, "paint-order": order}
+    return element("text", given, text)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
@@ -107,13 +110,22 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
     return element("line", {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "class": kind})
 
 
+def levels(
+    up: Scale, ticks: Iterable[float], edges: tuple[float, float], words: Callable[[float], str] = short
+) -> Markup:
+    """Horizontal lines of the grid from edge to edge, and the number of each at its left, as `words` writes it."""
+    left, right = edges
+    return joined(
+        joined([line(left, up(tick), right, up(tick), "grid"), letters(left - 6, up(tick) + 4, words(tick), "end")])
+        for tick in ticks
+    )
+
+
 def frame(across: Scale, up: Scale, names: tuple[str, str], unit: str = "") -> Markup:
     """Ticks, lines of the grid and the names of both axes; `unit` follows the numbers along the horizontal one."""
     left, right = across.start, across.stop
     bottom, top = up.start, up.stop
-    parts = []
-    for tick in up.ticks(max(2, int((bottom - top) / 50))):
-        parts += [line(left, up(tick), right, up(tick), "grid"), letters(left - 6, up(tick) + 4, short(tick), "end")]
+    parts = [levels(up, up.ticks(max(2, int((bottom - top) / 50))), (left, right))]
     for tick in across.ticks(max(4, int((right - left) / 90))):
         parts += [
             line(across(tick), bottom, across(tick), top, "grid"),

@@ -11,6 +11,9 @@ import pytest
 import mckp_quant as mq
 from mckp_quant.evaluation import Evaluation, Validation
 from mckp_quant.evaluation.validation import Row
+from mckp_quant.refinement.result import Step
+from mckp_quant.stability.regret import Regret
+from mckp_quant.stability.result import Candidate, Stability
 
 from ..html_faces import cells_of, check_face, text_of
 from ..report.page.reports import EVIL, allocation_on, table_of
@@ -118,3 +121,44 @@ def test_an_evaluation_leaves_out_what_there_is_not() -> None:
         "  accuracy   90% +- 2%",
         "  agreement  95% +- 1%",
     ]
+
+
+def test_stability_shows_the_least_sure_layers_first(found: mq.Allocation, table: mq.SensitivityTable) -> None:
+    held = Candidate(found.policy, 0.4, Regret(0.001, 0.002, 0.003))
+    kept = np.array([1.0, 0.2, 1.0, 0.6, 1.0, 1.0])
+    shares = np.zeros((6, len(table.format_names)))
+    policies = (table.layer_names, table.format_names, held, held, "worst", 0.003)
+    shown = Stability(*policies, kept, shares, 0.4, (0.25, 0.5), 100, 7, "batches", table.unit)
+    rows = cells_of(check_face(shown))
+    assert rows[rows.index(["layer", "format", "kept in draws"]) + 1][2] == "20%"
+    assert [row[2] for row in rows[-6:]] == ["20%", "60%", "100%", "100%", "100%", "100%"]
+    assert "1 of 6 layers" in repr(shown)
+    assert "with a probability of 25% to 50%" in repr(shown)
+    assert "the same policy" in repr(shown)
+
+
+def test_refinement_shows_what_it_changed(found: mq.Allocation, table: mq.SensitivityTable) -> None:
+    formats = list(found.policy.formats)
+    old = formats[2]
+    formats[2] = next(entry for entry in table.formats if entry != old)
+    better = mq.Policy.on_table(table, formats)
+    step = Step(0, 8.0, 2, -0.1, 0.01, True, True, 0.2, (f"{EVIL[2]}: changed",))
+    ending = (-0.1, 0.01, (step,), 12.0, "the evaluations are used up", table, "nats per sample")
+    shown = mq.Refinement(better, found.policy, 0.2, 0.3, *ending)
+    assert cells_of(check_face(shown))[-1][1:] == [old.name, formats[2].name]
+    assert repr(shown).startswith("Refinement: 1 change in 12 evaluations")
+    same = mq.Refinement(found.policy, found.policy, 0.3, 0.3, *ending)
+    assert "before" not in check_face(same)
+
+
+def test_interactions_show_their_largest_terms_between_layers() -> None:
+    matrix = np.diag([9.0, 9.0, 9.0, 9.0, 9.0, 9.0])
+    matrix[0, 1] = matrix[1, 0] = 8.0  # two formats of one layer, which no policy has at once
+    matrix[1, 4] = matrix[4, 1] = -0.5
+    matrix[0, 2] = matrix[2, 0] = 0.25
+    shown = mq.Interactions(EVIL[:3], ("w2", "w4"), matrix[None], np.array([4.0]), samples=4, rounder=EVIL[1])
+    rows = cells_of(check_face(shown))
+    at = rows.index(["layer", "format", "layer", "format", "adds, nats per sample"])
+    assert [[row[1], row[3], row[4]] for row in rows[at + 1 : at + 3]] == [["w4", "w2", "-1"], ["w2", "w2", "0.5"]]
+    assert repr(shown).startswith("Interactions: 3 layers, seed 0")
+    assert "rounder" not in repr(dataclasses.replace(shown, rounder=""))

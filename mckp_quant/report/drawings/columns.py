@@ -15,10 +15,10 @@ from ...common.display import (
     element,
     joined,
     letters,
+    levels,
     line,
     number,
     percent,
-    short,
 )
 
 if TYPE_CHECKING:
@@ -81,16 +81,8 @@ def draw_layers(data: ReportData, width: int, key: str) -> Markup:
         letters(_LEFT, 14, "bytes", kind="axis"),
         letters(_LEFT, middle + reach + 18, "share of the loss", kind="axis"),
     ]
-    for tick in up.ticks(3):
-        parts += [
-            line(_LEFT, up(tick), width - _RIGHT, up(tick), "grid"),
-            letters(_LEFT - 6, up(tick) + 4, short(tick), "end"),
-        ]
-    for tick in down.ticks(2)[1:]:
-        parts += [
-            line(_LEFT, down(tick), width - _RIGHT, down(tick), "grid"),
-            letters(_LEFT - 6, down(tick) + 4, percent(tick), "end"),
-        ]
+    edges = _LEFT, width - _RIGHT
+    parts += [levels(up, up.ticks(3), edges), levels(down, down.ticks(2)[1:], edges, percent)]
     wide, bars = _width(step), list[_Bar]()
     for at, each in enumerate(data.layers):
         left = _LEFT + at * step + (step - wide) / 2
@@ -132,12 +124,10 @@ def draw_stability(data: ReportData, width: int, key: str) -> Markup:
     step = (width - _LEFT - _RIGHT) / len(data.layers)
     top, bottom = 28, 168
     up = Scale(0, 1, bottom, top)
-    parts = [letters(_LEFT, 14, "share of the draws", kind="axis")]
-    for tick in (0.0, 0.5, 1.0):
-        parts += [
-            line(_LEFT, up(tick), width - _RIGHT, up(tick), "grid"),
-            letters(_LEFT - 6, up(tick) + 4, percent(tick), "end"),
-        ]
+    parts = [
+        letters(_LEFT, 14, "share of the draws", kind="axis"),
+        levels(up, (0.0, 0.5, 1.0), (_LEFT, width - _RIGHT), percent),
+    ]
     wide, bars = _width(step), list[_Bar]()
     for at, each in enumerate(data.layers):
         left, reached = _LEFT + at * step + (step - wide) / 2, 0.0

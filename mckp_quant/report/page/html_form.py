@@ -78,7 +78,8 @@ def _section(data: ReportData, section: Section) -> Markup:
     special = _SPECIAL.get(section.key)
     parts += [_own(data, section)] if special is None else [special(data, section)]
     if section.text:
-        parts.append(element("pre", {"tabindex": "0", "aria-label": "Recipe and provenance"}, section.text))
+        told = {"tabindex": "0", "role": "region", "aria-label": "Recipe and provenance"}
+        parts.append(element("pre", told, section.text))
     return element("section", {"id": section.key, "aria-labelledby": title}, *parts)
 
 
