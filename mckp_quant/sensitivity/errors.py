@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..common.amounts import bytes_of
 from ..network.weight_uses import EXPERTS
-from ..rounding.encoded import EncodedWeight, OpaqueWeight, decode_weight
+from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight, decode_weight
 from ..rounding.rows import computed_in
 from ..rounding.weights import rounding_error
 
@@ -279,5 +279,7 @@ def limit_of(run: RunOptions) -> int | None:
 def _rows_of(encoded: StoredWeight, rows: slice | Tensor) -> StoredWeight:
     if isinstance(encoded, OpaqueWeight):
         return OpaqueWeight(encoded.values[rows])
+    if isinstance(encoded, BlockWeight):
+        return BlockWeight(encoded.data[rows])
     zero_points = None if encoded.zero_points is None else encoded.zero_points[rows]
     return EncodedWeight(encoded.elements[rows], encoded.scales[rows], zero_points, encoded.tensor_scale)

@@ -171,7 +171,8 @@ def _solved(
     """``(n, n_groups)`` the positions of the best selection under each row of values."""
     labels = best_choices(problem, values, solver, warm=problem.label[start], progress=progress)
     taken = problem.label == labels.repeat(problem.size, axis=1)  # one choice in each group, so one for each label
-    return taken.nonzero()[1].reshape(labels.shape)
+    positions: NDArray[np.int64] = taken.nonzero()[1].reshape(labels.shape)
+    return positions
 
 
 def _candidate(

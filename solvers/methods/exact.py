@@ -141,8 +141,8 @@ class Enumerate:
         if pairs is not None:
             resolution += 4 * problem.n_groups**2 * EPS * float(np.abs(pairs).max(initial=0))
         # Sums of whole multiples of a unit are not rounded; where values differ in nothing, nor do their sums.
-        exact = pairs is None and bool(whole_unit(problem) or not spread_of(problem).any())
-        unproved = 0.0 if exact else resolution
+        unrounded = pairs is None and bool(whole_unit(problem) or not spread_of(problem).any())
+        unproved = 0.0 if unrounded else resolution
         best, best_value = None, math.inf
         for head in _selections(problem, 0, tail_first):
             if time.perf_counter() > deadline:

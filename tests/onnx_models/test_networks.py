@@ -77,7 +77,8 @@ def test_every_weight_counts_and_a_copy_has_its_own() -> None:
             other.get_parameter(name).copy_(weight)
         assert torch.equal(other(x), before), name
     replaced = copy.deepcopy(network)
-    replaced.conv.weight = torch.nn.Parameter(torch.zeros_like(replaced.conv.weight), requires_grad=False)  # type: ignore[union-attr]
+    zeros = torch.zeros_like(replaced.get_parameter("conv.weight"))
+    replaced.get_submodule("conv").weight = torch.nn.Parameter(zeros, requires_grad=False)
     assert not torch.equal(replaced(x), before)
 
 
@@ -192,7 +193,7 @@ def test_inputs_come_from_files_by_their_names(tmp_path: Path) -> None:
     x = graphs.draw(5, 2, 4, 4)
     np.savez(tmp_path / "x.npz", inputs=x, targets=np.arange(5))
     batches = read_inputs(tmp_path / "x.npz", network, 2)
-    assert [len(each[1]) for each in batches] == [2, 2, 1]
+    assert [len(each[1]) for each in batches if isinstance(each, tuple)] == [2, 2, 1]
     np.savez(tmp_path / "x.npz", x=x[:, None].astype(np.float64))  # a run in each entry
     (alone,) = read_inputs(tmp_path / "x.npz", network, 8)
     assert isinstance(alone, dict)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.hunt.problems import FAMILIES, draw
 from benchmarks.solvers import fuzz
 from mckp_quant.solvers import solve
 
@@ -64,9 +65,9 @@ def test_a_fuzz_that_ran_out_of_minutes_keeps_its_blocks(tmp_path: Path, monkeyp
 
 def test_every_family_of_the_fuzz_can_be_drawn() -> None:
     rng = np.random.default_rng(0)
-    for family in fuzz.FAMILIES:
+    for family in FAMILIES:
         for n_budgets in (1, 2, 3):
-            assert fuzz.draw(rng, family, n_budgets).n_resources == n_budgets
+            assert draw(rng, family, n_budgets).n_resources == n_budgets
 
 
 def test_a_fuzz_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
