@@ -36,7 +36,7 @@ from mckp_quant.solvers.kernels import dispatch
 
 from ..command_line import Command, say
 from ..environment import environment
-from ..hunt.problems import FAMILIES, draw
+from ..problems import FAMILIES, draw
 from .oracle import optimum
 
 if TYPE_CHECKING:

@@ -116,7 +116,10 @@ def measure_interactions(
         task = Task(model, found, outputs.distribution, outputs.logits, run.seed)
         taps, reach = Taps(task), Reach(task)
         with reach.attached(), taps.attached():
+            samples = 0
             for position, batch in enumerate(stream):
+                task.state.begin(run.seed, samples, batch.size)  # as `measure` does: its table is the diagonal
+                samples += batch.size
                 total, size, measured_in = _products(task, taps, reach, batch, probes)
                 if position < _MOST_PARTS:
                     parts.append(total)
@@ -135,7 +138,7 @@ def measure_interactions(
         parts=np.array(parts)[seen] / np.array(weights)[seen, None, None],
         batch_sizes=np.array(weights)[seen],
         unit=measured_in,
-        samples=sum(batch.size for batch in stream),
+        samples=samples,
         seed=run.seed,
         rounder=rounder_of_bank(bank),
     )
@@ -152,7 +155,7 @@ def _products(
     n = task.shape[0] * task.shape[1]
     total = torch.zeros(n, n, dtype=torch.float64)
     for probe in range(probes):
-        vectors = task.likelihood.curvature_probe(logits, task.state.generator, batch)
+        vectors = task.likelihood.curvature_probe(logits, task.state.draws, batch)
         products = taps.backward(vectors, keep_graph=probe < probes - 1)
         total += _outer(products, batch.size)
     if bool(counted.any()):

@@ -23,6 +23,11 @@ def computed_in(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype in {torch.float32, torch.float64} else torch.float32
 
 
+def lies_in_rows(layer: Layer) -> bool:
+    """Whether the weights of each channel lie together in its weight, in the order of `channel_rows`."""
+    return layer.kind not in _OUTPUTS_LAST and not layer.kind.startswith("conv_transpose")
+
+
 def channel_rows(weight: Tensor, layer: Layer) -> Tensor:
     """``(channels, row)``: the weights of each output channel, row of an embedding, or output of an expert."""
     if layer.kind.startswith("conv_transpose"):
@@ -38,7 +43,7 @@ def from_channel_rows(rows: Tensor, layer: Layer) -> Tensor:
     if layer.kind in _OUTPUTS_LAST:
         *before, inputs, outputs = layer.shape
         return rows.reshape(*before, outputs, inputs).transpose(-1, -2).contiguous()
-    if not layer.kind.startswith("conv_transpose"):
+    if lies_in_rows(layer):
         return rows.reshape(layer.shape)
     inputs, outputs, *kernel = layer.shape
     groups = layer.known_channels // outputs

@@ -13,7 +13,7 @@ from ..formats.blocks import GGML
 from .arithmetic import encode, searches, tensor_scale_of
 from .encoded import BlockWeight, EncodedWeight, decode_weight
 from .ggml.encoding import encode_rows
-from .rows import channel_rows, chunks, computed_in, from_channel_rows, joined, scale_rows
+from .rows import channel_rows, chunks, computed_in, from_channel_rows, joined, lies_in_rows, scale_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -104,7 +104,8 @@ def clip_steps(weight: Tensor, format: Format, layer: Layer) -> Tensor | None:
         As for `quantize`.
     """
     scheme, shape = format.weight_scheme, steps_shape(format, layer)
-    if layer.elements > _AT_ONCE and shape is not None and shape[0] == layer.shape[0] == weight.shape[0]:
+    by_rows = lies_in_rows(layer) and shape is not None and shape[0] == layer.shape[0] == weight.shape[0]
+    if layer.elements > _AT_ONCE and by_rows:
         parts = []
         for own in weight.split(max(1, _AT_ONCE // layer.row)):  # every row for itself
             part = dataclasses.replace(layer, shape=tuple(own.shape), channels=len(own))
@@ -270,7 +271,7 @@ def rounding_error(
         return torch.sub(quantize(plain, format, layer).to(dtype), plain, out=made)
     rows, units = scale_rows(plain, scheme, layer)
     above = tensor_scale_of(rows) if scheme.tensor_scale else None
-    in_place = len(units) == 1 and not layer.kind.startswith("conv_transpose")
+    in_place = len(units) == 1 and lies_in_rows(layer)
     places = [made.view_as(units[0])] if in_place else [torch.empty_like(unit) for unit in units]
     for unit, place, own in zip(units, places, _of_units(units, steps), strict=True):
         parts = iter(chunks(place))

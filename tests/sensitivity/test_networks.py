@@ -14,6 +14,7 @@ import mckp_quant as mq
 from mckp_quant.formats.format import as_formats
 from mckp_quant.network.batches import as_batch, evaluating, forward
 from mckp_quant.network.discovery import discover, uses_of
+from mckp_quant.network.likelihood import SampleDraws
 from mckp_quant.network.likelihoods import LIKELIHOODS
 from mckp_quant.rounding.weights import perturbations
 from mckp_quant.sensitivity.engine.rates import Rates
@@ -171,18 +172,20 @@ LOW_PRECISION = {"bfloat16": 0.1, "float16": 0.02}
 
 def by_autograd(model: nn.Module, batches: list[Any], *, summed: set[str]) -> NDArray[np.float64]:
     """The Gauss-Newton estimate of seed 0, from whole weight gradients of one sample at a time."""
-    columns, likelihood, generator = as_formats(FORMATS), LIKELIHOODS["categorical"], torch.Generator().manual_seed(0)
+    columns, likelihood = as_formats(FORMATS), LIKELIHOODS["categorical"]
     layers = discover(model, batches[0])
     uses = uses_of(model, layers)
     errors = {layer.name: perturbations(uses[layer.name].weight, columns, layer).double() for layer in layers}
     total, weight = torch.zeros(len(layers), len(columns), dtype=torch.float64), 0.0
+    first = 0
     with evaluating(model):
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         for entry in batches:
             batch = as_batch(unlabelled(entry))
             logits = forward(model, batch)
-            vectors = likelihood.curvature_probe(logits, generator)
+            vectors = likelihood.curvature_probe(logits, SampleDraws.of(0, first, batch.size))
+            first += batch.size
             tokens = likelihood.positions(logits)
             mask = entry["attention_mask"] if isinstance(entry, dict) else None
             if mask is not None:

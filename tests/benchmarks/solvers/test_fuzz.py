@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.hunt.problems import FAMILIES, draw
+from benchmarks.problems import FAMILIES, draw
 from benchmarks.solvers import fuzz
 from mckp_quant.solvers import solve
 
