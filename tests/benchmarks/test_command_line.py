@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in (ROOT / "benchmarks").glob("*/*.py")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for path in [*(ROOT / "benchmarks").glob("*/*.py"), *(ROOT / "benchmarks").glob("*/*/__main__.py")]
     if "raise SystemExit(main())" in path.read_text(encoding="utf-8")
 )
 
@@ -92,13 +92,16 @@ def test_arguments_that_cannot_be_read_end_the_command(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_says_how_it_is_used(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(name)
+    if not hasattr(module, "main"):  # a package
+        module = importlib.import_module(f"{name}.__main__")
     with pytest.raises(SystemExit, match="0"):
-        importlib.import_module(name).main(["--help"])
+        module.main(["--help"])
     assert f"    python -m {name} " in capsys.readouterr().out
 
 
 def test_commands_and_files_that_are_named_exist() -> None:
-    assert len(COMMANDS) == 29
+    assert len(COMMANDS) == 36
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *DOCS.rglob("*.md")]
     for path in [*pages, *(ROOT / "benchmarks").rglob("*.py")]:
         text = path.read_text(encoding="utf-8")

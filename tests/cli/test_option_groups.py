@@ -49,8 +49,9 @@ def test_how_something_is_run_has_an_option_for_each_of_the_librarys() -> None:
     options = {field.name for field in dataclasses.fields(RunningOptions)}
     assert options == {field.name for field in dataclasses.fields(RunOptions)} - {
         "progress",
-        "seconds",
-    }  # limits are the solvers' own
+        "seconds",  # limits are the solvers' own
+        "part",  # of measuring alone
+    }
     assert RunningOptions(seed=3, max_batches=2).run() == RunOptions(seed=3, max_batches=2)
 
 

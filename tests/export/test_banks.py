@@ -261,18 +261,16 @@ def test_tools_that_round_by_themselves_are_named_and_refuse_no_rounder(
     )
     assert export(replace(predicted, rounder="nearest"), "json", output=tmp_path / "nearest").notes == ()
     needs("gguf")
-    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
-    bank = round_weights(model, [torch.randn(80, 64)], "w4g32", rounder="gptq")
+    model = nn.Sequential(nn.Linear(256, 256), nn.Linear(256, 256))
+    bank = round_weights(model, [torch.randn(300, 256)], "w4g32", rounder="gptq")
     from mckp_quant.export.readers.from_gguf import block_format
 
-    mixed_types = Policy(("0", "1"), (Format.named("w4g32"), block_format("Q5_1")), rounder=bank.rounder)
-    ours, theirs = export(mixed_types, "gguf_tensors", model=model, output=tmp_path / "mixed", bank=bank).notes
+    own = Policy(("0", "1"), (Format.named("w4g32"),) * 2, rounder=bank.rounder)
+    (ours,) = export(own, "gguf_tensors", model=model, output=tmp_path / "own", bank=bank).notes
     assert ours.startswith(f"model.gguf holds the weights of {bank.rounder}; llama-quantize with tensor_types.txt")
-    assert theirs.startswith("gguf: the tool that reads this rounds 1 by itself; the prediction is about")
-    only_ggml = Policy(("0", "1"), (Format.named("w4g32"), block_format("Q2_K")), rounder=bank.rounder)
-    wide = nn.Sequential(nn.Linear(256, 256), nn.Linear(256, 256))
-    first, second = export(only_ggml, "gguf_tensors", model=wide, output=tmp_path / "types").notes
-    assert first == "Q2_K can only be made by llama-quantize, in its own way: no model.gguf is written"
+    only_ggml = Policy(("0", "1"), (Format.named("w4g32"), block_format("IQ2_S")), rounder=bank.rounder)
+    first, second = export(only_ggml, "gguf_tensors", model=model, output=tmp_path / "types").notes
+    assert first == "IQ2_S can only be made by llama-quantize, in its own way: no model.gguf is written"
     assert second.startswith("gguf: the tool that reads this rounds 0, 1 by itself")
 
 

@@ -45,7 +45,7 @@ def test_page_lists_every_target() -> None:
 
 def test_commands_of_the_page_are_understood() -> None:
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("mckp-quant ")]
-    assert len(lines) == 8
+    assert len(lines) == 13
     for command, *arguments in (shlex.split(line)[1:] for line in lines):
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0

@@ -35,7 +35,6 @@ WAYS: dict[str, Callable[[nn.Module, mq.Outputs], object]] = {
     "measured_kl": lambda model, outputs: mq.measure(
         model, BATCHES, formats="w2,w4", method="measured_kl", outputs=outputs
     ),
-    "plan": lambda model, outputs: mq.plan(model, BATCHES[0], formats="w2,w4", outputs=outputs),
     "interactions": lambda model, outputs: mq.measure_interactions(model, BATCHES, formats="w2,w4", outputs=outputs),
     "validate": lambda model, outputs: mq.validate(model, POLICY, BATCHES, outputs=outputs),
     "evaluate": lambda model, outputs: mq.evaluate(mq.apply(model, POLICY), model, BATCHES, outputs=outputs),

@@ -108,7 +108,7 @@ def test_variants_of_bit_operations_are_their_formulas(table: SensitivityTable) 
             w, a = entry.weight_bits, 32
             assert first == (layer.macs or 0) * (w * a + w + a + math.ceil(math.log2(fan_in)))
             assert second == (layer.macs or 0) * (5 * w * a - 2 * w + 32)
-    assert set(VARIANTS) == {"bops_uniq", "bops_gates"}
+    assert set(VARIANTS) == {"bops_uniq", "bops_gates", "kv_cache_bytes", "memory_bytes"}
 
 
 def test_costs_that_were_not_measured_matter_only_where_the_format_is_allowed() -> None:

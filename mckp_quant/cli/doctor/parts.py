@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .packages import Package
 
-ROUNDERS = ("nearest", "gptq", "learned")  # their room needs torch, which may be what is missing
+ROUNDERS = ("nearest", "gptq", "learned", "importance")  # their room needs torch, which may be what is missing
 _BEHIND = {"cp_sat": "ortools", "highs": "scipy", "pulp": "pulp", "scip": "pyscipopt"}  # what a solver calls
 
 

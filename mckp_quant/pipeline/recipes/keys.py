@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 TOP = ""  # the section of keys that stand before all sections
-ROUNDERS = ("auto", "nearest", "gptq", "learned")
+ROUNDERS = ("auto", "nearest", "gptq", "learned", "importance")
 METHODS = (
     *("gauss_newton", "measured_kl", "measured_loss", "hessian_form", "empirical_fisher", "first_order"),
     *("hutchinson", "hutchinson_blockwise", "hutch_plus_plus", "weight_mse", "sqnr"),

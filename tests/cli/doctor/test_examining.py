@@ -52,7 +52,7 @@ def test_what_does_not_work_is_named_with_why_and_what_to_type(
     lines = capsys.readouterr().out.splitlines()
     text = " ".join(line.strip() for line in lines)
     torch = "the package 'torch' is not installed; type: pip install 'mckp-quant[torch]'"
-    assert f"- not nearest, gptq, learned: {torch}" in text
+    assert f"- not nearest, gptq, learned, importance: {torch}" in text
     assert "- not scip: the package 'pyscipopt' is not installed; type: pip install 'mckp-quant[scip]'" in text
     assert "export targets that work here: json" in text
     assert (

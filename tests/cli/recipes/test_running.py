@@ -102,8 +102,8 @@ def test_a_target_that_takes_no_layer_is_refused_before_anything_is_rounded(
     assert main([*RECIPE, "--target", "vllm"]) == 0
     assert main(["run", "recipe.toml"]) == 2
     assert (
-        "the target 'vllm' takes none of the network's layers: they are conv1d, and it quantises linear; name "
-        "another target, such as onnxruntime, "
+        "the target 'vllm' takes none of the network's layers: they are conv1d, and it quantises linear, experts; "
+        "name another target, such as onnxruntime, "
     ) in capsys.readouterr().err
     assert not (here / "recipe-output" / "round").exists()
 

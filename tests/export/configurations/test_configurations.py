@@ -400,7 +400,7 @@ def test_tensor_types_of_llama_cpp(tmp_path: Path) -> None:
     path.write_text("^blk\\.0\\.attn_q\\.weight$=q4_k\nffn_.*=Q8_0\n\noutput=bf16\n")
     names = ("blk.0.attn_q", "blk.0.ffn_up", "blk.10.ffn_up", "output", "token_embd")
     read = read_policy(path, layers=names)
-    assert [entry.name for entry in read.formats] == ["Q4_K", "w8g32", "w8g32", "float", "float"]
+    assert [entry.name for entry in read.formats] == ["q4_k", "w8g32", "w8g32", "float", "float"]
     with pytest.raises(InvalidInput, match=r"the pattern 'ffn_\.\*' may be in many names"):
         read_policy(path)
     with pytest.raises(
