@@ -82,6 +82,7 @@ def test_setup_lists_every_package_of_the_tree() -> None:
     assert set(setup["options"]["packages"].split()) == packages
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_tree_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -126,6 +127,7 @@ def test_wheel_states_version_licence_commands_and_extras(wheel: Path) -> None:
     assert "mckp-quant = mckp_quant.cli:main" in commands
 
 
+@pytest.mark.slow
 def test_installed_package_is_whole_and_lean_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
     script = """
 import sys

@@ -37,6 +37,7 @@ def truth(true: np.ndarray, policy: mq.Policy) -> float:
     return sum(float(true[row, FORMATS.index(entry)]) for row, entry in enumerate(policy.formats))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batches", "noise"), [(4, 0.5), (8, 0.5), (9, 0.8)])
 def test_corrected_prediction_is_unbiased_where_the_plain_one_is_not(batches: int, noise: float) -> None:
     rng = np.random.default_rng(7)

@@ -62,6 +62,7 @@ def run(*arguments: str) -> SensitivityTable:
     return SensitivityTable.load("t.json")
 
 
+@pytest.mark.slow
 def test_a_local_checkpoint_is_measured_on_a_text_and_validated(
     folder: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_local_checkpoint_is_measured_on_a_text_and_validated(
     assert rows[-1]["kl"] > 0
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_billion_parameters_needs_no_weights_and_writes_nothing(
     folder: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

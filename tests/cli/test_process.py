@@ -56,6 +56,7 @@ def test_results_go_to_stdout_messages_to_stderr_and_codes_tell_what_happened(tm
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["policy.json", "table.json"]
 
 
+@pytest.mark.slow
 def test_table_work_needs_no_torch_and_the_rest_says_what_to_type(tmp_path: Path) -> None:
     TABLE.save(tmp_path / "table.json")
     python = ("-c", WITHOUT_TORCH)

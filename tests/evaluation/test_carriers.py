@@ -50,6 +50,7 @@ def test_layer_whose_entry_is_wrong_is_named() -> None:
     assert "too coarse for the quadratic model" in got.verdict
 
 
+@pytest.mark.slow
 def test_two_bits_everywhere_are_warned_about_and_four_are_not() -> None:
     model, held_out = demo.model(), demo.held_out()
     table = mq.measure(model, demo.calibration(), formats="w2,w4")

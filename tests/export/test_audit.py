@@ -29,6 +29,7 @@ def table_of(names: tuple[str, ...], formats: str, ties: tuple[str, ...] = ()) -
 TABLE = make_table([[9.0, 4.0, 1.0], [8.0, 3.0, 0.5], [20.0, 6.0, 0.1]])
 
 
+@pytest.mark.slow
 @given(tables(own=False), st.integers(0, 2**31))
 def test_audited_policies_lie_between_the_best_of_their_size_and_the_smallest_of_their_loss(
     table: SensitivityTable, seed: int

@@ -170,6 +170,7 @@ def test_biases_of_a_finished_network_are_written(target: str, tmp_path: Path, n
             assert torch.equal(state[name], own), name
 
 
+@pytest.mark.slow
 def test_hooks_that_round_inputs_are_not_traced_and_stay_with_the_finished_network(
     tmp_path: Path, needs: Callable[[str], None]
 ) -> None:

@@ -48,6 +48,7 @@ def finished(name: str) -> tuple[FinishedNetwork, nn.Module, Sequence[object]]:
     return mq.finish(model, policy, batches), model, batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", RAN)
 def test_codes_and_outputs_are_those_of_the_last_pass(
     target: str, tmp_path: Path, needs: Callable[[str], None]

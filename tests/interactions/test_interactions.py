@@ -69,6 +69,7 @@ def test_with_two_classes_one_probe_gives_the_dense_form() -> None:
     np.testing.assert_allclose(got.matrix, dense_matrix(network(), BATCHES), rtol=1e-6, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_with_many_classes_probes_give_the_dense_form_on_average() -> None:
     model = network(4)
     wanted = dense_matrix(model, BATCHES[:1])

@@ -222,6 +222,7 @@ def test_the_last_pass_takes_heads() -> None:
     assert (matched.strength, matched.after) == pytest.approx((whole.strength, whole.after), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_chooses_the_same(name: str) -> None:
     model = small.dense_network()

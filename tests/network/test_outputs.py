@@ -105,6 +105,7 @@ def test_validation_is_the_same() -> None:
     assert first.document() == second.document()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_chooses_the_same(name: str) -> None:
     model, table = small.dense_network(), small.dense_table()

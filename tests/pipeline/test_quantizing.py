@@ -150,6 +150,7 @@ def test_results_in_a_folder_are_taken_as_they_are(tmp_path: Path) -> None:
     assert torch.equal(again.model(inputs), first.model(inputs))
 
 
+@pytest.mark.slow
 def test_the_same_again_gives_the_same_files_bit_for_bit(tmp_path: Path) -> None:
     for name in ("one", "two"):
         quantized(rounder="gptq", evaluations=6, output=tmp_path / name)
@@ -168,6 +169,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["round", "measure", "allocate", "confirm", "refine", "finish", "validate", "report"])
 def test_stopped_at_any_step_it_goes_on_to_the_same_files(
     step: str, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,6 +194,7 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_files(
     assert found == whole
 
 
+@pytest.mark.slow
 def test_what_changed_is_made_again_from_there_on_and_says_why(tmp_path: Path) -> None:
     quantized(output=tmp_path)
     smaller = quantized(output=tmp_path, request={"bits_per_weight": 4})

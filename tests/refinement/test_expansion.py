@@ -101,6 +101,7 @@ def test_first_order_term_is_the_derivative_of_the_measured_divergence(
     assert (expansion.change()[choice] == 0).all()
 
 
+@pytest.mark.slow
 def test_curvature_and_own_terms_are_those_of_the_dense_matrix() -> None:
     quantised = {name: each.detach() for name, each in mq.apply(MODEL, MADE.policy).named_parameters()}
     floating = dict(MODEL.named_parameters())

@@ -78,6 +78,7 @@ def test_policy_is_within_the_budgets_and_measured_no_worse_than_the_start(seed:
         assert everywhere[0] < everywhere[1]
 
 
+@pytest.mark.slow
 def test_a_table_that_misleads_is_overcome() -> None:
     found = [
         refine(MODEL, misled(seed), BUDGET, BATCHES, evaluations=60, run=RunOptions(seed=seed)) for seed in range(4)
@@ -118,6 +119,7 @@ def test_record_tells_the_whole_search() -> None:
     assert re.fullmatch(r"\d: w\d -> w\d", next(step.changes[0] for step in found.steps if step.changes))
 
 
+@pytest.mark.slow
 def test_network_that_follows_the_table_keeps_its_policy_or_a_better_one() -> None:
     policies = {}
     problem, _ = mq.build(TABLE, BUDGET)
@@ -133,6 +135,7 @@ def test_network_that_follows_the_table_keeps_its_policy_or_a_better_one() -> No
     assert rank < 0.05 * len(policies)
 
 
+@pytest.mark.slow
 def test_search_whose_gains_do_not_hold_begins_again_with_other_batches_held_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -239,6 +242,7 @@ def test_checkpoint_takes_an_interrupted_search_to_the_same_end(tmp_path: Path) 
         refine(model, table, BUDGET, BATCHES, evaluations=20, run=RunOptions(checkpoint=path))
 
 
+@pytest.mark.slow
 def test_interactions_join_the_search() -> None:
     measured = measure_interactions(MODEL, BATCHES, formats=FORMATS)
     found = refine(MODEL, TABLE, BUDGET, BATCHES, evaluations=15, interactions=measured)
@@ -503,6 +507,7 @@ class Masked(nn.Module):
         return made
 
 
+@pytest.mark.slow
 def test_batches_of_padding_say_nothing() -> None:
     model = Masked()
     tokens = torch.randn(4, 3, 6, generator=torch.Generator().manual_seed(0))

@@ -83,6 +83,7 @@ def test_clipping_is_never_worse_than_none(weight: Tensor, bits: int) -> None:
     assert (errors(weight, bits) <= clipped(weight, bits, 1.0) * (1 + 1e-4) + rounding).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("power", [1, 3])
 def test_a_far_finer_search_gains_little(bits: int, power: int) -> None:

@@ -31,6 +31,7 @@ def test_every_method_chooses_within_the_budget_and_is_predicted_by_one_table(na
     assert found.evaluations <= (16 if name.startswith("measured") else 12)
 
 
+@pytest.mark.slow
 def test_only_what_runs_the_quantised_network_counts_evaluations() -> None:
     passes = {name: result(name).evaluations for name in METHODS}
     free = {name for name, count in passes.items() if not count}
@@ -38,6 +39,7 @@ def test_only_what_runs_the_quantised_network_counts_evaluations() -> None:
     assert passes["measured_kl"] == small.table().loss.size
 
 
+@pytest.mark.slow
 def test_exact_has_the_least_prediction_of_all() -> None:
     predicted = [found.policy.predicted for found in map(result, METHODS) if found.policy is not None]
     best = result("exact").policy

@@ -167,6 +167,7 @@ def test_relaxed_costs_at_whole_ranks_are_the_costs() -> None:
         assert used[0] * space.budget[0] == pytest.approx(space.cost(genome)[0])
 
 
+@pytest.mark.slow
 def test_descent_on_a_convex_loss_ends_at_its_least_within_the_budget() -> None:
     relaxed = RelaxedBudgets(small.space())
     weight = np.array([1.0, 4.0, 2.0, 3.0])

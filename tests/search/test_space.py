@@ -131,6 +131,7 @@ def test_a_budget_that_nothing_meets_is_refused() -> None:
         Space(small.table(), problem.with_budget([1]), index)
 
 
+@pytest.mark.slow
 def test_repair_that_gets_stuck_knows_nothing_of_the_losses() -> None:
     stuck = 0
     for seed in range(200):

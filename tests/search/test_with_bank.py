@@ -38,6 +38,7 @@ def found_by(name: str, table: mq.SensitivityTable, bank: WeightBank | Weights |
     return search(*arguments, method=name, fitness="kl", evaluations=20, bank=bank, run=options)
 
 
+@pytest.mark.slow
 @PAIRS
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_goes_as_with_formats_that_round_so(

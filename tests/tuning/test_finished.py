@@ -22,6 +22,7 @@ def finished(model: nn.Module, data: list[torch.Tensor], bits: str = "w3") -> Fi
     return finish(model, mq.Policy.uniform(layers, bits), data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", ["w3", "w2g16z", "fp8_e4m3"])
 def test_what_was_saved_is_loaded_to_the_last_bit(tmp_path: Path, bits: str) -> None:
     pytest.importorskip("safetensors")

@@ -29,10 +29,10 @@ def text(rows: Sequence[Row]) -> str:
         if own:
             # A stable sort: within one size and menu the tools stay in the order in which they ran, ours last.
             own.sort(key=lambda row: (float(row["average"]), row["menu"], row["tool"] == OWN))
-            parts.append(f"### {network}\n\n{table(HEADINGS, [cells(row) for row in own])}")
+            parts.append(f"## {network}\n\n{table(HEADINGS, [cells(row) for row in own])}")
     if failed := [row for row in rows if not row["kl"]]:
         lines = [f"- {row['version']}, {row['network']}{asked(row)}: {row['note']}." for row in failed]
-        parts.append("\n".join(["### What could not be run", "", *lines]))
+        parts.append("\n".join(["## What could not be run", "", *lines]))
     return "\n\n".join(parts)
 
 

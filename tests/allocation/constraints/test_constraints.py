@@ -42,6 +42,7 @@ def best(table: SensitivityTable, limit: int, constraints: Constraints) -> float
     return least
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(tables(most_layers=4, forbidden=0.0, own=False), st.integers(0, 2**32 - 1), st.integers(40, 100))
 def test_policy_is_the_best_that_keeps_every_constraint(table: SensitivityTable, seed: int, share: int) -> None:

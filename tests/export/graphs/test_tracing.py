@@ -55,6 +55,7 @@ def strings(message: Any) -> str:
     return str(message.SerializeToString())
 
 
+@pytest.mark.slow
 def test_graphs_say_nothing_of_the_machine_that_made_them(needs: Callable[[str], None]) -> None:
     needs("onnxruntime")
     proto = traced()
@@ -127,6 +128,7 @@ def test_networks_that_cannot_be_traced_are_refused_in_words(tmp_path: Path, nee
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_half_precision_and_norms_become_one_float32_graph_in_integers(
     tmp_path: Path, needs: Callable[[str], None]
 ) -> None:

@@ -73,6 +73,7 @@ def test_shared_tensors_are_stored_under_each_name_but_in_models_of_transformers
     assert layer_name(model, "0") == "0"
 
 
+@pytest.mark.slow
 def test_quantised_weights_that_checkpoints_hold_in_parts_are_refused() -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.MixtralConfig(

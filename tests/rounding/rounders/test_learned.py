@@ -169,6 +169,7 @@ def two_blocks() -> nn.Sequential:
     return nn.Sequential(Pair(), Pair(), nn.Linear(6, 3)).eval()
 
 
+@pytest.mark.slow
 def test_in_a_block_its_output_error_never_rises_and_falls_from_a_poor_start() -> None:
     model, data = two_blocks(), [torch.randn(64, 6, generator=torch.Generator().manual_seed(2))]
     poor, learned = (round_weights(model, data, "w3", rounder=each) for each in (POOR, Learned("block", start=POOR)))

@@ -138,6 +138,7 @@ def ranges_of(model: nn.Module, inputs: Tensor) -> ActivationRanges:
     return mq.calibrate_ranges(model, [inputs], FORMATS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_joint_estimates_lie_within_three_standard_errors_of_the_dense_form(name: str) -> None:
     model, inputs = NETWORKS[name]()
@@ -180,6 +181,7 @@ def test_products_equal_the_gradient_of_the_outputs_times_their_change(name: str
         torch.testing.assert_close(products[row], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
     model, inputs = perceptron()
     ranges = ranges_of(model, inputs)

@@ -133,6 +133,7 @@ def test_a_weight_that_only_moves_means_loses_nothing() -> None:
     assert table.method == "gauss_newton, matched"
 
 
+@pytest.mark.slow
 def test_small_batches_promise_too_little_by_no_more_than_one_part_in_their_samples() -> None:
     model, inputs = conv_net()
     many = inputs[torch.randint(0, 10, (1024,), generator=torch.Generator().manual_seed(0))]

@@ -83,6 +83,7 @@ def test_gauss_newton_estimates_its_quadratic_form(network: Network) -> None:
     assert (stderr < 0.1 * expected).all()
 
 
+@pytest.mark.slow
 def test_its_traces_and_ours_agree_within_their_errors() -> None:
     model, inputs, targets = drawn(perceptron)
     table = mq.measure(model, [(inputs, targets)], formats="w2", method=HutchPlusPlus(16))  # exact

@@ -43,6 +43,7 @@ def test_the_error_of_a_single_sequence_is_that_of_its_probes_however_many_token
     np.testing.assert_allclose(table.stderr, table.loss * math.sqrt(2 / 4))
 
 
+@pytest.mark.slow
 def test_sampled_targets_make_the_empirical_fisher_the_gauss_newton_value() -> None:
     model, inputs = perceptron()
     p = torch.softmax(model(inputs).detach(), dim=-1)

@@ -50,6 +50,7 @@ def drawn_from(inputs: Tensor, samples: int, batch: int, seed: int) -> list[Tens
     return list(inputs[picks].split(batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("likelihood", ["categorical", "gaussian"])
 def test_estimates_lie_within_three_standard_errors_of_the_dense_matrix(name: str, likelihood: str) -> None:
@@ -63,6 +64,7 @@ def test_estimates_lie_within_three_standard_errors_of_the_dense_matrix(name: st
     assert (table.stderr < 0.5 * table.loss).all()
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
     model, inputs = perceptron()
     exact = dense_values(model, inputs).mean(axis=0)
@@ -77,6 +79,7 @@ def test_the_error_falls_with_the_square_root_of_the_number_of_probes() -> None:
     assert 3 < error(1) / error(16) < 5.3
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_the_square_root_of_the_number_of_samples() -> None:
     model, inputs = perceptron()
     exact = dense_values(model, inputs).mean(axis=0)

@@ -107,6 +107,7 @@ def test_empirical_fisher_is_exact_where_heads_have_one_position() -> None:
         np.testing.assert_allclose(found.loss[row], wanted.numpy(), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_empirical_fisher_of_anchors_has_the_exact_one_as_its_mean() -> None:
     model, inputs = two_heads.network()
     draws = np.array([measured(EmpiricalFisher(probes=40), run=mq.RunOptions(seed=seed)).loss for seed in range(10)])

@@ -68,6 +68,7 @@ def test_it_passes_every_check(check: Check) -> None:
     check(ScaledError(2.0))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_table_in_another_process() -> None:
     assert digests_in_another_process([ScaledError(2.0)]) == digests([ScaledError(2.0)])
 

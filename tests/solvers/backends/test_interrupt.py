@@ -346,6 +346,7 @@ def test_beside_other_threads_the_descriptors_are_left_alone() -> None:
     assert done.stderr == "complained\n"
 
 
+@pytest.mark.slow
 def test_scip_writes_nothing_while_other_threads_run() -> None:
     here("scip")
     script = (
@@ -429,6 +430,7 @@ print("ended")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT to send to one process")
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_ctrl_c_ends_every_question_with_what_it_has(question: str) -> None:

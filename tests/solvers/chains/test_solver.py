@@ -61,6 +61,7 @@ def built(**arrays: Any) -> Problem:
 DIRECTIONS: tuple[Direction, ...] = ("fall", "rise")
 
 
+@pytest.mark.slow
 @given(
     drawn=problems(max_budgets=3, max_groups=6, max_choices=4),
     most=st.integers(2, 5),
@@ -80,6 +81,7 @@ def test_it_is_the_best_of_all_chains(drawn: Problem, most: int, direction: Dire
         assert best <= solution.value <= best + tolerance(problem)
 
 
+@pytest.mark.slow
 @given(drawn=problems(max_budgets=2, max_groups=6, max_choices=4, budgets=FEASIBLE), most=st.integers(2, 5))
 @settings(max_examples=100)
 def test_what_the_chain_costs_is_told_against_the_free_optimum(drawn: Problem, most: int) -> None:
