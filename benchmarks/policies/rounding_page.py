@@ -52,7 +52,21 @@ def every(rows: Sequence[Mapping[str, str]]) -> str:
                 f"{statistics.median(float(row['predicted']) for row in own):.4g}",
             )
         )
-    return "\n".join([*made(rows), "", comparisons(rows), "", table(head, lines)])
+    return "\n".join([*made(rows), "", comparisons(rows), "", table(head, lines), "", *costs(rows)])
+
+
+def costs(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """What rounding, measuring and the last pass cost: medians of CPU seconds."""
+    found: defaultdict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row[name] for name in ("network", "menu", "rounder"))].append(row)
+    names = ("bank_seconds", "table_seconds", "finish_seconds")
+    lines = []
+    for key, own in found.items():
+        spent = [[float(row[name]) for row in own if row[name]] for name in names]
+        lines.append((*key, *(f"{statistics.median(each):.1f}" if each else "" for each in spent)))
+    head = ("network", "formats", "rounder", "the bank", "the table", "a last pass")
+    return ["Seconds of one core, medians, on machines that did other work as well:", "", table(head, lines)]
 
 
 def rivals(rows: Sequence[Mapping[str, str]]) -> str:

@@ -19,6 +19,7 @@ def row(**changes: object) -> dict[str, str]:
     made: dict[str, object] = {
         **{"network": "demo", "seed": 0, "average": "3", "menu": "channel", "rounder": "gptq", "policy": "exact"},
         **{"finished": 1, "kl": 0.1, "over_uniform": -0.1, "over_uniform_stderr": 0.01, "predicted": 0.1},
+        **{"bank_seconds": 2.0, "table_seconds": 1.0, "finish_seconds": ""},
         **{"date": "2026-11-30", "commit": "abc", "versions": "none"},
     }
     return {name: str(value) for name, value in {**made, **changes}.items()}
@@ -45,13 +46,14 @@ def test_pages_show_the_rival_in_the_column_of_its_rounder(tmp_path: Path) -> No
     for name, part in parts.items():
         (tmp_path / name).write_text(f"before\n<!-- {part}: begin -->\n<!-- {part}: end -->\nafter\n")
     rows = [row(policy="uniform", kl=0.2, over_uniform=0.0), row(), row(seed=1, kl=0.3, over_uniform=0.1)]
+    rows[0]["finish_seconds"] = "7"
     rounding_page.write_pages(rows, tmp_path / "rounding.md")
     shown = (tmp_path / "results.md").read_text()
     assert "| demo | 3 | 2 |  | 0.2 |  | 0.2 |  |  |" in shown
     assert shown.endswith("after\n")
-    assert (
-        "| demo | 3 | channel | gptq | exact | yes | 2 | 0.2 | 1.00 | 0.1 |" in (tmp_path / "rounding.md").read_text()
-    )
+    own = (tmp_path / "rounding.md").read_text()
+    assert "| demo | 3 | channel | gptq | exact | yes | 2 | 0.2 | 1.00 | 0.1 |" in own
+    assert "| demo | channel | gptq | 2.0 | 1.0 | 7.0 |" in own
 
 
 @pytest.mark.slow
