@@ -11,7 +11,7 @@ mckp-quant, of weights rounded to nearest and by GPTQ, for the same layers, form
 is not there yet. FOLDER after --data is that of `benchmarks.policies.networks`; without it the demo network runs alone.
 `page` writes the tables of the page.
 
-    python -m benchmarks.policies.rivals run --environments /tmp/environments --tool modelopt --network demo
+    python -m benchmarks.policies.rivals run --environments FOLDER --tool modelopt --network demo
 """
 
 from __future__ import annotations
