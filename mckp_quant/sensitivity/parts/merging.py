@@ -113,9 +113,9 @@ def _in_order(tables: Sequence[SensitivityTable]) -> list[tuple[SensitivityTable
     double = sorted({number for number in numbers if numbers.count(number) > 1})
     if double:
         raise InvalidInput(f"part {double[0]}/{of} is given {numbers.count(double[0])} times: give every part once")
-    missing = [str(number) for number in range(1, of + 1) if number not in numbers]
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in numbers]
     if missing:
-        raise InvalidInput(f"of {of} parts {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        raise InvalidInput(f"missing parts: {', '.join(missing)}; measure them with --part, and give all {of}")
     return sorted(found, key=lambda pair: pair[1].share.number)
 
 

@@ -72,7 +72,7 @@ def test_what_cannot_be_merged_is_said(capsys: pytest.CaptureFixture[str]) -> No
     main([*MEASURE, "--part", "1/2", "-o", "part1.json"])
     capsys.readouterr()
     assert main(["merge", "part1.json", "-o", "table.json"]) == 2
-    assert capsys.readouterr().err == "mckp-quant: of 2 parts 2 is missing\n"
+    assert capsys.readouterr().err == "mckp-quant: missing parts: 2/2; measure them with --part, and give all 2\n"
     assert main(["merge", "part1.json", "whole.json", "-o", "table.json"]) == 2
     assert "'whole.json' is no part, it was measured on all its batches" in capsys.readouterr().err
     assert main([*MEASURE, "--part", "3", "-o", "part3.json"]) == 2

@@ -122,8 +122,8 @@ def test_a_part_is_taken_up_where_it_stopped_and_refused_as_another(tmp_path: Pa
 REFUSED: dict[str, tuple[Any, str]] = {
     "none": (list, "^there is no part to merge"),
     "whole": (lambda: [mq.measure(net(), data(), formats="w4")], "^table 1 of 1 is no part"),
-    "missing": (lambda: parts(4)[:2], r"^of 4 parts 3, 4 are missing"),
-    "one missing": (lambda: parts(3)[:2], r"^of 3 parts 3 is missing"),
+    "missing": (lambda: parts(4)[:2], r"^missing parts: 3/4, 4/4; measure them with --part, and give all 4$"),
+    "one missing": (lambda: parts(3)[:2], r"^missing parts: 3/3; "),
     "double": (lambda: [*parts(2), parts(2)[1]], "^part 2/2 is given 2 times"),
     "other numbers": (lambda: [parts(2)[0], parts(3)[1]], "^the parts 1/2 and 2/3 are of different numbers of parts"),
     "network": (lambda: [parts(2)[0], parts(2, net(1))[1]], "^part 2/2 does not belong to part 1/2: the network's"),
