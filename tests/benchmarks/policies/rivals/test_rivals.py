@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 command: Any = importlib.import_module("benchmarks.policies.rivals.__main__")
 TOY = """
 import sys
+if sys.argv[1] == "-c":
+    raise SystemExit(0)
 import torch
 from benchmarks.policies.rivals.workers.job import Chosen, work
 
@@ -39,7 +41,7 @@ def choose(job, model, batches):
         made[name] = torch.round(weight / scale) * scale
     return Chosen(bits, made)
 
-raise SystemExit(0 if sys.argv[1] == "-c" else work(sys.argv[-1:], "toy 1.0", choose))
+raise SystemExit(work(sys.argv[-1:], "toy 1.0", choose))
 """
 TOOL = tools.Tool("toy", ("toy==1.0",), (2, 3, 4), (Fraction(3),), ("clever", "uniform"), ("demo",), {"chargpt": "why"})
 
