@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..core.reduction import Core
 
 _BLOCK = 2**22  # states times choices extended in one go
-_AT_ONCE = 2048  # groups enter together while states times their combinations are no more than this
+_AT_ONCE = 256  # groups enter together while states times their combinations are no more than this
 _SCREEN = 2**16  # choices still to come are tested against the states while their product is no more than this
 
 

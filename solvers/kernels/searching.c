@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 2048, SCREEN = 1 << 16 }; /* as in the twin, or selections that tie would be found in another order */
+enum { AT_ONCE = 256, SCREEN = 1 << 16 }; /* as in the twin, or selections that tie would be found in another order */
 
 typedef struct {
     const Core *core;
