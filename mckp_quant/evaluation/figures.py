@@ -50,7 +50,8 @@ class Evaluation:
     totals
         ``(4, samples)`` float64: for each sample the sum of KL, loss, hits and agreements over its tokens.
     counts
-        ``(4, samples)`` float64: how many tokens each of these sums is over.
+        ``(4, samples)`` float64: how many tokens each of these sums is over. Where the batches have weights, both are
+        multiples of them.
     metric, metric_stderr
         Mean of the caller's own figure, see `Outputs`; needs targets.
     metric_name

@@ -35,12 +35,15 @@ class Batch:
         How many samples it holds: the first dimension of the inputs.
     index
         Its position among the batches, for messages.
+    weight
+        How much each of its samples counts beside those of other batches, in means over samples.
     """
 
     inputs: Tensor | Mapping[str, Tensor]
     targets: Logits | None
     size: int
     index: int = 0
+    weight: float = 1.0
 
     def head(self, count: int) -> Batch:
         """Only the first `count` samples, or all where a keyword may or may not have a row for every sample."""

@@ -37,7 +37,7 @@ def score(logits: Logits, reference: Logits, batch: Batch, likelihood: Likelihoo
     -------
     scores
         ``(2, 4, samples)``: for KL, loss, correct predictions and agreement the total over the sample's tokens, and
-        over how many tokens that is (0 where the batch does not tell).
+        over how many tokens that is (0 where the batch does not tell); both times the batch's weight.
 
     Raises
     ------
@@ -58,4 +58,5 @@ def score(logits: Logits, reference: Logits, batch: Batch, likelihood: Likelihoo
     wide = mapped(lambda own, wanted: wanted.to(own.device).double(), logits, reference)
     totals, counts = likelihood.scores(mapped(lambda own: own.double(), logits), wide, batch)
     # A quantised network may overflow: its divergence is then infinite, and a search goes on.
-    return torch.stack([totals.nan_to_num(nan=torch.inf, posinf=torch.inf), counts]).cpu().numpy()
+    found = torch.stack([totals.nan_to_num(nan=torch.inf, posinf=torch.inf), counts])
+    return (found if batch.weight == 1 else found * batch.weight).cpu().numpy()

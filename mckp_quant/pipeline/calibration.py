@@ -115,8 +115,14 @@ class Data:
 
     @property
     def measured(self) -> list[Batch]:
-        """What losses are measured on, of all sets."""
-        return [batch for part in self.parts for batch in part.measured]
+        """What losses are measured on, of all sets: each set counts by its weight, whatever its size."""
+        sizes = [sum(batch.size for batch in part.measured) for part in self.parts]
+        each = sum(sizes) / sum(part.weight for part in self.parts)  # so that weights are 1 on average
+        return [
+            dataclasses.replace(batch, weight=each * part.weight / size) if len(self.parts) > 1 else batch
+            for part, size in zip(self.parts, sizes, strict=True)
+            for batch in part.measured
+        ]
 
 
 def part_data(

@@ -215,8 +215,8 @@ def _by_batch(measured: Evaluation, sizes: NDArray[np.float64]) -> NDArray[np.fl
 
     Parts of the same batches are these batches. Of other data they are independent of the table's, as they should be.
     """
-    share = sizes / sizes.sum()
-    edges = np.rint(np.cumsum(share) * measured.samples).astype(np.int64)
+    share, seen = sizes / sizes.sum(), np.cumsum(np.append(0.0, measured.counts[0]))
+    edges = np.searchsorted((seen[1:] + seen[:-1]) / 2, np.cumsum(share) * seen[-1])
     starts = np.concatenate([[0], edges[:-1]])
     counts = np.array([measured.counts[0, first:last].sum() for first, last in zip(starts, edges, strict=True)])
     sums = np.array([measured.totals[0, first:last].sum() for first, last in zip(starts, edges, strict=True)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,23 @@ def test_sequences_of_unequal_length_count_by_their_tokens() -> None:
     every = torch.cat([long.flatten(0, 1), short.flatten(0, 1)])
     wanted = naive(0.7 * every, every, classes(0, len(every)))["kl"]
     assert got.kl == pytest.approx(np.mean(wanted), rel=1e-6)
+
+
+def test_batches_count_by_their_weight() -> None:
+    own, wanted, targets = draw(1, 12, 5), draw(2, 12, 5), classes(3, 12)
+    entries, weight = naive(own, wanted, targets), np.repeat([0.25, 3.0, 1.0], 4)
+    model, batches = Lookup(wanted), [(part, targets[part]) for part in torch.arange(12).split(4)]
+    weighed = [
+        dataclasses.replace(batch, weight=float(each))
+        for batch, each in zip(mq.Outputs().batches(batches, model), weight[::4], strict=True)
+    ]
+    got = evaluate(Lookup(own), model, weighed)
+    for name in FIGURES:
+        mean = np.average(entries[name], weights=weight)
+        residual = weight * (np.array(entries[name]) - mean)
+        assert getattr(got, name) == pytest.approx(mean, rel=1e-9)
+        error = (12 / 11 * (residual**2).sum()) ** 0.5 / weight.sum()
+        assert getattr(got, f"{name}_stderr") == pytest.approx(error, rel=1e-9)
 
 
 def test_network_is_at_distance_zero_from_itself() -> None:

@@ -10,6 +10,7 @@ import torch
 
 import mckp_quant as mq
 from mckp_quant.evaluation.evaluator import Evaluator
+from mckp_quant.pipeline.calibration import mean_table
 from mckp_quant.pipeline.steps import STEPS
 from mckp_quant.tables import schema
 from mckp_quant.tuning import validate_finished
@@ -249,7 +250,8 @@ def test_several_sets_are_weighed() -> None:
     sets = {"first": mq.CalibrationSet(first, 3.0), "second": second}
     found = quantized(batches=sets, held_out=HELD_OUT)
     tables = [mq.measure(small.network(), each, formats="w2,w4,w8") for each in (first, second)]
-    assert np.allclose(found.table.loss, 0.75 * tables[0].loss + 0.25 * tables[1].loss, rtol=1e-12, atol=0)
+    kept = np.isclose(found.table.loss, 0.75 * tables[0].loss + 0.25 * tables[1].loss, rtol=1e-12, atol=0)
+    assert f"{(~kept).sum()} cell measured" in found.table.method  # what confirming measured is not of the estimator
     assert "the mean of first x 3, second x 1" in found.decisions[1].decided
     assert found.provenance["data"]["calibration"]["first"]["weight"] == 3
 
@@ -276,10 +278,18 @@ def test_refining_is_left_out_in_words_where_it_cannot_be_done() -> None:
     assert decided["refine"] == "left out: there is one batch, and one more is needed to hold back"
 
 
-def test_confirming_is_left_out_in_words_where_several_sets_are_weighed() -> None:
+def test_confirming_weighs_several_sets_as_the_table_does() -> None:
     batches = small.data(samples=96)
-    sets = {"one": mq.CalibrationSet(batches[::2], 3.0), "two": mq.CalibrationSet(batches[1::2])}
-    decided = {each.step: each.decided for each in quantized(batches=sets, held_out=HELD_OUT).decisions}
-    assert decided["confirm"].startswith("left out: the losses are a mean over several data sets")
-    other = quantized(batches=batches, held_out=HELD_OUT)
-    assert "cells measured in" in {each.step: each.decided for each in other.decisions}["confirm"]
+    sets = {"one": mq.CalibrationSet(batches[:1], 3.0), "two": mq.CalibrationSet(batches[1:])}
+    found = quantized(batches=sets, held_out=HELD_OUT)
+    options: dict[str, Any] = {"formats": "w2,w4,w8", "bank": found.bank}
+    tables = {
+        method: mean_table([mq.measure(small.network(), own, method=method, **options) for own in parts], [3.0, 1.0])
+        for method in ("gauss_newton", "measured_kl")
+        for parts in ((batches[:1], batches[1:]),)
+    }
+    replaced = found.table.loss != tables["gauss_newton"].loss
+    assert 0 < replaced.sum() < replaced.size
+    for name in ("loss", "contributions"):
+        own, wanted = getattr(found.table, name), getattr(tables["measured_kl"], name)
+        np.testing.assert_allclose(own[..., replaced], wanted[..., replaced], rtol=1e-4)

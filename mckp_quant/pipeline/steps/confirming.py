@@ -52,8 +52,6 @@ class Confirm:
         found, line = Confirmed(table, work.result(ALLOCATE)), ""
         if not table.unit.startswith("nats per "):
             line = f"left out: the table is in {table.unit!r}, which cannot be set beside a measured KL"
-        elif len(work.data.parts) > 1:
-            line = "left out: the losses are a mean over several data sets, and the network would be run on all alike"
         else:
             confirmation = confirm_table(
                 work.model,
