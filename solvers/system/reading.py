@@ -65,7 +65,9 @@ def opened(path: str | os.PathLike[str], what: str, error: type[Exception]) -> I
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe must not be waited for
     try:
         handle = os.open(path, flags)
-    except (OSError, ValueError) as cause:  # ValueError: a zero byte in the name
+    except ValueError as cause:
+        raise error(f"{failed}: a name cannot hold a null character") from cause
+    except OSError as cause:
         raise error(f"{failed}: {cause}{_near(path) if isinstance(cause, FileNotFoundError) else ''}") from cause
     mode = os.fstat(handle).st_mode
     if stat.S_ISDIR(mode):

@@ -88,7 +88,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         (tmp_path / "pipe", "it is a pipe that nothing writes to; start what writes first"),
         (Path("/dev/zero"), "it is a device, name a file"),
         (tmp_path / "nothing", "No such file"),
-        (tmp_path / "a\0b", "null byte"),
+        (tmp_path / "a\0b", "a name cannot hold a null character"),
     ):
         with pytest.raises(InvalidInput, match=words):
             read_text(path, "table")

@@ -210,6 +210,7 @@ def test_exact_stopped_by_its_memory_is_feasible_with_a_true_gap() -> None:
 @pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-12])
 @pytest.mark.parametrize("solver", COMPLETE)
 def test_values_that_almost_follow_costs_of_twelve_digits_are_told_apart(solver: str, scale: float) -> None:
+    here(solver)
     # CBC with a dual tolerance of 1e-9 called a selection 0.2 % above the optimum optimal here.
     cost = np.array(
         [

@@ -9,6 +9,8 @@ import pytest
 
 from mckp_quant.cli import main
 
+pytest.importorskip("torch")
+
 NET = """
 import torch
 

@@ -16,6 +16,8 @@ import pytest
 from mckp_quant import SensitivityTable
 from mckp_quant.cli import main
 
+pytest.importorskip("torch")
+
 NET = """
 import os
 import signal
