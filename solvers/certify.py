@@ -9,6 +9,7 @@ import numpy as np
 
 from .answer import Answer, Status
 from .bounds.bound import best_price, farkas_price
+from .bounds.exact_sums import chosen_total
 from .bounds.gap import difference, dual_gap, rounding_of, same_to_rounding
 from .bounds.lagrangian import lagrangian_bound
 from .bounds.normal_form import normalise
@@ -112,7 +113,7 @@ def _best_price(problem: Problem, deadline: float) -> NDArray[np.float64]:
 
 def total_value(problem: Problem, choice: NDArray[np.int64]) -> float:
     """The sum of the chosen values, rounded once."""
-    return math.fsum(problem.terms(choice))
+    return chosen_total(problem.value, choice) if problem.pairs is None else math.fsum(problem.terms(choice))
 
 
 def _sound_split(problem: Problem, split: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ..kernels.dispatch import compiled, plain
+from .exact_sums import sum_below, total_below
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def bound_from(value: NDArray[np.float64], cheapest: Cheapest | None, rest: floa
     """The bound that the cheapest selection at a price proves; `rest` is what the pairwise terms add to it."""
     if cheapest is None:
         return -math.inf
-    return _sum_below([*value[cheapest.position].tolist(), rest, -cheapest.unused, *(-cheapest.short).tolist()])
+    return total_below(value, cheapest.position, [rest, -cheapest.unused, *(-cheapest.short).tolist()])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,7 +205,7 @@ def farkas_excess(problem: Problem, price: NDArray[np.float64]) -> float:
     if len(near) <= _COMPARED_EXACTLY:
         short_of = _most_short(problem, np.zeros(problem.n_choices), price, near, position[problem.group[near]])
         return _rounded_down(total - sum((each for _, each in short_of.values()), Fraction(0)))
-    return _sum_below([_rounded_down(total), *(-short).tolist()])
+    return sum_below([_rounded_down(total), *(-short).tolist()])
 
 
 def _most_short(
@@ -295,18 +296,6 @@ def charge(price: NDArray[np.float64], cost: NDArray[np.int64] | NDArray[np.floa
     for each, row in zip(price[1:], cost[1:], strict=True):
         total += each * row
     return total
-
-
-def _sum_below(terms: list[float]) -> float:
-    """The sum, rounded down; ``-inf`` where it is not finite."""
-    try:
-        total = math.fsum(terms)
-        if not math.isfinite(total):
-            return -math.inf
-        # What rounding has taken away, exactly: a sum of 0 that needed no rounding must stay 0.
-        return total if math.fsum([*terms, -total]) >= 0 else math.nextafter(total, -math.inf)
-    except (OverflowError, ValueError):
-        return -math.inf
 
 
 def reparametrise(

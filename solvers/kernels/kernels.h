@@ -103,5 +103,7 @@ double deciding(const Table *table, const int64_t *choice, const int64_t *positi
 void measure(const int64_t *start, int64_t n_groups, const int64_t *cost, int64_t *above, int64_t *total, int64_t *divisor,
              int64_t *most);
 int outweighed(const Table *table, double *largest);
+double chosen_total(const double *value, const int64_t *choice, int64_t count);
+double total_below(const double *value, const int64_t *choice, int64_t count, const double *more, int64_t n_more);
 
 #endif

@@ -16,6 +16,8 @@ static PyMethodDef methods[] = {
     METHOD("deciding", py_deciding, "By how much values differ where a selection is not the cheapest at a price."),
     METHOD("measure", py_measure, "Costs above the least of their group, their totals and common divisors."),
     METHOD("outweighed", py_outweighed, "Whether what a group has in common outweighs its differences, and how large."),
+    METHOD("chosen_total", py_chosen_total, "The sum of chosen values, rounded once; nan where one is not finite."),
+    METHOD("total_below", py_total_below, "The sum of chosen values and others, rounded down."),
     {NULL, NULL, 0, NULL},
 };
 

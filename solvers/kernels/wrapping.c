@@ -112,3 +112,42 @@ PyObject *py_outweighed(PyObject *module, PyObject *const *args, Py_ssize_t coun
     release(&arrays);
     return Py_BuildValue("id", found, largest);
 }
+
+/* Whether the second array of a call has positions in the first. */
+static int check_positions(Arrays *arrays)
+{
+    const int64_t *position = arrays->view[1].buf, n = length(arrays, 0);
+    for (int64_t i = 0; i < length(arrays, 1); i++)
+        if (position[i] < 0 || position[i] >= n)
+            return refuse(arrays, "what is chosen has positions among the values");
+    return 0;
+}
+
+PyObject *py_chosen_total(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, choice */
+    if (take(&arrays, args, count, 2, "dq") || check_positions(&arrays))
+        return NULL;
+    PyThreadState *state = let_go(length(&arrays, 1));
+    double total = chosen_total(arrays.view[0].buf, arrays.view[1].buf, length(&arrays, 1));
+    take_back(state);
+    release(&arrays);
+    return PyFloat_FromDouble(total);
+}
+
+PyObject *py_total_below(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    (void)module;
+    Arrays arrays;
+    /* value, choice, more */
+    if (take(&arrays, args, count, 3, "dqd") || check_positions(&arrays))
+        return NULL;
+    const Py_buffer *view = arrays.view;
+    PyThreadState *state = let_go(length(&arrays, 1));
+    double total = total_below(view[0].buf, view[1].buf, length(&arrays, 1), view[2].buf, length(&arrays, 2));
+    take_back(state);
+    release(&arrays);
+    return PyFloat_FromDouble(total);
+}

@@ -250,3 +250,17 @@ def test_wrong_problems_are_refused_in_words() -> None:
         )
     with pytest.raises(OverflowError):
         KERNELS.reduce_one_budget(value, cost, start, *outputs(2, 4), None, 2**63, 3)
+
+
+@given(st.lists(st.sampled_from(NUMBERS), max_size=30), st.lists(st.sampled_from(NUMBERS), max_size=3))
+def test_sums_take_any_numbers_and_refuse_positions_beyond_them(numbers: list[float], more: list[float]) -> None:
+    value = np.array(numbers)
+    every = np.arange(len(numbers))
+    total = KERNELS.chosen_total(value, every)
+    assert math.isfinite(total) or not np.isfinite(value).all() or np.abs(value).max() > 1e300
+    assert not math.isnan(KERNELS.total_below(value, every, np.array(more)))
+    for wrong in (ints(len(numbers)), ints(-1), ints(2**63 - 1)):
+        with pytest.raises(ValueError, match="what is chosen has positions among the values"):
+            KERNELS.chosen_total(value, wrong)
+        with pytest.raises(ValueError, match="what is chosen has positions among the values"):
+            KERNELS.total_below(value, wrong, np.array(more))
