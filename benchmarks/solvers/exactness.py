@@ -111,7 +111,7 @@ def ask(solver: str, seeds: int, seconds: float) -> list[dict[str, Any]]:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # some solvers print whatever they are told
     found = []
     for case in cases(seeds):
-        record = run_solver(solver, case.problem, seconds)
+        record = run_solver(solver, case.problem, seconds)()
         value = record.get("value", math.nan)
         found.append(
             {

@@ -131,7 +131,7 @@ def _bound_is_true(problem: Problem, solution: Solution, best: float | None) -> 
             for at in range(low, high)
             if all(row[at] <= limit for row, limit in zip(costs, most, strict=True))
         )
-    return bound <= total
+    return bool(bound <= total)
 
 
 def in_numpy(problem: Problem) -> Solution:

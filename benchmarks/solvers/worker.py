@@ -13,34 +13,40 @@ from .library import library
 from .raw import RAW
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from mckp_quant.solvers import Problem
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mckp_quant.solvers import Problem, Solution
 
 
-def run(solver: str, problem: Problem, seconds: float) -> Record:
-    """Solve once; what was said, in plain types, without the times."""
+def run(solver: str, problem: Problem, seconds: float) -> Callable[[], Record]:
+    """Solve once, and return what then says what was said, in plain types, without the times."""
     if solver == "front":
         points = front(problem)
-        return {"claim": "exact", "value": float(points.value[-1]), "points": len(points), "excess": 0}
+        return lambda: {"claim": "exact", "value": float(points.value[-1]), "points": len(points), "excess": 0}
     if solver in RAW:
         said = RAW[solver](problem, seconds)
-        if said.choice is None:
-            return {"claim": "none"}
-        return {
-            "claim": "optimal" if said.optimal else "feasible",
-            "value": exact_value(problem, said.choice),
-            "excess": over_budget(problem, said.choice),
-        }
+        return partial(_record, problem, "optimal" if said.optimal else "feasible", said.choice, None)
     try:
         solution = solve(problem, solver, seconds=seconds)
     except SolverFailure as error:
-        return {"claim": "refused", "note": str(error)}
-    if solution.choice is None:
-        return {"claim": "none"}
+        refused = {"claim": "refused", "note": str(error)}
+        return lambda: refused
     claim = "optimal" if solution.status is Status.OPTIMAL else "feasible"
-    excess = over_budget(problem, problem.position(solution.choice))
-    return {"claim": claim, "value": solution.value, "bound": solution.bound, "excess": excess}
+    return partial(_record, problem, claim, None, solution)
+
+
+def _record(problem: Problem, claim: str, choice: NDArray[np.int64] | None, solution: Solution | None) -> Record:
+    if solution is not None and solution.choice is not None:
+        choice = problem.position(solution.choice)
+    if choice is None:
+        return {"claim": "none"}
+    value = exact_value(problem, choice)
+    own = {} if solution is None else {"value": solution.value, "bound": solution.bound}
+    return {"claim": claim, "value": value, **own, "excess": over_budget(problem, choice)}
 
 
 def make(folder: Path | None, instance: str) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..common.own_code import blaming, named
@@ -11,7 +11,9 @@ from ..solvers import InvalidProblem, Solver, SolverFailure, SolverUnavailable, 
 from .worker import exact_value, over_budget
 
 if TYPE_CHECKING:
-    from ..solvers import Problem
+    from collections.abc import Callable
+
+    from ..solvers import Problem, Solution
     from .worker import Record
 
 NOT_TAKEN = "not taken"
@@ -61,7 +63,7 @@ def solver_of(spec: str) -> Solver | str:
     return made
 
 
-def ask(spec: str, problem: Problem, seconds: float) -> Record:
+def ask(spec: str, problem: Problem, seconds: float) -> Callable[[], Record]:
     """Solve once.
 
     Parameters
@@ -76,16 +78,22 @@ def ask(spec: str, problem: Problem, seconds: float) -> Record:
     Returns
     -------
     record
-        ``claim`` (optimal, feasible, infeasible, none, refused, not taken), and where there is one ``value``,
-        ``bound``, ``tolerance``, ``ground``, ``excess`` over the budgets, ``holds`` (1 where the certificate was
-        rechecked), ``note``.
+        Makes, when called, the record: ``claim`` (optimal, feasible, infeasible, none, refused, not taken), and where
+        there is one ``value``, ``bound``, ``tolerance``, ``ground``, ``excess`` over the budgets, ``holds`` (1 where
+        the certificate was rechecked), ``note``.
     """
     try:
         solution = solve(problem, solver_of(spec), seconds=seconds)
     except SolverFailure as error:
-        return {"claim": "refused", "note": str(error)}
+        refused = {"claim": "refused", "note": str(error)}
+        return lambda: refused
     except (InvalidProblem, SolverUnavailable) as error:
-        return {"claim": NOT_TAKEN, "note": str(error)}
+        not_taken = {"claim": NOT_TAKEN, "note": str(error)}
+        return lambda: not_taken
+    return partial(_checked, problem, solution)
+
+
+def _checked(problem: Problem, solution: Solution) -> Record:
     certificate = solution.certificate
     record: Record = {
         "claim": _CLAIMS[solution.status],

@@ -1,12 +1,13 @@
 """One solver in a process of its own: it gets problems by name, and returns its answers with their time and memory.
 
-Building a problem, imports and a first small solve are not timed. CPU time is that of the process and of the processes
-it started (PuLP runs CBC as one).
+Building a problem, imports, a first small solve and checking what was said are not timed. CPU time is that of the
+process and of the processes it started (PuLP runs CBC as one).
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -42,7 +43,7 @@ resource: Any = importlib.import_module("resource") if importlib.util.find_spec(
 _SMALL = (6, 4)  # groups and choices of a problem that takes a search, so that a solver loads what it needs
 
 Record: TypeAlias = dict[str, Any]
-Run: TypeAlias = Callable[[Problem, float], Record]
+Run: TypeAlias = Callable[[Problem, float], Callable[[], Record]]
 
 
 def exact_value(problem: Problem, choice: NDArray[np.int64]) -> float:
@@ -57,11 +58,12 @@ def over_budget(problem: Problem, choice: NDArray[np.int64]) -> int:
 
 
 def _timed(run: Run, problem: Problem, seconds: float) -> Record:
+    new = dataclasses.replace(problem)  # what an earlier solve found out about the problem is not known again
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu()
-    record = run(problem, seconds)
+    said = run(new, seconds)
     used = {"cpu": _cpu() - cpu, "wall": time.perf_counter() - wall, "peak_bytes": _peak_bytes()}
-    return {"groups": problem.n_groups, **record, **used}
+    return {"groups": problem.n_groups, **said(), **used}
 
 
 def _cpu() -> float:
@@ -104,7 +106,8 @@ class Worker:
     Parameters
     ----------
     run
-        Solves a problem within so many seconds and gives what is worth keeping, in plain types. It can be pickled.
+        Solves a problem within so many seconds, and returns what then says, without being timed, what is worth keeping,
+        in plain types. It can be pickled.
     make
         Makes a problem from its name; can be pickled.
     """

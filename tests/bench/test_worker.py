@@ -28,7 +28,7 @@ def run(problem, seconds):
         threading.Event().wait()
     if what == len("dies"):
         os._exit(3)
-    return {"claim": "optimal", "value": float(what), "pid": os.getpid()}
+    return lambda: {"claim": "optimal", "value": float(what), "pid": os.getpid()}
 """
 
 

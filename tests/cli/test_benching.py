@@ -27,7 +27,7 @@ class Here:
 
     def solve(self, problem: str, seconds: float) -> Record:
         made = self._make(problem)
-        return {"groups": made.n_groups, **self._run(made, seconds), "cpu": 0.01, "wall": 0.01, "peak_bytes": 1}
+        return {"groups": made.n_groups, **self._run(made, seconds)(), "cpu": 0.01, "wall": 0.01, "peak_bytes": 1}
 
     def close(self) -> None:
         pass
@@ -68,7 +68,7 @@ def test_bench_writes_results_and_pages_and_says_whose_answers_are_wrong(capsys:
 def test_the_example_of_the_pages_refuses_what_it_cannot_take() -> None:
     from mckp_quant.solvers import instances
 
-    record = ask("own.py:OnePrice", instances.several_budgets(4, 3, 2), 1.0)
+    record = ask("own.py:OnePrice", instances.several_budgets(4, 3, 2), 1.0)()
     assert record == {"claim": "not taken", "note": "one_price takes one budget, and neither rows nor pairs"}
 
 
