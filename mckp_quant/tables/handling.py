@@ -127,10 +127,10 @@ def _bits(chosen: Mapping[tuple[str, str], Cell]) -> dict[str, dict[str, int]]:
 
 
 def _numbers(cell: Cell, handling: Handling, findings: list[Finding]) -> tuple[float, float]:
-    if type(cell.loss) is str and cell.stderr is None and not handling.marks:  # as nearly all cells of large files
+    if type(cell.loss) is str and cell.stderr is None:  # as nearly all cells of large files
         with contextlib.suppress(ValueError):
             plain = float(cell.loss)
-            if math.isfinite(plain) and "_" not in cell.loss:
+            if math.isfinite(plain) and "_" not in cell.loss and cell.loss.strip() not in handling.marks:
                 return plain, math.nan
     if cells.is_not_allowed(cell.loss):
         return math.nan, math.nan

@@ -15,6 +15,7 @@ from .raw import FACTS, Cell, FormatFacts, LayerFacts, RawTable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+_BITS, _STORED = {"weight_bits", "activation_bits"}, {"stored_bits": 1, "bytes": 8}
 _LOSSES = ", ".join(ALIASES["loss"])
 _SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)", re.DOTALL)
 
@@ -110,6 +111,8 @@ class _Reader:
         self.source = source
         self.meaning = meaning
         self.column = {known: heading for heading, known in meaning.items() if known}
+        self.told = [self.column[known] for known in FACTS if known in self.column]
+        self.said: dict[str, tuple[object, ...]] = {}  # of a layer in its last row: most rows say the same again
         self.layers: dict[str, LayerFacts] = {}
         self.formats: dict[str, FormatFacts] = {}
         self.found: list[str] = []
@@ -132,6 +135,10 @@ class _Reader:
     def layer(self, record: Record) -> str:
         """The layer's name; its facts are kept, and must not differ from row to row."""
         name = self.text(record, "layer")
+        said = tuple([record.entries.get(heading) for heading in self.told])
+        if self.said.get(name) == said:
+            return name
+        self.said[name] = said
         facts = {known: record.entries.get(self.column[known]) for known in FACTS if known in self.column}
         facts = {known: entry for known, entry in facts.items() if not cells.is_unsaid(known, entry)}
         if name not in self.layers:
@@ -153,18 +160,9 @@ class _Long(_Reader):
 
     def read(self, record: Record) -> None:
         layer, name = self.layer(record), self.text(record, "format")
-        facts = FormatFacts(self._bits(record, "weight_bits"), self._bits(record, "activation_bits"))
-        known = self.formats.setdefault(name, facts)
-        for what in ("weight_bits", "activation_bits"):
-            said, before = getattr(facts, what), getattr(known, what)
-            if said is not None and before is not None and said != before:
-                raise InvalidInput(
-                    f"{self.place(record, self.column[what])}: {said} is not what an earlier row says of format "
-                    f"{name!r}, {before}"
-                )
-        if name not in self.found:
-            self.found.append(name)
-        bits, where = self._stored(record)
+        if name not in self.found or not self.column.keys().isdisjoint(_BITS):
+            self._format(record, name)
+        bits, where = (None, None) if self.column.keys().isdisjoint(_STORED) else self._stored(record)
         self.cells.append(
             Cell(
                 layer,
@@ -177,12 +175,26 @@ class _Long(_Reader):
             )
         )
 
+    def _format(self, record: Record, name: str) -> None:
+        """What the row says of the format, which must not differ from row to row."""
+        facts = FormatFacts(self._bits(record, "weight_bits"), self._bits(record, "activation_bits"))
+        known = self.formats.setdefault(name, facts)
+        for what in ("weight_bits", "activation_bits"):
+            said, before = getattr(facts, what), getattr(known, what)
+            if said is not None and before is not None and said != before:
+                raise InvalidInput(
+                    f"{self.place(record, self.column[what])}: {said} is not what an earlier row says of format "
+                    f"{name!r}, {before}"
+                )
+        if name not in self.found:
+            self.found.append(name)
+
     def _bits(self, record: Record, known: str) -> int | None:
         raw = record.entries.get(self.column[known]) if known in self.column else None
         return None if cells.is_blank(raw) else cells.whole(raw, self.place(record, self.column[known]), least=1)
 
     def _stored(self, record: Record) -> tuple[object, Place | None]:
-        for known, size in (("stored_bits", 1), ("bytes", 8)):
+        for known, size in _STORED.items():
             raw = record.entries.get(self.column[known]) if known in self.column else None
             if not cells.is_blank(raw) and not cells.is_missing(raw, ()):
                 where = self.place(record, self.column[known])

@@ -124,7 +124,9 @@ def _entries(source: str, line: int, headings: list[str], row: list[str]) -> dic
         raise InvalidInput(
             f"{source}, row {line}, column {column!r}: the row has {len(row)} cells, the heading has {len(headings)}"
         )
-    return dict(zip(headings, map(cells.unquoted, row), strict=True))
+    # Nearly all cells are without quotes: a call for each would take a third of the time of a large file.
+    plain = [text if not (text := cell.strip()).startswith("'") else cells.unquoted(cell) for cell in row]
+    return dict(zip(headings, plain, strict=True))
 
 
 def write_csv(table: SensitivityTable, path: str | os.PathLike[str], *, long: bool = False) -> None:
