@@ -6,9 +6,8 @@
 
 `run` measures what the plan names and the CSV file does not hold yet, so a run that was stopped goes on where it was;
 --fresh begins anew. `page` writes the tables of the page from the file. Protocol: one process for each solver; for each
-instance the solvers take turns, several rounds; CPU time, one thread; a time limit for each solve. In its turn whoever
-needs less than 5 milliseconds solves six times in a row, and the least counts. --quick takes one round with the first
-seed only.
+instance the solvers take turns, several rounds; CPU time, one thread; a time limit for each solve. --quick takes
+one round with the first seed only.
 """
 
 from __future__ import annotations
@@ -39,8 +38,6 @@ _WHAT = ("instance", "family", "groups", "solver", "round", "limit")
 FIELDS = (*_WHAT, "claim", "value", "bound", "excess", "points", "cpu", "wall", "peak_bytes", "note")
 
 SLOW = 0.15  # CPU seconds beyond which an instance is solved once
-# Who needs less is asked some times in a row, so that it finds the processor as one of thousands of solves finds it.
-FAST, IN_A_ROW = 0.005, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +132,6 @@ class Bench:
         if self.done.get((instance.name, name, "0"), 0.0) > SLOW and not row.own_process:
             return
         record = worker.solve(instance.name, row.seconds)
-        for _ in range(IN_A_ROW - 1):
-            if row.own_process or record["cpu"] > FAST:
-                break
-            record = min(record, worker.solve(instance.name, row.seconds), key=lambda each: each["cpu"])
         if row.own_process:
             worker.close()
         self.done[instance.name, name, str(number)] = record["cpu"]

@@ -1,7 +1,8 @@
 """One solver in a process of its own: it gets problems by name, and returns its answers with their time and memory.
 
 Building a problem, imports, a first small solve and checking what was said are not timed. CPU time is that of the
-process and of the processes it started (PuLP runs CBC as one).
+process and of the processes it started (PuLP runs CBC as one). Who is fast solves some times in a row, of which the
+least time counts: it finds the processor as one of thousands of solves finds it, and not cold after waiting.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _CHILD = (
     "from mckp_quant.bench.worker import serve; serve()"
 )
 GRACE = 10.0  # seconds beyond its limit after which a solver is ended
+FAST, IN_A_ROW = 0.005, 6  # seconds of a solve that is repeated, and how often it is solved at most
 BUILDING = 600.0  # seconds in which a problem must be built
 # Not on Windows: there the time of processes that a solver starts, and memory, are not known.
 resource: Any = importlib.import_module("resource") if importlib.util.find_spec("resource") else None
@@ -58,12 +60,16 @@ def over_budget(problem: Problem, choice: NDArray[np.int64]) -> int:
 
 
 def _timed(run: Run, problem: Problem, seconds: float) -> Record:
-    new = dataclasses.replace(problem)  # what an earlier solve found out about the problem is not known again
     gc.collect()
-    wall, cpu = time.perf_counter(), _cpu()
-    said = run(new, seconds)
-    used = {"cpu": _cpu() - cpu, "wall": time.perf_counter() - wall, "peak_bytes": _peak_bytes()}
-    return {"groups": problem.n_groups, **said(), **used}
+    cpu = wall = math.inf
+    for _ in range(IN_A_ROW):
+        new = dataclasses.replace(problem)  # what an earlier solve found out about the problem is not known again
+        began, began_cpu = time.perf_counter(), _cpu()
+        said = run(new, seconds)
+        cpu, wall = min(cpu, _cpu() - began_cpu), min(wall, time.perf_counter() - began)
+        if cpu > FAST:
+            break
+    return {"groups": problem.n_groups, **said(), "cpu": cpu, "wall": wall, "peak_bytes": _peak_bytes()}
 
 
 def _cpu() -> float:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from mckp_quant.bench import worker
 from mckp_quant.bench.worker import Worker
+from mckp_quant.solvers import Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 JOBS = """
 import os, threading
@@ -53,3 +54,28 @@ def test_answers_come_back_with_time_and_memory_and_a_process_that_failed_is_rep
     finally:
         one.close()
     one.close()
+
+
+@pytest.mark.parametrize(
+    ("readings", "solves", "counted"),
+    [
+        ([0.0, 0.003, 1.0, 1.001, 2.0, 2.002, 3.0, 3.004, 4.0, 4.001, 5.0, 5.002], 6, 0.001),
+        ([0.0, 0.003, 1.0, 1.007], 2, 0.003),
+        ([0.0, 2.0], 1, 2.0),
+    ],
+)
+def test_who_is_fast_solves_some_times_in_a_row_and_nothing_is_known_from_before(
+    readings: list[float], solves: int, counted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, seen = iter(readings), list[Problem]()
+    monkeypatch.setattr(worker, "_cpu", lambda: next(clock))
+
+    def run(problem: Problem, seconds: float) -> Any:
+        assert "fits" not in problem.__dict__
+        assert problem.fits is not None
+        seen.append(problem)
+        return lambda: {"claim": "optimal"}
+
+    record = worker._timed(run, Problem.from_table([[1.0, 0.0]], [[1, 2]], 1), 1.0)
+    assert len({id(problem) for problem in seen}) == len(seen) == solves
+    assert record["cpu"] == pytest.approx(counted)

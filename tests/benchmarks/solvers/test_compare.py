@@ -65,26 +65,3 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         rows = list(csv.DictReader(file))
     assert [row["round"] for row in rows] == ["0", "1", "2"]
     assert all(row["date"] and "numpy" in row["versions"] for row in rows)
-
-
-def test_who_is_fast_is_asked_some_times_in_a_row_and_the_least_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, times = tmp_path / "results.csv", iter([0.003, 0.001, 0.002, 0.004, 0.001, 0.002, 0.006])
-
-    class Quick:
-        def __init__(self, name: str, folder: Path | None) -> None:
-            self.name = name
-
-        def solve(self, instance: str, seconds: float) -> dict[str, Any]:
-            cpu = next(times)
-            return {"claim": "optimal", "cpu": cpu, "wall": cpu, "value": 1.0, "excess": 0}
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(compare, "Worker", Quick)
-    row = compare.Row("ResNet-50 54x4", ("exact",), rounds=2, only="share 0.2, seed 0")
-    compare.Bench(None, path, {}).row(row, quick=False)
-    with path.open(encoding="utf-8", newline="") as file:
-        assert [each["cpu"] for each in csv.DictReader(file)] == ["0.001", "0.006"]
