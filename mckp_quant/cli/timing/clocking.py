@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...bench.environment import environment
+from ...common.run_options import RunOptions
 from ...report.timed import timing_report
 from ...timing.result import KIND, VERSION
 from ...timing.running import Clocking
@@ -71,6 +72,7 @@ def time(
     The sum is checked on three whole networks; exit code 1 where it is off, or their order is wrong.
     """
     result.check(inputs)
+    running.run()
     clocking = Clocking(rounds=rounds, threads=threads, clock=clock)  # refuses what cannot be used
     network = source.network()
     batches = source.some_batches(network, running.max_batches)
@@ -87,7 +89,7 @@ def time(
             networks=networks,
             samples=samples,
             clocking=clocking,
-            run=running.run(report),
+            run=RunOptions(seed=running.seed, progress=report),
         )
     written = result.write(KIND, VERSION, {**timing.document(), **environment(("onnxruntime", "torch"))}, inputs)
     if json:
