@@ -44,6 +44,7 @@ bench: ALLOCATING
 refinement: tuning evaluation interactions rounding network sensitivity stability layers formats ALLOCATING
 trade_off: evaluation rounding network costs formats ALLOCATING
 search: tuning evaluation refinement rounding network sensitivity layers formats ALLOCATING
+timing: export onnx_models rounding network tables policy layers formats errors common
 export: onnx_models costs evaluation rounding network layers formats ALLOCATING
 pipeline: report export refinement tuning evaluation sensitivity rounding network costs formats _version ALLOCATING
 report: export trade_off search refinement tuning evaluation interactions stability sensitivity rounding costs SHOWN
@@ -73,9 +74,9 @@ solvers.front_door: answer backends bounds calling certify chains errors methods
 solvers.questions: answer bounds certify core core_search display errors front_door kernels methods problem solution
 """
 ALLOCATING = "allocation common errors policy tables solvers"
-SHOWN = f"_version layers formats {ALLOCATING}"
+SHOWN = f"_version timing layers formats {ALLOCATING}"
 FRONT = "assembling watching witness"
-MORE = f"_version onnx_models rounding costs sensitivity layers formats {ALLOCATING}"
+MORE = f"_version timing onnx_models rounding costs sensitivity layers formats {ALLOCATING}"
 
 
 def read(table: str) -> dict[str, set[str]]:

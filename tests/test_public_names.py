@@ -60,6 +60,7 @@ solvers: Answer Certificate CpSat Enumerate Evolve Exact Explanation Front Greed
 stability: Stability check_stability check_table
 tables: CostTable Finding Handling Imported Place Published SensitivityTable cap_losses read_activations read_costs
     read_table read_traces schema table_from_arrays table_from_records table_to_frame write_table
+timing: Check Clocking Timing time_layers time_network
 trade_off: Explained Front Measured Point Selection Smallest explain front k_best select smallest
 tuning: Decided FineTuned Finished Matched finetune finish match_features validate_finished
 report: ReportData report_data weight_front write_report

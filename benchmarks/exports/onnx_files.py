@@ -52,6 +52,7 @@ class Model:
     file: str
     inputs: Callable[[int], dict[str, NDArray[Any]]]
     likelihood: str
+    class_dim: int | None = None
 
 
 def _lines(count: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -164,6 +165,7 @@ MODELS = {
         "common.onnx",
         lambda count: {"input1": _lines(count, 64, 160)[:, None, None].astype(np.float32) / 255},
         "categorical",
+        class_dim=3,
     ),
 }
 
@@ -215,7 +217,7 @@ def row(name: str, model: Model, file: Path, samples: int, folder: Path) -> Row:
     """Measure, allocate, write and run one file."""
     network = load_onnx(file)
     inputs = {key: torch.from_numpy(each) for key, each in model.inputs(2 * samples).items()}
-    outputs = judged(network, mq.Outputs(likelihood=model.likelihood))
+    outputs = judged(network, mq.Outputs(likelihood=model.likelihood, class_dim=model.class_dim))
     halves = [[{key: each[start:][:samples] for key, each in inputs.items()}] for start in (0, samples)]
     measured = mq.measure(network, halves[0], formats=_FORMATS, method="measured_kl", outputs=outputs)
     sensitivities = without_guesses(measured, network).with_float()

@@ -34,6 +34,7 @@ from .recipes.writing import recipe
 from .reports.reporting import report
 from .searching import compete, search
 from .solving import compare, solve
+from .timing.clocking import time
 from .trade_offs.on_networks import smallest
 from .trade_offs.on_tables import explain, front, k_best
 
@@ -115,7 +116,23 @@ class _Command(TyperCommand):
 
 
 for command in (
-    *(demo, recipe, run, round, measure, merge, solve, front, smallest, explain, k_best, validate, compare, bench),
+    *(
+        demo,
+        recipe,
+        run,
+        round,
+        measure,
+        merge,
+        time,
+        solve,
+        front,
+        smallest,
+        explain,
+        k_best,
+        validate,
+        compare,
+        bench,
+    ),
     *(stability, confirm, refine, finish, search, compete, export, report, audit, doctor),
 ):
     name = command.__name__.replace("_", "-")

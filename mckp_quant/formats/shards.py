@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from .format import Format
 
 _WORD = 32  # bits, in which packed weights are stored
-# As the classes of vLLM name them; the router of experts and others are held whole on every device.
+# As the classes of vLLM name them; the router of experts and others are held whole on every device. A plain "dense"
+# closes the attention of GPT-NeoX, Falcon and Phi.
 ALONG_INPUTS = (
     *("o_proj", "out_proj", "down_proj", "dense_4h_to_h", "c_proj", "fc2", "wo", "w2", "fc_out", "o_b_proj"),
-    *("linear_proj", "linear_2", "attention.dense"),
+    *("linear_proj", "linear_2", "attention.dense", "self_attention.dense", "self_attn.dense"),
 )
 ALONG_OUTPUTS = (
     *("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "gate_proj", "up_proj", "gate_up_proj"),

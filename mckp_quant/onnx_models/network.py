@@ -159,11 +159,15 @@ class OnnxNetwork(nn.Module):
         )
         names, changed, signal, noise = self.output_names[:1], self._changed(), 0.0, 0.0
         for batch in batches:
-            for run in self._runs(self._arrays(batch)).feeds:
+            for run in self.feeds(batch):
                 own = self._run(self._session, names, {**run, **changed})[0].astype(np.float64)
                 signal += float((own**2).sum())
                 noise += float(((own - self._run(other, names, run)[0]) ** 2).sum())
         return float("inf") if noise == 0 else 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+    def feeds(self, batch: Batch) -> list[dict[str, NDArray[Any]]]:
+        """The inputs, by name, of every run that a batch takes."""
+        return self._runs(self._arrays(batch)).feeds
 
     def _arrays(self, batch: Batch) -> dict[str, NDArray[Any]]:
         names = list(self.input_ranks())

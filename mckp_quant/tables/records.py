@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BITS, _STORED = {"weight_bits", "activation_bits"}, {"stored_bits": 1, "bytes": 8}
 _LOSSES = ", ".join(ALIASES["loss"])
+_GROUP = re.compile(r"group\d+", re.IGNORECASE)
 _SUFFIXED = re.compile(r"(?P<format>.+?)[ _](?P<what>stderr|bytes|bits)", re.DOTALL)
 
 
@@ -59,7 +60,8 @@ def from_records(
     Raises
     ------
     InvalidInput
-        When headings are missing or stand twice, a row has no name, or facts of one layer disagree.
+        When headings are missing or stand twice, a row has no name, or facts of one layer disagree; when a transposed
+        table has the whole network as its one layer, ``group0``, as files of GGUF-Tool-Suite do.
     """
     if is_transposed(headings):
         rows = rows_by_name(source, headings, records)
@@ -68,6 +70,12 @@ def from_records(
         # Bits per weight, which GGUF-Tool-Suite puts behind a type, are those of the whole network and rounded.
         facts = (*ALIASES["format"], "bpw")
         layers = [heading for heading in headings if heading.casefold() not in facts]
+        if len(layers) == 1 and _GROUP.fullmatch(layers[0]) and not value:
+            raise InvalidInput(
+                f"{source}, row 1, column {layers[0]!r}: all tensors of the network were in one type at a time, so the "
+                "file holds what whole networks lose and nothing of single layers, between which there is a choice: "
+                "give the file with a column for each tensor"
+            )
         transposed = [
             Record(layer, {"layer": layer, **{name: entries[layer] for name, (_, entries) in rows.items()}})
             for layer in layers

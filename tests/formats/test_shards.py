@@ -45,6 +45,13 @@ def test_a_column_parallel_layer_needs_as_many_outputs_and_its_groups_stay() -> 
     assert refuses_shards(layer(NAMES[2], 61, 128), entry, 8) == ""  # held whole
 
 
+@pytest.mark.parametrize("attention", ["attention", "self_attention", "self_attn"])  # of GPT-NeoX, Falcon and Phi
+def test_what_closes_an_attention_is_cut_along_its_inputs_whatever_it_is_called(attention: str) -> None:
+    closing = layer(f"model.layers.0.{attention}.dense", 64, 128)
+    assert refuses_shards(closing, mq.Format.named("w4g64"), 4).startswith("groups of 64 do not divide the 32 inputs")
+    assert refuses_shards(layer("model.pooler.dense", 64, 128), mq.Format.named("w4g64"), 4) == ""
+
+
 def test_allocating_for_devices_leaves_out_what_they_cannot_hold() -> None:
     layers = [layer(NAMES[0], 256, 256), layer(NAMES[1], 256, 512)]
     losses = [[0.30, 0.03, 0.002], [0.012, 0.011, 0.001]]

@@ -71,6 +71,8 @@ def test_published_losses_by_type_and_tensor_are_read_with_their_bytes(tmp_path:
         ("type,a,b\n,1,1\n", "row 2, column 'type': '' is no name of a format"),
         ("type,a,b\nelements,4,4\nnumel,4,4\nq8,1,1\n", "row 3, column '1': there are two rows for the elements"),
         ("type,a,b\nw4,1,1\n", "row 'shape', column 'a': nothing says how many weights layer 'a' has"),
+        ("QTYPE,group0\nq8_0,0.1\n", "row 1, column 'group0': all tensors of the network were in one type at a time"),
+        ("QTYPE,bpw,group0\nq8_0,8.5,0.1\n", "row 1, column 'group0': all tensors of the network were in one type"),
     ],
 )
 def test_what_is_wrong_in_a_transposed_table_is_named_by_its_place(tmp_path: Path, text: str, words: str) -> None:

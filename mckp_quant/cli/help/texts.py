@@ -16,6 +16,7 @@ SHORT = {
     "round": "Round every weight to every format, into a folder.",
     "measure": "Measure how much each layer suffers from each format.",
     "merge": "Put together what several processes measured.",
+    "time": "Measure what each layer takes in each format on this machine.",
     "solve": "Choose a format for every layer, with a proof.",
     "front": "Size against loss: what every amount of a budget buys.",
     "smallest": "The smallest policy under a limit on measured accuracy, KL or loss.",
@@ -56,6 +57,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mckp-quant measure net.py:model --data data.npz --dry-run",
     ),
     "merge": ("mckp-quant merge part*.json -o table.json",),
+    "time": (
+        "mckp-quant time net.py:model --data data.npz --formats w4,w8,w8a8 -o latency.json",
+        "mckp-quant time onnx:net.onnx --data data.npz --formats w4,w8 --threads 2 -o latency.json",
+    ),
     "solve": (
         "mckp-quant solve table.json --budget weight_bytes=90kB -o policy.json",
         "mckp-quant solve table.csv --budget bits_per_weight=4 --pin head=w8 --target vllm",

@@ -57,7 +57,7 @@ def recipe(
         raise InvalidInput("Missing option '--data' (or '--calibration'): say where the batches come from")
     run = running.run()
     for kind, spec in (("model", source.model), ("data", source.data)):
-        if spec is not None and not spec.endswith(".npz") and not source.checkpoint:
+        if spec is not None and not spec.endswith(".npz") and not (source.checkpoint or source.graph):
             check_named(kind, spec)
     text = None if source.calibration is None else str(source.calibration)
     data = DataEntry(source.data, text, source.batch_size, source.context)

@@ -54,9 +54,9 @@ def prepared(job: Job) -> Job:
         batches = [_in_float32(each) for each in batches]
         names = " and ".join(sorted(str(each).removeprefix("torch.") for each in kinds - {torch.float32}))
         notes = (*notes, f"the network is in {names}; the graph computes in float32, and takes and gives float32")
-    left = [layer.name for layer, entry in job.coded if entry.granularity != "channel"]
+    left = kept_norms(job)
     factors: dict[str, Tensor] = {}
-    if any(isinstance(each, torch.nn.modules.batchnorm._BatchNorm) for each in model.modules()):
+    if left is not None:
         try:
             folded, factors = fold_with_factors(model, batches, left)
             idle = [name for name, factor in factors.items() if not bool(factor.all())]
@@ -73,6 +73,14 @@ def prepared(job: Job) -> Job:
         return uses[name].weight.detach()
 
     return replace(job, model=model, batches=batches, weight=weight, factors=factors, notes=notes)
+
+
+def kept_norms(job: Job) -> list[str] | None:
+    """The layers whose batch norms stay, as their codes have no scale a channel; None of a network without norms."""
+    norm = require("torch", EXTRA).nn.modules.batchnorm._BatchNorm
+    if not any(isinstance(each, norm) for each in job.model.modules()):
+        return None
+    return [layer.name for layer, entry in job.coded if entry.granularity != "channel"]
 
 
 def _in_float32(batch: Batch) -> Batch:

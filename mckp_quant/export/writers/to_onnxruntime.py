@@ -87,6 +87,10 @@ class OnnxRuntime:
             notes = (*notes, _beyond(rounded, distance(plain, proto, _read(job))))
         return (*job.notes, *notes, *beside_the_file(job, proto))
 
+    def graph(self, traced: Any, job: Job) -> Any:
+        """A copy of the float graph with the policy of a job in it."""
+        return self._quantized(traced, job, sums=self.sums)[0]
+
     def _quantized(self, traced: Any, job: Job, *, sums: bool) -> tuple[Any, tuple[str, ...]]:
         """A copy of the float graph with the policy in it, and the tensors that are rounded beyond the policy."""
         graph, ranges = Graph(copy.deepcopy(traced)), job.policy.ranges

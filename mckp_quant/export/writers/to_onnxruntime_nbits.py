@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,15 +53,20 @@ class OnnxRuntimeNBits:
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Export the float graph and replace the policy's layers."""
-        graph = Graph(float_graph(job.model, job.batches))
+        proto = self.graph(float_graph(job.model, job.batches), job)
+        require("onnx", EXTRA).save(proto, folder / MODEL)
+        return (*job.notes, *beside_the_file(job, proto))
+
+    def graph(self, traced: Any, job: Job) -> Any:
+        """A copy of the float graph with the policy of a job in it."""
+        graph = Graph(copy.deepcopy(traced))
         for layer, entry in job.chosen:
             name = graph.weight_of(layer)
             _replace(graph, job.encoded(layer), job.weight(layer.name).dtype, name, entry, layer)
         graph.prune()
         if not any(each.domain == "com.microsoft" for each in graph.proto.opset_import):
             graph.proto.opset_import.append(require("onnx", EXTRA).helper.make_opsetid("com.microsoft", 1))
-        require("onnx", EXTRA).save(graph.proto, folder / MODEL)
-        return (*job.notes, *beside_the_file(job, graph.proto))
+        return graph.proto
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""

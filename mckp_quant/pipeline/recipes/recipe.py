@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KIND, VERSION = "recipe", 1
 FILE = "recipe.toml"  # in the folder of a run
+_ONNX = "onnx:"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Recipe:
     Raises
     ------
     InvalidInput
-        When there are no data.
+        When there are no data; when the network is an ONNX file.
     """
 
     model: str
@@ -96,7 +97,14 @@ class Recipe:
     memory_limit: int | str | None = None
 
     def __post_init__(self) -> None:
-        """Copy, and refuse a recipe without data."""
+        """Copy, and refuse a recipe without data, and a network whose insides no step can see."""
+        if self.model.startswith(_ONNX):
+            raise InvalidInput(
+                f"model {self.model!r} is computed by ONNX Runtime, and a recipe's steps look into layers and "
+                f"differentiate: go step by step, with mckp-quant measure {self.model} --data ... -o table.json, "
+                "mckp-quant solve table.json --budget ... --target onnxruntime -o policy.json, and "
+                f"mckp-quant export policy.json --to onnxruntime --model {self.model} -o FOLDER"
+            )
         object.__setattr__(self, "data", dict(self.data))
         object.__setattr__(self, "heads", tuple(self.heads))
         if not self.data:

@@ -84,6 +84,11 @@ def test_a_recipe_is_written_and_run_and_run_again(here: Path, capsys: pytest.Ca
         ("net.py:modle", "data.npz", "unknown function in 'net.py' 'modle': did you mean 'model'?"),
         ("nte.py:model", "data.npz", "model file 'nte.py' does not exist"),
         ("net.py", "data.npz", "model 'net.py' names no function: write net.py:model"),
+        (
+            "onnx:net.onnx",
+            "data.npz",
+            "go step by step, with mckp-quant measure onnx:net.onnx --data ... -o",
+        ),
         ("net.py:model", "net.py:dta", "unknown function in 'net.py' 'dta': known are: model"),
     ],
 )

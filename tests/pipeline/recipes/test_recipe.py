@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mckp_quant as mq
+from mckp_quant import InvalidInput, Request
 from mckp_quant.pipeline import DataEntry, Recipe, Settings
 from mckp_quant.pipeline.recipes.keys import KEYS, SECTIONS, TOP
 from mckp_quant.tables import schema
@@ -222,3 +223,8 @@ def test_costs_that_were_not_measured_go_into_a_file_beside(here: Path) -> None:
 def test_every_section_has_keys_and_every_key_a_path_of_its_own() -> None:
     assert len({key.path for key in KEYS}) == len(KEYS)
     assert TOP in SECTIONS
+
+
+def test_an_onnx_file_is_refused_with_the_commands_to_type() -> None:
+    with pytest.raises(InvalidInput, match=r"model 'onnx:net.onnx' is computed by.*mckp-quant measure onnx:net.onnx"):
+        Recipe("onnx:net.onnx", {"calibration": DataEntry("data.npz")}, Request({"bits_per_weight": 4}))

@@ -1,0 +1,1 @@
+"""The command that times a network: it writes the costs that 'solve' reads as a latency budget."""
