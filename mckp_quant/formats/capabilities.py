@@ -244,11 +244,11 @@ _MODELOPT = Capability(
     elements=("e4m3",),
 )
 _QDQ = Capability(
-    (*_CONVOLUTIONS, "linear", "experts"),
+    (*_CONVOLUTIONS, "linear", "linear_transposed", "experts", "experts_transposed"),
     (4, 8),
     (None, 4, 8, 16),
     dynamic=False,
-    activation_kinds=(*_CONVOLUTIONS, "linear"),
+    activation_kinds=(*_CONVOLUTIONS, "linear", "linear_transposed"),
     granularities=("channel", "tensor"),
     symmetric=True,
 )
@@ -271,7 +271,7 @@ TARGETS: dict[str, Capability] = {
     "onnxruntime": _QDQ,
     "onnxruntime_qdq": _QDQ,
     "onnxruntime_nbits": Capability(
-        ("linear",),
+        ("linear", "linear_transposed"),
         (2, 4, 8),
         granularities=("group",),
         group_sizes=(16, 32, 64, 128, 256),

@@ -64,12 +64,13 @@ class OnnxRuntimeNBits:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
+        from ..codes import as_the_network_holds
         from ..sources import check_named
 
         require("onnxruntime", EXTRA).InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
         graph = load(folder / MODEL)
         check_named(self.name, graph, job)
-        return stored_layers(graph)
+        return as_the_network_holds(stored_layers(graph), job.layers)
 
 
 def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str, entry: Format, layer: Layer) -> None:
@@ -84,7 +85,7 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
             f"{odd.op_type}, which no MatMulNBits can stand for; pin the layer to 'float', or export to onnxruntime"
         )
     codes = codes_of(encoded, entry, layer)
-    rows, columns = layer.shape
+    rows, columns = layer.known_channels, layer.row
     size = entry.group_size or columns
     middle = 2 ** (codes.bits - 1)
     padded = np.zeros((rows, -(-columns // size) * size), dtype=np.int16)
