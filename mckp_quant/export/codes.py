@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..rounding.encoded import BlockWeight, EncodedWeight
-from ..rounding.rows import OUTPUTS_LAST
+from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from torch import Tensor
 
     from ..formats.format import Format
     from ..layers import Layer
     from ..rounding.encoded import StoredWeight
-    from .contract import Stored
 
 _SCALES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -112,6 +108,16 @@ def blocks_of(encoded: StoredWeight, entry: Format, layer: Layer) -> BlockWeight
     return encoded
 
 
+def rows_of(encoded: StoredWeight, rows: Tensor) -> StoredWeight:
+    """The codes of some rows of a weight, ``(n,)`` int64, in their order."""
+    if isinstance(encoded, BlockWeight):
+        return BlockWeight(encoded.data[rows])
+    if isinstance(encoded, OpaqueWeight):
+        return OpaqueWeight(encoded.values[rows])
+    zeros = None if encoded.zero_points is None else encoded.zero_points[rows]
+    return replace(encoded, elements=encoded.elements[rows], scales=encoded.scales[rows], zero_points=zeros)
+
+
 def scaled(encoded: StoredWeight, factor: Tensor) -> StoredWeight:
     """The same codes for a weight whose channels were multiplied by a factor; values, without scales, as they are.
 
@@ -155,29 +161,6 @@ def as_encoded(integers: Tensor, scales: Tensor, zero_points: Tensor | None, bit
         return EncodedWeight(integers, scales)
     middle = 2 ** (bits - 1)
     return EncodedWeight(integers.to(torch.int16) + middle, scales, zero_points.to(torch.int16) + middle)
-
-
-def as_the_network_holds(found: Mapping[str, Stored], layers: Iterable[Layer]) -> dict[str, Stored]:
-    """What a file says of layers, where it holds weights of ``(in, out)`` as ``(out, in)``.
-
-    Parameters
-    ----------
-    found
-        By the layers' names, with weights as they lie in the file.
-    layers
-        The layers.
-
-    Returns
-    -------
-    found
-        With the weights of such layers turned; the order of codes is that of rows in any case.
-    """
-    turned = {}
-    for layer in layers:
-        stored = found.get(layer.name)
-        if stored is not None and stored.weight is not None and layer.kind in OUTPUTS_LAST:
-            turned[layer.name] = replace(stored, weight=stored.weight.transpose(-1, -2).contiguous())
-    return {**found, **turned}
 
 
 def difference_of_codes(asked: StoredWeight, found: StoredWeight) -> str:

@@ -148,9 +148,9 @@ class Job:
             raise InvalidInput(f"layer {layer.name!r} has no weight: no network was given (--model)")
         encoded = bank.encoded(layer.name, self.policy[layer.name])
         if layer.name in self.rows and bank is self.bank:
-            from .experts import Piece
+            from .codes import rows_of
 
-            encoded = Piece(layer.name, self.rows[layer.name]).of(encoded)
+            encoded = rows_of(encoded, self.rows[layer.name])
         if layer.name not in self.factors:
             return encoded
         from .codes import scaled

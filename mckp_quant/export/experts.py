@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,8 @@ from ..layers import Layer
 from ..network.batches import as_batch, call, evaluating
 from ..network.checkpoints.saved_names import as_saved
 from ..network.weight_uses import EXPERTS, uses_in
-from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight
+from ..rounding.encoded import BlockWeight, EncodedWeight
+from .codes import rows_of
 from .contract import ExportMismatch, Stored
 from .sources import trial
 
@@ -48,14 +49,7 @@ class Piece:
 
     def of(self, encoded: StoredWeight) -> StoredWeight:
         """The codes of these rows."""
-        if isinstance(encoded, BlockWeight):
-            return BlockWeight(encoded.data[self.rows])
-        if isinstance(encoded, OpaqueWeight):
-            return OpaqueWeight(encoded.values[self.rows])
-        zeros = None if encoded.zero_points is None else encoded.zero_points[self.rows]
-        return replace(
-            encoded, elements=encoded.elements[self.rows], scales=encoded.scales[self.rows], zero_points=zeros
-        )
+        return rows_of(encoded, self.rows)
 
     def layer(self, whole: Layer) -> Layer:
         """The facts about this part of a layer."""

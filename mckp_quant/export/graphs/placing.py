@@ -15,7 +15,6 @@ import numpy as np
 
 from ...common.packages import require
 from ...formats.ranges import grid_of
-from ...rounding.rows import from_channel_rows, lies_in_rows
 from .graph import EXTRA, Graph
 
 if TYPE_CHECKING:
@@ -134,6 +133,7 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     InvalidInput
         When the graph has no such weight, or the codes cannot be written.
     """
+    from ...rounding.rows import from_channel_rows, lies_in_rows
     from ..codes import codes_of
 
     codes = codes_of(encoded, entry, layer)
@@ -172,6 +172,8 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
 
 def shape_of_scales(layer: Layer) -> tuple[int, ...]:
     """The shape in which a scale for each output of a layer, or of each of its experts, multiplies its weight."""
+    from ...rounding.rows import lies_in_rows
+
     if not lies_in_rows(layer):
         return (*layer.shape[:-2], 1, layer.shape[-1])
     held = 2 if layer.channels != layer.shape[0] else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -64,13 +64,22 @@ class OnnxRuntimeNBits:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
-        from ..codes import as_the_network_holds
         from ..sources import check_named
 
         require("onnxruntime", EXTRA).InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
         graph = load(folder / MODEL)
         check_named(self.name, graph, job)
-        return as_the_network_holds(stored_layers(graph), job.layers)
+        found = stored_layers(graph)
+        return {**found, **_turned(found, job)}
+
+
+def _turned(found: Mapping[str, Stored], job: Job) -> dict[str, Stored]:
+    """Weights of ``(in, out)``, which the nodes hold as ``(out, in)``, as the network holds them."""
+    from ...rounding.rows import OUTPUTS_LAST
+
+    chosen = [layer.name for layer, _ in job.chosen if layer.kind in OUTPUTS_LAST and layer.name in found]
+    weights = {name: found[name].weight for name in chosen}
+    return {name: replace(found[name], weight=each.t()) for name, each in weights.items() if each is not None}
 
 
 def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str, entry: Format, layer: Layer) -> None:
