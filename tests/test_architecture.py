@@ -108,7 +108,10 @@ NEEDS_TORCH = {
     "demo",
     "pipeline",
 }
-TORCH_AT_THE_TOP = {"export.banks", "export.codes", "export.experts", "export.sources"}  # of other rooms
+# Of other rooms.
+TORCH_AT_THE_TOP = {
+    *("export.banks", "export.codes", "export.experts", "export.sources", "export.readers.gguf_orders"),
+}
 PLAIN_DATA = {  # of such rooms, read without torch
     *("onnx_models.lifting", "onnx_models.weights"),
     *("interactions.face", "interactions.form", "interactions.shrinkage", "refinement.result"),

@@ -25,7 +25,7 @@ def _logits(model: nn.Module, batch: dict[str, Tensor]) -> NDArray[Any]:
 
 
 def with_torchao(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> NDArray[Any]:
-    """As torchao's documentation of its safetensors support has it."""
+    """As torchao's documentation of its safetensors support has it; experts one by one, as the export's note says."""
     from safetensors import safe_open
     from torchao.prototype.safetensors.safetensors_support import unflatten_tensor_state_dict
 
@@ -34,6 +34,8 @@ def with_torchao(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> ND
         state, others = unflatten_tensor_state_dict(tensors, file.metadata())
     made = copy.deepcopy(model)
     made.load_state_dict({**state, **others}, strict=False, assign=True)
+    if hasattr(made, "set_experts_implementation") and "experts" in str(state.keys()):
+        made.set_experts_implementation("eager")
     return _logits(made, batch)
 
 

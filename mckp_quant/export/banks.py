@@ -16,6 +16,8 @@ from ..rounding.encoded import decode_weight
 from ..rounding.inputs import InputRounding
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..policy.policy import Policy
     from ..rounding.bank import WeightBank
     from .contract import FinishedNetwork, Job
@@ -117,17 +119,22 @@ def with_bank(job: Job, bank: WeightBank | None, *, finished: bool = False, othe
     check_rounder("the policy", job.policy.rounder, bank, other_rounder)
     if bank is None:
         return job
+    moved: dict[str, Tensor] = {}
     for layer, entry in job.coded:
         if not bank.holds(layer.name, entry):
             bank.encoded(layer.name, entry)  # says what it lacks
+        digest = bank.weights[bank.layer(layer.name).name]
         if finished:
             _check_rounded(job, layer.name)
-        elif tensor_digest(job.weight(layer.name)) != bank.weights[bank.layer(layer.name).name]:
-            raise InvalidInput(
-                f"the weight of layer {layer.name!r} is not the one that the bank was rounded from: give the network "
-                "that was rounded, or round this one's weights, with round_weights"
-            )
-    return job
+        elif tensor_digest(job.weight(layer.name)) != digest:
+            rows = None if job.order is None else job.order(layer.name, digest)
+            if rows is None:
+                raise InvalidInput(
+                    f"the weight of layer {layer.name!r} is not the one that the bank was rounded from: give the "
+                    "network that was rounded, or round this one's weights, with round_weights"
+                )
+            moved[layer.name] = rows
+    return replace(job, rows=moved)
 
 
 def _check_rounded(job: Job, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import InvalidInput
-from ..rounding.encoded import BlockWeight, EncodedWeight
+from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +106,16 @@ def blocks_of(encoded: StoredWeight, entry: Format, layer: Layer) -> BlockWeight
             "gives none; round the network with one that does, such as gptq"
         )
     return encoded
+
+
+def rows_of(encoded: StoredWeight, rows: Tensor) -> StoredWeight:
+    """The codes of some rows of a weight, ``(n,)`` int64, in their order."""
+    if isinstance(encoded, BlockWeight):
+        return BlockWeight(encoded.data[rows])
+    if isinstance(encoded, OpaqueWeight):
+        return OpaqueWeight(encoded.values[rows])
+    zeros = None if encoded.zero_points is None else encoded.zero_points[rows]
+    return replace(encoded, elements=encoded.elements[rows], scales=encoded.scales[rows], zero_points=zeros)
 
 
 def scaled(encoded: StoredWeight, factor: Tensor) -> StoredWeight:

@@ -75,6 +75,11 @@ class Job:
         From the names of layers to what the scales of their channels are multiplied by, ``(channels,)`` float64.
     notes
         What the report has to say of `form`.
+    order
+        From a layer's name and the digest of the network's weight to the rows of that which the rows of `weight` are,
+        see `gguf_orders.order_of`; None where `model` holds weights as the network does.
+    rows
+        From the names of layers to these rows, where they are in another order or type than in the bank.
     """
 
     policy: Policy
@@ -89,6 +94,8 @@ class Job:
     form: Callable[[Job], Job] | None = None
     factors: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    order: Callable[[str, str], Tensor | None] | None = None
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -129,7 +136,7 @@ class Job:
         -------
         encoded
             Codes, scales and zero points: those of the bank, or nearest ones where the user gave none. Scales are
-            multiplied by the layer's `factors`.
+            multiplied by the layer's `factors`, and rows are in the order of `weight`.
 
         Raises
         ------
@@ -140,6 +147,10 @@ class Job:
         if bank is None:
             raise InvalidInput(f"layer {layer.name!r} has no weight: no network was given (--model)")
         encoded = bank.encoded(layer.name, self.policy[layer.name])
+        if layer.name in self.rows and bank is self.bank:
+            from .codes import rows_of
+
+            encoded = rows_of(encoded, self.rows[layer.name])
         if layer.name not in self.factors:
             return encoded
         from .codes import scaled

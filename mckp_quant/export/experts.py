@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import InvalidInput
 from ..layers import Layer
+from ..network.batches import as_batch, call, evaluating
 from ..network.checkpoints.saved_names import as_saved
-from ..rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight
+from ..network.weight_uses import EXPERTS, uses_in
+from ..rounding.encoded import BlockWeight, EncodedWeight
+from .codes import rows_of
 from .contract import ExportMismatch, Stored
+from .sources import trial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from ..formats.format import Format
     from ..rounding.encoded import StoredWeight
+    from .contract import Job
 
 _WEIGHT = ".weight"
 
@@ -41,14 +49,7 @@ class Piece:
 
     def of(self, encoded: StoredWeight) -> StoredWeight:
         """The codes of these rows."""
-        if isinstance(encoded, BlockWeight):
-            return BlockWeight(encoded.data[self.rows])
-        if isinstance(encoded, OpaqueWeight):
-            return OpaqueWeight(encoded.values[self.rows])
-        zeros = None if encoded.zero_points is None else encoded.zero_points[self.rows]
-        return replace(
-            encoded, elements=encoded.elements[self.rows], scales=encoded.scales[self.rows], zero_points=zeros
-        )
+        return rows_of(encoded, self.rows)
 
     def layer(self, whole: Layer) -> Layer:
         """The facts about this part of a layer."""
@@ -85,6 +86,63 @@ def saved_pieces(model: nn.Module, layer: Layer) -> tuple[Piece, ...]:
             "for each: pin the layer to 'float'"
         )
     return tuple(Piece(name.removesuffix(_WEIGHT), each.reshape(-1).long()) for name, each in found.items())
+
+
+def check_run(target: str, job: Job, made: Callable[[Layer, Format], Tensor]) -> None:
+    """Refuse experts whose network cannot multiply by the target's tensors.
+
+    Parameters
+    ----------
+    target
+        The name of the target, whose tensors stand in the place of the experts' weights.
+    job
+        What is asked. The network runs on its first batch, or on the few tokens that a model of transformers has for
+        such trials; without either nothing is tried.
+    made
+        From a layer and its format to the target's tensor.
+
+    Raises
+    ------
+    InvalidInput
+        When a mixture fails with these tensors, each expert by itself (transformers' implementation ``"eager"``).
+    """
+    chosen = [(layer, entry) for layer, entry in job.chosen if layer.kind == EXPERTS]
+    batch = trial(job)
+    if not chosen or batch is None:
+        return
+    uses = uses_in(job.model)
+    given: dict[nn.Module, tuple[Any, Any]] = {}
+    with contextlib.ExitStack() as hooks, evaluating(job.model), torch.no_grad():
+        for layer, _ in chosen:
+            module = uses[layer.name].module
+            hook = module.register_forward_pre_hook(
+                lambda each, args, kwargs: given.setdefault(each, (args, kwargs)) and None, with_kwargs=True
+            )
+            hooks.callback(hook.remove)
+        call(job.model, as_batch(batch).head(1))
+    for layer, entry in chosen:
+        module = uses[layer.name].module
+        if module not in given:
+            continue
+        tried, (args, kwargs) = one_by_one(copy.deepcopy(module)), given[module]
+        setattr(tried, uses[layer.name].attribute, torch.nn.Parameter(made(layer, entry), requires_grad=False))
+        try:
+            with torch.no_grad():
+                tried(*args, **kwargs)
+        except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: a {type(module).__name__} "
+                f"multiplies its weights in a way that {target}'s tensors do not know "
+                f"({str(error).partition(chr(10))[0]}); pin the layer to 'float'"
+            ) from error
+
+
+def one_by_one(module: nn.Module) -> nn.Module:
+    """Make a mixture of transformers, which is given back, multiply expert by expert; others do as they do."""
+    config: Any = getattr(module, "config", None)
+    if hasattr(config, "_experts_implementation"):
+        config._experts_implementation = "eager"
+    return module
 
 
 def experts_pattern(pieces: Sequence[Piece]) -> str:

@@ -15,7 +15,7 @@ from ..formats.format import Format
 from ..formats.schemes import FLOAT
 from ..network.batches import as_batch, call, evaluating
 from ..network.checkpoints.plain_names import unwrapped
-from ..network.weight_uses import KINDS, uses_in
+from ..network.weight_uses import EXPERTS, KINDS, uses_in
 from ..onnx_models.network import OnnxNetwork
 from ..rounding.encoded import decode_weight
 from ..rounding.rounders.nearest import nearest_bank
@@ -256,10 +256,12 @@ def check_called(target: str, job: Job) -> None:
     Raises
     ------
     InvalidInput
-        When a quantised layer has a forward pass of its own making, or is never called.
+        When a quantised layer has a forward pass of its own making, or is never called. Experts are no layers that are
+        called; see `experts.check_run`.
     """
     uses = uses_in(job.model)
-    for layer, entry in job.chosen:
+    chosen = [(layer, entry) for layer, entry in job.chosen if layer.kind != EXPERTS]
+    for layer, entry in chosen:
         kind = type(uses[layer.name].module)
         if not any(kind.forward is base.forward for base in KINDS):
             raise InvalidInput(
@@ -271,11 +273,11 @@ def check_called(target: str, job: Job) -> None:
     if batch is None:
         return
     with contextlib.ExitStack() as hooks, evaluating(job.model), torch.no_grad():
-        for layer, _ in job.chosen:
+        for layer, _ in chosen:
             module = uses[layer.name].module
             hooks.callback(module.register_forward_hook(lambda each, *_: called.add(each)).remove)
         call(job.model, as_batch(batch).head(1))
-    for layer, entry in job.chosen:
+    for layer, entry in chosen:
         if uses[layer.name].module not in called:
             raise InvalidInput(
                 f"{target} cannot take layer {layer.name!r} in format {entry.name!r}: the network never calls it, but "

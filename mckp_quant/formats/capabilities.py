@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidInput, unknown
 from .blocks import GGUF_BLOCKS
-from .schemes import FLOAT
+from .schemes import FLOAT, GROUP_SIZES
 from .shards import refuses_shards
 from .storage import (
     compressed_tensors_bytes,
@@ -207,6 +207,12 @@ class Capability:
         return f"no {'dynamic' if scheme.dynamic else 'static'} ranges of activations"
 
 
+# transformers unpacks the experts of a network as it loads them, all by one config group, in these forms.
+_EXPERTS_BY_ONE_GROUP = r"(?P<part>.+\.experts\.(?:gate_up_proj|up_proj|down_proj))$"
+_UNPACKED_EXPERTS = (
+    *(f"w{bits}{size}" for bits in range(2, 9) for size in ("", *(f"g{size}" for size in GROUP_SIZES))),
+    "fp8_e4m3",
+)
 _COMPRESSED_TENSORS = Capability(
     ("linear",),
     (2, 3, 4, 5, 6, 7, 8),
@@ -238,32 +244,34 @@ _MODELOPT = Capability(
     elements=("e4m3",),
 )
 _QDQ = Capability(
-    (*_CONVOLUTIONS, "linear", "experts"),
+    (*_CONVOLUTIONS, "linear", "linear_transposed", "experts", "experts_transposed"),
     (4, 8),
     (None, 4, 8, 16),
     dynamic=False,
-    activation_kinds=(*_CONVOLUTIONS, "linear"),
+    activation_kinds=(*_CONVOLUTIONS, "linear", "linear_transposed"),
     granularities=("channel", "tensor"),
     symmetric=True,
 )
 
 TARGETS: dict[str, Capability] = {
     "torchao": Capability(
-        ("linear", "conv2d"),
+        ("linear", "conv2d", "experts"),
         (2, 3, 4, 5, 6, 7, 8),
         (None, 8),
         dynamic=True,
         # torchao's safetensors hold no other tensors with activations.
         activation_kinds=("linear",),
         activation_formats=("w8a8d", "w8a8sd"),
-        group_kinds=("linear",),
+        group_kinds=("linear", "experts"),
+        # The one tensor that can be taken apart by experts has eight bits and no zero points.
+        expert_formats=("w8", *(f"w8g{size}" for size in GROUP_SIZES)),
         shared=False,
         stored_bytes=torchao_bytes,
     ),
     "onnxruntime": _QDQ,
     "onnxruntime_qdq": _QDQ,
     "onnxruntime_nbits": Capability(
-        ("linear",),
+        ("linear", "linear_transposed"),
         (2, 4, 8),
         granularities=("group",),
         group_sizes=(16, 32, 64, 128, 256),
@@ -283,7 +291,13 @@ TARGETS: dict[str, Capability] = {
     # NNCF 3.4 has no call that follows one of three bits, and two bits without zero points only.
     "openvino": Capability(("linear",), (2, 4, 8), group_bits=(2, 4), zero_point_bits=(4, 8)),
     # Hugging Face's loader takes every width, and refuses packed zero points.
-    "compressed_tensors": replace(_COMPRESSED_TENSORS, symmetric=True),
+    "compressed_tensors": replace(
+        _COMPRESSED_TENSORS,
+        kinds=("linear", "experts"),
+        symmetric=True,
+        ties=(_EXPERTS_BY_ONE_GROUP,),
+        expert_formats=_UNPACKED_EXPERTS,
+    ),
     # Older versions of vLLM have kernels for four and eight bits only; zero points are for these widths still.
     "vllm": replace(_MARLIN, zero_point_bits=(4, 8), ties=("vllm",)),
     # SGLang takes packed integers without zero points only.

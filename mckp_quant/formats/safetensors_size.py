@@ -119,15 +119,18 @@ def torchao_layer_bytes(name: str, layer: Layer, entry: Format, digits: int) -> 
         return 0
     groups = scheme.scales(layer) // layer.known_channels
     blocks = (layer.known_channels, *[1] * (len(layer.shape) - 2), groups)
+    plain = entry.activation_scheme is not None or layer.kind == "experts"
+    if layer.kind == "experts":
+        blocks = (*layer.shape[:-1], groups)
     sizes = [-(-size // count) for size, count in zip(layer.shape, blocks, strict=True)]
     place = "._".join(name.rsplit(".", 1))
     parts = [
         StateTensor(f"{place}_qdata", "I8", layer.shape),
         StateTensor(f"{place}_scale", _SCALES[scheme.scale], blocks),
     ]
-    if entry.activation_scheme is None:
+    if not plain:
         parts.append(StateTensor(f"{place}_zero_point", "I8", blocks))
-    described = _described(name, _torchao_words(entry, scheme, sizes))
+    described = _described(name, _torchao_words(entry, scheme, sizes, plain=plain))
     return sum(each.bytes_in_file(digits) for each in parts) + described
 
 
@@ -177,10 +180,10 @@ _PLAIN = {"_type": "Tensor"}
 _LONGER = " " * 24
 
 
-def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int]) -> dict[str, Any]:
+def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int], *, plain: bool) -> dict[str, Any]:
     """What torchao's safetensors say of a quantised tensor; the dtype of the network is taken for the longest."""
     dtype = {"_type": "torch.dtype", "_data": "bfloat16"}
-    if entry.activation_scheme is None:
+    if not plain:
         return {
             "_type": "IntxUnpackedToInt8Tensor",
             "_data": {
@@ -201,7 +204,9 @@ def _torchao_words(entry: Format, scheme: WeightScheme, sizes: list[int]) -> dic
         "_data": {
             "block_size": sizes,
             "dtype": dtype,
-            "act_quant_kwargs": {"_type": "QuantizeTensorToInt8Kwargs", "_data": inputs},
+            "act_quant_kwargs": None
+            if entry.activation_scheme is None
+            else {"_type": "QuantizeTensorToInt8Kwargs", "_data": inputs},
             "reduce_range": False,
         },
         "_tensor_data_names": ["qdata", "scale"],

@@ -17,9 +17,12 @@ def packed_bytes(layer: Layer, entry: Format) -> int:
 
 
 def torchao_bytes(layer: Layer, entry: Format) -> int:
-    """torchao: a byte for each weight whatever its bits; each scale has a zero point of a byte if inputs stay float."""
+    """torchao: a byte for each weight whatever its bits; scales have zero points of a byte if inputs stay float.
+
+    Those of experts have none.
+    """
     scheme = entry.weight_scheme
-    if scheme is None or entry.activation_scheme is not None:
+    if scheme is None or entry.activation_scheme is not None or layer.kind == "experts":
         return entry.storage_bytes(layer)
     return layer.elements + scheme.scales(layer) * (1 + (4 if scheme.scale == "float32" else 2))
 

@@ -12,6 +12,7 @@ from ..costs.costs import FILE_BYTES
 from ..costs.files import GIVE, form_of_target
 from ..errors import InvalidInput
 from ..formats.capabilities import TARGETS, capability
+from ..formats.file_facts import GGUF
 from ..network.weight_uses import check_usable, uses_in
 from .provenance import check_same_run, fingerprint_of, provenance_of, with_steps, write_provenance
 from .recipes.recipe import FILE as RECIPE
@@ -22,6 +23,7 @@ from .steps.exporting import why_not
 if TYPE_CHECKING:
     from .work import Step, Telling, Work
 
+TENSORS = "gguf_tensors"  # the GGUF files that a run can write
 _NAMED = 3  # targets that an error names
 
 
@@ -90,10 +92,10 @@ def run_steps(work: Work, telling: Telling, *, force: bool = False) -> tuple[tup
 def _check_target(work: Work) -> None:
     """Refuse what no step could do for a target, before anything is rounded for it: no layer taken, no file weighed."""
     target = work.request.target
-    if FILE_BYTES in work.request.budgets and (needed := GIVE.get(form_of_target(target))) is not None:
+    if FILE_BYTES in work.request.budgets and form_of_target(target) == GGUF and TENSORS not in work.settings.exports:
         raise InvalidInput(
-            f"a run does not learn the size of files of target {target!r}, which takes {needed}: go by way of "
-            "measure, solve and export, or budget weight_bytes"
+            f"a run does not learn the size of files of target {target!r}, which takes {GIVE[GGUF]}: go by way of "
+            f"measure, solve and export, export to {TENSORS!r}, or budget weight_bytes"
         )
     if target is None:
         return

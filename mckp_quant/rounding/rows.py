@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..formats.schemes import WeightScheme
     from ..layers import Layer
 
-_OUTPUTS_LAST = {"linear_transposed", "experts_transposed"}  # weights of (in, out)
+OUTPUTS_LAST = {"linear_transposed", "experts_transposed"}  # weights of (in, out)
 _CHUNK_ELEMENTS = 2**17  # scales are searched in chunks of about this size, which bounds memory and stays in cache
 
 
@@ -25,7 +25,7 @@ def computed_in(dtype: torch.dtype) -> torch.dtype:
 
 def lies_in_rows(layer: Layer) -> bool:
     """Whether the weights of each channel lie together in its weight, in the order of `channel_rows`."""
-    return layer.kind not in _OUTPUTS_LAST and not layer.kind.startswith("conv_transpose")
+    return layer.kind not in OUTPUTS_LAST and not layer.kind.startswith("conv_transpose")
 
 
 def channel_rows(weight: Tensor, layer: Layer) -> Tensor:
@@ -33,14 +33,14 @@ def channel_rows(weight: Tensor, layer: Layer) -> Tensor:
     if layer.kind.startswith("conv_transpose"):
         groups = layer.known_channels // weight.shape[1]
         weight = weight.reshape(groups, -1, *weight.shape[1:]).transpose(1, 2)  # (groups, out/groups, in/groups, ...)
-    if layer.kind in _OUTPUTS_LAST:
+    if layer.kind in OUTPUTS_LAST:
         weight = weight.transpose(-1, -2).contiguous()  # sums then have the order that they have in other layers
     return weight.reshape(layer.known_channels, -1)
 
 
 def from_channel_rows(rows: Tensor, layer: Layer) -> Tensor:
     """``layer.shape``: undoes `channel_rows`."""
-    if layer.kind in _OUTPUTS_LAST:
+    if layer.kind in OUTPUTS_LAST:
         *before, inputs, outputs = layer.shape
         return rows.reshape(*before, outputs, inputs).transpose(-1, -2).contiguous()
     if lies_in_rows(layer):

@@ -133,11 +133,12 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     InvalidInput
         When the graph has no such weight, or the codes cannot be written.
     """
+    from ...rounding.rows import from_channel_rows, lies_in_rows
     from ..codes import codes_of
 
     codes = codes_of(encoded, entry, layer)
     name = graph.weight_of(layer)
-    integers = codes.integers.reshape(layer.shape).cpu().numpy()
+    integers = from_channel_rows(codes.integers, layer).cpu().numpy()
     scales = codes.scales.reshape(-1).cpu().numpy()
     whole = entry.granularity == "tensor"
     users = graph.users(name)
@@ -150,9 +151,7 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
     graph.remove(name)
     stored, bits = f"{name}_quantized", 4 if entry.weight_bits == 4 else None
     if not inside:
-        # Rows of experts are those of each of them.
-        held = 2 if layer.channels != layer.shape[0] else 1
-        shape = () if whole else (*layer.shape[:held], *[1] * (integers.ndim - held))
+        shape = () if whole else shape_of_scales(layer)
         parts = [graph.add(stored, integers, bits), graph.add(f"{name}_scale", scales.reshape(shape))]
         graph.insert("Cast", [parts[0]], f"{name}_integers", before, to=kinds.FLOAT)
         graph.insert("Mul", [f"{name}_integers", parts[1]], name, before)
@@ -166,7 +165,19 @@ def quantize_weight(graph: Graph, encoded: StoredWeight, entry: Format, layer: L
         graph.insert("Cast", [stored], f"{name}_integers", before, to=kinds.INT8)
         parts[0] = f"{name}_integers"
     parts.append(_zero_point(graph, name, None if whole else len(scales), unsigned=unsigned))
-    graph.insert("DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0}))
+    graph.insert(
+        "DequantizeLinear", parts, name, before, **({} if whole else {"axis": 0 if lies_in_rows(layer) else 1})
+    )
+
+
+def shape_of_scales(layer: Layer) -> tuple[int, ...]:
+    """The shape in which a scale for each output of a layer, or of each of its experts, multiplies its weight."""
+    from ...rounding.rows import lies_in_rows
+
+    if not lies_in_rows(layer):
+        return (*layer.shape[:-2], 1, layer.shape[-1])
+    held = 2 if layer.channels != layer.shape[0] else 1
+    return (*layer.shape[:held], *[1] * (len(layer.shape) - held))
 
 
 def _zero_point(graph: Graph, weight: str, channels: int | None, *, unsigned: bool) -> str:

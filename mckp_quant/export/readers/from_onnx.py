@@ -113,6 +113,8 @@ def _multiplied(graph: Graph, node: Any, inputs: str, rows_of: int = 1) -> Store
     if place is None or node.input[1] not in graph.initializers or graph.array(place).dtype.kind not in "iu":
         return None
     integers, scales = graph.array(place), graph.array(node.input[1])
+    if scales.ndim > 1 and scales.shape == (*integers.shape[:-2], 1, integers.shape[-1]) and integers.shape[-2] > 1:
+        return _stored(graph, place, node.input[1], None, integers.ndim - 1, inputs)  # of (in, out)
     held = next((at for at, size in enumerate(scales.shape) if size == 1), scales.ndim)
     if scales.size > 1 and scales.shape != (*integers.shape[:held], *[1] * (integers.ndim - held)):
         return None  # not a number for each row
@@ -180,10 +182,12 @@ def _stored(
     # Zero points in the middle say nothing of a weight, and layers of as many channels share them.
     parts = [place, scale, *([zero] if zero is not None and not entry.symmetric else [])]
     size = sum(graph.size(name) for name in parts)
-    if scales.size > 1 and axis:  # channels are not what rows are made of
-        return Stored(entry, size, place, _tensor(weight))
     lowered = integers.astype(np.int16) - middle
     shifts = None if entry.symmetric else zeros.astype(np.int16) - middle
+    if scales.size > 1 and axis:
+        if axis != integers.ndim - 1 or integers.ndim < _DIMENSIONS:  # channels are not what rows are made of
+            return Stored(entry, size, place, _tensor(weight))
+        lowered, rows = np.swapaxes(lowered, -1, -2), scales.size
     codes = _codes(lowered.reshape(rows or integers.shape[0], -1), scales.reshape(-1, 1), shifts, bits)
     return Stored(entry, size, place, _tensor(weight), codes)
 

@@ -22,6 +22,8 @@ STATE = "model.safetensors"
 EXTRA = "torchao"
 
 _FLOAT = Format.named("float")
+_TENSORS = ("IntxUnpackedToInt8Tensor", "Int8Tensor")
+_OF_EXPERTS = 3  # dimensions
 
 
 def formats_of(config: Mapping[str, Any], layers: Iterable[str]) -> dict[str, Format]:
@@ -67,7 +69,7 @@ def _format(layer: str, rule: Mapping[str, Any] | None) -> Format:
         return _FLOAT
     kind, data = rule["_type"], rule["_data"]
     if kind == "Int8WeightOnlyConfig":
-        group = data.get("group_size")
+        group = data.get("group_size") or (data.get("granularity") or {}).get("_data", {}).get("group_size")
         return integer_format(8, group=group)
     if kind == "Int8DynamicActivationInt8WeightConfig":
         return integer_format(8, activations=_dynamic(data["act_mapping_type"]["_data"]))
@@ -143,26 +145,28 @@ def stored_layers(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[s
     stored
         By the names of the modules.
     """
-    names = [
-        name.removesuffix(".weight") for name, tensor in state.items() if name.endswith(".weight") and tensor.ndim > 1
-    ]
-    said = formats_of(config, names)
-    return {name: _stored(name, state[f"{name}.weight"], said[name]) for name in names}
+    places = {
+        name.removesuffix(".weight"): name
+        for name, tensor in state.items()
+        if (name.endswith(".weight") and tensor.ndim > 1) or type(tensor).__name__ in _TENSORS
+    }
+    said = formats_of(config, places)
+    return {name: _stored(place, state[place], said[name]) for name, place in places.items()}
 
 
-def _stored(name: str, tensor: Any, said: Format) -> Stored:
+def _stored(place: str, tensor: Any, said: Format) -> Stored:
     from ..codes import as_encoded
 
-    place = f"{name}.weight"
     kind = type(tensor).__name__
-    if kind not in ("IntxUnpackedToInt8Tensor", "Int8Tensor"):
+    if kind not in _TENSORS:
         return Stored(_FLOAT, tensor.numel() * tensor.element_size(), place, tensor)
     parts = [part for part in (tensor.qdata, tensor.scale, tensor.zero_point) if part is not None]
     size = sum(part.numel() * part.element_size() for part in parts)
     if kind == "Int8Tensor":
         inputs = "" if tensor.act_quant_kwargs is None else _dynamic(tensor.act_quant_kwargs.mapping_type.name)
         codes = as_encoded(_rows(tensor.qdata), _rows(tensor.scale), None, 8)
-        return Stored(integer_format(8, activations=inputs), size, place, tensor.dequantize(), codes)
+        entry = integer_format(8, group=said.group_size, activations=inputs)
+        return Stored(entry, size, place, tensor.dequantize(), codes)
     bits = int(str(tensor.target_dtype).removeprefix("torch.int"))
     row = tensor.numel() // tensor.shape[0]
     shared = tensor.numel() // tensor.scale.numel()
@@ -178,5 +182,5 @@ def _stored(name: str, tensor: Any, said: Format) -> Stored:
 
 
 def _rows(tensor: Any) -> Any:
-    """One row for each output channel."""
-    return tensor.reshape(tensor.shape[0], -1)
+    """One row for each output channel; of three dimensions, which experts have, for each of every expert."""
+    return tensor.reshape(-1, tensor.shape[-1]) if tensor.ndim == _OF_EXPERTS else tensor.reshape(tensor.shape[0], -1)

@@ -277,5 +277,22 @@ def _file_job(policy: Policy, path: Path, batches: Sequence[object]) -> Job:
         return own[0] if len(own) == 1 else require("torch", EXTRA).cat(own, dim=1)
 
     from ...rounding.rounders.nearest import nearest_bank
+    from ..readers.gguf_orders import order_of
 
-    return Job(policy, tuple(layers), path, weight, batches, nearest_bank(layers, policy.formats, weight))
+    heads = _heads(reader)
+
+    def order(name: str, digest: str) -> Any:
+        return order_of(weight(name), digest, heads)
+
+    codes = nearest_bank(layers, policy.formats, weight)
+    return Job(policy, tuple(layers), path, weight, batches, codes, order=order)
+
+
+def _heads(reader: GgufModel) -> list[int]:
+    """How many heads the queries, and the keys, of a file may have."""
+    found = []
+    for name, field in reader.fields.items():
+        if name.endswith((".attention.head_count", ".attention.head_count_kv")):
+            counts = field.contents()
+            found += counts if isinstance(counts, list) else [counts]
+    return [int(each) for each in found]

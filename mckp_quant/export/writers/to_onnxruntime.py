@@ -105,13 +105,21 @@ class OnnxRuntime:
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
         """Read the graph again, and let the runtime load it."""
+        from ...rounding.rows import OUTPUTS_LAST
         from ..sources import check_named
 
         runtime = require("onnxruntime", EXTRA)
         runtime.InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
         graph = load(folder / MODEL)
         check_named(self.name, graph, job)
-        return stored_layers(graph)
+        found = stored_layers(graph)
+        # With one scale for all of it nothing in a graph says in which order the rows of a weight are.
+        unsaid = [
+            layer.name
+            for layer, entry in job.chosen
+            if layer.kind in OUTPUTS_LAST and entry.granularity == "tensor" and layer.name in found
+        ]
+        return {**found, **{name: replace(found[name], codes=None) for name in unsaid}}
 
 
 def _read(job: Job) -> list[Batch]:

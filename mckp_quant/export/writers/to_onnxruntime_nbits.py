@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -75,7 +75,17 @@ class OnnxRuntimeNBits:
         require("onnxruntime", EXTRA).InferenceSession(folder / MODEL, providers=["CPUExecutionProvider"])
         graph = load(folder / MODEL)
         check_named(self.name, graph, job)
-        return stored_layers(graph)
+        found = stored_layers(graph)
+        return {**found, **_turned(found, job)}
+
+
+def _turned(found: Mapping[str, Stored], job: Job) -> dict[str, Stored]:
+    """Weights of ``(in, out)``, which the nodes hold as ``(out, in)``, as the network holds them."""
+    from ...rounding.rows import OUTPUTS_LAST
+
+    chosen = [layer.name for layer, _ in job.chosen if layer.kind in OUTPUTS_LAST and layer.name in found]
+    weights = {name: found[name].weight for name in chosen}
+    return {name: replace(found[name], weight=each.t()) for name, each in weights.items() if each is not None}
 
 
 def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str, entry: Format, layer: Layer) -> None:
@@ -90,7 +100,7 @@ def _replace(graph: Graph, encoded: StoredWeight, dtype: torch.dtype, name: str,
             f"{odd.op_type}, which no MatMulNBits can stand for; pin the layer to 'float', or export to onnxruntime"
         )
     codes = codes_of(encoded, entry, layer)
-    rows, columns = layer.shape
+    rows, columns = layer.known_channels, layer.row
     size = entry.group_size or columns
     middle = 2 ** (codes.bits - 1)
     padded = np.zeros((rows, -(-columns // size) * size), dtype=np.int16)

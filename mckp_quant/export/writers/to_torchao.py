@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...common.files import write_text
 from ...common.packages import require
+from ..naming import parameter_of
 from ..readers.from_torchao import CONFIG, EXTRA, STATE, read_config, read_state, stored_layers
 from .to_compressed_tensors import notes_on_biases
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ...policy.policy import Policy
     from ...rounding.encoded import StoredWeight
     from ..contract import Job, Stored
+
+EXPERTS = "experts"
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,16 @@ class Torchao:
         return module_job(policy, model, batches)
 
     def check(self, job: Job) -> None:
-        """Refuse biases that a model of transformers has no place for; raises InvalidInput."""
+        """Refuse biases that a model of transformers has no place for, and layers that cannot run; see `check_called`.
+
+        Raises InvalidInput.
+        """
+        from ..experts import check_run
         from ..sources import check_called, check_places
 
         check_places(self.name, job)
         check_called(self.name, job)
+        check_run(self.name, job, lambda layer, entry: _of_layer(job, layer, entry))
 
     def write(self, job: Job, folder: Path) -> tuple[str, ...]:
         """Write the configuration and the state."""
@@ -83,6 +91,11 @@ class Torchao:
                 f"{STATE} has one scale per output channel for convolutions; torchao.quantize_ with {CONFIG} would "
                 "give them one per channel and kernel position"
             )
+        if any(layer.kind == EXPERTS for layer, _ in job.chosen):
+            notes.append(
+                "torchao's tensors hold one expert at a time: config.json says experts_implementation = 'eager'; in a "
+                "network that is loaded otherwise call set_experts_implementation('eager')"
+            )
         return tuple(notes)
 
     def read(self, folder: Path, job: Job) -> Mapping[str, Stored]:
@@ -103,6 +116,8 @@ def _describe(job: Job, folder: Path) -> None:
     described["dtype"] = str(job.model.dtype).removeprefix(
         "torch."
     )  # or it is guessed from whatever tensor comes first
+    if any(layer.kind == EXPERTS for layer, _ in job.chosen):
+        described["experts_implementation"] = "eager"
     described["quantization_config"] = transformers.TorchAoConfig(configuration(job)).to_dict()
     write_text(folder / "config.json", json.dumps(described, indent=1) + "\n")
 
@@ -111,14 +126,14 @@ def configuration(job: Job) -> Any:
     """The `FqnToConfig` of a policy: full names only, float layers named too."""
     api = require("torchao.quantization", EXTRA)
     named = OrderedDict(
-        (name, _layer_configuration(entry))
+        (name, _layer_configuration(layer, entry))
         for layer, entry in zip(job.layers, job.formats, strict=True)
         for name in (layer.name, *layer.ties)
     )
     return api.FqnToConfig(named)
 
 
-def _layer_configuration(entry: Format) -> Any:
+def _layer_configuration(layer: Layer, entry: Format) -> Any:
     import torch
 
     api = require("torchao.quantization", EXTRA)
@@ -127,6 +142,9 @@ def _layer_configuration(entry: Format) -> Any:
         return None
     if entry.activation_scheme is not None:
         return api.Int8DynamicActivationInt8WeightConfig(act_mapping_type=_mapping(entry.activation_scheme.symmetric))
+    if layer.kind == EXPERTS:
+        rows = api.PerRow() if scheme.group_size is None else api.PerGroup(scheme.group_size)
+        return api.Int8WeightOnlyConfig(granularity=rows)
     granularity = api.PerAxis(0) if scheme.group_size is None else api.PerGroup(scheme.group_size)
     dtype = getattr(torch, f"int{scheme.bits}")
     return api.IntxWeightOnlyConfig(
@@ -156,9 +174,12 @@ def quantized_state(job: Job) -> dict[str, Tensor]:
 
     state = state_of(job.model)
     for layer, entry in job.chosen:
-        dtype = state[f"{layer.name}.weight"].dtype
-        state[f"{layer.name}.weight"] = _tensor(job.encoded(layer), dtype, entry, layer)
+        state[parameter_of(layer.name, layer)] = _of_layer(job, layer, entry)
     return state
+
+
+def _of_layer(job: Job, layer: Layer, entry: Format) -> Tensor:
+    return _tensor(job.encoded(layer), job.weight(layer.name).dtype, entry, layer)
 
 
 def _tensor(encoded: StoredWeight, dtype: torch.dtype, entry: Format, layer: Layer) -> Tensor:
@@ -168,6 +189,11 @@ def _tensor(encoded: StoredWeight, dtype: torch.dtype, entry: Format, layer: Lay
 
     api = require("torchao.quantization", EXTRA)
     codes = codes_of(encoded, entry, layer)
+    if layer.kind == EXPERTS:  # of torchao's tensors these can be taken apart by experts
+        scales = codes.scales.reshape(*layer.shape[:-1], -1)
+        sizes = [1, 1, layer.shape[-1] // scales.shape[-1]]
+        of_experts: Tensor = api.Int8Tensor(codes.integers.reshape(layer.shape), scales, sizes, dtype)
+        return of_experts
     blocks = (layer.known_channels, *[1] * (len(layer.shape) - 2), codes.scales.shape[1])
     sizes = [size // count for size, count in zip(layer.shape, blocks, strict=True)]
     integers, scales = codes.integers.reshape(layer.shape), codes.scales.reshape(blocks)

@@ -14,6 +14,7 @@ import pytest
 
 import mckp_quant as mq
 from mckp_quant.cli import main
+from mckp_quant.export import available
 
 from ...pipeline.small_runs import contents
 
@@ -253,8 +254,8 @@ def test_data_of_its_own_judges_and_sets_are_weighed(here: Path) -> None:
     [
         ([], "file_bytes is the size of the file that a target writes: say which, with --target, such as"),
         (
-            ["--target", "onnxruntime"],
-            "a run does not learn the size of files of target 'onnxruntime', which",
+            ["--target", "gguf"],
+            "a run does not learn the size of files of target 'gguf', which takes a float .gguf file",
         ),
     ],
 )
@@ -266,6 +267,43 @@ def test_a_size_that_a_run_cannot_know_is_refused_before_anything_is_rounded(
     assert main(["run", "recipe.toml"]) == 2
     assert words in capsys.readouterr().err
     assert not (here / "recipe-output" / "round").exists()
+
+
+WIDE = """
+import torch
+
+def model():
+    torch.manual_seed(0)
+    sizes = [(64, 32), (32, 32), (32, 3)]
+    layers = [each for size in sizes for each in (torch.nn.Linear(*size, bias=False), torch.nn.ReLU())]
+    return torch.nn.Sequential(*layers[:-1]).eval()
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "to", "formats", "file"),
+    [
+        ("gguf", "gguf_tensors", "w4g32,w8g32,q4_1", "model.gguf"),
+        pytest.param("onnxruntime", "onnxruntime", "w4,w8", "model.onnx", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_learns_what_a_file_takes_by_writing_it(
+    target: str, to: str, formats: str, file: str, here: Path
+) -> None:
+    if available()[to]:
+        pytest.skip(str(available()[to]))
+    (here / "wide.py").write_text(WIDE)
+    inputs = np.random.default_rng(0).normal(size=(96, 64)).astype(np.float32)
+    np.savez(here / "data.npz", inputs=inputs, targets=(inputs[:, :3].argmax(axis=1)).astype(np.int64))
+    asked = ["recipe", "wide.py:model", *DATA, "--budget", "file_bytes=45%", "--formats", formats, "--target", target]
+    assert main([*asked, "--rounder", "nearest", "--evaluations", "0", "--to", to]) == 0
+    assert main(["run", "recipe.toml"]) == 0
+    steps = here / "recipe-output"
+    (budget,) = json.loads((steps / "allocate" / "policy.json").read_text())["budgets"]
+    size = (steps / "export" / to / file).stat().st_size
+    assert 0.6 * budget["limit"] < size <= budget["limit"]
+    measured = json.loads((steps / "measure" / "step.json").read_text())
+    assert f"the file of {target} takes up to" in measured["decided"]
 
 
 HEADS = """

@@ -234,8 +234,11 @@ def test_the_next_layer_with_a_float_input_keeps_it() -> None:
     assert round_outputs(graph, job) == ()
 
 
-@pytest.mark.parametrize("name", ["w4", "w8", "w8t", "float"])
-def test_experts_that_are_looked_up_have_a_scale_for_each_row_of_each(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "experts") for name in ("w4", "w8", "w8t", "float")), ("w4", "experts_transposed")],
+)
+def test_experts_that_are_looked_up_have_a_scale_for_each_output_of_each(name: str, kind: str) -> None:
     onnx: Any = pytest.importorskip("onnx")
     helper, experts = onnx.helper, (3, 4, 5)
     weight = np.random.default_rng(0).normal(size=experts).astype(np.float32)
@@ -250,7 +253,7 @@ def test_experts_that_are_looked_up_have_a_scale_for_each_row_of_each(name: str)
             )
         )
     )
-    entry, row = Format.named(name), Layer("m.up_proj", "experts", experts, 12, 0)
+    entry, row = Format.named(name), Layer("m.up_proj", kind, experts, 12 if kind == "experts" else 15, 0)
     if name == "float":
         found = stored_layers(graph)["m.up_proj"]
         assert found.weight is not None

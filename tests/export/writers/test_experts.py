@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from mckp_quant import Format, InvalidInput, Layer, Policy, allocate, measure, round_weights
+from mckp_quant import Format, InvalidInput, Layer, Policy, allocate, apply, measure, round_weights
 from mckp_quant.export import ExportMismatch, Stored, export, with_file_size
 from mckp_quant.export.experts import Piece, halves, joined, saved_pieces
 from mckp_quant.formats.capabilities import TARGETS
 from mckp_quant.rounding.encoded import BlockWeight, EncodedWeight, OpaqueWeight, decode_weight
+
+from ..networks import Drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,15 +92,78 @@ def test_what_runtimes_cannot_take_is_refused_before_anything_is_written(
     for target, name, reason in (
         ("vllm", "w5", "experts only as w4, w4g32"),
         ("vllm", "w4g32z", "experts only as w4, w4g32"),
-        ("hf", "w4g32", "experts layers stay in floating point"),
-        ("torchao", "w8", "experts layers stay in floating point"),
+        ("hf", "w8a8sd", "experts only as w2, w2g16"),
+        ("torchao", "w4", "experts only as w8, w8g16"),
     ):
         with pytest.raises(InvalidInput, match=f"cannot take layer '{UP}' in format '{name}': {reason}"):
             export(policy(name), target, model=mixtral(), output=tmp_path / "made")
     assert not list(tmp_path.iterdir())
     uneven = Policy((UP, DOWN), (Format.named("w4"), Format.named("w8")))
-    with pytest.raises(InvalidInput, match="vllm fuses the layers"):
-        export(uneven, "vllm", model=mixtral(), output=tmp_path / "made")
+    for target, said in (("vllm", "vllm"), ("hf", "compressed_tensors")):
+        with pytest.raises(InvalidInput, match=f"{said} fuses the layers"):
+            export(uneven, target, model=mixtral(), output=tmp_path / "made")
+
+
+@pytest.mark.parametrize(("target", "dense", "few"), [("hf", "w4g32,w8", "w3"), ("hf_torchao", "w4g32,w8", "w8g32")])
+def test_transformers_computes_with_the_experts_that_were_measured(
+    target: str, dense: str, few: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    model, batch = mixtral(), {"input_ids": torch.arange(24)[None]}
+    linear = [f"model.layers.0.self_attn.{name}_proj" for name in "qkvo"]
+    bank = round_weights(model, [batch], f"{dense},{few}", layers=[UP, DOWN, *linear], rounder=Drawn())
+    formats = (*(few, few), *(dense.split(",")[at % 2] for at in range(len(linear))))
+    chosen = Policy((UP, DOWN, *linear), tuple(map(Format.named, formats)))
+    report = export(chosen, target, model=model, output=tmp_path / "made", bank=bank, other_rounder=True)
+    loaded = type(model).from_pretrained(tmp_path / "made", local_files_only=True).eval()
+    assert loaded.config._experts_implementation == ("eager" if target == "hf_torchao" else "grouped_mm")
+    simulated = apply(model, chosen, bank=bank)
+    simulated.set_experts_implementation(loaded.config._experts_implementation)
+    with torch.no_grad():
+        wanted, found = simulated(**batch).logits, loaded(**batch).logits
+    assert (wanted - found).abs().max() < 1e-5 * wanted.abs().max()
+    assert any("one expert at a time" in note for note in report.notes) == (target == "hf_torchao")
+
+
+@pytest.mark.parametrize(("target", "formats"), [("torchao", "w8,w8g32"), ("compressed_tensors", "w3g32,fp8_e4m3")])
+def test_a_size_of_files_holds_for_experts_of_transformers(
+    target: str, formats: str, tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs(target)
+    model = mixtral()
+    table = measure(model, [{"input_ids": torch.arange(32)[None]}], formats=formats, method="weight_mse").with_float()
+    for at, budget in enumerate(("45%", "70%")):
+        found = allocate(table, {"file_bytes": budget}, target=target).policy
+        report = export(found, target, model=model, output=tmp_path / f"made{at}")
+        assert at or "float" not in (found[UP].name, found[DOWN].name)
+        assert (found[UP].name == found[DOWN].name) or target == "torchao"
+        assert 0.9 * found.costs["file_bytes"] < report.file_bytes <= found.costs["file_bytes"]
+        grouped = found[UP].group_size is not None and target == "compressed_tensors"
+        assert any("multiplies float16 scales" in note for note in report.notes) == grouped
+
+
+class Transposing(torch.nn.Module):
+    """Experts that are multiplied all at once, after their weights were transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_experts, self.hidden_size = 2, 64
+        self.is_transposed = False
+        self.up_proj = torch.nn.Parameter(torch.randn(2, 32, 64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs @ self.up_proj.transpose(1, 2)
+
+
+def test_experts_that_are_not_taken_one_by_one_are_refused_by_torchao(
+    tmp_path: Path, needs: Callable[[str], None]
+) -> None:
+    needs("torchao")
+    model = torch.nn.Sequential(Transposing())
+    chosen = Policy(("0.up_proj",), (Format.named("w8"),))
+    with pytest.raises(InvalidInput, match=r"'0.up_proj' in format 'w8': a Transposing multiplies its weights"):
+        export(chosen, "torchao", model=model, output=tmp_path / "made", batches=[torch.randn(3, 64)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_networks_whose_checkpoints_have_one_tensor_are_refused() -> None:
