@@ -63,6 +63,8 @@ _SUBJECT = re.compile(r"(\w+) is (?=['\d-]|nan|inf|None)")  # of an error about 
 _KEYWORD = re.compile(r"(?<![\w'\"-])([a-z_]+)=(?:'([\w./:-]*)'|(?=[\s,;:.)]|$))")  # method='measured_kl', layers=
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LISTED = re.compile(r"\n- ")  # of errors, a list keeps its lines; whatever else is in one becomes one line
+_BRACES = re.compile(r"\{(.+)\}")
+_LIST_TYPE = re.compile(r"<list\[(\w+)\]>")
 # Options that have another name now, or are another command's.
 _RENAMED = {
     "measure": {"--target-error": "--precision"},
@@ -80,6 +82,11 @@ _ELSEWHERE = {
 class _Command(TyperCommand):
     """A command whose help shows options by their groups, and that knows the former names of its options."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Name the arguments without the braces that newer typers put around them: nobody types those."""
+        pieces = (_BRACES.sub(r"\1", piece) for piece in super().collect_usage_pieces(ctx))
+        return [piece.replace("......", "...") for piece in pieces]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, one section a group."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
@@ -87,7 +94,8 @@ class _Command(TyperCommand):
             record = parameter.get_help_record(ctx)
             kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
             if record is not None:
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+                name = _LIST_TYPE.sub(r"<\1>", record[0])
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append((name, record[1]))
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
