@@ -204,12 +204,24 @@ def _run(arguments: Sequence[str] | None) -> int:
         words = getattr(error, "format_message", error.__str__)()
         for python, plain in _PLAIN:
             words = python.sub(plain, words)
-        return _say(words, WRONG_INPUT)
+        return _say(_leading_on(words, given), WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say(after_interrupt(given), INTERRUPTED)
     if code == INTERRUPTED:  # newer typers turn Ctrl-C into this code and say nothing
         return _say(after_interrupt(given), INTERRUPTED)
     return code if isinstance(code, int) else DONE
+
+
+def _leading_on(words: str, given: Sequence[str]) -> str:
+    """What the parser says of a command line, with what to type where it says only what is missing."""
+    if words.startswith("No such command") and not words.endswith("?"):
+        return (
+            f"{words.removesuffix('.')}: 'mckp-quant --help' lists those there are, 'mckp-quant run' does most of them"
+        )
+    examples = EXAMPLES.get(given[0], ()) if given else ()
+    if words.startswith("Missing") and words.endswith(".") and examples:
+        return f"{words.removesuffix('.')}: type it as in: {examples[0]}"
+    return words
 
 
 def in_options(words: str) -> str:
