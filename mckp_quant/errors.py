@@ -32,7 +32,10 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InvalidInput:
         The error, to be raised by the caller.
     """
     names = list(known)
+    # First as it stands, since names may differ by their case alone; then without it, for "vLLM".
+    plain = {each.casefold(): each for each in names}
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    near = near or [plain[each] for each in difflib.get_close_matches(str(name).casefold(), plain, n=1, cutoff=0.4)]
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return InvalidInput(f"unknown {kind} {name!r}: {hint}known are: {shown}")

@@ -64,6 +64,8 @@ _SUBJECT = re.compile(r"(\w+) is (?=['\d-]|nan|inf|None)")  # of an error about 
 _KEYWORD = re.compile(r"(?<![\w'\"-])([a-z_]+)=(?:'([\w./:-]*)'|(?=[\s,;:.)]|$))")  # method='measured_kl', layers=
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 _LISTED = re.compile(r"\n- ")  # of errors, a list keeps its lines; whatever else is in one becomes one line
+_BRACES = re.compile(r"\{(.+)\}")
+_LIST_TYPE = re.compile(r"<list\[(\w+)\]>")
 # Options that have another name now, or are another command's.
 _RENAMED = {
     "measure": {"--target-error": "--precision"},
@@ -81,6 +83,11 @@ _ELSEWHERE = {
 class _Command(TyperCommand):
     """A command whose help shows options by their groups, and that knows the former names of its options."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Name the arguments without the braces that newer typers put around them: nobody types those."""
+        pieces = (_BRACES.sub(r"\1", piece) for piece in super().collect_usage_pieces(ctx))
+        return [piece.replace("......", "...") for piece in pieces]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, one section a group."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
@@ -88,7 +95,8 @@ class _Command(TyperCommand):
             record = parameter.get_help_record(ctx)
             kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
             if record is not None:
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+                name = _LIST_TYPE.sub(r"<\1>", record[0])
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append((name, record[1]))
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
@@ -213,12 +221,24 @@ def _run(arguments: Sequence[str] | None) -> int:
         words = getattr(error, "format_message", error.__str__)()
         for python, plain in _PLAIN:
             words = python.sub(plain, words)
-        return _say(words, WRONG_INPUT)
+        return _say(_leading_on(words, given), WRONG_INPUT)
     except (KeyboardInterrupt, typer.Abort):
         return _say(after_interrupt(given), INTERRUPTED)
     if code == INTERRUPTED:  # newer typers turn Ctrl-C into this code and say nothing
         return _say(after_interrupt(given), INTERRUPTED)
     return code if isinstance(code, int) else DONE
+
+
+def _leading_on(words: str, given: Sequence[str]) -> str:
+    """What the parser says of a command line, with what to type where it says only what is missing."""
+    if words.startswith("No such command") and not words.endswith("?"):
+        return (
+            f"{words.removesuffix('.')}: 'mckp-quant --help' lists those there are, 'mckp-quant run' does most of them"
+        )
+    examples = EXAMPLES.get(given[0], ()) if given else ()
+    if words.startswith("Missing") and words.endswith(".") and examples:
+        return f"{words.removesuffix('.')}: type it as in: {examples[0]}"
+    return words
 
 
 def in_options(words: str) -> str:

@@ -35,8 +35,8 @@ OnOption = Annotated[
     typer.Option(
         "--on",
         metavar="KIND=ANSWER",
-        help="What to do about odd cells of a .csv or .npz, such as missing=drop; may be repeated. "
-        + ", ".join(f"{kind}: {' '.join(answers)}" for kind, answers in ANSWERS.items())
+        help="What to do about odd cells of a .csv or .npz; may be repeated: "
+        + "; ".join(f"{kind}={'|'.join(answers)}" for kind, answers in ANSWERS.items())
         + ".",
     ),
 ]

@@ -138,13 +138,14 @@ def targets_of(table: SensitivityTable, formats: Sequence[Format]) -> tuple[str,
     for target in ("torchao", "compressed_tensors", "vllm", "onnxruntime", "gguf"):
         taken = capability(target)
         refused = [
-            f"{layer.name!r} in {entry.name}: {why}"
+            (f"{layer.name!r} in {entry.name}", why)
             for layer, entry in zip(table.layers, formats, strict=True)
             if entry.name != FLOAT and (why := taken.refuses(layer, entry))
         ]
         if refused:
-            more = f" and {len(refused) - 1} more layers" if len(refused) > 1 else ""
-            found.append(f"{target} cannot take {refused[0]}{more}")
+            cell, why = refused[0]
+            many = f"{len(refused)} of {len(formats)} layers, such as " if len(refused) > 1 else ""
+            found.append(f"{target} cannot take {many}{cell}: {why}")
         elif any(each.form == FORMS[target] for each in table.files):
             found.append(f"{target} would write a file of {file_bytes(table, formats, target):,} bytes")
         else:

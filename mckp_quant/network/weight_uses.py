@@ -206,8 +206,10 @@ def check_usable(model: nn.Module) -> None:
     ------
     InvalidInput
         When a parameter is on the meta device, has no shape yet, or was made under ``torch.inference_mode``; or when
-        that mode is on.
+        that mode is on. When the model is something else than a module.
     """
+    if not isinstance(model, nn.Module):
+        raise InvalidInput(f"model is a {type(model).__name__}: give a torch.nn.Module, with its weights loaded")
     if torch.is_inference_mode_enabled():
         raise InvalidInput("measuring needs gradients: call it outside torch.inference_mode()")
     for name, parameter in model.named_parameters():

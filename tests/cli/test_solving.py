@@ -117,7 +117,12 @@ def test_budget_that_nothing_meets_is_exit_code_1_with_the_least_that_works(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["solve"], "Missing argument 'TABLE'"),
+        (["solve"], "Missing argument 'TABLE': type it as in: mckp-quant solve table.json --budget weight_bytes=90kB"),
+        (
+            ["validate", "policy.json"],
+            "Missing option '--model': type it as in: mckp-quant validate policy.json --model net.py:model --data",
+        ),
+        (["solve", "TABLE", "--budget", "bops=5", "--target", "VLLM"], "unknown target 'VLLM': did you mean 'vllm'?"),
         (["solve", "TABLE"], "Missing option '--budget'"),
         (["solve", "nothing.json", "--budget", "bops=1"], "cannot read the table 'nothing.json'"),
         (["solve", "TABLE", "--budget", "bops=50%", "--nope"], "No such option: --nope"),
@@ -148,6 +153,7 @@ def test_budget_that_nothing_meets_is_exit_code_1_with_the_least_that_works(
         ),
         (["compare", "TABLE", "--budget", "bops=50%", "--solver", "exakt"], "unknown solver 'exakt'"),
         (["resolve"], "No such command 'resolve'"),
+        (["quantize"], "No such command 'quantize': 'mckp-quant --help' lists those there are"),
     ],
 )
 def test_wrong_input_is_exit_code_2_and_one_line(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -363,6 +363,12 @@ def made_in_inference_mode() -> nn.Module:
 def test_models_whose_parameters_cannot_be_used_are_refused(model: nn.Module, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         check_usable(model)
+
+
+@pytest.mark.parametrize("model", [None, "net.pt", {"weight": torch.zeros(2, 2)}])
+def test_what_is_no_module_is_refused(model: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"model is a {type(model).__name__}: give a torch.nn.Module, with its wei"):
+        measure(model, [torch.zeros(1, 2)], formats="w4")
 
 
 def test_measuring_in_inference_mode_is_refused() -> None:

@@ -67,7 +67,8 @@ TOOLS = {
     for tool in (
         Tool(
             "modelopt",
-            ("nvidia-modelopt==0.47.0", *_TORCH),
+            # It imports the two in the middle, and does not ask for them.
+            ("nvidia-modelopt==0.47.0", "requests", "huggingface_hub", *_TORCH),
             ALL_BITS,
             (Fraction(3), Fraction(4)),
             ("gradient", UNIFORM, "kl_div"),

@@ -19,7 +19,7 @@ SHORT = {
     "time": "Measure what each layer takes in each format on this machine.",
     "solve": "Choose a format for every layer, with a proof.",
     "front": "Size against loss: what every amount of a budget buys.",
-    "smallest": "The smallest policy under a limit on measured accuracy, KL or loss.",
+    "smallest": "The smallest policy that keeps accuracy, KL or loss.",
     "explain": "What a byte is worth, what binds, why nothing fits.",
     "k-best": "The best policies one after the other.",
     "validate": "Run the network under a policy: measured loss beside predicted.",
@@ -99,7 +99,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "mckp-quant refine table.json --budget weight_bytes=90kB --model net.py:model --data data.npz "
         "--evaluations 100 -o policy.json",
     ),
-    "finish": ("mckp-quant finish policy.json net.py:model --data data.npz --bank bank -o finished",),
+    "finish": ("mckp-quant finish net.py:model policy.json --data data.npz --bank bank -o finished",),
     "search": (
         "mckp-quant search table.json --budget weight_bytes=90kB --model net.py:model --data data.npz "
         "--method evoq --evaluations 200 -o policy.json",
@@ -111,7 +111,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "export": (
         "mckp-quant export policy.json --to torchao --model net.py:model -o artefact",
         "mckp-quant export policy.json --to onnxruntime --model net.py:model --data data.npz "
-        "--finished finished -o net.onnx",
+        "--finished finished -o artefact",
     ),
     "report": ("mckp-quant report table.json policy.json -o report.html",),
     "audit": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from ...common.documents import PREFIX
 from ...common.run_options import RunOptions
+from ...errors import InvalidInput
 from ...pipeline.recipes.recipe import FILE as RECIPE
 from ...pipeline.recipes.recipe import DataEntry, Recipe
 from ...report.quantized import step_line
@@ -46,6 +48,11 @@ def run(
     A step whose result is in the folder and fits is skipped, so a run that was stopped goes on where it was. The
     folder also gets the recipe that repeats the run, and provenance.json. Exit code 1 if the network is useless.
     """
+    if not recipe.exists():
+        raise InvalidInput(
+            f"there is no recipe {os.fspath(recipe)!r}: name one that is there, or write it with: "
+            "mckp-quant recipe MODEL --data DATA --budget NAME=VALUE"
+        )
     asked = Recipe.load(recipe)
     folder = recipe.with_name(f"{recipe.stem}-output") if output is None else output
     check_output(folder / "provenance.json")

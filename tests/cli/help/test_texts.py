@@ -8,7 +8,7 @@ import shlex
 import pytest
 import typer
 
-from mckp_quant.cli.entry import application
+from mckp_quant.cli.entry import application, main
 from mckp_quant.cli.help.texts import EXAMPLES, SHORT, as_typed
 
 COMMANDS = typer.main.get_command(application).commands  # type: ignore[attr-defined]
@@ -34,6 +34,31 @@ def test_examples_name_options_that_there_are(name: str) -> None:
 def test_the_parser_takes_the_examples(name: str) -> None:
     for line in EXAMPLES[name]:
         COMMANDS[name].make_context(name, shlex.split(line)[2:], resilient_parsing=False)
+
+
+_LOOKS = {
+    "MODEL": r"hf:|onnx:|.+:",
+    "POLICY": r"policy\.json",
+    "TABLE": r"table\.",
+    "RECIPE": r"recipe\.toml",
+    "ARTEFACT": r".*\.onnx",
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_arguments_of_the_examples_stand_where_the_command_reads_them(name: str) -> None:
+    arguments = [each for each in COMMANDS[name].params if each.param_type_name == "argument" and each.nargs == 1]
+    for line in EXAMPLES[name]:
+        words = shlex.split(line)[2 : 2 + len(arguments)]
+        for argument, word in zip(arguments, words, strict=True):
+            assert re.match(_LOOKS[argument.metavar or argument.name.upper()], word), line
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_shows_arguments_as_one_types_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert not re.search(r"[{}]|\.{4}|list\[", shown.partition("Examples:")[0]), shown
 
 
 @pytest.mark.parametrize("width", [40, 78, 200])

@@ -203,7 +203,10 @@ def test_what_is_wrong_is_said_in_a_line(here: Path, capsys: pytest.CaptureFixtu
         (["recipe", "hf:model", "--budget", "bops=1", "-o", "n.toml"], "Missing option '--data' (or '--calibration')"),
         ([*RECIPE, "-o", "n.toml", "--to", "torcho"], "unknown export target 'torcho': did you mean 'torchao'"),
         ([*RECIPE, "-o", "n.toml", "--held-out", "1.5"], "held_out.share is 1.5: it must be a number between 0 and 1"),
-        (["run", "missing.toml"], "missing.toml"),
+        (
+            ["run", "missing.toml"],
+            "there is no recipe 'missing.toml': name one that is there, or write it with: mckp-quant recipe",
+        ),
     ):
         assert main(arguments) == 2
         err = capsys.readouterr().err

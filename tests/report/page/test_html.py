@@ -145,6 +145,13 @@ def test_words_and_marks_stand_out_from_what_is_behind_them(scheme: str) -> None
         assert contrast(found[mark], found["back"]) >= 3, mark
 
 
+def test_the_name_of_a_layer_stays_in_sight_where_its_row_is_scrolled() -> None:
+    rules = as_html(full_report()).partition("</style>")[0]
+    for table in ("#layers", ".heat"):
+        assert re.search(rf"{re.escape(table)} tbody th[^{{}}]*\{{position:sticky;left:0", rules), table
+        assert re.search(rf"{re.escape(table)} thead th:[^{{}}]*\{{left:0", rules), table
+
+
 def test_each_format_has_a_colour_in_both_schemes() -> None:
     rules = color_rules(full_report())
     assert all(rules.count(f"--f{rank}:#") == 3 for rank in range(4))  # light, dark and paper
