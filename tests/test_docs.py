@@ -102,7 +102,7 @@ def test_commands_of_the_pages_are_understood() -> None:
         for line in (DOCS / page).read_text("utf-8").splitlines()
     ]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mckp-quant ")]
-    assert len(commands) == 18
+    assert len(commands) == 21
     for command, *arguments in commands:
         result = CliRunner().invoke(application, [command, *arguments, "--help"])
         assert result.exit_code == 0
