@@ -36,7 +36,10 @@ def machine(noise: float = 0.0, fused: float = 0.0, slower: float = 0.0) -> Runn
         calls.append(len(policies))
         seconds = []
         for policy in policies:
-            own = [SPEED[entry.name] * layer.macs * 1e-9 for layer, entry in zip(LAYERS, policy.formats, strict=True)]
+            own = [
+                SPEED[entry.name] * (layer.macs or 0) * 1e-9
+                for layer, entry in zip(LAYERS, policy.formats, strict=True)
+            ]
             names = [entry.name for entry in policy.formats]
             for at, pair in enumerate(itertools.pairwise(names)):
                 if pair == ("w8a8", "w8a8"):

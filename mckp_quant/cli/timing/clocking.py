@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from ..console import note, progress, show, show_json
 from ..networks import NamedFirst
 from ..option_groups import Inputs, Only, with_groups
 from ..options import JsonOption, ResultOptions, RunningOptions, names
-
-if TYPE_CHECKING:
-    from ...timing.result import Timing
 
 _PANEL = "How it is timed"
 
@@ -94,12 +91,9 @@ def time(
     written = result.write(KIND, VERSION, {**timing.document(), **environment(("onnxruntime", "torch"))}, inputs)
     if json:
         show_json(written)
+        if not timing.holds:
+            note(f"mckp-quant: {timing.verdict}")
     else:
         show(timing_report(timing))
-    _end(timing)
-
-
-def _end(timing: Timing) -> None:
     if not timing.holds:
-        note(f"mckp-quant: {timing.verdict}")
         raise typer.Exit(1)
