@@ -49,7 +49,7 @@ MENUS = {
 }
 LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
 _LEAST = 30.0  # dB
-_LONGEST = 300  # letters of a reason that are kept
+_LONGEST = 400  # letters of a reason that are kept
 
 
 @dataclass(frozen=True)

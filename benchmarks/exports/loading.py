@@ -32,7 +32,7 @@ def with_torchao(folder: Path, model: nn.Module, batch: dict[str, Tensor]) -> ND
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         state, others = unflatten_tensor_state_dict(tensors, file.metadata())
-    made = copy.deepcopy(model)
+    made: Any = copy.deepcopy(model)
     made.load_state_dict({**state, **others}, strict=False, assign=True)
     if hasattr(made, "set_experts_implementation") and "experts" in str(state.keys()):
         made.set_experts_implementation("eager")

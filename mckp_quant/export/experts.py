@@ -112,12 +112,13 @@ def check_run(target: str, job: Job, made: Callable[[Layer, Format], Tensor]) ->
         return
     uses = uses_in(job.model)
     given: dict[nn.Module, tuple[Any, Any]] = {}
+
+    def keep(module: nn.Module, args: Any, kwargs: Any) -> None:
+        given.setdefault(module, (args, kwargs))
+
     with contextlib.ExitStack() as hooks, evaluating(job.model), torch.no_grad():
         for layer, _ in chosen:
-            module = uses[layer.name].module
-            hook = module.register_forward_pre_hook(
-                lambda each, args, kwargs: given.setdefault(each, (args, kwargs)) and None, with_kwargs=True
-            )
+            hook = uses[layer.name].module.register_forward_pre_hook(keep, with_kwargs=True)
             hooks.callback(hook.remove)
         call(job.model, as_batch(batch).head(1))
     for layer, entry in chosen:

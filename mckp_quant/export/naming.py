@@ -44,4 +44,4 @@ def integer_format(
 
 def parameter_of(name: str, layer: Layer) -> str:
     """The name of a layer's weight among a network's parameters: of experts its own, as they are no module."""
-    return name if layer.kind == "experts" else f"{name}.weight"
+    return name if layer.kind in ("experts", "experts_transposed") else f"{name}.weight"

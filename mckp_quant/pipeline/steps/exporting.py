@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ...common.run_options import RunOptions
+    from ...export.records import FileSize
     from ...tuning.finished import Finished
     from ..work import Work
 
@@ -53,12 +54,19 @@ class Export:
             )
             written.append(output)
             stored = f"{report.stored_bytes:,} bytes of weights as read back" if report.layers else "written"
-            lines += ["; ".join([f"{target}: {stored}", *report.notes])]
+            lines += ["; ".join([f"{target}: {stored}{_on_disk(report.size)}", *report.notes])]
         return tuple(written), "; ".join(lines)
 
     def load(self, work: Work, folder: Path) -> tuple[Path, ...]:
         """Where the artefacts are."""
         return tuple(folder / target for target in work.settings.exports)
+
+
+def _on_disk(size: FileSize | None) -> str:
+    """The size of the file, beside the budget where there is one; empty where no file holds the network."""
+    if size is None:
+        return ""
+    return f", {size.nbytes:,} on disk" + ("" if size.budget is None else f" of {size.budget:,} allowed")
 
 
 def chosen_of(work: Work) -> Finished:

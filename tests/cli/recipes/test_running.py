@@ -305,8 +305,9 @@ def test_a_run_learns_what_a_file_takes_by_writing_it(
     (budget,) = json.loads((steps / "allocate" / "policy.json").read_text())["budgets"]
     size = (steps / "export" / to / file).stat().st_size
     assert 0.6 * budget["limit"] < size <= budget["limit"]
-    measured = json.loads((steps / "measure" / "step.json").read_text())
-    assert f"the file of {target} takes up to" in measured["decided"]
+    decided = {name: json.loads((steps / name / "step.json").read_text())["decided"] for name in ("measure", "export")}
+    assert f"the file of {target} takes up to" in decided["measure"]
+    assert f", {size:,} on disk of {budget['limit']:,} allowed" in decided["export"]
 
 
 HEADS = """

@@ -83,7 +83,7 @@ def test_queries_and_keys_get_the_codes_of_a_bank_in_the_order_of_the_file(
     gguf: Any = __import__("gguf")
     network, entry = llama(), Format.named("w4g32")
     names = [f"model.layers.0.self_attn.{each}_proj" for each in "qkv"]
-    weights = {each: network.model.get_submodule(each).weight for each in names}
+    weights: Any = {each: network.model.get_submodule(each).weight for each in names}
     places = [f"blk.0.attn_{each}.weight" for each in "qkv"]
     held = [paired(weights[names[0]], 4), paired(weights[names[1]], 2), weights[names[2]]]
     source = written(tmp_path / "float.gguf", dict(zip(places, held, strict=True)), head_count=4, head_count_kv=2)
@@ -109,7 +109,7 @@ def test_layers_of_in_out_go_into_files_with_their_codes(tmp_path: Path, needs: 
     gguf: Any = __import__("gguf")
     transformers: Any = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    model = torch.nn.Sequential(transformers.pytorch_utils.Conv1D(32, 64))
+    model: Any = torch.nn.Sequential(transformers.pytorch_utils.Conv1D(32, 64))
     bank = round_weights(model, [drawn(4, 64)], "q4_1", rounder="nearest")
     source = written(tmp_path / "float.gguf", {"0.weight": model[0].weight.t()})
     export(Policy(("0",), (Format.named("q4_1"),)), "gguf", model=source, output=tmp_path / "made", bank=bank)

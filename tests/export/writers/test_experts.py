@@ -117,7 +117,7 @@ def test_transformers_computes_with_the_experts_that_were_measured(
     report = export(chosen, target, model=model, output=tmp_path / "made", bank=bank, other_rounder=True)
     loaded = type(model).from_pretrained(tmp_path / "made", local_files_only=True).eval()
     assert loaded.config._experts_implementation == ("eager" if target == "hf_torchao" else "grouped_mm")
-    simulated = apply(model, chosen, bank=bank)
+    simulated: Any = apply(model, chosen, bank=bank)
     simulated.set_experts_implementation(loaded.config._experts_implementation)
     with torch.no_grad():
         wanted, found = simulated(**batch).logits, loaded(**batch).logits
