@@ -13,7 +13,7 @@ from mckp_quant.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mckp_quant.bench.worker import Record
+    from mckp_quant.bench.worker import Record, Run
     from mckp_quant.solvers import Problem
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "own_solver.py"
@@ -22,7 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "own_solver.py"
 class Here:
     """A worker that solves in this process."""
 
-    def __init__(self, run: Callable[[Problem, float], Record], make: Callable[[str], Problem]) -> None:
+    def __init__(self, run: Run, make: Callable[[str], Problem]) -> None:
         self._run, self._make = run, make
 
     def solve(self, problem: str, seconds: float) -> Record:

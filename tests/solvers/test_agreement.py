@@ -115,8 +115,9 @@ def test_least_budgets_that_time_ran_out_on_are_not_called_the_least() -> None:
     budget[0] = least[0] - 1
     solution = solve(Problem.from_table(rng.random((100, 10)), cost, budget), seconds=0.2)
     assert solution.status is Status.INFEASIBLE
-    assert solution.least_budgets.unproved == (0,)
-    assert solution.least_budget[1:] == (None,) * 4
+    unproved = solution.least_budgets.unproved
+    assert 0 in unproved
+    assert all(solution.least_budget[at] is None for at in range(5) if at not in unproved)  # time may run out before
     assert solution.seconds < 10  # a limit of its own would be a minute
     with pytest.raises(NoSolution, match=r"budget\[0\] = \d+: the least found in time is \d+; budget\[1\]"):
         solution.require()
