@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput, unknown
 from ..layers import Layer
 from .batches import as_batch, call, evaluating
+from .blocks.alike import sparing
 from .checkpoints.plain_names import unwrapped
 from .weight_uses import KINDS, WeightUse, check_overlaps, has_two_dimensions, is_layer, left_out, uses_in
 
@@ -115,7 +116,12 @@ def discover(model: nn.Module, batch: object, names: Collection[str] | None = No
     with evaluating(model), contextlib.ExitStack() as hooks, torch.no_grad():
         for module in by_module:
             hooks.callback(module.register_forward_hook(count, with_kwargs=True).remove)
-        call(model, sample)
+        with sparing(model) as spared:
+            call(model, sample)
+    for module, twin in spared.twins.items():
+        called |= {module} if twin in called else set()
+        for use in by_module.get(module, ()):
+            macs[use] = macs[replace(use, module=twin)]
 
     layers = []
     for first, *ties in groups:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..batches import call, evaluating
+from .alike import sparing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +173,11 @@ def _tried(model: nn.Module, batch: Batch, candidates: list[nn.Module]) -> _Tria
         for each in dict.fromkeys(candidates):
             hooks.callback(each.register_forward_pre_hook(opened, with_kwargs=True).remove)
             hooks.callback(each.register_forward_hook(closed, with_kwargs=True).remove)
-        call(model, batch.head(1))
+        with sparing(model) as spared:
+            call(model, batch.head(1))
+    for module, twin in spared.twins.items():
+        if module in trial.seen and not trial.seen[module].calls:
+            trial.seen[module] = trial.seen[twin]
     return trial
 
 

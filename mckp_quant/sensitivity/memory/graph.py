@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...network.batches import call, evaluating, forward
+from ...network.blocks.alike import sparing
 from ...network.blocks.finding import without_cache
 from ...network.logits import heads_of
 
@@ -122,6 +123,7 @@ def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None,
     kept: dict[int, tuple[int, nn.Module | None, Any]] = {}
     inputs: dict[int, tuple[int, Any]] = {}
     within: list[nn.Module] = []
+    flops: dict[nn.Module, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         place = _place(tensor)
@@ -139,11 +141,22 @@ def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None,
     def closed(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
         within.pop()
 
+    def begun(module: nn.Module, args: tuple[Any, ...]) -> None:
+        flops[module] = -counter.get_total_flops()
+
+    def done(module: nn.Module, args: tuple[Any, ...], output: object) -> None:
+        flops[module] += counter.get_total_flops()
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(model))
         stack.enter_context(without_cache(model))
-        with (counter := FlopCounterMode(display=False)), torch.no_grad():
-            call(model, batch)
+        with (counter := FlopCounterMode(display=False)), torch.no_grad(), contextlib.ExitStack() as counting:
+            for module in blocks:
+                counting.callback(module.register_forward_pre_hook(begun).remove)
+                counting.callback(module.register_forward_hook(done).remove)
+            with sparing(model) as spared:
+                call(model, batch)
+        total = counter.get_total_flops() + sum(flops[spared.twins[each]] for each in blocks if each in spared.twins)
         for module in blocks:
             stack.callback(module.register_forward_pre_hook(opened, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(closed).remove)
@@ -151,16 +164,18 @@ def _counted(model: nn.Module, batch: Batch, take: Callable[..., object] | None,
         for parameter in model.parameters():
             parameter.requires_grad_(parameter.is_floating_point())
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor))
-        heads = heads_of(forward(model, batch, take))
+        with sparing(model) as spared:
+            heads = heads_of(forward(model, batch, take))
     found: dict[nn.Module | None, int] = dict.fromkeys([None, *blocks], 0)
     for place, (size, inside, _) in kept.items():
         found[inside] += 0 if place in inputs else size
+    found |= {each: found[spared.twins[each]] for each in blocks if each in spared.twins}
     return Graph(
         outside=found.pop(None),
         blocks=tuple(found.values()),
         inputs=sum(size for size, _ in inputs.values()),
         logits=sum(own.numel() * max(4, own.element_size()) for own in heads),
-        flops=counter.get_total_flops(),
+        flops=total,
     )
 
 
