@@ -5,7 +5,7 @@
 Two processes, one of which is forced to NumPy, are asked in turns for the same problem, and solve it some times in a
 row, made anew for each solve. A time is CPU time through `solve()`, certificate included; the least one counts, as
 other work on the machine only adds. Both must make the same selection. A second table is of work done at once: a whole
-front, and the selections of 1,000 draws.
+front, the selections of 1,000 draws, and a million layers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FAMILIES = {
     "LLM 224x4, 3 budgets": ("llm", 224, 4, 3),
 }
 IN_A_ROW = 6  # solves in a turn, so that they find the processor as one of thousands of solves finds it
-AT_ONCE = ("whole front of 54x7", "1,000 draws of 54x7")
+AT_ONCE = ("whole front of 54x7", "1,000 draws of 54x7", "LLM 1,000,000x4")
 DRAWS = 1000
 HEADINGS = ("problems", "compiled, ms", "NumPy, ms", "ratio, median", "ratio of the sums")
 
@@ -71,7 +71,10 @@ def work_of(family: str, seed: int, share: float) -> Callable[[], NDArray[np.int
         noise = np.random.default_rng(seed).normal(size=(DRAWS, problem.n_choices))
         values, warm = problem.value * np.exp(0.1 * noise), solve(problem).choice
         return lambda: best_choices(problem, values, warm=warm).ravel()
-    problem = make(family, seed, share)
+    if family == AT_ONCE[2]:
+        problem = instances.quantisation(instances.llm(1_000_000), BITS[4], share=share, seed=seed)
+    else:
+        problem = make(family, seed, share)
     return lambda: np.asarray(solve(problem, "exact").require().choice)
 
 

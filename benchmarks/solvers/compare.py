@@ -2,12 +2,13 @@
 
     python -m benchmarks.solvers.compare run [--instances FOLDER] [--only TEXT] [--csv FILE] [--fresh] [--quick]
     python -m benchmarks.solvers.compare page [--csv FILE] [--page docs/benchmarks.md]
+    python -m benchmarks.solvers.compare compiled [--csv FILE] [--page docs/benchmarks.md]
     python -m benchmarks.solvers.compare plan
 
 `run` measures what the plan names and the CSV file does not hold yet, so a run that was stopped goes on where it was;
 --fresh begins anew. `page` writes the tables of the page from the file. Protocol: one process for each solver; for each
 instance the solvers take turns, several rounds; CPU time, one thread; a time limit for each solve. --quick takes
-one round with the first seed only.
+one round with the first seed only. `compiled` writes one table, from the file of a run with compiled kernels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..command_line import Command, WrongInput, require_file, say
 from ..environment import environment
 from ..pages import DOCS, RESULTS, append_rows, read_rows
 from .library import GROWING, library
-from .page import GENERAL, PLAIN, REDUCED, write_page
+from .page import GENERAL, PLAIN, REDUCED, write_compiled, write_page
 from .raw import RAW
 from .worker import Worker
 
@@ -160,7 +161,7 @@ def measured(path: Path) -> dict[tuple[str, str, str], float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the page, or print the plan; 0."""
-    command = Command(__doc__, ("run", "page", "plan"))
+    command = Command(__doc__, ("run", "page", "compiled", "plan"))
     command.folder("--instances", help="published problems", exists=True)
     command.text("--only", help="families whose name contains TEXT")
     command.file("--csv", RESULTS / "solvers.csv", "the results")
@@ -178,9 +179,9 @@ def _run(options: argparse.Namespace) -> int:
         for row in rows:
             print(f"{row.family}: {', '.join(row.solvers)}; {row.rounds} rounds, {row.seconds:g} s")
         return 0
-    if options.action == "page":
+    if options.action in ("page", "compiled"):
         require_file("--csv", options.csv, "benchmarks.solvers.compare run")
-        write_page(options.csv, options.page)
+        (write_page if options.action == "page" else write_compiled)(options.csv, options.page)
         return 0
     if options.fresh:
         options.csv.unlink(missing_ok=True)

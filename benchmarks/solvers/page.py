@@ -23,6 +23,10 @@ SEVERAL = tuple(
     for network in ("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x4", "lognormal 54x4")
     for n in (2, 3)
 )
+COMPILED = (
+    *("ResNet-50 54x4", "ResNet-50 54x7", "LLM 224x7", "lognormal 500x7"),
+    *(f"ResNet-50 {size}, {n} budgets" for size in ("54x4", "54x7") for n in (2, 3)),
+)
 HARD = "several_budgets 30x10, 5 budgets"
 MILLION = "LLM 1,000,000x4"
 
@@ -40,6 +44,11 @@ def write_page(path: Path, target: Path) -> None:
         "khan": khan(results),
     }
     fill(target, parts)
+
+
+def write_compiled(path: Path, target: Path) -> None:
+    """Write the one table of a run with compiled kernels."""
+    fill(target, {"raw": against_exact(read(path), COMPILED, GENERAL)})
 
 
 def _made(results: Results) -> str:
