@@ -46,6 +46,8 @@ def test_an_interrupted_run_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Recipe, "load", interrupt)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text("")
     assert main(["run", "recipe.toml"]) == 130
     assert capsys.readouterr().err == (
         "mckp-quant: interrupted: what is done is kept, go on with the same command: mckp-quant run recipe.toml\n"
