@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.kernels import ratios
 from benchmarks.kernels.ratios import AT_ONCE, FAMILIES, SHARES, Worker, compare, main, make, work_of
+from mckp_quant.solvers import instances
 
 
 class Fake:
@@ -67,8 +68,8 @@ def test_problems_have_the_shape_of_their_family(family: str) -> None:
 def test_work_done_at_once_gives_a_front_and_a_selection_for_each_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ratios, "DRAWS", 3)
     whole, draws, million = AT_ONCE
-    llm = ratios.instances.llm
-    monkeypatch.setattr(ratios.instances, "llm", lambda n_groups: llm(n_groups // 10_000))
+    llm = instances.llm
+    monkeypatch.setattr(instances, "llm", lambda n_groups: llm(n_groups // 10_000))
     assert (work_of(whole, 0, 0.5)()[1:] > work_of(whole, 0, 0.5)()[:-1]).all()
     assert len(work_of(draws, 0, 0.5)()) == 3 * 54
     assert len(work_of(million, 0, 0.5)()) == 100

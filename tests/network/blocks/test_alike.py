@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ from mckp_quant.network.blocks.alike import sparing
 from mckp_quant.network.blocks.finding import find_blocks
 from mckp_quant.network.discovery import discover
 from mckp_quant.sensitivity.memory.graph import graph_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIZES = {"vocab_size": 16, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 7, "num_attention_heads": 4}
 EXPERTS = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "head_dim": 8}
@@ -81,7 +84,7 @@ def counted(model: nn.Module, batch: Any) -> tuple[Any, ...]:
     return discover(model, entry), list(blocks.modules), blocks.why, graph_of(model, entry, None, blocks.modules)
 
 
-FAMILIES = {
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "Llama": lambda: decoder("llama", num_key_value_heads=2),
     "GPT-2": lambda: decoder("gpt2", n_positions=64, bos_token_id=0, eos_token_id=0),
     "a mixture": lambda: decoder("qwen3_moe", num_key_value_heads=2, **EXPERTS),
