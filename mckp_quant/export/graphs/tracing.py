@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
     inputs = next(iter(as_batches(batches, model))).inputs
     tensors = {} if isinstance(inputs, torch.Tensor) else dict(inputs)
     shapes: dict[str, Any] = {name: _free(tensor) for name, tensor in tensors.items()}
-    with evaluating(model), as_traced(model), torch.no_grad(), warnings.catch_warnings():
+    with evaluating(model), as_traced(model), torch.no_grad(), warnings.catch_warnings(), _without_torchvision():
         # torch 2.13 warns of its own use of torch.utils._pytree, and of constants among the arguments.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "# ONNX model has different number of inputs than the flatten", UserWarning)
@@ -78,6 +79,18 @@ def float_graph(model: nn.Module, batches: Sequence[object]) -> Any:
         _strip(graph)
     _strip(proto)
     return proto
+
+
+@contextlib.contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """Keep PyTorch from telling, four times, that torchvision is not installed, which nothing here needs."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,3 +168,23 @@ def test_scales_are_multiplied_and_codes_stay() -> None:
     assert torch.equal(made.scales, torch.tensor([[-1.0], [0.75]]))
     values = OpaqueWeight(torch.ones(2, 2))
     assert scaled(values, torch.ones(2)) is values
+
+
+def test_nothing_is_told_of_packages_that_nobody_needs(
+    tmp_path: Path, needs: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnxruntime")
+    logger, levels = logging.getLogger("torch.onnx._internal.exporter._registration"), list[int]()
+    before, write = logger.level, torch.onnx.export
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        levels.append(logger.level)
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(torch.onnx, "export", watched)
+    model = nn.Sequential(nn.Linear(4, 3)).eval()
+    export(
+        Policy(("0",), (Format.named("w8"),)), OnnxRuntime(), model=model, output=tmp_path, batches=[torch.rand(2, 4)]
+    )
+    assert levels == [logging.ERROR]
+    assert logger.level == before
