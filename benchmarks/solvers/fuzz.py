@@ -145,15 +145,16 @@ def in_numpy(problem: Problem) -> Solution:
 def compared(one: Solution, other: Solution) -> list[str]:
     """The counts of a comparison: two solutions should be one selection, or none, with one status.
 
-    "tied": CP-SAT, which is given seconds, has searched, and which of several selections of equal value is known by
-    then depends on the machine.
+    "tied": CP-SAT, which is given seconds, has searched, and which of several selections of equal value, to the
+    tolerance of their certificates, is known by then depends on the machine.
     """
     if one.status is other.status:
         if one.choice is None or other.choice is None:
             return ["not the same"] if one.choice is not other.choice else []
         if (one.choice == other.choice).all():
             return []
-        if one.value == other.value and any("claimed" in each.stats for each in (one, other)):
+        within = max(one.certificate.tolerance, other.certificate.tolerance)
+        if abs(one.value - other.value) <= within and any("claimed" in each.stats for each in (one, other)):
             return ["tied"]
     return ["not the same"]
 
