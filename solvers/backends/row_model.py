@@ -17,6 +17,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.bound import best_price
+from ..bounds.exact_sums import chosen_total
 from ..bounds.lagrangian import EPS
 from ..core.reduction import Core, gap_of
 from .gap_units import gap_model
@@ -108,7 +109,8 @@ def _solve_rows(
         stats["selections_cut_off"] += len(model.forbidden)
         if outcome.choice is not None:
             found = _sound(problem, rows, core.position[outcome.choice], outcome.auxiliary)
-            if found is not None and (best is None or _total(problem, found[0]) < _total(problem, best[0])):
+            value = problem.value
+            if found is not None and (best is None or chosen_total(value, found[0]) < chosen_total(value, best[0])):
                 best = found
         if outcome.interrupted:
             stats["interrupted"] = True
@@ -197,7 +199,3 @@ def _mapped(rows: Rows, core: Core, n_choices: int) -> tuple[IntegerRow, ...] | 
         elif (row.lower is not None and row.lower > 0) or (row.upper is not None and row.upper < 0):
             return None
     return tuple(found)
-
-
-def _total(problem: Problem, selection: NDArray[np.int64]) -> float:
-    return math.fsum(problem.value[selection].tolist())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..answer import Answer
+from ..bounds.exact_sums import chosen_total
 from ..core.reduction import reduce
 from ..system.interrupt import OutOfTime
 from .backend_model import BackendModel, Outcome
@@ -78,7 +78,7 @@ def solve_reduced(
     choice = reduction.incumbent
     if outcome.choice is not None:
         found = reduction.expand(reduction.core.position[outcome.choice])
-        if choice is None or _total(problem, found) < _total(problem, choice):
+        if choice is None or chosen_total(problem.value, found) < chosen_total(problem.value, choice):
             choice = found
     resolution = max(reduction.noise, outcome.resolution * unit)
     return Answer(choice, outcome.complete, reduction.price, resolution, stats)
@@ -150,7 +150,3 @@ def solve_raw(problem: Problem, backend: Backend, seconds: float, warm: NDArray[
     if outcome.interrupted:
         stats["interrupted"] = True
     return Answer(outcome.choice, stats=stats, auxiliary=outcome.auxiliary)
-
-
-def _total(problem: Problem, selection: NDArray[np.int64]) -> float:
-    return math.fsum(problem.value[selection].tolist())

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..answer import Answer
 from ..bounds.bound import best_price, minimised
+from ..bounds.exact_sums import chosen_total
 from ..bounds.hull import lower_hull, multiplier, undominated
 from ..bounds.lagrangian import lagrangian_bound
 from ..core.incumbent import improve, repair
@@ -64,7 +65,7 @@ class Relax:
             return Answer(None, price=mixture.price, stats=stats, figures=figures)
         starts = rounded, _filled(problem, rounded, deadline)
         filled = [improve(problem, each, allowed=allowed, deadline=deadline) for each in starts]
-        best = min(filled, key=lambda selection: math.fsum(problem.value[selection].tolist()))
+        best = min(filled, key=lambda selection: chosen_total(problem.value, selection))
         return Answer(best, price=mixture.price, stats=stats, figures=figures)
 
 
