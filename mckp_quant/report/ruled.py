@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -68,17 +69,17 @@ class _Column:
     cells: tuple[str, ...]
     left: bool
 
-    @property
+    @cached_property
     def natural(self) -> int:
         """The width at which nothing is wrapped or cut."""
         return max(map(cell_len, (self.heading, *self.cells)))
 
-    @property
+    @cached_property
     def least(self) -> int:
         """The width below which it cannot be read any more."""
         return max([self._least_heading, *(self._least_of(cell) for cell in self.cells)])
 
-    @property
+    @cached_property
     def least_with_whole_cells(self) -> int:
         """The width at which only the heading is wrapped."""
         return max([self._least_heading, *map(cell_len, self.cells)])
@@ -94,7 +95,7 @@ class _Column:
             return min(cell_len(cell), max(_WORDS, *(cell_len(word) for word in cell.split())))
         return min(cell_len(cell), self._least_name) if self.left else cell_len(cell)
 
-    @property
+    @cached_property
     def _least_name(self) -> int:
         """The width at which names that differ do so still."""
         return next(width for width in range(_NAME, max(_NAME, self.natural) + 1) if self.cut_to(width) is not None)

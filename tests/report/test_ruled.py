@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from mckp_quant.report import ruled as ruled_module
 from mckp_quant.report.ruled import CUT, Ruled, middle_cut, wrapped_line
 from mckp_quant.report.text import as_text, table_of
 
@@ -86,3 +87,21 @@ def test_a_middle_is_cut_to_the_width() -> None:
 )
 def test_lines_go_on_below_the_words_behind_their_label(line: str, lines: list[str]) -> None:
     assert wrapped_line(line, 32 if line.startswith("rounded") else 30) == lines
+
+
+def test_what_a_table_takes_grows_with_its_rows_and_not_with_their_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = 0
+
+    def counted(name: str, width: int, head: int) -> str:
+        nonlocal cut
+        cut += 1
+        return middle_cut(name, width, head)
+
+    monkeypatch.setattr(ruled_module, "middle_cut", counted)
+    counts = []
+    for rows in (50, 100):
+        names = [f"model.layers.{number:03d}.self_attn.query_projection" for number in range(rows)]
+        cut = 0
+        table_of(("layer", "bytes"), [(name, "12,345") for name in names]).lines(40)
+        counts.append(cut)
+    assert 0 < counts[1] <= 2 * counts[0]
